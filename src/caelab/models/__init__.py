@@ -1,0 +1,1 @@
+"""Networks only: image tensor in, reconstruction out; no loss, no Lightning, no Hydra."""
