@@ -1,7 +1,8 @@
 """What every network of the lab is: an encoder, a decoder, and the code between them."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,14 @@ class Code(NamedTuple):
         return sum(t[0].numel() for t in (self.z, *self.skips))
 
 
+class Images(Protocol):
+    """Images (N, C, H, W) uint8, not always in memory in one piece: a tensor, or a split of a dataset."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Tensor: ...
+
+
 class Autoencoder(nn.Module, ABC):
     """Base of all networks.
 
@@ -32,15 +41,21 @@ class Autoencoder(nn.Module, ABC):
         latent: numbers in ``z`` per image, at least 1.
 
     Raises:
-        ValueError: ``latent`` is below 1.
+        ValueError: a value that cannot be; the message starts with the parameter's name.
     """
 
-    def __init__(self, shape: tuple[int, int, int], latent: int) -> None:
+    def __init__(self, shape: Sequence[int], latent: int) -> None:
         super().__init__()
-        if latent < 1:
-            raise ValueError(f"latent must be at least 1, got {latent}")
-        self.shape = tuple(shape)
-        self.latent = latent
+        if len(shape) != 3:
+            raise ValueError(f"shape must be (channels, height, width), got {tuple(shape)}")
+        channels, height, width = (at_least(1, "shape", n) for n in shape)
+        self.shape = (channels, height, width)
+        self.latent = at_least(1, "latent", latent)
+
+    @property
+    def size(self) -> int:
+        """Numbers learnt from data: what a fair comparison counts as the size of the network."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
     @abstractmethod
     def encode(self, x: Tensor) -> Code:
@@ -54,8 +69,11 @@ class Autoencoder(nn.Module, ABC):
         """Reconstruct ``x`` (N, C, H, W) in [0, 1] as ``x_hat`` of the same shape, float32 in [0, 1]."""
         return self.decode(self.encode(x))
 
-    def initialise(self, images: Tensor) -> None:  # noqa: B027 - most networks start from random weights
-        """Set weights from the training images (N, C, H, W) uint8, once, before the first gradient step."""
+    def initialise(self, images: Images) -> None:  # noqa: B027 - most networks start from random weights
+        """Set weights from the training images, once, before the first gradient step.
+
+        A network without a trainable parameter is fitted by this alone.
+        """
 
     @torch.inference_mode()
     def reconstruct(self, images: Tensor) -> Tensor:
@@ -67,11 +85,35 @@ class Autoencoder(nn.Module, ABC):
         Returns:
             (N, C, H, W) float32 in [0, 1].
         """
-        parameter = next(iter(self.state_dict().values()))
-        x = images.to(parameter.device)
-        x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
+        weight = next(iter(self.state_dict().values()))
+        x = images.to(weight.device)
+        x = (x.float() / 255 if x.dtype == torch.uint8 else x).to(weight.dtype)
         training = self.training
         try:
             return self.eval()(x)  # type: ignore[no-any-return]
         finally:
             self.train(training)
+
+
+def at_least(least: int, name: str, value: object) -> int:
+    """Return ``value`` if it is a whole number of ``least`` or more.
+
+    Raises:
+        ValueError: it is not; the message starts with ``name``.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return value
+
+
+def each_at_least(least: int, name: str, values: object) -> tuple[int, ...]:
+    """Return ``values`` as a tuple if it is a list of whole numbers, each of ``least`` or more.
+
+    Raises:
+        ValueError: it is not; the message starts with ``name``.
+    """
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise ValueError(f"{name} must be a list of whole numbers, got {values!r}")
+    return tuple(at_least(least, name, value) for value in values)

@@ -1,0 +1,203 @@
+"""From YAML and overrides to checked objects, and how a mistake in them is told."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from hydra.errors import (
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from caelab import results
+from caelab.errors import UserError
+from caelab.screen import one_line
+
+_PACKAGE = Path(__file__).parent
+# In a wheel conf/ is part of the package; in a checkout it stands at the top, two levels up.
+CONF = str(_PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1] / "conf")
+
+
+def run_dir(base: str | None = None, *, _root_: DictConfig) -> str:
+    """Directory of a run: the same command finds its own run again, and different runs never collide.
+
+    Args:
+        base: where given, the path is relative to it (Hydra joins the two in a sweep).
+    """
+    choice = _root_.hydra.runtime.choices
+    name = (
+        f"{choice.model}-{choice.loss}-{choice.optimizer}-s{_root_.seed}-{results.fingerprint(_root_)[:10]}"
+    )
+    path = Path("runs", str(choice.dataset), name)
+    return str(path if base is not None else Path(_root_.paths.output) / path)
+
+
+def register_resolvers() -> None:
+    """Make ``${user_cache:}`` and ``${run_dir:}`` known to OmegaConf; may be called again."""
+    OmegaConf.register_new_resolver(
+        "user_cache", lambda: str(platformdirs.user_cache_path("caelab")), replace=True
+    )
+    OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """``"; did you mean 'x'?"`` for the nearest known name, or the known names where none is near."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(sorted(known))}"
+
+
+def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in node.items():
+        flat[prefix + str(key)] = value
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+    return flat
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    plain = OmegaConf.to_container(OmegaConf.load(path))
+    return {str(k): v for k, v in plain.items()} if isinstance(plain, dict) else {}
+
+
+def _known_keys() -> list[str]:
+    """Every key that some choice of options offers, as the user types it."""
+    top = _read_yaml(Path(CONF, "train.yaml"))
+    keys = set(_flatten({k: v for k, v in top.items() if k not in ("defaults", "hydra")}))
+    for leaf in Path(CONF).glob("*/*.yaml"):
+        keys |= {leaf.parent.name, *_flatten(_read_yaml(leaf), leaf.parent.name + ".")}
+    return sorted(key for key in keys if "_target_" not in key)
+
+
+def check(cfg: DictConfig, choices: dict[str, Any]) -> None:
+    """Refuse what a composed config must not hold, before anything is built from it.
+
+    Args:
+        cfg: the composed job config.
+        choices: option chosen in each group.
+
+    Raises:
+        UserError: a required key is missing, a top-level key is unknown, a value has another type than its
+            default, or is out of range.
+    """
+    top = _read_yaml(Path(CONF, "train.yaml"))
+    groups = sorted(path.name for path in Path(CONF).iterdir() if path.is_dir())
+    known = [*groups, *(key for key in top if key not in ("defaults", "hydra"))]
+    for key in cfg:
+        if key not in known:
+            raise UserError(f"{key!s}: there is no such key{nearest(str(key), known)}")
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} is required: give {error.full_key}=VALUE") from None
+    assert isinstance(plain, dict)
+    values = {str(key): value for key, value in plain.items()}
+    for group in groups:
+        leaf = Path(CONF, group, f"{choices.get(group)}.yaml")
+        if leaf.is_file():
+            _check_kinds(_flatten(values[group], group + "."), _flatten(_read_yaml(leaf), group + "."))
+    _check_kinds(values, {"seed": top["seed"], "force": top["force"]})
+    _check_kinds(values["trainer"], {"max_epochs": 1}, "trainer.")
+    _check_ranges(values)
+
+
+def _kind(value: Any) -> str:
+    for kind, types in {"true or false": bool, "a whole number": int, "a number": float}.items():
+        if isinstance(value, types):
+            return kind
+    return "a list" if isinstance(value, list) else "text"
+
+
+def _check_kinds(values: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> None:
+    for key, default in defaults.items():
+        value = values.get(key)
+        if value is None or default is None or isinstance(default, dict):
+            continue
+        pairs = [(value, default)]
+        if isinstance(default, list) and isinstance(value, list):
+            pairs = [(item, default[0]) for item in value if default]
+        for given, example in pairs:
+            got, want = _kind(given), _kind(example)
+            if got == want or (got, want) == ("a whole number", "a number") or default == "???":
+                continue
+            raise UserError(f"{prefix}{key}={value}: expected {want}, as in {prefix}{key}={default}")
+
+
+def _check_ranges(values: dict[str, Any]) -> None:
+    epochs, seed = values["trainer"]["max_epochs"], values["seed"]
+    if epochs is None or epochs < 1:
+        raise UserError(f"trainer.max_epochs={epochs}: must be at least 1")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed={seed}: must be within 0..{2**32 - 1}")
+
+
+def build(node: Any, group: str, **given: Any) -> Any:
+    """Build the object that a config node describes.
+
+    Args:
+        node: mapping with ``_target_``.
+        group: its name, for messages.
+        given: arguments that the code supplies.
+
+    Raises:
+        UserError: a key that the target does not take, or a value that it refuses (its ValueError).
+    """
+    from hydra.utils import get_object, instantiate
+
+    _check_arguments(node, get_object(node["_target_"]), group)
+    try:
+        return instantiate(node, **given, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        if isinstance(cause, (ValueError, TypeError)):
+            raise UserError(f"{group}: {one_line(cause)}") from cause
+        raise (cause or error) from None
+
+
+def _check_arguments(node: Any, target: Any, group: str) -> None:
+    import inspect
+
+    known: list[str] = []
+    for function in inspect.getmro(target) if inspect.isclass(target) else [target]:
+        parameters = inspect.signature(function).parameters.values()
+        known += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    for key in node:
+        if not str(key).startswith("_") and key not in known:
+            raise UserError(f"{group}.{key}: {node['_target_']} takes no '{key}'{nearest(str(key), known)}")
+
+
+def explain(error: BaseException) -> str | None:
+    """One line for an error that the user made; None for a bug, which keeps its traceback."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        options = [str(o) for o in error.options]
+        return f"{group}={option}: there is no such {group}{nearest(option, options)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not of the form KEY=VALUE ({one_line(error)}); quotes may be missing"
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        key = re.search(r"[Cc]ould not override '([^']+)'", str(error))
+        if key:
+            return f"{key[1]}: there is no such key{nearest(key[1], _known_keys())}"
+        return one_line(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError):
+        return one_line(error)
+    return None
+
+
+def plain(cfg: DictConfig | ListConfig) -> Any:
+    """Resolve a config to dicts, lists and scalars."""
+    return OmegaConf.to_container(cfg, resolve=True)

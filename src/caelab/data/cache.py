@@ -1,0 +1,186 @@
+"""The array cache: uint8 images and their labels as .npy files, each with its checksum, memory-mapped.
+
+A cache is written once, into a temporary folder that is then renamed, under a file lock. A damaged one is
+named and made anew, never used.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from caelab.errors import UserError
+from caelab.screen import note, one_line
+
+Arrays = dict[str, npt.NDArray[Any]]
+CHECKSUMS = "checksums.json"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class DamagedError(Exception):
+    """A file that does not hold what it must.
+
+    Args:
+        path: the file.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(f"{path} is damaged ({reason})")
+        self.path, self.reason = path, reason
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """The arrays of a cache, memory-mapped and verified, and one sha256 over all of them."""
+
+    arrays: dict[str, Tensor]
+    sha256: str
+
+
+def checksum(array: npt.NDArray[Any]) -> str:
+    """The sha256 of an array: its type and shape, like `|u1 (10, 1, 28, 28)`, then its bytes in C order."""
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def identity(checksums: Mapping[str, str]) -> str:
+    """One sha256 for several arrays, from their names and checksums."""
+    lines = "".join(f"{name} {checksums[name]}\n" for name in sorted(checksums))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def open_or_build(
+    folder: Path, what: str, build: Callable[[], Arrays], expected: Mapping[str, str] | None = None
+) -> Opened:
+    """Open the cache in `folder`/cache, which is first built where it is missing or damaged.
+
+    Of several processes that start at once, one builds and the others wait for it.
+
+    Args:
+        folder: the dataset's own folder.
+        what: the dataset's name on the screen.
+        build: makes the arrays.
+        expected: the checksum of each array, where it is known.
+
+    Raises:
+        UserError: the folder cannot be written, or `build` cannot make the arrays.
+    """
+    cache = folder / "cache"
+    try:
+        return _open(cache, expected)
+    except (OSError, DamagedError):
+        pass  # looked at again under the lock: another process may be mending it
+    with _locked(folder, what):
+        try:
+            return _open(cache, expected)
+        except FileNotFoundError:
+            pass
+        except DamagedError as damage:
+            note(f"{what}: {damage}; the cache is made anew")
+        _write(cache, build())
+    return _open(cache, expected)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one line that names the folder.
+
+    Raises:
+        UserError: instead of any OSError in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise _full(folder) from error
+        raise UserError(
+            f"cannot write into {folder} ({error.strerror or one_line(error)}): "
+            "give a folder that can be written with paths.data=FOLDER"
+        ) from error
+
+
+def _full(folder: Path) -> UserError:
+    return UserError(
+        f"the disk of {folder} is full: free some space, or give another folder with paths.data=FOLDER"
+    )
+
+
+@contextmanager
+def _locked(folder: Path, what: str) -> Iterator[None]:
+    lock = FileLock(folder / ".lock")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:  # an OSError, so it must not reach `writing`
+            note(f"{what}: another process is preparing the data in {folder}; waiting for it")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write(cache: Path, arrays: Arrays) -> None:
+    new = cache.with_name("cache.new")
+    with writing(cache.parent):
+        shutil.rmtree(new, ignore_errors=True)  # left by a process that was killed
+        if sum(array.nbytes for array in arrays.values()) > shutil.disk_usage(cache.parent).free:
+            raise _full(cache.parent)
+        new.mkdir()
+        for name, array in arrays.items():
+            np.save(new / f"{name}.npy", array)
+        (new / CHECKSUMS).write_text(json.dumps({name: checksum(array) for name, array in arrays.items()}))
+        shutil.rmtree(cache, ignore_errors=True)
+        new.rename(cache)
+
+
+def _open(cache: Path, expected: Mapping[str, str] | None) -> Opened:
+    files = sorted(cache.iterdir())
+    stamp = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    opened, checksums = _verified(cache, stamp)
+    for name, known in (expected or {}).items():
+        if checksums.get(name) != known:
+            raise DamagedError(cache / f"{name}.npy", "not the known data")
+    return opened
+
+
+@lru_cache(maxsize=8)
+def _verified(cache: Path, stamp: tuple[tuple[str, int, int], ...]) -> tuple[Opened, dict[str, str]]:
+    """Open and verify: once per process, unless a file has changed since (`stamp`)."""
+    path = cache / CHECKSUMS
+    try:
+        checksums = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedError(path, one_line(error)) from error
+    arrays = {name: _load(cache / f"{name}.npy", expected) for name, expected in checksums.items()}
+    return Opened(arrays, identity(checksums)), checksums
+
+
+def _load(path: Path, expected: str) -> Tensor:
+    try:
+        # copy on write: torch wants memory it may write to, and the file must stay as it is
+        array = np.load(path, mmap_mode="c")
+        intact = checksum(array) == expected
+    # NumPy's header parser raises almost anything on a damaged header
+    except Exception as error:
+        raise DamagedError(path, one_line(error)) from error
+    if not intact:
+        raise DamagedError(path, "its sha256 is not the one stored beside it")
+    return torch.from_numpy(array)

@@ -1,0 +1,210 @@
+"""CINIC-10: 90,000 training, 90,000 validation and 90,000 test images, 3x32x32."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+import tarfile
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from caelab.data.cache import Arrays, DamagedError, open_or_build
+from caelab.data.cifar10 import CIFAR10
+from caelab.data.datamodule import ImageDataModule, Split
+from caelab.data.download import UnavailableError, download, md5_of
+from caelab.data.pngs import decode_all
+from caelab.errors import UserError
+from caelab.screen import item_progress, note, one_line
+
+ARCHIVE = "CINIC-10.tar.gz"
+URLS = (
+    "https://datashare.ed.ac.uk/bitstreams/e8e186cc-2688-48f1-aa5a-3fda1a43f8b6/download",
+    f"https://datashare.ed.ac.uk/bitstream/handle/10283/3192/{ARCHIVE}",
+)
+SPLITS = ("train", "valid", "test")
+IMAGE = re.compile(
+    rf"(?:\./)?(?:CINIC-10/)?({'|'.join(SPLITS)})/({'|'.join(CIFAR10.class_names)})/([^/.][^/]*\.png)"
+)
+FROM_CIFAR = re.compile(r"cifar-?10-")
+
+Key = tuple[int, int, str]  # split, class and file name: in this order the images lie in the arrays
+Pictures = dict[Key, bytes | Path]
+
+
+def _key(name: str) -> Key | None:
+    match = IMAGE.fullmatch(name)
+    return match and (SPLITS.index(match[1]), CIFAR10.class_names.index(match[2]), match[3])
+
+
+def _leaves(member: tarfile.TarInfo) -> bool:
+    """Whether unpacking this member, or following it where it is a link, could reach outside the target."""
+    if member.name.startswith("/") or ".." in member.name.split("/"):
+        return True
+    if member.issym():  # from where it lies; an absolute one replaces the folder
+        end = posixpath.join(posixpath.dirname(member.name), member.linkname)
+    elif member.islnk():
+        end = member.linkname
+    else:
+        return False
+    return end.startswith("/") or posixpath.normpath(end).split("/")[0] == ".."
+
+
+def pictures_in_archive(path: Path) -> Pictures:
+    """The contents of each PNG of the data set in a .tar.gz; nothing is unpacked to disk.
+
+    Raises:
+        UserError: the archive is truncated, or a member would leave the folder it is unpacked to.
+    """
+    found: Pictures = {}
+    try:
+        with tarfile.open(path, "r|gz") as tar, item_progress() as progress:
+            bar = progress.add_task(f"reading {path.name}", total=None)
+            for member in tar:
+                if _leaves(member):
+                    raise UserError(
+                        f"{path}: the member {member.name!r} would leave the folder it is unpacked to; "
+                        "this is not the official archive, and nothing of it is used"
+                    )
+                key = _key(member.name)
+                if key and member.isreg() and (file := tar.extractfile(member)):
+                    found[key] = file.read()
+                    progress.update(bar, completed=len(found))
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read to its end ({one_line(error)}); fetch it again") from error
+    return found
+
+
+def pictures_in_folder(root: Path) -> Pictures:
+    """The path of each PNG below an unpacked archive: the splits lie in `root` or in `root`/CINIC-10.
+
+    Raises:
+        UserError: there are no such folders.
+    """
+    base = next((place for place in (root, root / "CINIC-10") if (place / SPLITS[0]).is_dir()), None)
+    if base is None:
+        raise UserError(f"dataset.root={root}: no train/, valid/ and test/ there or in CINIC-10/ below it")
+    found: Pictures = {}
+    for path in base.glob("*/*/*.png"):
+        if key := _key(path.relative_to(base).as_posix()):
+            found[key] = path
+    return found
+
+
+class CINIC10(ImageDataModule):
+    """CINIC-10 (Darlow et al., 2018): CIFAR-10 and downscaled ImageNet photographs, in three official splits.
+
+    Args:
+        data_dir: as in the base class, like `batch_size`, `train_size`, `classes` and `order_seed`.
+        batch_size: see there.
+        train_size: see there.
+        classes: see there.
+        order_seed: see there.
+        archive: the official archive, where it lies elsewhere.
+        root: the archive, already unpacked.
+        exclude_cifar: leave out the images that are CIFAR-10's, for honest tests across the two.
+    """
+
+    name = "cinic10"
+    class_names = CIFAR10.class_names
+    shape = (3, 32, 32)
+    urls: tuple[str, ...] = URLS
+    archive_md5 = "6ee4d0c996905fe93221de577967a372"
+    per_class = 9_000  # in each split
+
+    def __init__(
+        self,
+        data_dir: str,
+        batch_size: int = 256,
+        train_size: int | None = None,
+        classes: Sequence[int] | None = None,
+        order_seed: int = 0,
+        archive: str | None = None,
+        root: str | None = None,
+        exclude_cifar: bool = False,
+    ):
+        super().__init__(data_dir, batch_size, train_size, classes, order_seed)
+        if not isinstance(exclude_cifar, bool):
+            raise UserError(f"dataset.exclude_cifar={exclude_cifar}: must be true or false")
+        if archive and root:
+            raise UserError("dataset.archive and dataset.root: give one of them, not both")
+        self.archive = Path(archive).expanduser().absolute() if archive else None
+        self.root = Path(root).expanduser().absolute() if root else None
+        self.exclude_cifar = exclude_cifar
+
+    def load(self) -> tuple[dict[str, Split], str]:
+        """The official splits, decoded once, each in the order of class and file name."""
+        # an archive has a known md5 and so one cache; a folder may hold anything, so each has its own
+        folder = self.folder
+        if self.root is not None:
+            folder = folder / f"root-{hashlib.sha256(str(self.root).encode()).hexdigest()[:16]}"
+        opened = open_or_build(folder, self.name, self._build)
+        images, labels, cifar = (opened.arrays[name] for name in ("images", "labels", "cifar"))
+        split_size = self.per_class * len(self.class_names)
+        splits = {}
+        for place, name in enumerate(("train", "val", "test")):
+            rows = torch.arange(place * split_size, (place + 1) * split_size)
+            splits[name] = Split(images, labels, rows[~cifar[rows]] if self.exclude_cifar else rows)
+        return splits, opened.sha256
+
+    def _build(self) -> Arrays:
+        if self.root is not None:
+            origin, pictures = self.root, pictures_in_folder(self.root)
+        else:
+            origin = self._official_archive()
+            pictures = pictures_in_archive(origin)
+        self._check_counts(origin, pictures)
+        keys = sorted(pictures)
+        items = [
+            (f"{origin}: {SPLITS[split]}/{self.class_names[label]}/{file}", pictures[split, label, file])
+            for split, label, file in keys
+        ]
+        return {
+            "images": decode_all(items, self.shape[1], f"decoding {self.name}"),
+            "labels": np.array([label for _, label, _ in keys], np.int64),
+            "cifar": np.array([bool(FROM_CIFAR.match(file)) for _, _, file in keys]),
+        }
+
+    def _check_counts(self, origin: Path, pictures: Pictures) -> None:
+        counts = Counter((split, label) for split, label, _ in pictures)
+        for split, split_name in enumerate(SPLITS):
+            for label, class_name in enumerate(self.class_names):
+                if (count := counts[split, label]) != self.per_class:
+                    where = f"{origin}: {split_name}/{class_name}"
+                    raise UserError(f"{where} has {count:,} images instead of {self.per_class:,}")
+
+    def _official_archive(self) -> Path:
+        """The archive the user names, or that lies in the dataset's folder, or the downloaded one."""
+        if self.archive is not None:
+            return self._named_archive(self.archive)
+        path = self.folder / ARCHIVE
+        if path.is_file() and (found := md5_of(path)) != self.archive_md5:
+            damage = DamagedError(path, f"md5 {found} instead of {self.archive_md5}")
+            note(f"{self.name}: {damage}; it is fetched anew")
+        elif path.is_file():
+            return path
+        note(f"{self.name}: trying the official download (687 MB)")
+        try:
+            download(self.urls, path, self.archive_md5)
+        except UnavailableError as error:
+            raise UserError(
+                f"{self.name}: the archive cannot be downloaded ({one_line(error)}); put {ARCHIVE} into "
+                f"{self.folder}, or name it with dataset.archive=FILE, or the unpacked folder with "
+                "dataset.root=FOLDER; or use dataset=shapes, which needs no download"
+            ) from error
+        return path
+
+    def _named_archive(self, path: Path) -> Path:
+        if not path.is_file():
+            raise UserError(f"dataset.archive={path}: there is no such file")
+        if (found := md5_of(path)) != self.archive_md5:
+            raise UserError(
+                f"dataset.archive={path}: not the official archive, or damaged: "
+                f"its md5 is {found} instead of {self.archive_md5}"
+            )
+        return path

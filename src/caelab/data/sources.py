@@ -1,0 +1,110 @@
+"""Where a dataset's arrays come from: files that are there, the official download, other packagings of it.
+
+Whatever the source, each array must have its known checksum, or the source is named, set aside and not used.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from caelab.data.cache import Arrays, DamagedError, checksum, writing
+from caelab.data.download import UnavailableError
+from caelab.errors import UserError
+from caelab.screen import note, one_line
+
+
+@dataclass(frozen=True)
+class Source:
+    """One way to a dataset's arrays.
+
+    Attributes:
+        name: what the screen calls it.
+        find: the file each array is read from, of those that lie in the folder.
+        read: the arrays in the files that `find` found, if it found one for each array.
+        fetch: brings missing files into the folder; None for a source that only reads.
+    """
+
+    name: str
+    find: Callable[[Path], dict[str, Path]]
+    read: Callable[[dict[str, Path]], Arrays]
+    fetch: Callable[[Path], None] | None = None
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the file in whatever goes wrong with its contents.
+
+    Raises:
+        DamagedError: instead of what a reader raises in the block.
+    """
+    try:
+        yield
+    # pickle, Pillow and the rest raise almost anything on damaged bytes, SystemError among it
+    except Exception as error:
+        raise DamagedError(path, one_line(error)) from error
+
+
+def obtain(
+    what: str, folder: Path, sources: Sequence[Source], expected: Mapping[str, str], remedy: str
+) -> Arrays:
+    """The arrays of the first source that has them right: files that are there first, then what is fetched.
+
+    Args:
+        what: the dataset's name on the screen.
+        folder: the dataset's folder.
+        sources: in the order in which they are tried.
+        expected: the checksum of each array.
+        remedy: what the user can do if none works.
+
+    Raises:
+        UserError: no source works (`remedy`), or the folder cannot be written.
+    """
+    for source in sources:
+        if (arrays := _read(what, folder, source, expected)) is not None:
+            return arrays
+    for source in sources:
+        if source.fetch is None:
+            continue
+        note(f"{what}: trying {source.name}")
+        try:
+            source.fetch(folder)
+        except (OSError, UnavailableError) as error:
+            note(f"{what}: could not fetch {source.name}: {one_line(error)}")
+            continue
+        if (arrays := _read(what, folder, source, expected)) is not None:
+            return arrays
+    raise UserError(
+        f"{what}: no source of the data works. {remedy}; or use dataset=shapes, which needs no download"
+    )
+
+
+def _read(what: str, folder: Path, source: Source, expected: Mapping[str, str]) -> Arrays | None:
+    """The arrays of one source, or None where files are missing; damaged ones are set aside first."""
+    files = source.find(folder)
+    if not files.keys() >= expected.keys():
+        return None
+    note(f"{what}: reading {source.name} in {folder}")
+    try:
+        arrays = source.read(files)
+        wrong = [name for name, known in expected.items() if checksum(arrays[name]) != known]
+        if wrong:
+            raise DamagedError(files[wrong[0]], "what it holds is not the known data")
+    except DamagedError as damage:
+        _set_aside(what, damage)
+        return _read(
+            what, folder, source, expected
+        )  # the same file may lie there twice, such as plain and .gz
+    return arrays
+
+
+def _set_aside(what: str, damage: DamagedError) -> None:
+    aside = damage.path.with_name(damage.path.name + ".damaged")
+    note(f"{what}: {damage}; it is not used, and is now {aside.name}")
+    with writing(damage.path.parent):
+        if aside.is_dir():
+            shutil.rmtree(aside)
+        damage.path.replace(aside)

@@ -1,0 +1,105 @@
+"""Score a finished run again, also on another dataset: ``python -m caelab.evaluate RUN [dataset=...]``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import OmegaConf
+
+from caelab import compose, results, screen, tables
+from caelab.errors import UserError
+from caelab.results import Record
+
+_USAGE = """caelab-evaluate RUN [dataset=NAME] [dataset.KEY=VALUE ...] [paths.data=FOLDER]
+
+Scores the best checkpoint of the finished run in directory RUN on the test split of its own dataset, or of
+another one (generalisation), under both metric protocols; nothing is trained.
+
+  caelab-evaluate multirun/runs/cifar10/base-mse-adam-s0-0123456789
+  caelab-evaluate multirun/runs/cifar10/base-mse-adam-s0-0123456789 dataset=cinic10 dataset.exclude_cifar=true
+"""
+
+
+def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
+    """Score a finished run's best checkpoint.
+
+    Args:
+        run: the run's directory.
+        overrides: as on the command line of caelab-train; only dataset and paths matter.
+
+    Returns:
+        ``{"dataset": ..., "data": {...}, "metrics": {"test/psnr": ..., ...}}``, also written to
+        ``evaluations/`` of the run's directory.
+
+    Raises:
+        UserError: no finished run, unknown keys, or images of another shape than the network takes.
+    """
+    record = results.finished(run)
+    name, config = _dataset(record, overrides)
+    from caelab.restore import load
+    from caelab.run import score
+
+    net = load(run)
+    data = compose.build(config, "dataset")
+    if data.shape != net.shape:
+        raise UserError(
+            f"dataset={name} has images of {_times(data.shape)}, the run takes {_times(net.shape)}"
+        )
+    found = {"dataset": name, **score(net, data, compose.build(record["config"]["loss"], "loss"))}
+    folder = run / "evaluations"
+    folder.mkdir(exist_ok=True)
+    text = json.dumps(found, indent=2, allow_nan=False)
+    (folder / f"{name}-{found['data']['sha256'][:10]}.json").write_text(text + "\n")
+    return found
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(str(n) for n in shape)
+
+
+def _dataset(record: Record, overrides: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return the name and the config of the dataset that is asked for: the run's own where none is named."""
+    for override in overrides:
+        key = override.lstrip("+").partition("=")[0]
+        if key != "dataset" and not key.startswith(("dataset.", "paths.")):
+            raise UserError(f"{override}: only dataset and paths.data can be changed here")
+    if not any(override.startswith("dataset=") for override in overrides):
+        own = f"dataset={record['choices']['dataset']}"
+        recorded = record["config"]["dataset"].items()
+        kept = [f"dataset.{k}={json.dumps(v)}" for k, v in recorded if k not in ("_target_", "data_dir")]
+        kept += [f"paths.data={json.dumps(record['config']['paths']['data'])}"]
+        overrides = [own, *kept, *overrides]
+    with initialize_config_dir(compose.CONF, version_base="1.3"):
+        cfg = hydra_compose("train", overrides, return_hydra_config=True)
+    choices = dict(cfg.hydra.runtime.choices)
+    OmegaConf.set_struct(cfg, False)
+    del cfg["hydra"], cfg["logger"]
+    compose.check(cfg, choices)
+    return str(choices["dataset"]), compose.plain(cfg.dataset)
+
+
+def main() -> None:
+    """Entry point: exit status 0 when the run was scored."""
+    parser = argparse.ArgumentParser(prog="caelab-evaluate", usage=_USAGE, add_help=True)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("overrides", nargs="*")
+    arguments = parser.parse_args()
+    compose.register_resolvers()
+    try:
+        found = evaluate(arguments.run, arguments.overrides)
+    except Exception as error:
+        line = compose.explain(error)
+        if line is None:
+            raise
+        screen.error(line)
+        sys.exit(1)
+    title = f"{screen.shown(arguments.run)} on {found['dataset']}"
+    tables.protocols(found["metrics"], found["data"]["test"], title)
+
+
+if __name__ == "__main__":
+    main()

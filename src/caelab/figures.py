@@ -1,0 +1,60 @@
+"""Pictures of reconstructions: originals above, one row of reconstructions for each model."""
+
+from datetime import datetime
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from caelab.data.datamodule import ImageDataModule
+from caelab.metrics import ImageQuality
+from caelab.models.autoencoder import Autoencoder
+from caelab.results import Record
+from caelab.tables import labels
+
+
+def first_of_each_class(data: ImageDataModule, net: Autoencoder) -> tuple[Tensor, Tensor]:
+    """Return the first test image of each class and its reconstruction, (N, C, H, W) float32 in [0, 1]."""
+    test = data.splits["test"]
+    firsts = [int((test.targets == label).nonzero()[0]) for label in sorted(set(test.targets.tolist()))]
+    images = test[torch.tensor(firsts)]
+    return images.float() / 255, net.reconstruct(images).cpu()
+
+
+def reconstructions(path: Path, originals: Tensor, rows: dict[str, Tensor]) -> Path:
+    """Draw originals (N, C, H, W) over named reconstructions of the same shape, each with its PSNR in dB."""
+    columns = len(originals)
+    figure = Figure(figsize=(1.0 * columns + 1.6 * any(rows), 1.2 * (len(rows) + 1)), layout="constrained")
+    axes = figure.subplots(len(rows) + 1, columns, squeeze=False)
+    for row, (name, images) in enumerate({"original": originals, **rows}.items()):
+        decibels = _psnr(images, originals) if row else [None] * columns
+        for axis, image, decibel in zip(axes[row], images, decibels, strict=True):
+            axis.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if decibel is not None:
+                axis.set_xlabel(f"{decibel:.1f} dB", fontsize=8, labelpad=1)
+        axes[row][0].set_ylabel(name or "reconstruction", fontsize=9, rotation=0, ha="right", va="center")
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def _psnr(x_hat: Tensor, x: Tensor) -> list[float]:
+    quality = ImageQuality()
+    quality.update(x_hat, x)
+    return [float(v) for v in quality.per_image()["psnr"]]
+
+
+def compare_runs(records: dict[Path, Record], output: Path) -> Path:
+    """Draw the reconstructions of finished runs on one dataset below each other; return the path."""
+    from caelab.restore import datamodule, load
+
+    rows: dict[str, Tensor] = {}
+    for label, (run_dir, record) in zip(labels(list(records.values())), records.items(), strict=True):
+        data = datamodule(record)
+        data.setup("test")
+        originals, rows["\n".join(label.values())] = first_of_each_class(data, load(run_dir))
+    folder = output / "comparisons"
+    folder.mkdir(parents=True, exist_ok=True)
+    return reconstructions(folder / f"{datetime.now():%Y-%m-%d_%H-%M-%S}.png", originals, rows)

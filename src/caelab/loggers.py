@@ -1,0 +1,119 @@
+"""Loggers that Lightning lacks: a CSV file that survives a resume, and W&B with an explicit mode."""
+
+import csv
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from caelab import screen
+
+
+class CSV(Logger):
+    """One row an epoch in ``metrics.csv``.
+
+    Unlike Lightning's own, it keeps the epochs before a resume, and a row that an interrupted process left
+    for an epoch that is trained again is replaced.
+
+    Args:
+        save_dir: directory of the run.
+    """
+
+    def __init__(self, save_dir: str) -> None:
+        super().__init__()
+        self.path = Path(save_dir, "metrics.csv")
+        self._rows: dict[int, dict[str, Any]] | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the logger."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """One version a run."""
+        return ""
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Leave the config to ``result.json``."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Put ``metrics`` into the row of their epoch, and write the file anew, atomically.
+
+        The test split's figures belong to no epoch; they stand in ``result.json``.
+        """
+        metrics = {key: value for key, value in metrics.items() if not key.startswith("test/")}
+        if metrics.keys() <= {"epoch"}:
+            return
+        epoch = int(metrics["epoch"])
+        if self._rows is None:
+            self._rows = {n: row for n, row in self._read().items() if n < epoch}
+        row = self._rows.setdefault(epoch, {"epoch": epoch, "step": step})
+        row |= {key: value for key, value in metrics.items() if key != "epoch"}
+        columns = list(dict.fromkeys(key for row in self._rows.values() for key in row))
+        temporary = self.path.with_suffix(".tmp")
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(self._rows.values())
+        temporary.replace(self.path)
+
+    def _read(self) -> dict[int, dict[str, Any]]:
+        if not self.path.exists():
+            return {}
+        with self.path.open(newline="") as file:
+            return {int(row["epoch"]): row for row in csv.DictReader(file)}
+
+
+Mode = Literal["auto", "online", "offline", "disabled"]
+
+
+class WandB(WandbLogger):
+    """Weights & Biases with an explicit mode.
+
+    Args:
+        save_dir: directory of the run; W&B writes below it.
+        mode: ``auto`` is online if an API key is configured, else offline with one line that says so.
+        project: where the run appears.
+        name: of the run.
+        group: what the runs of a sweep share; None for a run alone.
+        tags: words to filter runs by.
+
+    Raises:
+        ValueError: an unknown mode.
+    """
+
+    def __init__(
+        self,
+        save_dir: str,
+        mode: Mode = "auto",
+        project: str = "caelab",
+        name: str | None = None,
+        group: str | None = None,
+        tags: Sequence[str] = (),
+    ) -> None:
+        if mode not in ("auto", "online", "offline", "disabled"):
+            raise ValueError(f"mode={mode}: must be auto, online, offline or disabled")
+        if mode == "auto":
+            mode = "online" if _key_configured() else "offline"
+            if mode == "offline":
+                screen.say(
+                    f"W&B: no API key, so logged offline; to upload: wandb sync {save_dir}/wandb/*run*"
+                )
+        super().__init__(
+            save_dir=save_dir, mode=mode, project=project, name=name, group=group, tags=list(tags)
+        )
+
+    def close(self, failed: bool) -> None:
+        """End the W&B run, marked as failed or finished; the next job of a sweep gets its own."""
+        self.experiment.finish(exit_code=int(failed))
+
+
+def _key_configured() -> bool:
+    import wandb
+
+    return bool(wandb.login(prompt=False, verify=False))

@@ -1,0 +1,125 @@
+"""The one LightningModule: network + loss + optimizer factory + metrics; it knows no variant."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torchmetrics import MeanMetric
+
+from caelab.errors import UserError
+from caelab.metrics import ImageQuality
+from caelab.models.autoencoder import Autoencoder
+
+# Reading a loss makes the CPU wait for a GPU; there the losses are read in groups of this many steps.
+_READ_EVERY_ON_GPU = 50
+
+
+class AutoencoderModule(LightningModule):
+    """Trains and measures an autoencoder on batches of uint8 images (N, C, H, W).
+
+    Args:
+        net: the network.
+        loss: maps ``(x_hat, x)``, float32 in [0, 1], to one scalar.
+        optimizer: maps parameters to an optimizer.
+        seed: with the epoch, of everything random in a training step.
+    """
+
+    def __init__(
+        self,
+        net: Autoencoder,
+        loss: nn.Module,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.loss = loss
+        self.optimizer = optimizer
+        self.seed = seed
+        self.quality = ImageQuality()
+        self.mean_loss = MeanMetric()
+        self._sizes: list[int] = []
+        self._unread: list[Tensor] = []
+        self._read: list[float] = []
+
+    def configure_optimizers(self) -> Optimizer | None:
+        """Build the optimizer over the trainable parameters; None for a network that has none."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        return self.optimizer(parameters) if parameters else None
+
+    def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn a uint8 batch into ``(x_hat, x)``, each (N, C, H, W) float32 in [0, 1]."""
+        x = batch.float() / 255
+        return self.net(x.to(self.dtype)), x
+
+    def _score(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, enabled=False):
+            return self.loss(x_hat.float(), x)  # type: ignore[no-any-return]
+
+    def on_train_epoch_start(self) -> None:
+        """Make the epoch's randomness a function of (seed, epoch), so that a resumed run repeats it."""
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+        self._sizes, self._unread, self._read = [], [], []
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """Return the loss of one batch (N, C, H, W) uint8.
+
+        Raises:
+            UserError: a loss is NaN or infinite.
+        """
+        loss = self._score(*self(batch))
+        self._sizes.append(len(batch))
+        self._unread.append(loss.detach())
+        if self.device.type == "cpu" or len(self._unread) == _READ_EVERY_ON_GPU:
+            self._read_losses()
+        return loss
+
+    def _read_losses(self) -> None:
+        values = torch.stack(self._unread).tolist() if self._unread else []
+        self._unread = []
+        for value in values:
+            if not math.isfinite(value):
+                step = self.current_epoch * len(self.trainer.train_dataloader) + len(self._read)  # type: ignore[arg-type]
+                rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+                last = self._read[-1] if self._read else "none in this epoch"
+                raise UserError(
+                    f"the loss is {value} at step {step} (epoch {self.current_epoch + 1}), "
+                    f"learning rate {rate:g}, last finite loss {last}; a smaller optimizer.lr may help"
+                )
+            self._read.append(value)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the epoch's figures anew."""
+        self.quality.reset()
+        self.mean_loss.reset()
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Add one batch (N, C, H, W) uint8 to the epoch's figures."""
+        x_hat, x = self(batch)
+        self.quality.update(x_hat, x)
+        self.mean_loss.update(self._score(x_hat.clamp(0, 1), x), weight=len(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's figures: ``val/...``, and ``train/loss`` as the mean over its images."""
+        figures = self._figures("val")
+        self._read_losses()
+        if self._read:
+            total = sum(value * size for value, size in zip(self._read, self._sizes, strict=True))
+            figures["train/loss"] = torch.tensor(total / sum(self._sizes), dtype=torch.float32)
+        self.log_dict(figures)
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
+
+    def on_test_epoch_end(self) -> None:
+        """Log ``test/...``."""
+        self.log_dict(self._figures("test"))
+
+    def _figures(self, split: str) -> dict[str, Tensor]:
+        figures = {"loss": self.mean_loss.compute(), **self.quality.compute()}
+        return {
+            f"{split}/{name}": torch.as_tensor(value, dtype=torch.float32) for name, value in figures.items()
+        }

@@ -1,0 +1,153 @@
+"""The run record: what a run leaves behind, how it is recognised, read, written and found again.
+
+Reads and writes plain JSON and imports nothing heavy, so that a finished run answers at once.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from caelab.errors import UserError
+
+SCHEMA = 1
+RECORD = "result.json"
+ASIDE = "previous"
+
+# Keys that say where and how a run is carried out or shown, and that cannot change its figures.
+_IRRELEVANT = (
+    "hydra",
+    "paths",
+    "logger",
+    "force",
+    "trainer.enable_progress_bar",
+    "dataset.archive",
+    "dataset.root",
+)
+
+Record = dict[str, Any]
+
+
+def fingerprint(cfg: DictConfig) -> str:
+    """Identify a run by what matters to its figures.
+
+    Args:
+        cfg: the composed config; paths, loggers and the like are left out of the hash, also where other keys
+            refer to them.
+
+    Returns:
+        64 hexadecimal digits: the SHA-256 of the schema version and the resolved config.
+    """
+    nodes = {key: cfg._get_node(key) for key in cfg if key not in _IRRELEVANT}
+    relevant = OmegaConf.create(nodes | {"paths": {key: str(key) for key in cfg.paths}})
+    plain = OmegaConf.to_container(relevant, resolve=True)
+    assert isinstance(plain, dict)
+    for key in _IRRELEVANT:
+        *parents, leaf = key.split(".")
+        node: Any = plain
+        for parent in parents:
+            node = node.get(parent, {})
+        node.pop(leaf, None)
+    canonical = json.dumps([SCHEMA, plain], sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def start(cfg: DictConfig, choices: dict[str, Any], overrides: list[str]) -> Record:
+    """Begin the record of a run with what is known before it: what it is, and when it began."""
+    return {
+        "schema": SCHEMA,
+        "fingerprint": fingerprint(cfg),
+        "status": "failed",
+        "error": "not finished",
+        "started": now(),
+        "finished": now(),
+        "overrides": overrides,
+        "choices": {key: choices[key] for key in ("model", "loss", "optimizer", "dataset")},
+        "config": OmegaConf.to_container(cfg, resolve=True),
+        "seed": cfg.seed,
+    }
+
+
+def now() -> str:
+    """Return the time as ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write(run_dir: Path, record: Record) -> None:
+    """Write ``result.json`` atomically: it is whole or it is not there.
+
+    Raises:
+        ValueError: the record holds NaN or infinity.
+    """
+    text = json.dumps(record, indent=2, allow_nan=False)
+    temporary = run_dir / f".{RECORD}.{os.getpid()}"
+    with temporary.open("w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(run_dir / RECORD)
+
+
+def read(run: str | Path) -> Record | None:
+    """Read the record of a run directory; None where there is none.
+
+    Raises:
+        UserError: the file is damaged, or of another schema.
+    """
+    path = Path(run) / RECORD
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} is not a readable run record ({error}); remove it to train again") from None
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        found = record.get("schema") if isinstance(record, dict) else None
+        raise UserError(f"{path} has schema {found}, this caelab reads {SCHEMA}")
+    return record
+
+
+def finished(run: str | Path) -> Record:
+    """Read the record of a run that must be finished.
+
+    Raises:
+        UserError: there is no record, or it says that the run failed.
+    """
+    record = read(run)
+    if record is None:
+        hint = "the run is not finished" if Path(run).is_dir() else "no such directory"
+        raise UserError(f"{run}: no {RECORD} there ({hint}); give the directory of a finished run")
+    if record["status"] != "finished":
+        raise UserError(f"{run}: that run failed ({record['error']}); start it again first")
+    return record
+
+
+def find(root: str | Path) -> Iterator[Record]:
+    """Yield every readable record below ``root``, but not those that a forced run has set aside."""
+    for path in sorted(Path(root).rglob(RECORD)):
+        if path.parent.name == ASIDE:
+            continue
+        try:
+            record = read(path.parent)
+        except UserError:
+            continue
+        if record is not None:
+            yield record
+
+
+def floor(root: str | Path, record: Record) -> float | None:
+    """PSNR (dB) of PCA at the same latent on the same data, if such a run is on record below ``root``."""
+    for other in find(root):
+        if (
+            other["status"] == "finished"
+            and other["choices"]["model"] == "pca"
+            and other["size"]["latent"] == record["size"]["latent"]
+            and other["data"] == record["data"]
+        ):
+            return float(other["metrics"]["test/psnr"])
+    return None

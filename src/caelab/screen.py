@@ -1,0 +1,83 @@
+"""What a person sees while something goes on: lines, mistakes and progress bars, all through two consoles."""
+
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+# Where nobody looks (a file, a pipe) a table may be wide; rich would fold it at 80.
+_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+
+console = Console(width=_WIDTH)
+errors = Console(stderr=True)
+
+
+def say(line: str) -> None:
+    """Print one plain line."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def error(line: str) -> None:
+    """Print one line on stderr that says what is wrong and what would be right."""
+    errors.print(f"caelab: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def shown(path: Path) -> str:
+    """Show ``path`` relative to the working directory where it lies below it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def note(line: str) -> None:
+    """Print one plain line on stderr: what goes on, and is no result."""
+    errors.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def one_line(error: BaseException | str) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def byte_progress() -> Progress:
+    """A progress bar for bytes, with speed and remaining time."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+    )
+
+
+def item_progress() -> Progress:
+    """A progress bar for counted things, with elapsed and remaining time."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+    )
+
+
+def waiting() -> Progress:
+    """A bar that only moves and counts seconds, for work of unknown length."""
+    return Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(), console=errors
+    )

@@ -1,0 +1,109 @@
+"""Tables of runs on the screen."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from caelab.results import Record
+from caelab.screen import console, say, shown
+
+_GROUPS = ("dataset", "model", "loss", "optimizer")
+
+
+def _decibel(value: float) -> str:
+    return f"{value:.2f}"
+
+
+_COLUMNS = {
+    "parameters": lambda r: f"{r['size']['parameters']:,}",
+    "latent": lambda r: f"{r['size']['latent']:,}",
+    "effective code": lambda r: f"{r['size']['effective_code']:,}",
+    "PSNR (dB)": lambda r: _decibel(r["metrics"]["test/psnr"]),
+    "SSIM": lambda r: f"{r['metrics']['test/ssim']:.3f}",
+    "epochs": lambda r: str(r["time"]["epochs"]),
+    "seconds": lambda r: f"{r['time']['fit_seconds'] + r['time']['test_seconds']:.0f}",
+}
+
+
+def _label(record: Record) -> dict[str, str]:
+    """What names a run: its choices, its seed, and each key that its command set."""
+    label = {group: str(record["choices"][group]) for group in _GROUPS} | {"seed": str(record["seed"])}
+    for override in record["overrides"]:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key not in label and not key.startswith(("hydra", "paths", "logger", "force")):
+            label[key] = value
+    return label
+
+
+def labels(records: list[Record]) -> list[dict[str, str]]:
+    """Name each run by the keys in which the runs differ, or by its model where they do not differ."""
+    full = [_label(record) for record in records]
+    keys = list(dict.fromkeys(key for label in full for key in label))
+    varied = [key for key in keys if len({label.get(key) for label in full}) > 1] or ["model"]
+    return [{key: label.get(key, "-") for key in varied} for label in full]
+
+
+def comparison(records: list[Record], title: str) -> Table:
+    """Table of runs, best test PSNR first, failures last with their reason."""
+    table = Table(title=title, title_justify="left")
+    named = list(zip(labels(records), records, strict=True))
+    for key in named[0][0]:
+        table.add_column(key)
+    for column in _COLUMNS:
+        table.add_column(column, justify="right")
+    done = [pair for pair in named if pair[1]["status"] == "finished"]
+    for label, record in sorted(done, key=lambda pair: -float(pair[1]["metrics"]["test/psnr"])):
+        table.add_row(*label.values(), *(cell(record) for cell in _COLUMNS.values()))
+    for label, record in named:
+        if record["status"] == "failed":
+            table.add_row(*label.values(), f"failed: {record['error']}", style="red")
+    return table
+
+
+def protocols(
+    metrics: dict[str, float], images: int, title: str, floor: tuple[str, float] | None = None
+) -> None:
+    """Print test figures under both protocols, and a floor (its name, its PSNR in dB) below them."""
+    table = Table(title=title, title_justify="left")
+    for column in ("protocol", "images", "PSNR (dB)", "PSNR pooled (dB)", "SSIM"):
+        table.add_column(column, justify="left" if column == "protocol" else "right")
+    full = [
+        _decibel(metrics["test/psnr"]),
+        _decibel(metrics["test/psnr_pooled"]),
+        f"{metrics['test/ssim']:.3f}",
+    ]
+    table.add_row("full", f"{images:,}", *full)
+    published = [_decibel(metrics["published/psnr"]), "", f"{metrics['published/ssim']:.3f}"]
+    table.add_row("published", "one a class", *published)
+    if floor:
+        table.add_row(floor[0], f"{images:,}", _decibel(floor[1]), "", "")
+    console.print(table)
+
+
+def summary(record: Record, run_dir: Path, floor: float | None) -> None:
+    """Print one finished run: its figures, the floor at its latent, and where its files lie."""
+    size, time = record["size"], record["time"]
+    title = ", ".join(f"{record['choices'][group]}" for group in _GROUPS) + f", seed {record['seed']}"
+    below = floor is not None and record["choices"]["model"] != "pca"
+    label = f"full, PCA of {size['latent']} numbers"
+    protocols(
+        record["metrics"],
+        record["data"]["test"],
+        title,
+        (label, floor) if below and floor is not None else None,
+    )
+    say(
+        f"{size['parameters']:,} parameters; {size['latent']:,} latent numbers, {size['effective_code']:,} "
+        f"reach the decoder ({size['input_numbers']:,} in the image); best epoch {record['best_epoch']} of "
+        f"{time['epochs']}; {_speed(time)}"
+    )
+    for name in ("reconstructions.png", "result.json"):
+        say(f"  {shown(run_dir / name)}")
+
+
+def _speed(time: dict[str, Any]) -> str:
+    line = f"{time['fit_seconds']:.0f} s training and validation"
+    if time["images_per_second"]:
+        line += f", {time['images_per_second']:,.0f} training images/s"
+    return line

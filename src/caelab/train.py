@@ -1,0 +1,111 @@
+"""The command line of a run or a sweep: ``python -m caelab.train`` and ``caelab-train``.
+
+Light on purpose: help, completion, mistakes and finished runs answer before torch is imported.
+"""
+
+import gc
+import logging
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from caelab import compose, results, screen, sweep, tables
+from caelab.errors import UserError
+
+log = logging.getLogger(__name__)
+compose.register_resolvers()
+
+
+# What a single run raised: through Hydra it would bring a second message.
+_raised: list[Exception] = []
+
+
+@hydra.main(version_base="1.3", config_path=compose.CONF, config_name="train")
+def _job(cfg: DictConfig) -> float | None:
+    """Run what ``cfg`` says; in a sweep a failure is told and recorded, and the next job goes on."""
+    settings = HydraConfig.get()
+    try:
+        return train(cfg)
+    except Exception as error:
+        if settings.mode == RunMode.RUN:
+            _raised.append(error)
+            return None
+        line = compose.explain(error)
+        if line is None:
+            screen.errors.print(traceback.format_exc(), markup=False, highlight=False)
+            line = f"{type(error).__name__}: {error}"
+        screen.error(f"{' '.join(settings.overrides.task)}: {line}")
+        sweep.refused[Path(settings.runtime.output_dir)] = line
+        traceback.clear_frames(error.__traceback__)  # else the failed job's network stays in memory
+        return None
+    finally:
+        gc.collect()  # a Trainer is full of cycles
+
+
+def train(cfg: DictConfig) -> float | None:
+    """Carry out the run that Hydra composed, or take its finished record.
+
+    Returns:
+        Validation PSNR (dB) at the best epoch, what a search maximises.
+
+    Raises:
+        UserError: a mistake or condition that the user can mend.
+    """
+    settings = HydraConfig.get()
+    compose.check(cfg, dict(settings.runtime.choices))
+    run_dir = Path(settings.runtime.output_dir)
+    if settings.mode == RunMode.MULTIRUN and cfg.trainer.devices not in (1, "auto"):
+        raise UserError(
+            f"trainer.devices={cfg.trainer.devices}: a sweep trains each of its runs on one device; "
+            "start a run over several devices alone, without -m"
+        )
+    record = results.read(run_dir)
+    identity = results.fingerprint(cfg)
+    if record and record["fingerprint"] == identity and record["status"] == "finished" and not cfg.force:
+        screen.say(f"finished before, taken from {screen.shown(run_dir)} (force=true runs it again)")
+    else:
+        from caelab.run import run
+
+        record = run(cfg, identity, run_dir)
+    if settings.mode == RunMode.RUN:
+        tables.summary(record, run_dir, results.floor(cfg.paths.output, record))
+    return float(record["metrics"]["val/psnr"])
+
+
+def _stop(signum: int, _frame: FrameType | None) -> NoReturn:
+    # SystemExit, since Lightning turns KeyboardInterrupt into status 1 and a caught SIGTERM into status 0.
+    raise SystemExit(128 + signum)
+
+
+def main() -> None:
+    """Entry point: exit status 0 when everything asked for was done."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the message is ours
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        _job()
+        if _raised:
+            raise _raised.pop()
+    except SystemExit as stop:
+        if stop.code in (128 + signal.SIGTERM, 128 + signal.SIGINT):
+            screen.error("stopped; the same command goes on from the last finished epoch")
+        raise
+    except Exception as error:
+        line = compose.explain(error)
+        if line is None:
+            raise
+        screen.error(line)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

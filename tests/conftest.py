@@ -1,0 +1,102 @@
+"""Fixtures shared by the tests: the command line in this process, and tiny runs of it."""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINY = (
+    "dataset=shapes",
+    "dataset.train_size=96",
+    "dataset.val_size=40",
+    "dataset.test_size=50",
+    "dataset.batch_size=32",
+    "model=base",
+    "model.channels=[4,8]",
+    "model.hidden=[]",
+    "model.latent=8",
+    "trainer.max_epochs=2",
+    "trainer.accelerator=cpu",
+)
+
+
+@dataclass
+class Answer:
+    """What a command line did."""
+
+    status: int
+    out: str
+    err: str
+    output: Path
+    run_dirs: list[Path]  # those with a record, when the command ended
+    records: list[dict[str, Any]]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        (record,) = self.records
+        return record
+
+    @property
+    def run_dir(self) -> Path:
+        (path,) = self.run_dirs
+        return path
+
+
+@pytest.fixture
+def train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Answer]]:
+    """Call the command line of caelab.train in this process, on tiny data unless told otherwise."""
+    from caelab.train import main
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CAELAB_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str, tiny: bool = True) -> Answer:
+        flags = [a for a in arguments if a.startswith("-")]
+        overrides = [a for a in arguments if not a.startswith("-")]
+        monkeypatch.setattr(sys, "argv", ["caelab-train", *flags, *(TINY if tiny else ()), *overrides])
+        capfd.readouterr()
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        finally:
+            close_log_files()
+        shown = capfd.readouterr()
+        output = tmp_path / "multirun"
+        found = [path for path in sorted(output.rglob("result.json")) if path.parent.name != "previous"]
+        records = [json.loads(path.read_text()) for path in found]
+        return Answer(status, shown.out, shown.err, output, [path.parent for path in found], records)
+
+    yield call
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def close_log_files() -> None:
+    """Close what Hydra's logging of a job left open."""
+    for handler in list(logging.getLogger().handlers):
+        if isinstance(handler, logging.FileHandler):
+            handler.close()
+            logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Environment of a subprocess that keeps its data to itself."""
+    with contextlib.suppress(KeyError):
+        del os.environ["HYDRA_FULL_ERROR"]
+    return {**os.environ, "CAELAB_DATA": str(tmp_path / "data"), "COLUMNS": "200", "WANDB_MODE": ""}

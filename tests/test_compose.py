@@ -1,0 +1,114 @@
+"""Mistakes in a config: each is one clear line, and leaves nothing behind."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from caelab import compose
+from caelab.errors import UserError
+
+MISTAKES = [
+    (["model=improvd"], "model=improvd: there is no such model; did you mean 'improved'?"),
+    (["optimizer=adm"], "optimizer=adm: there is no such optimizer; did you mean 'adam'?"),
+    (["modle=base"], "modle: there is no such key; did you mean 'model'?"),
+    (["+modle=base"], "modle: there is no such key; did you mean 'model'?"),
+    (["loss=l1_mse", "loss.alfa=1"], "loss.alfa: there is no such key; did you mean 'loss.alpha'?"),
+    (
+        ["loss=l1_mse", "+loss.alfa=1"],
+        "loss.alfa: caelab.losses.WeightedSum takes no 'alfa'; did you mean 'alpha'?",
+    ),
+    (
+        ["+trainer.max_epoch=3"],
+        "trainer.max_epoch: lightning.pytorch.Trainer takes no 'max_epoch'; did you mean",
+    ),
+    (["optimizer.lr=abc"], "optimizer.lr=abc: expected a number"),
+    (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
+    (["trainer.max_epochs=-1"], "trainer.max_epochs=-1: must be at least 1"),
+    (["trainer.max_epochs=1.5"], "max_epochs=1.5: expected a whole number"),
+    (["seed=-1"], "seed=-1: must be within 0..4294967295"),
+    (["model.latent=0"], "model: latent must be at least 1, got 0"),
+    (["model.channels=[4,x]"], "model.channels=[4, 'x']: expected a whole number"),
+    (["model=improved_skip", "+model.skip_levels=[7]"], "model: skip_levels"),
+    (["loss=l1_mse", "loss.alpha=-0.5"], "loss: alpha must be"),
+    (["dataset.batch_size=500"], "dataset.batch_size=500 is larger than the training set (96 images)"),
+    (["trainer.accelerator=gpu"], "trainer.accelerator=gpu"),
+    (["dataset=folder", "dataset.path=/no/such/folder"], "/no/such/folder"),
+    (["dataset=folder"], "dataset.path"),
+    (
+        ["logger=wandb", "logger.mode=onlin"],
+        "logger.wandb: mode=onlin: must be auto, online, offline or disabled",
+    ),
+    (["model=[base"], "model=[base"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "line"), MISTAKES, ids=[" ".join(case[0]) for case in MISTAKES])
+def test_a_mistake_is_one_line(train, monkeypatch, overrides, line):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    own = ("dataset=", "model=improved", "model=[")
+    keep = not any(o.startswith(own) for o in overrides)
+    answer = train(*overrides, tiny=keep)
+    assert answer.status == 1
+    assert line in answer.err
+    assert answer.err.count("\n") == 1
+    assert "Traceback" not in answer.err
+    assert not list(answer.output.rglob("*.ckpt"))
+
+
+def test_a_bug_keeps_its_traceback(train, monkeypatch):
+    from caelab.models.base import Base
+
+    def broken(self, x):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Base, "encode", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        train()
+
+
+def test_nearest_name_or_all_names():
+    assert compose.nearest("improvd", ["base", "improved"]) == "; did you mean 'improved'?"
+    assert compose.nearest("xyz", ["base", "adam"]) == "; known: adam, base"
+
+
+def test_missing_value_names_its_key():
+    cfg = OmegaConf.create(
+        {"dataset": {"path": "???"}, "seed": 0, "force": False, "trainer": {"max_epochs": 1}, "paths": {}}
+    )
+    with pytest.raises(UserError, match=r"dataset\.path is required"):
+        compose.check(cfg, {"dataset": "folder"})
+
+
+def test_build_passes_the_objects_own_complaint_on():
+    node = {"_target_": "caelab.losses.WeightedSum", "alpha": -1, "beta": 1, "first": None, "second": None}
+    with pytest.raises(UserError, match="loss: alpha must be"):
+        compose.build(node, "loss")
+
+
+def test_help_fits_on_one_screen_and_names_keys_that_exist(train):
+    import re
+
+    answer = train("--help", tiny=False)
+    assert answer.status == 0
+    lines = answer.out.splitlines()
+    assert len(lines) <= 45
+    assert max(map(len, lines)) <= 120
+    for name in ("improved_skip", "l1_mse", "adamax", "cinic10", "wandb"):
+        assert name in answer.out
+    keys = re.findall(r"(?:^|\s)([a-z_]+(?:\.[a-z_]+)?)=", answer.out)
+    known = {*compose._known_keys(), "install"}  # of Hydra's completion
+    assert set(keys) <= known
+    assert answer.out.count("\ncaelab-train ") == 3
+
+
+def test_every_config_lies_where_the_package_looks():
+    assert Path(compose.CONF, "train.yaml").is_file()
+
+
+def test_os_errors_name_the_file():
+    assert compose.explain(PermissionError(13, "Permission denied", "/x/y")) == "/x/y: Permission denied"
+    assert compose.explain(OSError(28, "No space left on device")) == "[Errno 28] No space left on device"
+    assert compose.explain(RuntimeError("a bug")) is None

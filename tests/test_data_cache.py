@@ -1,0 +1,212 @@
+"""The array cache: what is damaged is named and made anew; of two processes one builds."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections import namedtuple
+
+import numpy as np
+import pytest
+import torch
+
+from caelab.data import cache
+from caelab.errors import UserError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (20, 3, 4, 5), dtype=np.uint8)
+LABELS = np.arange(20)
+
+
+class Builder:
+    def __init__(self):
+        self.built = 0
+
+    def __call__(self):
+        self.built += 1
+        return {"images": IMAGES.copy(), "labels": LABELS.copy()}
+
+
+@pytest.fixture
+def build():
+    return Builder()
+
+
+def open_it(folder, build, expected=None):
+    return cache.open_or_build(folder, "toy", build, expected)
+
+
+def assert_whole(opened):
+    assert np.array_equal(opened.arrays["images"].numpy(), IMAGES)
+    assert np.array_equal(opened.arrays["labels"].numpy(), LABELS)
+
+
+def test_checksum_is_the_sha256_of_type_shape_and_bytes():
+    expected = hashlib.sha256(b"|u1 (20, 3, 4, 5)" + IMAGES.tobytes()).hexdigest()
+    assert cache.checksum(IMAGES) == expected
+    assert cache.checksum(np.asfortranarray(IMAGES)) == expected
+    assert cache.checksum(IMAGES.view(np.int8)) != expected
+    assert cache.checksum(IMAGES.reshape(20, 60)) != expected
+
+
+def test_built_once_then_opened(tmp_path, build):
+    first, second = open_it(tmp_path, build), open_it(tmp_path, build)
+    assert build.built == 1
+    assert_whole(first)
+    assert second.arrays["images"].dtype == torch.uint8
+    assert second.arrays["labels"].dtype == torch.int64
+    lines = f"images {cache.checksum(IMAGES)}\nlabels {cache.checksum(LABELS)}\n"
+    assert first.sha256 == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_one_process_shares_the_tensors(tmp_path, build):
+    pointers = {open_it(tmp_path, build).arrays["images"].data_ptr() for _ in range(3)}
+    assert len(pointers) == 1
+
+
+def test_writing_to_a_tensor_leaves_the_file_alone(tmp_path, build):
+    open_it(tmp_path, build).arrays["images"][:] = 0
+    cache._verified.cache_clear()
+    assert_whole(open_it(tmp_path, build))
+    assert build.built == 1
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "checksums.json"])
+@pytest.mark.parametrize("place", [0, 6, 8, 12, 20, 30, 45, 60, 100, 127, -1])
+def test_a_flipped_byte_is_named_and_the_cache_made_anew(tmp_path, build, capsys, name, place):
+    open_it(tmp_path, build)
+    path = tmp_path / "cache" / name
+    data = bytearray(path.read_bytes())
+    data[place] ^= 0x04
+    path.write_bytes(data)
+    assert_whole(open_it(tmp_path, build))
+    said = capsys.readouterr().err
+    if build.built == 1:  # a byte of the header that says the same either way
+        assert (name, said) != ("checksums.json", "")
+        assert place < 128
+    else:
+        assert str(tmp_path / "cache") in said
+        assert "is damaged" in said
+        assert build.built == 2
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "checksums.json"])
+@pytest.mark.parametrize("harm", ["truncate", "empty", "remove"])
+def test_truncated_or_missing_files_are_named_and_made_anew(tmp_path, build, capsys, name, harm):
+    open_it(tmp_path, build)
+    path = tmp_path / "cache" / name
+    if harm == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: -1 if harm == "truncate" else 0])
+    assert_whole(open_it(tmp_path, build))
+    assert build.built == 2
+    assert f"{path} is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '"abc"', "{}", '{"images": 5}', "\x00\xff"])
+def test_a_checksum_file_of_another_kind_is_refused(tmp_path, build, text):
+    expected = {"images": cache.checksum(IMAGES), "labels": cache.checksum(LABELS)}
+    open_it(tmp_path, build, expected)
+    (tmp_path / "cache" / "checksums.json").write_text(text)
+    assert_whole(open_it(tmp_path, build, expected))
+    assert build.built == 2
+
+
+def test_a_whole_cache_of_other_data_is_refused(tmp_path, build, capsys):
+    other = {"images": IMAGES + 1, "labels": LABELS}
+    open_it(tmp_path, lambda: other)
+    assert_whole(open_it(tmp_path, build, {"images": cache.checksum(IMAGES)}))
+    assert "not the known data" in capsys.readouterr().err
+
+
+def test_what_a_killed_process_left_is_no_cache(tmp_path, build):
+    (tmp_path / "cache.new").mkdir()
+    (tmp_path / "cache.new" / "images.npy").write_bytes(b"half")
+    assert_whole(open_it(tmp_path, build))
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == ["cache"]
+
+
+def test_a_failing_build_leaves_no_cache(tmp_path, build):
+    def fail():
+        raise UserError("no data")
+
+    with pytest.raises(UserError, match="no data"):
+        open_it(tmp_path, fail)
+    assert not (tmp_path / "cache").exists()
+    assert_whole(open_it(tmp_path, build))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, build):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(UserError, match=r"cannot write into .*file/toy .*paths\.data=FOLDER"):
+        open_it(tmp_path / "file" / "toy", build)
+
+
+def test_a_whole_cache_is_used_where_nothing_can_be_written(tmp_path, build, monkeypatch):
+    open_it(tmp_path, build)
+    monkeypatch.setattr(cache, "_locked", None)  # a lock file would be a write
+    assert_whole(open_it(tmp_path, build))
+
+
+def test_a_full_disk_is_named_before_writing(tmp_path, build, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 100, IMAGES.nbytes))
+    with pytest.raises(UserError, match=rf"the disk of {tmp_path} is full"):
+        open_it(tmp_path, build)
+
+
+def test_a_disk_that_fills_up_while_writing_is_named(tmp_path, build, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(UserError, match=rf"the disk of {tmp_path} is full"):
+        open_it(tmp_path, build)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_two_processes_that_start_at_once_build_once(tmp_path):
+    script = tmp_path / "start.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys, time
+            from pathlib import Path
+            import numpy as np
+            from caelab.data.cache import open_or_build
+
+            folder = Path(sys.argv[1])
+
+            def build():
+                with (folder.parent / "builds").open("a") as file:
+                    file.write("x")
+                time.sleep(2)
+                return {"images": np.arange(12, dtype=np.uint8).reshape(3, 4)}
+
+            (folder.parent / f"ready-{sys.argv[2]}").touch()
+            while len(list(folder.parent.glob("ready-*"))) < 2:
+                time.sleep(0.01)
+            print(open_or_build(folder, "toy", build).arrays["images"].sum().item())
+            """
+        )
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, script, tmp_path / "toy", str(i)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert [out.strip() for out, _ in outputs] == ["66", "66"]
+    assert (tmp_path / "builds").read_text() == "x"
+    assert sum("another process is preparing the data" in err for _, err in outputs) == 1
+    assert json.loads((tmp_path / "toy" / "cache" / "checksums.json").read_text()).keys() == {"images"}

@@ -1,0 +1,258 @@
+"""A user's own images: layouts, formats, scaling, and what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from caelab.data import folder as folders
+from caelab.data.folder import Folder, to_uint8
+from caelab.errors import UserError
+
+
+def save(path: Path, grey: int = 0, size=(8, 8)) -> None:
+    """One image of one grey."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (grey, grey, grey)).save(path)
+
+
+def ready(tmp_path, root, **options) -> Folder:
+    module = Folder(str(tmp_path / "data"), str(root), **({"batch_size": 1, "image_size": 4} | options))
+    module.prepare_data()
+    module.setup()
+    return module
+
+
+def greys(module, key) -> list[int]:
+    return module.splits[key][:][:, 0, 0, 0].tolist()
+
+
+@pytest.fixture
+def flat(tmp_path) -> Path:
+    root = tmp_path / "images"
+    for i in range(25):
+        save(root / f"{i:02}.png", i)
+    return root
+
+
+def test_a_flat_folder_is_split_by_the_split_seed(tmp_path, flat):
+    module = ready(tmp_path, flat)
+    parts = [greys(module, key) for key in ("train", "val", "test")]
+    assert [len(part) for part in parts] == [21, 2, 2]
+    assert sorted(sum(parts, [])) == list(range(25))
+    assert parts[0] == sorted(parts[0])
+    assert module.class_names == ("images",)
+    assert module.shape == (3, 4, 4)
+    other = ready(tmp_path, flat, order_seed=5)
+    assert [greys(other, key) for key in ("train", "val", "test")] == parts
+
+
+def test_class_folders_are_labels(tmp_path):
+    root = tmp_path / "images"
+    for i in range(100):
+        save(root / ("dogs" if i % 2 else "cats/black") / f"{i:02}.png", i)
+    module = ready(tmp_path, root)
+    assert module.class_names == ("cats", "dogs")
+    for split in module.splits.values():
+        assert [grey % 2 for grey in split[:][:, 0, 0, 0].tolist()] == split.targets.tolist()
+    assert set(ready(tmp_path, root, classes=[1]).splits["train"].targets.tolist()) == {1}
+
+
+def test_given_splits_are_kept(tmp_path):
+    root = tmp_path / "images"
+    for i, name in enumerate(["train/b/1.png", "train/a/2.png", "val/b/3.png", "test/c/4.png"]):
+        save(root / name, 10 * i)
+    (root / "README").write_text("not in a split, so not read")
+    module = ready(tmp_path, root)
+    assert module.class_names == ("a", "b", "c")
+    assert [greys(module, key) for key in ("train", "val", "test")] == [[10, 0], [20], [30]]
+    assert [module.splits[key].targets.tolist() for key in ("train", "val", "test")] == [[0, 1], [1], [2]]
+
+
+def test_given_splits_without_classes(tmp_path):
+    root = tmp_path / "images"
+    for i, name in enumerate(["train/1.png", "val/1.png", "test/1.png"]):
+        save(root / name, i)
+    module = ready(tmp_path, root)
+    assert module.class_names == ("images",)
+    assert [greys(module, key) for key in ("train", "val", "test")] == [[0], [1], [2]]
+
+
+@pytest.mark.parametrize("name", ["png", "jpg", "bmp", "gif", "tif", "webp", "ppm"])
+def test_formats(tmp_path, name):
+    path = tmp_path / f"image.{name}"
+    save(path, 100, (40, 40))
+    with Image.open(path) as image:
+        assert to_uint8(image, 3, 8) == pytest.approx(np.full((3, 8, 8), 100), abs=2)
+
+
+def test_the_middle_square_of_the_shorter_side_is_kept():
+    image = Image.new("RGB", (64, 32), "black")
+    image.paste("red", (16, 0, 48, 32))
+    scaled = to_uint8(image, 3, 16)
+    assert scaled.shape == (3, 16, 16)
+    assert (scaled[0, :, 1:-1] == 255).all()  # the outermost columns are mixed with what is beside them
+    assert (scaled[0] > 230).all()
+    assert (scaled[1:] == 0).all()
+    upright = to_uint8(image.transpose(Image.Transpose.ROTATE_90), 3, 16)
+    assert np.array_equal(upright, np.rot90(scaled, axes=(1, 2)))
+
+
+def test_scaling_averages_what_it_removes():
+    checks = Image.fromarray((np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8))
+    assert to_uint8(checks, 1, 8).mean() == pytest.approx(127.5, abs=2)
+
+
+def test_an_image_of_the_right_size_is_unchanged():
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    assert np.array_equal(to_uint8(Image.fromarray(pixels), 3, 32), pixels.transpose(2, 0, 1))
+
+
+def test_sixteen_bits_keep_their_upper_eight(tmp_path):
+    values = np.arange(0, 65_536, 64, dtype=np.uint16).reshape(32, 32)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    with Image.open(tmp_path / "deep.png") as image:
+        assert np.array_equal(to_uint8(image, 1, 32)[0], values // 256)
+
+
+def test_floats_are_taken_from_0_to_1(tmp_path):
+    values = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / "float.tif")
+    with Image.open(tmp_path / "float.tif") as image:
+        assert np.array_equal(to_uint8(image, 1, 16)[0].ravel(), np.arange(256))
+
+
+def test_transparent_pixels_are_white(tmp_path):
+    half = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    half.paste((255, 0, 0, 255), (0, 0, 4, 8))
+    half.save(tmp_path / "half.png")
+    half.convert("P").save(tmp_path / "palette.gif", transparency=half.convert("P").getpixel((7, 7)))
+    for name in ("half.png", "palette.gif"):
+        with Image.open(tmp_path / name) as image:
+            assert to_uint8(image, 3, 8)[:, 0, 7].tolist() == [255, 255, 255]
+    with Image.open(tmp_path / "half.png") as image:
+        assert to_uint8(image, 3, 8)[:, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_palette_becomes_its_colours(tmp_path):
+    Image.new("RGB", (8, 8), (10, 200, 30)).convert("P", palette=Image.Palette.ADAPTIVE).save(
+        tmp_path / "p.png"
+    )
+    with Image.open(tmp_path / "p.png") as image:
+        assert image.mode == "P"
+        assert to_uint8(image, 3, 8)[:, 3, 3].tolist() == [10, 200, 30]
+
+
+def test_a_photograph_is_turned_upright(tmp_path):
+    image = Image.new("RGB", (32, 32), "black")
+    image.paste("white", (0, 0, 32, 16))  # the upper half
+    exif = Image.Exif()
+    exif[0x0112] = 3  # taken upside down
+    image.save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as turned:
+        rows = to_uint8(turned, 1, 32)[0].mean(1)
+    assert rows[:15].max() == 0
+    assert rows[17:].min() == 255
+
+
+def test_grey_is_rec_601():
+    image = Image.new("RGB", (4, 4), (200, 100, 50))
+    assert to_uint8(image, 1, 4)[0, 0, 0] == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
+
+
+def test_unreadable_files_are_named_and_skipped_with_a_count(tmp_path, flat, capsys):
+    (flat / "03.png").write_bytes((flat / "03.png").read_bytes()[:50])
+    (flat / "notes.txt").write_text("no image")
+    (flat / ".hidden").write_text("passed over without a word")
+    module = ready(tmp_path, flat)
+    assert sum(len(split) for split in module.splits.values()) == 24
+    assert 3 not in greys(module, "train") + greys(module, "val") + greys(module, "test")
+    said = capsys.readouterr().err
+    assert str(flat / "03.png") in said
+    assert str(flat / "notes.txt") in said
+    assert "2 of 26 files cannot be read as images and are skipped" in said
+    assert ".hidden" not in said
+
+
+def test_many_unreadable_files_are_named_only_in_part(tmp_path, flat, capsys):
+    for i in range(30):
+        (flat / f"x{i}.png").write_bytes(b"")
+    ready(tmp_path, flat)
+    said = capsys.readouterr().err
+    assert said.count("folder: skipped") == 10
+    assert "30 of 55 files" in said
+
+
+def test_the_second_start_reads_no_image(tmp_path, flat, monkeypatch):
+    first = ready(tmp_path, flat)
+    monkeypatch.setattr(folders, "to_uint8", None)
+    second = ready(tmp_path, flat)
+    assert greys(second, "train") == greys(first, "train")
+    assert second.sha256 == first.sha256
+    assert torch.equal(second.splits["val"].index, first.splits["val"].index)
+
+
+def test_a_changed_file_or_option_is_read_anew(tmp_path, flat):
+    def hashes(**options):
+        return ready(tmp_path, flat, **options).sha256
+
+    first = hashes()
+    save(flat / "24.png", 99)
+    os.utime(flat / "24.png", ns=(0, 12345))
+    changed = hashes()
+    assert len({first, changed, hashes(image_size=5), hashes(channels=1)}) == 4
+    assert hashes() == changed
+
+
+def ten(root):
+    for i in range(10):
+        save(root / f"{i}.png", i)
+
+
+def only_text(root):
+    (root / "a.txt").write_text("no image")
+
+
+def nine(root):
+    for i in range(9):
+        save(root / f"{i}.png")
+
+
+def no_test_folder(root):
+    save(root / "train" / "a.png")
+    save(root / "val" / "a.png")
+
+
+def empty_val(root):
+    for name in ("train", "test"):
+        save(root / name / "a.png")
+    (root / "val").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "match"),
+    [
+        (lambda root: root.rmdir(), {}, r"dataset\.path=.*/images: there is no such folder"),
+        (lambda root: None, {}, r"dataset\.path=.*/images: there is no file in it"),
+        (only_text, {}, r"dataset\.path=.*/images: no file in it can be read as an image"),
+        (nine, {}, r"dataset\.path=.*/images: 9 images are too few; at least 10 are needed"),
+        (no_test_folder, {}, r"dataset\.path=.*/images: there is train/ but no test/"),
+        (empty_val, {}, r"dataset\.path=.*/images: no image in val/ that can be read"),
+        (ten, {"batch_size": 9}, r"dataset\.batch_size=9 is larger than the training set \(8 images\)"),
+        (ten, {"classes": [1]}, r"dataset\.classes=\[1\]: give a list of different classes from 0 to 0"),
+        (ten, {"channels": 4}, r"dataset\.channels=4: must be 1 \(grey\) or 3 \(colour\)"),
+        (ten, {"image_size": 0}, r"dataset\.image_size=0: must be a whole number"),
+    ],
+)
+def test_a_users_mistake_is_one_line_that_names_the_key(tmp_path, make, options, match):
+    root = tmp_path / "images"
+    root.mkdir()
+    make(root)
+    with pytest.raises(UserError, match=match) as caught:
+        ready(tmp_path, root, **options)
+    assert "\n" not in str(caught.value)

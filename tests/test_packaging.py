@@ -1,0 +1,96 @@
+"""The package as users install it: a wheel and an editable checkout, as a module and as a script."""
+
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_code_and_config_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    configs = {f"caelab/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
+    modules = {
+        f"caelab/{path.relative_to(ROOT / 'src/caelab')}" for path in (ROOT / "src/caelab").rglob("*.py")
+    }
+    assert configs | modules <= names
+    rest = {name for name in names - configs - modules if ".dist-info/" not in name}
+    assert rest == {"caelab/py.typed"}
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """A venv with the wheel in it, which sees the dependencies of this one."""
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder, with_pip=False, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(site),
+        str(wheel),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    here = next(path for path in sys.path if path.endswith("site-packages"))
+    (site / "dependencies.pth").write_text(here + "\n")  # after the wheel, which therefore wins
+    return folder
+
+
+def config(command: list[str], folder: Path) -> str:
+    done = subprocess.run([*command, "--cfg", "job"], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_module_and_script_find_conf_from_anywhere(installed, tmp_path):
+    python = str(installed / "bin" / "python")
+    (script,) = installed.rglob("bin/caelab-train")
+    where = subprocess.run(
+        [python, "-c", "import caelab.compose as c; print(c.CONF)"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert str(installed) in where.stdout
+    commands = [
+        [python, "-m", "caelab.train"],
+        [python, str(script)],
+        [sys.executable, "-m", "caelab.train"],
+        [str(Path(sys.executable).parent / "caelab-train")],
+    ]
+    printed = [config(command, tmp_path) for command in commands]
+    assert "_target_: caelab.models.improved_skip.ImprovedSkip" in printed[0]
+    assert len(set(printed)) == 1
+
+
+def test_completion_in_bash(tmp_path):
+    script = str(Path(sys.executable).parent / "caelab-train")
+    shell = f"""
+        export PATH="{Path(sys.executable).parent}:$PATH"
+        eval "$({script} -sc install=bash)"
+        COMP_LINE="caelab-train model=imp"; COMP_POINT=${{#COMP_LINE}}
+        COMP_WORDS=(caelab-train model=imp); COMP_CWORD=1
+        hydra_bash_completion
+        echo "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True)
+    assert "model=improved" in done.stdout, done.stderr
+    assert "model=improved_skip" in done.stdout

@@ -1,0 +1,78 @@
+"""The linear floor against scikit-learn and against its closed form."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn import decomposition
+
+from caelab.models.pca import PCA
+
+SHAPE = (2, 5, 4)
+
+
+def smooth_pictures(count, seed=0):
+    """Pictures of grey levels far from 0 and 255, so that no reconstruction is clamped."""
+    rng = np.random.default_rng(seed)
+    factors = rng.normal(size=(count, 40)) * np.linspace(8, 0.5, 40)
+    mixing = np.linalg.qr(rng.normal(size=(40, 40)))[0]
+    return torch.from_numpy((127 + factors @ mixing).round().astype(np.uint8)).view(count, *SHAPE)
+
+
+@pytest.mark.parametrize("count", [25, 40, 300])  # fewer images than numbers in one, as many, more
+def test_reconstruction_is_that_of_scikit_learn(count):
+    images = smooth_pictures(count)
+    model = PCA(SHAPE, latent=7)
+    model.initialise(images)
+    flat = images.flatten(1).numpy() / 255
+    reference = decomposition.PCA(7, svd_solver="full").fit(flat)
+    expected = reference.inverse_transform(reference.transform(flat)).reshape(-1, *SHAPE)
+    np.testing.assert_allclose(model.reconstruct(images).numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("latent", [1, 7, 39])
+def test_error_is_what_the_discarded_eigenvalues_say(latent):
+    images = smooth_pictures(300)
+    model = PCA(SHAPE, latent)
+    model.initialise(images)
+    error = (model.reconstruct(images).double() - images.double() / 255).square().mean().item()
+    covariance = np.cov(images.flatten(1).numpy() / 255, rowvar=False, bias=True)
+    discarded = np.linalg.eigvalsh(covariance)[: 40 - latent]
+    assert error == pytest.approx(discarded.sum() / 40, rel=1e-4)
+
+
+def test_it_is_fitted_by_initialise_alone_and_counts_what_it_learnt():
+    model = PCA(SHAPE, latent=7)
+    assert list(model.parameters()) == []
+    assert model.size == 7 * 40 + 40
+    assert model.reconstruct(smooth_pictures(3)).abs().max() == 0
+    model.initialise(smooth_pictures(50))
+    assert {key: value.dtype for key, value in model.state_dict().items()} == {
+        "mean": torch.float32,
+        "components": torch.float32,
+    }
+    torch.testing.assert_close(model.components @ model.components.T, torch.eye(7), rtol=0, atol=1e-5)
+
+
+def test_bfloat16_training_does_not_lower_the_floor():
+    images = smooth_pictures(50)
+    model = PCA(SHAPE, latent=7)
+    model.initialise(images)
+    x = images / 255
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(model(x), model.reconstruct(images), rtol=0, atol=0)
+
+
+def test_output_is_clamped():
+    model = PCA((1, 1, 2), latent=1)
+    model.components.copy_(torch.tensor([[0.8, -0.6]]))
+    x_hat = model.decode(model.encode(torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)))
+    torch.testing.assert_close(x_hat, torch.tensor([0.64, 0.0]).view(1, 1, 1, 2))
+
+
+def test_a_latent_above_what_there_is_is_named():
+    with pytest.raises(ValueError, match="^latent must be at most 40, the numbers in one image, got 41$"):
+        PCA(SHAPE, latent=41)
+    with pytest.raises(
+        ValueError, match="^latent must be at most 10, the number of training images, got 11$"
+    ):
+        PCA(SHAPE, latent=11).initialise(smooth_pictures(10))

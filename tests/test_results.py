@@ -1,0 +1,114 @@
+"""The run record: identity, atomic writing, reading, finding."""
+
+import json
+
+import pytest
+from omegaconf import OmegaConf
+
+from caelab import results
+from caelab.errors import UserError
+
+
+def config(**changes):
+    plain = {
+        "model": {"latent": 8},
+        "dataset": {"data_dir": "${paths.data}", "archive": None},
+        "trainer": {"max_epochs": 2, "enable_progress_bar": True},
+        "logger": {"csv": {"save_dir": "${hydra:runtime.output_dir}"}},
+        "paths": {"data": "/a", "output": "multirun"},
+        "seed": 0,
+        "force": False,
+    }
+    cfg = OmegaConf.create(plain)
+    for key, value in changes.items():
+        OmegaConf.update(cfg, key.replace("__", "."), value)
+    return cfg
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"paths__data": "/b"},
+        {"paths__output": "elsewhere"},
+        {"logger": {}},
+        {"force": True},
+        {"dataset__archive": "x.tar.gz"},
+        {"trainer__enable_progress_bar": False},
+    ],
+)
+def test_fingerprint_ignores_what_cannot_change_a_figure(change):
+    assert results.fingerprint(config(**change)) == results.fingerprint(config())
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"model__latent": 9}, {"trainer__max_epochs": 3}])
+def test_fingerprint_follows_what_matters(change):
+    assert results.fingerprint(config(**change)) != results.fingerprint(config())
+
+
+def test_fingerprint_leaves_the_config_alone():
+    cfg = config()
+    before = OmegaConf.to_yaml(cfg)
+    results.fingerprint(cfg)
+    assert OmegaConf.to_yaml(cfg) == before
+
+
+def record(path, **changes):
+    made = {
+        "schema": 1,
+        "status": "finished",
+        "choices": {"model": "pca"},
+        "size": {"latent": 8},
+        "data": {"sha256": "x"},
+        "metrics": {"test/psnr": 20.0},
+        **changes,
+    }
+    path.mkdir(parents=True)
+    results.write(path, made)
+    return made
+
+
+def test_write_then_read(tmp_path):
+    made = record(tmp_path / "a")
+    assert results.read(tmp_path / "a") == made
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["result.json"]
+    assert results.read(tmp_path) is None
+
+
+def test_a_record_holds_no_nan_and_a_failed_write_leaves_the_old_one(tmp_path):
+    made = record(tmp_path / "a")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        results.write(tmp_path / "a", {"x": float("nan")})
+    assert results.read(tmp_path / "a") == made
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("{", "not a readable run record"), ('{"schema": 9}', "schema 9")]
+)
+def test_a_damaged_or_foreign_record_is_named(tmp_path, text, line):
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(UserError, match=line):
+        results.read(tmp_path)
+
+
+def test_finished_tells_what_is_missing(tmp_path):
+    with pytest.raises(UserError, match="no such directory"):
+        results.finished(tmp_path / "nothing")
+    with pytest.raises(UserError, match="not finished"):
+        results.finished(tmp_path)
+    record(tmp_path / "a", status="failed", error="no luck")
+    with pytest.raises(UserError, match="no luck"):
+        results.finished(tmp_path / "a")
+
+
+def test_floor_is_pca_at_the_same_latent_on_the_same_data(tmp_path):
+    mine = {"size": {"latent": 8}, "data": {"sha256": "x"}}
+    assert results.floor(tmp_path, mine) is None
+    record(tmp_path / "other_latent", size={"latent": 9})
+    record(tmp_path / "other_data", data={"sha256": "y"})
+    record(tmp_path / "other_model", choices={"model": "base"})
+    record(tmp_path / "failed", status="failed")
+    assert results.floor(tmp_path, mine) is None
+    record(tmp_path / "floor", metrics={"test/psnr": 21.5})
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "result.json").write_text(json.dumps([]))
+    assert results.floor(tmp_path, mine) == 21.5

@@ -1,0 +1,294 @@
+"""One run from start to record: what it leaves, and what a kill, a second start or a NaN does to it."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY
+from filelock import FileLock
+
+from caelab.metrics import published_protocol
+from caelab.restore import datamodule, load
+
+CONTRACT = {
+    "schema": int,
+    "fingerprint": str,
+    "status": str,
+    "started": str,
+    "finished": str,
+    "overrides": list,
+    "choices": dict,
+    "config": dict,
+    "seed": int,
+    "best_epoch": int,
+    "artifacts": dict,
+    "metrics": {
+        f"{split}/{name}": float
+        for split in ("val", "test")
+        for name in ("psnr", "psnr_pooled", "ssim", "mse", "l1", "loss")
+    }
+    | {"published/psnr": float, "published/ssim": float},
+    "size": dict.fromkeys(
+        ("parameters", "latent", "effective_code", "flops_per_image", "input_numbers"), int
+    ),
+    "time": {
+        "fit_seconds": float,
+        "test_seconds": float,
+        "epochs": int,
+        "steps": int,
+        "images_per_second": float,
+    },
+    "data": {"name": str, "train": int, "val": int, "test": int, "sha256": str},
+    "environment": dict.fromkeys(("caelab", "python", "torch", "lightning", "device", "precision"), str)
+    | {"threads": int},
+}
+
+
+def test_the_record_keeps_its_contract(train):
+    answer = train()
+    assert answer.status == 0
+    for key, kind in CONTRACT.items():
+        if isinstance(kind, dict):
+            for inner, expected in kind.items():
+                assert type(answer.record[key][inner]) is expected, (key, inner)
+        else:
+            assert type(answer.record[key]) is kind, key
+    assert answer.record["schema"] == 1
+    assert answer.record["status"] == "finished"
+    assert "error" not in answer.record
+    assert answer.record["size"]["effective_code"] == answer.record["size"]["latent"] == 8
+    assert answer.record["size"]["input_numbers"] == 3 * 32 * 32
+    assert answer.record["data"]["train"] == 96
+    assert answer.record["time"]["steps"] == 2 * 3
+    for path in answer.record["artifacts"].values():
+        assert (answer.run_dir / path).is_file()
+    assert set(answer.record["artifacts"]) == {"best", "last", "reconstructions", "curves", "log", "config"}
+
+
+def test_the_directory_is_named_by_what_the_run_is(train):
+    answer = train("seed=3")
+    identity = answer.record["fingerprint"][:10]
+    assert answer.run_dir.relative_to(answer.output) == Path("runs/shapes", f"base-mse-adam-s3-{identity}")
+
+
+def test_figures_are_those_of_the_best_checkpoint(train):
+    answer = train()
+    metrics = answer.record["metrics"]
+    net, data = load(answer.run_dir), datamodule(answer.record)
+    data.setup()
+    images = data.splits["test"][:]
+    x, x_hat = images.float() / 255, net.reconstruct(images)
+    mse = (x_hat - x).square().flatten(1).mean(1).double()
+    assert metrics["test/psnr"] == pytest.approx(float((-10 * mse.log10()).mean()), abs=1e-4)
+    assert metrics["test/psnr_pooled"] == pytest.approx(-10 * math.log10(float(mse.mean())), abs=1e-4)
+    assert metrics["test/mse"] == pytest.approx(float(mse.mean()), rel=1e-5)
+    assert metrics["test/loss"] == pytest.approx(float(mse.mean()), rel=1e-5)
+    assert metrics["test/l1"] == pytest.approx(float((x_hat - x).abs().mean()), rel=1e-5)
+    targets = data.splits["test"].targets
+    first = [int((targets == label).nonzero()[0]) for label in sorted(set(targets.tolist()))]
+    published = published_protocol(x_hat[first], x[first])
+    assert metrics["published/psnr"] == pytest.approx(published["psnr"], abs=1e-4)
+    assert metrics["published/ssim"] == pytest.approx(published["ssim"], abs=1e-5)
+
+
+def test_golden_run(train):
+    """Seeded, on the CPU: figures that a change of the arithmetic, the order or the split would move."""
+    metrics = train("optimizer.lr=1e-2", "trainer.max_epochs=8").record["metrics"]
+    assert metrics["test/psnr"] == pytest.approx(GOLDEN["test/psnr"], rel=1e-3)
+    assert metrics["test/ssim"] == pytest.approx(GOLDEN["test/ssim"], rel=1e-3)
+    assert metrics["val/loss"] == pytest.approx(GOLDEN["val/loss"], rel=1e-3)
+
+
+GOLDEN = {"test/psnr": 15.9356, "test/ssim": 0.16483, "val/loss": 0.024673}
+
+
+def test_the_best_epoch_is_chosen_on_validation(train):
+    answer = train("trainer.max_epochs=4", "optimizer.lr=0.05")
+    rows = (answer.run_dir / "metrics.csv").read_text().splitlines()
+    column = rows[0].split(",").index("val/psnr")
+    psnr = [float(row.split(",")[column]) for row in rows[1:]]
+    assert len(psnr) == 4
+    assert answer.record["best_epoch"] == psnr.index(max(psnr)) + 1
+    assert answer.record["metrics"]["val/psnr"] == pytest.approx(max(psnr))
+
+
+def test_pca_is_a_run_like_any_other(train):
+    answer = train("model=pca", "model.latent=8", *shapes(), tiny=False)
+    record = answer.record
+    assert record["status"] == "finished"
+    assert record["time"]["steps"] == 0
+    assert record["size"]["parameters"] == 8 * 3072 + 3072
+    assert record["metrics"]["test/psnr"] > 10
+    again = train("model=base", "model.latent=8", *shapes(), tiny=False)
+    assert f"{record['metrics']['test/psnr']:.2f}" in again.out  # the floor stands below the figures
+    assert "PCA of 8 numbers" in again.out
+
+
+def shapes() -> list[str]:
+    return [o for o in TINY if o.startswith(("dataset", "trainer"))]
+
+
+def test_a_finished_run_is_taken_as_it_is(train):
+    first = train()
+    checkpoint = first.run_dir / "checkpoints" / "best.ckpt"
+    stamp = checkpoint.stat().st_mtime_ns
+    second = train()
+    assert second.status == 0
+    assert "finished before" in second.out
+    assert second.record == first.record
+    assert checkpoint.stat().st_mtime_ns == stamp
+
+
+def test_force_runs_again_and_keeps_the_old_record_until_then(train, monkeypatch):
+    from caelab import run
+
+    first = train()
+    real, seen = run._carry_out, []
+
+    def watched(*args):
+        seen.append((first.run_dir / "previous" / "result.json").exists())
+        return real(*args)
+
+    monkeypatch.setattr(run, "_carry_out", watched)
+    second = train("force=true")
+    assert seen == [True]
+    assert not (first.run_dir / "previous").exists()
+    assert second.record["started"] >= first.record["started"]
+    assert second.record["metrics"] == first.record["metrics"]
+
+
+def test_a_failed_forced_run_keeps_the_old_one(train, monkeypatch):
+    from caelab import run
+
+    first = train()
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "/some/disk")
+
+    monkeypatch.setattr(run, "_carry_out", full)
+    for _ in range(2):
+        answer = train("force=true")
+        assert answer.status == 1
+        assert "/some/disk: No space left on device" in answer.err
+    monkeypatch.undo()
+    kept = json.loads((first.run_dir / "previous" / "result.json").read_text())
+    assert kept == first.record
+    assert (first.run_dir / "previous" / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(train):
+    answer = train("optimizer=sgd", "optimizer.lr=1e30", "trainer.max_epochs=5")
+    assert answer.status == 1
+    assert answer.record["status"] == "failed"
+    for words in ("the loss is nan at step", "learning rate 1e+30", "last finite loss"):
+        assert words in answer.record["error"]
+        assert words in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_a_damaged_checkpoint_is_named(train):
+    first = train()
+    (first.run_dir / "result.json").unlink()
+    last = first.run_dir / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    answer = train()
+    assert answer.status == 1
+    assert "last.ckpt is damaged" in answer.err
+    assert "force=true" in answer.err
+
+
+def test_a_directory_of_another_config_is_refused(train, tmp_path):
+    first = train(f"hydra.run.dir={tmp_path}/multirun/mine")
+    kept = (first.run_dir / "result.json").read_text()
+    answer = train(f"hydra.run.dir={tmp_path}/multirun/mine", "seed=5", "force=true")
+    assert answer.status == 1
+    assert "holds a run of another config" in answer.err
+    assert (first.run_dir / "result.json").read_text() == kept
+
+
+def test_a_second_process_is_kept_out(train):
+    first = train()
+    (first.run_dir / "result.json").unlink()
+    with FileLock(first.run_dir / ".lock"):
+        answer = train()
+    assert answer.status == 1
+    assert "another process is training there" in answer.err
+
+
+LONG = (*TINY, "dataset.train_size=640", "dataset.batch_size=8", "trainer.max_epochs=6")
+
+
+def start(output: Path, environment: dict[str, str], *overrides: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "caelab.train", *LONG, f"paths.output={output}", *overrides]
+    return subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=output.parent
+    )
+
+
+def wait_for_epoch(output: Path, epochs: int, process: subprocess.Popen[str]) -> None:
+    while process.poll() is None:
+        for path in output.rglob("metrics.csv"):
+            if len(path.read_text().splitlines()) > epochs:
+                return
+        time.sleep(0.02)
+    raise AssertionError(process.communicate())
+
+
+def outcome(output: Path) -> tuple[dict, dict, str]:
+    (path,) = output.rglob("result.json")
+    record = json.loads(path.read_text())
+    weights = torch.load(path.parent / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return record, weights, (path.parent / "metrics.csv").read_text()
+
+
+def test_killed_and_started_again_ends_bit_for_bit_the_same(tmp_path, environment):
+    whole = start(tmp_path / "whole", environment)
+    out, err = whole.communicate(timeout=200)
+    assert whole.returncode == 0, out + err
+    broken = tmp_path / "broken"
+    for number, epochs in ((signal.SIGKILL, 1), (signal.SIGTERM, 3), (signal.SIGINT, 4)):
+        process = start(broken, environment)
+        wait_for_epoch(broken, epochs, process)
+        time.sleep(0.05)  # into the next epoch
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        if number == signal.SIGKILL:
+            assert process.returncode == -signal.SIGKILL
+        else:
+            assert process.returncode == 128 + number
+            assert "the same command goes on" in err
+        assert not list(broken.rglob("result.json"))
+    last = start(broken, environment)
+    out, err = last.communicate(timeout=200)
+    assert last.returncode == 0, out + err
+    assert "going on after epoch" in out
+    record, weights, curves = outcome(broken)
+    expected_record, expected_weights, expected_curves = outcome(tmp_path / "whole")
+    assert record["metrics"] == expected_record["metrics"]
+    assert record["time"]["steps"] == expected_record["time"]["steps"]
+    assert curves == expected_curves
+    assert weights.keys() == expected_weights.keys()
+    assert all(torch.equal(weights[key], expected_weights[key]) for key in weights)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written(train, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    answer = train(f"paths.output={tmp_path}/closed")
+    assert answer.status == 1
+    assert f"{tmp_path}/closed" in answer.err
+
+
+def test_an_output_that_is_a_file(train, tmp_path):
+    (tmp_path / "taken").write_text("")
+    answer = train(f"paths.output={tmp_path}/taken")
+    assert answer.status == 1
+    assert f"{tmp_path}/taken" in answer.err
+    assert answer.err.count("\n") == 1
