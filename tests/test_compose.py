@@ -28,6 +28,11 @@ MISTAKES = [
     (["trainer.max_epochs=1.5"], "max_epochs=1.5: expected a whole number"),
     (["seed=-1"], "seed=-1: must be within 0..4294967295"),
     (["model.latent=0"], "model: latent must be at least 1, got 0"),
+    (["model=pca", "model.latent=9999", "trainer.accelerator=cpu"], "model: latent must be at most 3072"),
+    (
+        ["model=pca", "model.latent=200", "dataset.train_size=100", "dataset.batch_size=50"],
+        "model: latent must be at most 100, the number of training images, got 200",
+    ),
     (["model.channels=[4,x]"], "model.channels=[4, 'x']: expected a whole number"),
     (["model=improved_skip", "+model.skip_levels=[7]"], "model: skip_levels"),
     (["loss=l1_mse", "loss.alpha=-0.5"], "loss: alpha must be"),
@@ -48,7 +53,7 @@ def test_a_mistake_is_one_line(train, monkeypatch, overrides, line):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    own = ("dataset=", "model=improved", "model=[")
+    own = ("dataset=", "model=improved", "model=[", "model=pca")
     keep = not any(o.startswith(own) for o in overrides)
     answer = train(*overrides, tiny=keep)
     assert answer.status == 1

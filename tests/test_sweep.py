@@ -51,18 +51,19 @@ def test_a_bad_option_stops_the_sweep_before_its_first_job(train):
     assert not answer.records
 
 
-def test_several_devices_in_a_sweep_are_refused(train):
-    answer = train("-m", "trainer.devices=2")
+def test_several_devices_are_refused(train):
+    answer = train("-m", "trainer.devices=2", "+trainer.strategy=ddp")
     assert answer.status == 1
-    assert "a sweep trains each of its runs on one device" in answer.err
+    assert "trainer.devices=2: 2 processes, but a run takes one device; use trainer.devices=1" in answer.err
 
 
 def test_memory_stays_flat_and_data_load_once(train, monkeypatch):
-    from caelab.data.shapes import Shapes
+    from caelab.data import shapes
 
-    loads = []
-    real = Shapes.load
-    monkeypatch.setattr(Shapes, "load", lambda self: loads.append(1) or real(self))
+    shapes._make.cache_clear()
+    drawn = []
+    real = shapes.render
+    monkeypatch.setattr(shapes, "render", lambda *args: drawn.append(1) or real(*args))
     seen = []
 
     def grown() -> int:
@@ -75,5 +76,6 @@ def test_memory_stays_flat_and_data_load_once(train, monkeypatch):
         assert answer.status == 1
         seen.append((grown(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
     assert len(answer.records) == 20
+    assert len(drawn) == 3  # training, validation and test images, once for all
     assert seen[1][0] <= seen[0][0] * 1.01 + 1000
     assert seen[1][1] - seen[0][1] < 60_000  # kilobytes

@@ -146,10 +146,6 @@ class EpochProgress(ProgressBar):
         self._task = TaskID(0)
         self._began = 0.0
 
-    def disable(self) -> None:
-        """Show nothing (Lightning calls this on all processes but the first)."""
-        screen.console.quiet = True
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
         assert trainer.max_epochs is not None

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig
 
-from caelab import screen
+from caelab import compose, screen
 
 
 class CSV(Logger):
@@ -117,3 +118,25 @@ def _key_configured() -> bool:
     import wandb
 
     return bool(wandb.login(prompt=False, verify=False))
+
+
+def start(cfg: DictConfig) -> list[Logger]:
+    """Start the loggers of a job config; one that cannot start is named and left out."""
+    loggers = []
+    for name, node in cfg.logger.items():
+        if isinstance(node, DictConfig):
+            logger = compose.build(compose.plain(node), f"logger.{name}")
+            try:
+                getattr(logger, "experiment", None)  # W&B and TensorBoard connect on first use
+                logger.log_hyperparams(compose.plain(cfg))
+                loggers.append(logger)
+            except Exception as error:  # a logger must never cost a run
+                screen.error(f"logger={name} did not start and is left out: {error}")
+    return loggers
+
+
+def close(loggers: list[Logger], failed: bool) -> None:
+    """End what the loggers opened, as failed or finished."""
+    for logger in loggers:
+        if hasattr(logger, "close"):
+            logger.close(failed)

@@ -86,11 +86,14 @@ def write(run_dir: Path, record: Record) -> None:
     """
     text = json.dumps(record, indent=2, allow_nan=False)
     temporary = run_dir / f".{RECORD}.{os.getpid()}"
-    with temporary.open("w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(run_dir / RECORD)
+    try:
+        with temporary.open("w") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(run_dir / RECORD)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read(run: str | Path) -> Record | None:
@@ -110,6 +113,13 @@ def read(run: str | Path) -> Record | None:
         found = record.get("schema") if isinstance(record, dict) else None
         raise UserError(f"{path} has schema {found}, this caelab reads {SCHEMA}")
     return record
+
+
+def settled(run_dir: Path, identity: str) -> Record | None:
+    """Return the record of a run that finished in ``run_dir`` with this fingerprint, if there is one."""
+    record = read(run_dir)
+    done = record is not None and record["fingerprint"] == identity and record["status"] == "finished"
+    return record if done else None
 
 
 def finished(run: str | Path) -> Record:

@@ -1,5 +1,6 @@
 """Tables of runs on the screen."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ def _decibel(value: float) -> str:
     return f"{value:.2f}"
 
 
-_COLUMNS = {
+_COLUMNS: dict[str, Callable[[Record], str]] = {
     "parameters": lambda r: f"{r['size']['parameters']:,}",
     "latent": lambda r: f"{r['size']['latent']:,}",
     "effective code": lambda r: f"{r['size']['effective_code']:,}",

@@ -19,7 +19,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from caelab import compose, results, screen, sweep, tables
-from caelab.errors import UserError
 
 log = logging.getLogger(__name__)
 compose.register_resolvers()
@@ -63,14 +62,9 @@ def train(cfg: DictConfig) -> float | None:
     settings = HydraConfig.get()
     compose.check(cfg, dict(settings.runtime.choices))
     run_dir = Path(settings.runtime.output_dir)
-    if settings.mode == RunMode.MULTIRUN and cfg.trainer.devices not in (1, "auto"):
-        raise UserError(
-            f"trainer.devices={cfg.trainer.devices}: a sweep trains each of its runs on one device; "
-            "start a run over several devices alone, without -m"
-        )
-    record = results.read(run_dir)
     identity = results.fingerprint(cfg)
-    if record and record["fingerprint"] == identity and record["status"] == "finished" and not cfg.force:
+    record = None if cfg.force else results.settled(run_dir, identity)
+    if record:
         screen.say(f"finished before, taken from {screen.shown(run_dir)} (force=true runs it again)")
     else:
         from caelab.run import run

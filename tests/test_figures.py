@@ -1,0 +1,37 @@
+"""Pictures: the right images, and the right figure below each."""
+
+import matplotlib.image
+import pytest
+import torch
+
+from caelab import figures
+from caelab.data.shapes import Shapes
+from caelab.models.pca import PCA
+
+
+def test_first_of_each_class_in_the_order_of_the_classes(tmp_path):
+    data = Shapes(str(tmp_path), train_size=300, val_size=10, test_size=40)
+    data.setup()
+    net = PCA(data.shape, 4)
+    net.initialise(data.splits["train"])
+    originals, reconstructed = figures.first_of_each_class(data, net)
+    test, labels = data.splits["test"], data.splits["test"].targets.tolist()
+    firsts = [labels.index(label) for label in (0, 1, 2)]
+    assert torch.equal(originals, test[torch.tensor(firsts)].float() / 255)
+    assert torch.equal(reconstructed, net(originals))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_picture_shows_originals_and_each_row(tmp_path, channels):
+    originals = torch.rand(4, channels, 16, 16, generator=torch.Generator().manual_seed(0))
+    path = figures.reconstructions(tmp_path / "x.png", originals, {"a": originals * 0.5, "b": originals * 0})
+    picture = matplotlib.image.imread(path)
+    assert picture.shape[1] > 4 * 50
+    assert picture.shape[0] > 3 * 50
+    assert picture[..., :3].min() == 0
+
+
+def test_psnr_below_each_image():
+    x = torch.full((2, 1, 11, 11), 0.5)
+    x_hat = x + torch.tensor([0.1, 0.01]).reshape(2, 1, 1, 1)
+    assert figures._psnr(x_hat, x) == pytest.approx([20.0, 40.0], abs=1e-3)

@@ -1,0 +1,50 @@
+"""Tables: how runs are named, and what stands in which row."""
+
+from rich.console import Console
+
+from caelab import tables
+
+
+def record(model="base", seed=0, overrides=(), psnr=20.0, **changes):
+    return {
+        "status": "finished",
+        "choices": {"dataset": "mnist", "model": model, "loss": "mse", "optimizer": "adam"},
+        "seed": seed,
+        "overrides": list(overrides),
+        "size": {"parameters": 1234, "latent": 8, "effective_code": 9},
+        "metrics": {"test/psnr": psnr, "test/ssim": 0.5},
+        "time": {"epochs": 2, "fit_seconds": 3.0, "test_seconds": 1.0},
+        **changes,
+    }
+
+
+def shown(table):
+    console = Console(width=200, record=True)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def test_runs_are_named_by_what_differs():
+    runs = [record(seed=s, overrides=["model=base", f"seed={s}", "loss.alpha=1"]) for s in (0, 1)]
+    assert tables.labels(runs) == [{"seed": "0"}, {"seed": "1"}]
+    runs = [record("base"), record("pca", overrides=["+model.x=3", "paths.data=/x", "logger=none"])]
+    assert tables.labels(runs) == [{"model": "base", "model.x": "-"}, {"model": "pca", "model.x": "3"}]
+
+
+def test_one_run_is_named_by_its_model():
+    assert tables.labels([record("pca")]) == [{"model": "pca"}]
+
+
+def test_best_first_and_failures_last():
+    runs = [
+        record("a", psnr=20.0),
+        {**record("b"), "status": "failed", "error": "no luck"},
+        record("c", psnr=21.0),
+    ]
+    text = shown(tables.comparison(runs, "three"))
+    rows = [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")]
+    assert rows == ["c", "a", "b"]
+    assert "failed: no luck" in text
+    assert "1,234" in text
+    assert "21.00" in text
