@@ -26,7 +26,7 @@ from caelab.errors import UserError
 def _python(*arguments: str) -> str:
     done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True)
     if done.returncode:
-        raise UserError(f"{' '.join(arguments)} failed: {done.stderr.strip().splitlines()[-1:]}")
+        raise UserError(f"{' '.join(arguments)} failed: {done.stderr.strip().rpartition(chr(10))[2]}")
     return done.stdout
 
 

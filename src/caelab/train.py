@@ -4,7 +4,6 @@ Light on purpose: help, completion, mistakes and finished runs answer before tor
 """
 
 import gc
-import logging
 import os
 import signal
 import sys
@@ -20,7 +19,6 @@ from omegaconf import DictConfig
 
 from caelab import compose, results, screen, sweep, tables
 
-log = logging.getLogger(__name__)
 compose.register_resolvers()
 
 
