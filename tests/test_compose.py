@@ -22,6 +22,11 @@ MISTAKES = [
         ["+trainer.max_epoch=3"],
         "trainer.max_epoch: lightning.pytorch.Trainer takes no 'max_epoch'; did you mean",
     ),
+    (["accelerator=gpu"], "accelerator: there is no such key; did you mean 'trainer.accelerator'?"),
+    (
+        ["trainer.gradient_clip_val=1"],
+        "trainer.devices, trainer.max_epochs, trainer.precision; any other argument of Lightning",
+    ),
     (["optimizer.lr=abc"], "optimizer.lr=abc: expected a number"),
     (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
     (["trainer.max_epochs=-1"], "trainer.max_epochs=-1: must be at least 1"),

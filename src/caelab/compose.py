@@ -20,6 +20,7 @@ from caelab.errors import UserError
 from caelab.screen import one_line
 
 _PACKAGE = Path(__file__).parent
+_NEAR = 0.6  # how alike two names must be for one to be a misspelling of the other
 # In a wheel conf/ is part of the package; in a checkout it stands at the top, two levels up.
 CONF = str(_PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1] / "conf")
 
@@ -48,7 +49,7 @@ def register_resolvers() -> None:
 
 def nearest(name: str, known: list[str]) -> str:
     """``"; did you mean 'x'?"`` for the nearest known name, or the known names where none is near."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)
     return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(sorted(known))}"
 
 
@@ -73,6 +74,16 @@ def _known_keys() -> list[str]:
     for leaf in Path(CONF).glob("*/*.yaml"):
         keys |= {leaf.parent.name, *_flatten(_read_yaml(leaf), leaf.parent.name + ".")}
     return sorted(key for key in keys if "_target_" not in key)
+
+
+def _hint(key: str) -> str:
+    keys = _known_keys()
+    if difflib.get_close_matches(key, keys, n=1, cutoff=_NEAR):
+        return nearest(key, keys)
+    parent = key.rpartition(".")[0]
+    beside = [other for other in keys if other.rpartition(".")[0] == parent]
+    more = "; any other argument of Lightning's Trainer takes a + in front" if parent == "trainer" else ""
+    return nearest(key, beside or [other for other in keys if "." not in other]) + more
 
 
 def check(cfg: DictConfig, choices: dict[str, Any]) -> None:
@@ -189,7 +200,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         key = re.search(r"[Cc]ould not override '([^']+)'", str(error))
         if key:
-            return f"{key[1]}: there is no such key{nearest(key[1], _known_keys())}"
+            return f"{key[1]}: there is no such key{_hint(key[1])}"
         return one_line(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"

@@ -105,8 +105,17 @@ class WandB(WandbLogger):
                 screen.say(
                     f"W&B: no API key, so logged offline; to upload: wandb sync {save_dir}/wandb/*run*"
                 )
+        import wandb
+
+        settings = wandb.Settings(init_timeout=30)  # of a run that waits for a server it cannot reach
         super().__init__(
-            save_dir=save_dir, mode=mode, project=project, name=name, group=group, tags=list(tags)
+            save_dir=save_dir,
+            mode=mode,
+            project=project,
+            name=name,
+            group=group,
+            tags=list(tags),
+            settings=settings,
         )
 
     def close(self, failed: bool) -> None:
@@ -131,7 +140,7 @@ def start(cfg: DictConfig) -> list[Logger]:
                 logger.log_hyperparams(compose.plain(cfg))
                 loggers.append(logger)
             except Exception as error:  # a logger must never cost a run
-                screen.error(f"logger={name} did not start and is left out: {error}")
+                screen.error(f"logger={name} did not start and is left out: {screen.one_line(error)}")
     return loggers
 
 
