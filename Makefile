@@ -20,7 +20,7 @@ $(READY): pyproject.toml
 	touch $@
 
 demo: $(READY) ## three autoencoders and a linear floor on real MNIST: one table, one picture
-	$(BIN)/python -m caelab.train -m model=$(MODELS) dataset=mnist trainer.max_epochs=4
+	$(BIN)/python -m caelab.train -m model=$(MODELS) dataset=mnist trainer.max_epochs=3
 	@echo "Next: $(BIN)/caelab-train --help, or $(BIN)/caelab-train model=improved_skip loss=l1_mse loss.alpha=0.1 dataset=cifar10"
 
 test: $(READY) ## all tests
