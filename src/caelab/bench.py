@@ -43,12 +43,8 @@ def _command_line(overrides: list[str]) -> float:
 def bare_loop(overrides: list[str]) -> float:
     """Images per second of a loop in plain PyTorch over the same tensors, in this process."""
     import torch
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
 
-    compose.register_resolvers()
-    with initialize_config_dir(compose.CONF, version_base="1.3"):
-        cfg = compose.plain(hydra_compose("train", [*overrides, "logger=none"]))
+    cfg = compose.plain(compose.config([*overrides, "logger=none"])[0])
     data = compose.build(cfg["dataset"], "dataset")
     data.prepare_data()
     data.setup("fit")
@@ -116,17 +112,11 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help=f"as for caelab-train; default: {' '.join(_DEFAULT)}")
     arguments = parser.parse_args()
     overrides = arguments.overrides or _DEFAULT
-    try:
+    with compose.mistakes_told():
         if arguments.bare:
             print(bare_loop(overrides))
             return
         found = bench(arguments.models.split(","), overrides, arguments.pairs)
-    except Exception as error:
-        line = compose.explain(error)
-        if line is None:
-            raise
-        screen.error(line)
-        sys.exit(1)
     _show(found)
     path = Path("multirun", "bench", f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.json")
     path.parent.mkdir(parents=True, exist_ok=True)

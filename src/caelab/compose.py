@@ -1,10 +1,15 @@
 """From YAML and overrides to checked objects, and how a mistake in them is told."""
 
 import difflib
+import inspect
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hydra
 import platformdirs
 from hydra.errors import (
     HydraException,
@@ -12,10 +17,11 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from caelab import results
+from caelab import results, screen
 from caelab.errors import UserError
 from caelab.screen import one_line
 
@@ -159,8 +165,6 @@ def build(node: Any, group: str, **given: Any) -> Any:
     Raises:
         UserError: a key that the target does not take, or a value that it refuses (its ValueError).
     """
-    from hydra.utils import get_object, instantiate
-
     _check_arguments(node, get_object(node["_target_"]), group)
     try:
         return instantiate(node, **given, _convert_="all")
@@ -174,8 +178,6 @@ def build(node: Any, group: str, **given: Any) -> Any:
 
 
 def _check_arguments(node: Any, target: Any, group: str) -> None:
-    import inspect
-
     known: list[str] = []
     for function in inspect.getmro(target) if inspect.isclass(target) else [target]:
         parameters = inspect.signature(function).parameters.values()
@@ -185,6 +187,34 @@ def _check_arguments(node: Any, target: Any, group: str) -> None:
     for key in node:
         if not str(key).startswith("_") and key not in known:
             raise UserError(f"{group}.{key}: {node['_target_']} takes no '{key}'{nearest(str(key), known)}")
+
+
+def config(overrides: list[str]) -> tuple[DictConfig, dict[str, Any]]:
+    """Compose a job config outside a command line of Hydra's.
+
+    Returns:
+        The unchecked config, and the option chosen in each group.
+    """
+    register_resolvers()
+    with hydra.initialize_config_dir(CONF, version_base="1.3"):
+        cfg = hydra.compose("train", overrides, return_hydra_config=True)
+    choices = dict(cfg.hydra.runtime.choices)
+    OmegaConf.set_struct(cfg, False)
+    del cfg["hydra"]
+    return cfg, choices
+
+
+@contextmanager
+def mistakes_told() -> Iterator[None]:
+    """Turn what the user can mend into one line on stderr and exit status 1; a bug keeps its traceback."""
+    try:
+        yield
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        screen.error(line)
+        sys.exit(1)
 
 
 def explain(error: BaseException) -> str | None:

@@ -2,13 +2,8 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
-
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from omegaconf import OmegaConf
 
 from caelab import compose, results, screen, tables
 from caelab.errors import UserError
@@ -73,11 +68,7 @@ def _dataset(record: Record, overrides: list[str]) -> tuple[str, dict[str, Any]]
         kept = [f"dataset.{k}={json.dumps(v)}" for k, v in recorded if k not in ("_target_", "data_dir")]
         kept += [f"paths.data={json.dumps(record['config']['paths']['data'])}"]
         overrides = [own, *kept, *overrides]
-    with initialize_config_dir(compose.CONF, version_base="1.3"):
-        cfg = hydra_compose("train", overrides, return_hydra_config=True)
-    choices = dict(cfg.hydra.runtime.choices)
-    OmegaConf.set_struct(cfg, False)
-    del cfg["hydra"], cfg["logger"]
+    cfg, choices = compose.config([*overrides, "logger=none"])
     compose.check(cfg, choices)
     return str(choices["dataset"]), compose.plain(cfg.dataset)
 
@@ -88,15 +79,8 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
-    compose.register_resolvers()
-    try:
+    with compose.mistakes_told():
         found = evaluate(arguments.run, arguments.overrides)
-    except Exception as error:
-        line = compose.explain(error)
-        if line is None:
-            raise
-        screen.error(line)
-        sys.exit(1)
     title = f"{screen.shown(arguments.run)} on {found['dataset']}"
     tables.protocols(found["metrics"], found["data"]["test"], title)
 

@@ -6,7 +6,6 @@ Light on purpose: help, completion, mistakes and finished runs answer before tor
 import gc
 import os
 import signal
-import sys
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -84,19 +83,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
-        _job()
-        if _raised:
-            raise _raised.pop()
+        with compose.mistakes_told():
+            _job()
+            if _raised:
+                raise _raised.pop()
     except SystemExit as stop:
         if stop.code in (128 + signal.SIGTERM, 128 + signal.SIGINT):
             screen.error("stopped; the same command goes on from the last finished epoch")
         raise
-    except Exception as error:
-        line = compose.explain(error)
-        if line is None:
-            raise
-        screen.error(line)
-        sys.exit(1)
 
 
 if __name__ == "__main__":
