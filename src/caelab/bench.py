@@ -40,6 +40,10 @@ def _command_line(overrides: list[str]) -> float:
     return float(record["time"]["images_per_second"])
 
 
+def _bare(overrides: list[str]) -> float:
+    return float(_python("caelab.bench", "--bare", *overrides))
+
+
 def bare_loop(overrides: list[str]) -> float:
     """Images per second of a loop in plain PyTorch over the same tensors, in this process."""
     import torch
@@ -74,9 +78,11 @@ def bench(models: list[str], overrides: list[str], pairs: int) -> dict[str, Any]
         chosen = [f"model={model}", *overrides]
         speeds: list[tuple[float, float]] = []
         for number in range(pairs):
-            bare = float(_python("caelab.bench", "--bare", *chosen))
-            speeds.append((_command_line(chosen), bare))
-            ours = speeds[-1][0]
+            if number % 2:  # who comes first may meet a cooler machine
+                ours, bare = _command_line(chosen), _bare(chosen)
+            else:
+                bare, ours = _bare(chosen), _command_line(chosen)
+            speeds.append((ours, bare))
             screen.say(
                 f"{model} {number + 1}/{pairs}: caelab {ours:,.0f}, bare {bare:,.0f}, ratio {ours / bare:.3f}"
             )
