@@ -22,6 +22,7 @@ MISTAKES = [
         ["+trainer.max_epoch=3"],
         "trainer.max_epoch: lightning.pytorch.Trainer takes no 'max_epoch'; did you mean",
     ),
+    (["loss=mse", "loss.alpha=1"], "loss.alpha: the chosen loss has no such key, only others have"),
     (["accelerator=gpu"], "accelerator: there is no such key; did you mean 'trainer.accelerator'?"),
     (
         ["trainer.gradient_clip_val=1"],

@@ -229,6 +229,9 @@ def explain(error: BaseException) -> str | None:
         return f"{error.override}: not of the form KEY=VALUE ({one_line(error)}); quotes may be missing"
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         key = re.search(r"[Cc]ould not override '([^']+)'", str(error))
+        if key and key[1] in _known_keys():
+            group = key[1].partition(".")[0]
+            return f"{key[1]}: the chosen {group} has no such key, only others have; + in front adds it"
         if key:
             return f"{key[1]}: there is no such key{_hint(key[1])}"
         return one_line(error)

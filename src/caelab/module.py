@@ -91,6 +91,10 @@ class AutoencoderModule(LightningModule):
                 )
             self._read.append(value)
 
+    def on_train_epoch_end(self) -> None:
+        """Read the last losses also where no validation followed."""
+        self._read_losses()
+
     def on_validation_epoch_start(self) -> None:
         """Start the epoch's figures anew."""
         self.quality.reset()
