@@ -99,6 +99,21 @@ def test_build_passes_the_objects_own_complaint_on():
         compose.build(node, "loss")
 
 
+def test_a_target_that_is_not_there_is_named():
+    with pytest.raises(UserError, match=r"model\._target_=caelab\.models\.bsae\.Base: "):
+        compose.build({"_target_": "caelab.models.bsae.Base"}, "model")
+
+
+def test_a_bug_in_a_users_own_class_keeps_its_traceback():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        compose.build({"_target_": "test_compose.Broken"}, "model")
+
+
+class Broken:
+    def __init__(self):
+        self.x = "a" - 1
+
+
 def test_help_fits_on_one_screen_and_names_keys_that_exist(train):
     import re
 

@@ -340,7 +340,7 @@ def test_a_mistake_on_the_command_line_is_told(override, message):
 
 
 def test_a_slope_can_be_given_on_the_command_line_though_the_yaml_has_none():
-    model = commanded("model.activation=LeakyReLU", "+model.negative_slope=0.2")
+    model = commanded("model.activation=LeakyReLU", "model.negative_slope=0.2")
     assert {m.negative_slope for m in model.modules() if isinstance(m, nn.LeakyReLU)} == {0.2}
 
 

@@ -163,16 +163,21 @@ def build(node: Any, group: str, **given: Any) -> Any:
         given: arguments that the code supplies.
 
     Raises:
-        UserError: a key that the target does not take, or a value that it refuses (its ValueError).
+        UserError: a target that cannot be imported, a key that it does not take, or a value that it refuses
+            (its ValueError).
     """
-    _check_arguments(node, get_object(node["_target_"]), group)
+    try:
+        target = get_object(node["_target_"])
+    except Exception as error:
+        raise UserError(f"{group}._target_={node['_target_']}: {one_line(error)}") from error
+    _check_arguments(node, target, group)
     try:
         return instantiate(node, **given, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        if isinstance(cause, (ValueError, TypeError)):
+        if isinstance(cause, (ValueError, ImportError)):
             raise UserError(f"{group}: {one_line(cause)}") from cause
         raise (cause or error) from None
 
