@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -110,8 +111,6 @@ class Stopwatch(Callback):
         self.steps += 1
         if trainer.is_last_batch and self._warm:
             if pl_module.device.type == "cuda":
-                import torch
-
                 torch.cuda.synchronize()
             self.timed_seconds += time.perf_counter() - self._epoch_began
             self.timed_images += self._images
