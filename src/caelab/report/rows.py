@@ -1,0 +1,115 @@
+"""What a report speaks of: the rows of a study, each a variant with its finished runs over seeds."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from caelab.results import Record
+
+STILL_IMPROVING = 0.1
+"""Gain of validation PSNR (dB) in the last fifth of the epochs above which a run has not converged."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its directory and its record."""
+
+    path: Path
+    record: Record
+
+    @cached_property
+    def curves(self) -> dict[str, list[float]]:
+        """Column of ``metrics.csv`` (``epoch``, ``train/loss``, ``val/psnr``, ...) -> its value at each epoch.
+
+        Empty where the run kept none.
+        """
+        path = self.path / str(self.record["artifacts"].get("curves", "metrics.csv"))
+        if not path.exists():
+            return {}
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {key: [float(row[key]) for row in rows if row[key]] for key in (rows[0] if rows else ())}
+
+    @property
+    def gain(self) -> float:
+        """Validation PSNR (dB) that the last fifth of the epochs, or the last one, added; 0 where unknown."""
+        psnr = self.curves.get("val/psnr", [])
+        if len(psnr) < 2:
+            return 0.0
+        early = len(psnr) - max(1, len(psnr) // 5)
+        return max(0.0, max(psnr) - max(psnr[:early]))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant of a study on one dataset.
+
+    Attributes:
+        label: its name in tables and figures, unique in its section.
+        dataset: option of the dataset group.
+        floor: whether it is fitted without training (PCA, the mean image).
+        settings: what the study varies, by config key: ``{"model.latent": 64}``.
+        runs: finished runs by seed; a floor has one, whatever its seed.
+        missing: seed -> why there is no finished run.
+        published: the report's figures for it: ``psnr`` (dB), ``ssim``, ``loss``; empty where it has none.
+    """
+
+    label: str
+    dataset: str
+    floor: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    runs: Mapping[int, Run] = field(default_factory=dict)
+    missing: Mapping[int, str] = field(default_factory=dict)
+    published: Mapping[str, float] = field(default_factory=dict)
+
+    def values(self, metric: str) -> dict[int, float]:
+        """Seed -> figure, for a key of the records' ``metrics`` such as ``test/psnr``."""
+        return {seed: float(run.record["metrics"][metric]) for seed, run in sorted(self.runs.items())}
+
+    def mean(self, part: str, key: str) -> float | None:
+        """Mean over the runs of ``record[part][key]``, such as ``("size", "parameters")``; None without runs."""
+        found = [run.record[part][key] for run in self.runs.values()]
+        return fmean(found) if found and None not in found else None
+
+    @property
+    def gain(self) -> float:
+        """Mean over the runs of what the last fifth of their epochs added to validation PSNR (dB)."""
+        return fmean(run.gain for run in self.runs.values()) if self.runs else 0.0
+
+    @property
+    def improving(self) -> bool:
+        """Whether the runs had visibly not converged when they ended."""
+        return not self.floor and self.gain > STILL_IMPROVING
+
+
+@dataclass(frozen=True)
+class Section:
+    """A study on one dataset.
+
+    Attributes:
+        study: name of the study, as in ``study=table2``.
+        title: its heading.
+        text: what it asks, in a sentence or two.
+        dataset: option of the dataset group.
+        rows: its variants, in the study's order; floors last.
+        reference: label of the row that the others are compared with; None: all with all.
+        axis: the setting that is the x axis of its figure, such as ``model.latent``; None draws bars.
+        claims: what the published report says of it: see ``caelab.report.claims``.
+    """
+
+    study: str
+    title: str
+    text: str
+    dataset: str
+    rows: Sequence[Row]
+    reference: str | None = None
+    axis: str | None = None
+    claims: Sequence[Mapping[str, Any]] = ()
+
+    def row(self, label: str) -> Row | None:
+        """Return the row of that label."""
+        return next((row for row in self.rows if row.label == label), None)
