@@ -2,10 +2,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BUDGET ?= full
 MODELS := pca,base,improved,improved_skip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo reproduce test lint bench survive clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -23,6 +24,11 @@ demo: $(READY) ## three autoencoders and a linear floor on real MNIST: one table
 	$(BIN)/python -m caelab.train -m model=$(MODELS) dataset=mnist trainer.max_epochs=3
 	@echo "Next: $(BIN)/caelab-train --help, or $(BIN)/caelab-train model=improved_skip loss=l1_mse loss.alpha=0.1 dataset=cifar10"
 
+# A failed run does not keep the report from being written; the exit status tells of it.
+reproduce: $(READY) ## every study whose data are at hand, then the report; BUDGET=quick takes minutes
+	$(BIN)/python -m caelab.train -m study=all budget=$(BUDGET); status=$$?; \
+	$(BIN)/python -m caelab.report budget=$(BUDGET) --out report/$(BUDGET) && exit $$status
+
 test: $(READY) ## all tests
 	$(BIN)/python -m pytest
 
@@ -31,8 +37,11 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+survive: $(READY) ## kill -9 a sweep twenty times, and compare with one that nobody disturbed
+	$(BIN)/python tests/survive.py
+
 bench: $(READY) ## training through the command line against a bare loop, paired
 	$(BIN)/python -m caelab.bench
 
-clean: ## remove the environment and caches; runs and data stay
+clean: ## remove the environment and caches; runs, reports and data stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -29,7 +29,7 @@ def test_reconstruction_is_that_of_scikit_learn(count):
     np.testing.assert_allclose(model.reconstruct(images).numpy(), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("latent", [1, 7, 39])
+@pytest.mark.parametrize("latent", [0, 1, 7, 39])
 def test_error_is_what_the_discarded_eigenvalues_say(latent):
     images = smooth_pictures(300)
     model = PCA(SHAPE, latent)

@@ -69,7 +69,9 @@ def test_the_record_keeps_its_contract(train):
     assert answer.record["time"]["steps"] == 2 * 3
     for path in answer.record["artifacts"].values():
         assert (answer.run_dir / path).is_file()
-    assert set(answer.record["artifacts"]) == {"best", "last", "reconstructions", "curves", "log", "config"}
+    assert set(answer.record["artifacts"]) == {
+        *("best", "last", "reconstructions", "images", "curves", "log", "config")
+    }
 
 
 def test_the_directory_is_named_by_what_the_run_is(train):

@@ -2,8 +2,11 @@
 
 import gc
 import resource
+import subprocess
+import sys
 
 import torch
+from conftest import TINY
 
 
 def test_a_failing_job_does_not_stop_the_others(train):
@@ -55,6 +58,93 @@ def test_several_devices_are_refused(train):
     answer = train("-m", "trainer.devices=2", "+trainer.strategy=ddp")
     assert answer.status == 1
     assert "trainer.devices=2: 2 processes, but a run takes one device; use trainer.devices=1" in answer.err
+
+
+def test_a_study_runs_its_rows_and_takes_them_the_next_time(train):
+    words = ("-m", "study=activation", "dataset=shapes", "seeds=1", "dataset.train_size=256")
+    tiny = ("dataset.val_size=20", "dataset.test_size=20", "trainer.max_epochs=1", "trainer.accelerator=cpu")
+    answer = train(*words, *tiny, tiny=False)
+    assert answer.status == 0
+    assert len(answer.records) == 7
+    assert "study=activation: 7 rows, 7 runs" in answer.out
+    assert "[6 done, 0 failed, 1 to go" in answer.out
+    slopes = [r["config"]["model"].get("negative_slope") for r in answer.records]
+    assert slopes.count(1) == 2
+    assert "LeakyReLU improves base on shapes: undecided" in answer.out
+    stamps = [(path / "result.json").stat().st_mtime_ns for path in answer.run_dirs]
+    again = train(*words, *tiny, tiny=False)
+    assert again.status == 0
+    assert "7 of 7 runs finished before" in again.out
+    assert [(path / "result.json").stat().st_mtime_ns for path in again.run_dirs] == stamps
+
+
+def test_a_study_names_the_run_that_failed_and_goes_on(train):
+    # 100 images have no 256 principal components
+    words = (
+        "study=activation",
+        "dataset=shapes",
+        "seeds=1",
+        "dataset.train_size=100",
+        "dataset.batch_size=50",
+    )
+    tiny = ("dataset.val_size=20", "dataset.test_size=20", "trainer.max_epochs=1", "trainer.accelerator=cpu")
+    answer = train("-m", *words, *tiny, tiny=False)
+    assert answer.status == 1
+    assert "latent must be at most 100, the number of training images, got 256" in answer.err
+    assert "1 of 7 runs failed" in answer.err
+    assert [r["status"] for r in answer.records].count("finished") == 6
+
+
+def test_what_only_a_study_takes_is_told(train):
+    assert "study=table1 is a set of runs; add -m" in train("study=table1", tiny=False).err
+    assert "seeds: only a study takes it" in train("-m", "seeds=2", tiny=False).err
+    answer = train("-m", "study=table1", "seeds=0", tiny=False)
+    assert (answer.status, answer.records) == (1, [])
+    assert "seeds=0: must be a whole number, 1 or more" in answer.err
+
+
+def test_data_that_cannot_be_had_are_tried_once_and_fail_every_run(train, monkeypatch):
+    from caelab.data.shapes import Shapes
+    from caelab.errors import UserError
+
+    tries = []
+
+    def refuse(self):
+        tries.append(self)
+        raise UserError("shapes: no pencil")
+
+    monkeypatch.setattr(Shapes, "prepare_data", refuse)
+    answer = train("-m", "study=activation", "dataset=shapes", "seeds=2", tiny=False)
+    assert answer.status == 1
+    assert len(tries) == 1
+    assert "13 of 13 runs failed" in answer.err
+    assert "shapes: no pencil" in answer.err
+
+
+def test_two_sweeps_share_their_runs(tmp_path, environment):
+    """Each run is trained by one of them, and both end with all of it."""
+    words = (*TINY, "dataset.train_size=2000", "seed=0,1,2", "model=base,improved", "trainer.max_epochs=3")
+    command = [sys.executable, "-m", "caelab.train", "-m", *words]
+    sweeps = [
+        subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=environment | {"OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    shown = [sweep.communicate()[0] for sweep in sweeps]
+    assert [sweep.returncode for sweep in sweeps] == [0, 0]
+    runs = sorted(path.parent for path in tmp_path.rglob("result.json"))
+    assert len(runs) == 6
+    for run in runs:
+        started = [f"{run.relative_to(tmp_path)}: 2,000 training images" in out for out in shown]
+        assert sum(started) == 1
+    for out in shown:
+        assert "6 runs, test split" in out
+        assert "failed: " not in out
 
 
 def test_memory_stays_flat_and_data_load_once(train, monkeypatch):

@@ -36,7 +36,7 @@ def _command_line(overrides: list[str]) -> float:
     """Images per second of a run through the command line."""
     with tempfile.TemporaryDirectory() as output:
         _python("caelab.train", *overrides, f"paths.output={output}", "logger=csv")
-        (record,) = results.find(output)
+        ((_, record),) = results.find(output)
     return float(record["time"]["images_per_second"])
 
 

@@ -5,12 +5,14 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import hydra
 import platformdirs
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import (
     HydraException,
     InstantiationException,
@@ -45,12 +47,23 @@ def run_dir(base: str | None = None, *, _root_: DictConfig) -> str:
     return str(path if base is not None else Path(_root_.paths.output) / path)
 
 
+def variant() -> str:
+    """Name what a run compares: its overrides without dataset, seed, trainer and where things lie."""
+    settings = HydraConfig.get()
+    shared = ("dataset", "seed", "trainer", "paths", "logger", "hydra", "force")
+    kept = [
+        o for o in settings.overrides.task if o.lstrip("+~").split("=")[0].split(".")[0] not in shared
+    ]
+    return " ".join(kept) or str(settings.runtime.choices.model)
+
+
 def register_resolvers() -> None:
-    """Make ``${user_cache:}`` and ``${run_dir:}`` known to OmegaConf; may be called again."""
+    """Make ``${user_cache:}``, ``${run_dir:}`` and ``${variant:}`` known; may be called again."""
     OmegaConf.register_new_resolver(
         "user_cache", lambda: str(platformdirs.user_cache_path("caelab")), replace=True
     )
     OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
+    OmegaConf.register_new_resolver("variant", variant, replace=True)
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -195,13 +208,14 @@ def _check_arguments(node: Any, target: Any, group: str) -> None:
 
 
 def config(overrides: list[str]) -> tuple[DictConfig, dict[str, Any]]:
-    """Compose a job config outside a command line of Hydra's.
+    """Compose a job config outside a job of Hydra's.
 
     Returns:
         The unchecked config, and the option chosen in each group.
     """
     register_resolvers()
-    with hydra.initialize_config_dir(CONF, version_base="1.3"):
+    started = GlobalHydra.instance().is_initialized()  # by the command line of a sweep
+    with nullcontext() if started else hydra.initialize_config_dir(CONF, version_base="1.3"):
         cfg = hydra.compose("train", overrides, return_hydra_config=True)
     choices = dict(cfg.hydra.runtime.choices)
     OmegaConf.set_struct(cfg, False)

@@ -3,6 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -20,6 +21,12 @@ def first_of_each_class(data: ImageDataModule, net: Autoencoder) -> tuple[Tensor
     firsts = [int((test.targets == label).nonzero()[0]) for label in sorted(set(test.targets.tolist()))]
     images = test[torch.tensor(firsts)]
     return images.float() / 255, net.reconstruct(images).cpu()
+
+
+def keep(path: Path, originals: Tensor, reconstructions: Tensor) -> None:
+    """Save images (N, C, H, W) in [0, 1] and their reconstructions as uint8 arrays of those names."""
+    before, after = ((255 * x).round().byte().numpy() for x in (originals, reconstructions))
+    np.savez_compressed(path, originals=before, reconstructions=after)
 
 
 def reconstructions(path: Path, originals: Tensor, rows: dict[str, Tensor]) -> Path:

@@ -82,6 +82,7 @@ class WandB(WandbLogger):
         project: where the run appears.
         name: of the run.
         group: what the runs of a sweep share; None for a run alone.
+        job_type: what runs that differ in their seed share.
         tags: words to filter runs by.
 
     Raises:
@@ -95,6 +96,7 @@ class WandB(WandbLogger):
         project: str = "caelab",
         name: str | None = None,
         group: str | None = None,
+        job_type: str | None = None,
         tags: Sequence[str] = (),
     ) -> None:
         if mode not in ("auto", "online", "offline", "disabled"):
@@ -114,6 +116,7 @@ class WandB(WandbLogger):
             project=project,
             name=name,
             group=group,
+            job_type=job_type,
             tags=list(tags),
             settings=settings,
         )

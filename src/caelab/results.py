@@ -25,6 +25,9 @@ _IRRELEVANT = (
     "paths",
     "logger",
     "force",
+    "study",
+    "seeds",
+    "budget",
     "trainer.enable_progress_bar",
     "dataset.archive",
     "dataset.root",
@@ -41,7 +44,8 @@ def fingerprint(cfg: DictConfig) -> str:
             refer to them.
 
     Returns:
-        64 hexadecimal digits: the SHA-256 of the schema version and the resolved config.
+        64 hexadecimal digits: the SHA-256 of the schema version and the resolved config. A folder of images
+        stands for what lies in it. Other data need no part in it: their arrays have a known checksum.
     """
     nodes = {key: cfg._get_node(key) for key in cfg if key not in _IRRELEVANT}
     relevant = OmegaConf.create(nodes | {"paths": {key: str(key) for key in cfg.paths}})
@@ -53,8 +57,17 @@ def fingerprint(cfg: DictConfig) -> str:
         for parent in parents:
             node = node.get(parent, {})
         node.pop(leaf, None)
+    for key, value in plain["dataset"].items():
+        if key != "data_dir" and isinstance(value, str) and Path(value).expanduser().is_dir():
+            plain["dataset"][key] = [value, _contents(Path(value).expanduser())]
     canonical = json.dumps([SCHEMA, plain], sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _contents(folder: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of every file below a folder."""
+    files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [(str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns) for path, stat in files]
 
 
 def start(cfg: DictConfig, choices: dict[str, Any], overrides: list[str]) -> Record:
@@ -137,8 +150,11 @@ def finished(run: str | Path) -> Record:
     return record
 
 
-def find(root: str | Path) -> Iterator[Record]:
-    """Yield every readable record below ``root``, but not those that a forced run has set aside."""
+def find(root: str | Path) -> Iterator[tuple[Path, Record]]:
+    """Yield directory and record of every run below ``root``, but not those that a forced run has set aside.
+
+    Damaged records are left out.
+    """
     for path in sorted(Path(root).rglob(RECORD)):
         if path.parent.name == ASIDE:
             continue
@@ -147,12 +163,12 @@ def find(root: str | Path) -> Iterator[Record]:
         except UserError:
             continue
         if record is not None:
-            yield record
+            yield path.parent, record
 
 
 def floor(root: str | Path, record: Record) -> float | None:
     """PSNR (dB) of PCA at the same latent on the same data, if such a run is on record below ``root``."""
-    for other in find(root):
+    for _, other in find(root):
         if (
             other["status"] == "finished"
             and other["choices"]["model"] == "pca"

@@ -32,6 +32,7 @@ _ARTIFACTS = {
     "best": "checkpoints/best.ckpt",
     "last": "checkpoints/last.ckpt",
     "reconstructions": "reconstructions.png",
+    "images": "reconstructions.npz",
     "curves": "metrics.csv",
     "log": "train.log",
     "config": ".hydra/config.yaml",
@@ -204,7 +205,10 @@ def _test(
     began = time.perf_counter()
     found, (originals, reconstructions) = _measure(trainer, module, data)
     stopwatch.test_seconds = time.perf_counter() - began
-    picture = figures.reconstructions(run_dir / "reconstructions.png", originals, {"": reconstructions})
+    figures.keep(run_dir / _ARTIFACTS["images"], originals, reconstructions)
+    picture = figures.reconstructions(
+        run_dir / _ARTIFACTS["reconstructions"], originals, {"": reconstructions}
+    )
     for logger in trainer.loggers:
         if hasattr(logger, "log_image"):
             logger.log_image("reconstructions", [str(picture)])

@@ -12,7 +12,25 @@ from omegaconf import DictConfig, OmegaConf
 from caelab import results, screen
 from caelab.errors import UserError
 
-_MADE = (results.RECORD, "checkpoints", "metrics.csv", "reconstructions.png", "evaluations")
+_MADE = (
+    results.RECORD,
+    "checkpoints",
+    "metrics.csv",
+    "reconstructions.png",
+    "reconstructions.npz",
+    "evaluations",
+)
+
+
+_LOCK = ".lock"
+
+
+class Busy(str):
+    """Why a job of a sweep did not run: another process is training the same run."""
+
+
+class BusyError(UserError):
+    """Another process is training in the directory."""
 
 
 @contextmanager
@@ -20,19 +38,28 @@ def locked(run_dir: Path) -> Iterator[None]:
     """Keep other processes out; the lock goes with this process, however it ends.
 
     Raises:
-        UserError: another process is training there.
+        BusyError: another process is training there.
     """
-    lock = FileLock(run_dir / ".lock", timeout=0)
+    lock = FileLock(run_dir / _LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(
+        raise BusyError(
             f"{screen.shown(run_dir)}: another process is training there; let it finish"
         ) from None
     try:
         yield
     finally:
         lock.release()
+
+
+def held(run_dir: Path) -> bool:
+    """Whether another process is training there."""
+    try:
+        with locked(run_dir):
+            return False
+    except BusyError:
+        return True
 
 
 def claim(cfg: DictConfig, identity: str, run_dir: Path) -> None:

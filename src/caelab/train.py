@@ -16,7 +16,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from caelab import compose, results, screen, sweep, tables
+from caelab import compose, results, screen, tables
+from caelab.errors import UserError
+from caelab.run_dir import Busy, BusyError
 
 compose.register_resolvers()
 
@@ -26,8 +28,8 @@ _raised: list[Exception] = []
 
 
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="train")
-def _job(cfg: DictConfig) -> float | None:
-    """Run what ``cfg`` says; in a sweep a failure is told and recorded, and the next job goes on."""
+def _job(cfg: DictConfig) -> float | str | None:
+    """Run what ``cfg`` says; in a sweep a failure is told and returned, and the next job goes on."""
     settings = HydraConfig.get()
     try:
         return train(cfg)
@@ -35,14 +37,15 @@ def _job(cfg: DictConfig) -> float | None:
         if settings.mode == RunMode.RUN:
             _raised.append(error)
             return None
+        if isinstance(error, BusyError):
+            return Busy(error)
         line = compose.explain(error)
         if line is None:
             screen.errors.print(traceback.format_exc(), markup=False, highlight=False)
             line = f"{type(error).__name__}: {error}"
         screen.error(f"{' '.join(settings.overrides.task)}: {line}")
-        sweep.refused[Path(settings.runtime.output_dir)] = line
         traceback.clear_frames(error.__traceback__)  # else the failed job's network stays in memory
-        return None
+        return line
     finally:
         gc.collect()  # a Trainer is full of cycles
 
@@ -57,6 +60,8 @@ def train(cfg: DictConfig) -> float | None:
         UserError: a mistake or condition that the user can mend.
     """
     settings = HydraConfig.get()
+    if settings.runtime.choices.get("study"):
+        raise UserError(f"study={settings.runtime.choices['study']} is a set of runs; add -m")
     compose.check(cfg, dict(settings.runtime.choices))
     run_dir = Path(settings.runtime.output_dir)
     identity = results.fingerprint(cfg)

@@ -27,6 +27,7 @@ from caelab.errors import UserError
 from caelab.screen import note, one_line
 
 Arrays = dict[str, npt.NDArray[Any]]
+CACHE = "cache"
 CHECKSUMS = "checksums.json"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -81,7 +82,7 @@ def open_or_build(
     Raises:
         UserError: the folder cannot be written, or `build` cannot make the arrays.
     """
-    cache = folder / "cache"
+    cache = folder / CACHE
     try:
         return _open(cache, expected)
     except (OSError, DamagedError):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from caelab.data.cache import Arrays, DamagedError, open_or_build
+from caelab.data.cache import CACHE, Arrays, DamagedError, open_or_build
 from caelab.data.cifar10 import CIFAR10
 from caelab.data.datamodule import ImageDataModule, Split
 from caelab.data.download import UnavailableError, download, md5_of
@@ -136,6 +136,11 @@ class CINIC10(ImageDataModule):
         self.archive = Path(archive).expanduser().absolute() if archive else None
         self.root = Path(root).expanduser().absolute() if root else None
         self.exclude_cifar = exclude_cifar
+
+    def at_hand(self) -> bool:
+        """Whether the archive, its folder or the arrays made from it are there already."""
+        here = (self.folder / ARCHIVE, self.folder / CACHE)
+        return bool(self.archive or self.root or any(path.exists() for path in here))
 
     def load(self) -> tuple[dict[str, Split], str]:
         """The official splits, decoded once, each in the order of class and file name."""

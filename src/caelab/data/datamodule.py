@@ -145,6 +145,10 @@ class ImageDataModule(LightningDataModule):
         """
         raise NotImplementedError
 
+    def at_hand(self) -> bool:
+        """Whether the data can be had without a download of hundreds of megabytes."""
+        return True
+
     def prepare_data(self) -> None:
         """Bring the arrays into the cache, unless they are there."""
         self.load()

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -38,11 +38,13 @@ class Autoencoder(nn.Module, ABC):
 
     Args:
         shape: (C, H, W) of one image; given by the dataset, never by the user.
-        latent: numbers in ``z`` per image, at least 1.
+        latent: numbers in ``z`` per image, at least ``least_latent``.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
     """
+
+    least_latent: ClassVar[int] = 1
 
     def __init__(self, shape: Sequence[int], latent: int) -> None:
         super().__init__()
@@ -50,7 +52,7 @@ class Autoencoder(nn.Module, ABC):
             raise ValueError(f"shape must be (channels, height, width), got {tuple(shape)}")
         channels, height, width = (at_least(1, "shape", n) for n in shape)
         self.shape = (channels, height, width)
-        self.latent = at_least(1, "latent", latent)
+        self.latent = at_least(self.least_latent, "latent", latent)
 
     @property
     def size(self) -> int:

@@ -25,11 +25,14 @@ class PCA(Autoencoder):
 
     Args:
         shape: (C, H, W) of one image.
-        latent: principal components kept, at most C*H*W and the number of training images.
+        latent: principal components kept, at most C*H*W and the number of training images; with 0 every
+            image becomes the mean image.
 
     Raises:
         ValueError: ``latent`` is more than there can be; the message names it.
     """
+
+    least_latent = 0
 
     mean: Tensor
     components: Tensor

@@ -1,0 +1,64 @@
+"""From studies and the runs on disk to the sections of a report."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from caelab import results
+from caelab.report.rows import Row, Run, Section
+from caelab.results import Record
+from caelab.studies import Score, Study, Variant
+
+Index = Mapping[str, tuple[Path, Record]]
+"""Fingerprint -> directory and record of a run, finished or failed."""
+
+
+def index(*roots: str | Path) -> dict[str, tuple[Path, Record]]:
+    """Every run below the directories, by its fingerprint; of equal runs the finished one."""
+    found: dict[str, tuple[Path, Record]] = {}
+    for root in roots:
+        for path, record in results.find(root):
+            if record["fingerprint"] not in found or record["status"] == "finished":
+                found[record["fingerprint"]] = (path, record)
+    return found
+
+
+def score(study: Study, runs: Index) -> Score:
+    """Validation PSNR (dB) of a trial, from the runs on disk."""
+
+    def read(trial: Variant) -> float | None:
+        assert study.tune
+        found = runs.get(trial.identity(study.tune.seed))
+        return float(found[1]["metrics"]["val/psnr"]) if found and found[1]["status"] == "finished" else None
+
+    return read
+
+
+def section(study: Study, dataset: str, runs: Index) -> Section:
+    """Collect what there is of a study on one of its datasets."""
+    variants = study.variants(dataset, score(study, runs))
+    rows = [_row(study, variant, runs) for variant in variants]
+    there = {row.label for row in rows}
+    for label, trials in study.trials(dataset).items():
+        if label not in there:
+            reason = f"not all of its {len(trials)} trials are finished"
+            rows.insert(0, Row(label, dataset, missing=dict.fromkeys(range(study.seeds), reason)))
+    return Section(
+        study.name, study.title, study.text, dataset, rows, study.reference, study.axis, study.claims
+    )
+
+
+def _row(study: Study, variant: Variant, runs: Index) -> Row:
+    found: dict[int, Run] = {}
+    missing: dict[int, str] = {}
+    for seed in range(1 if variant.floor else study.seeds):
+        path, record = runs.get(variant.identity(seed), (None, None))
+        if path is None or record is None:
+            missing[seed] = "not run"
+        elif record["status"] != "finished":
+            missing[seed] = f"failed: {record['error']}"
+        else:
+            found[seed] = Run(path, record)
+    published = study.published.get(variant.dataset, {}).get(variant.label, {})
+    return Row(
+        variant.label, variant.dataset, variant.floor, variant.settings, found, missing, published
+    )

@@ -1,0 +1,182 @@
+"""Studies: their files describe runs that can be composed, and each run is the one that they say."""
+
+import re
+
+import pytest
+
+from caelab import compose, results, studies
+from caelab.errors import UserError
+
+
+def no_score(trial):
+    return None
+
+
+def expected_size(study):
+    """Rows of a study on its first dataset, counted from its entries, searches left out."""
+    entries = [*study.runs.values(), *study.floors.values()]
+    first = study.datasets[0]
+    count = 0
+    for entry in entries:
+        if entry.datasets is None or first in entry.datasets:
+            points = 1
+            for values in entry.grid.values():
+                points *= len(values)
+            count += points
+    return count
+
+
+@pytest.mark.parametrize("budget", studies.BUDGETS)
+@pytest.mark.parametrize("name", studies.names())
+def test_every_run_of_a_study_can_be_composed_and_is_another_one(name, budget):
+    study = studies.load(name, budget)
+    rows = study.variants(study.datasets[0], lambda trial: 0.0)
+    searched = len(study.tune.entries) if study.tune else 0
+    assert len(rows) == expected_size(study) + searched
+    assert len({row.label for row in rows}) == len(rows)
+    for row in rows[::4]:
+        cfg, choices = compose.config([*row.at(0), "logger=none"])
+        compose.check(cfg, choices)
+        assert row.identity(0) == results.fingerprint(cfg)
+        assert choices["dataset"] == study.datasets[0]
+        assert cfg.trainer.max_epochs == study.epochs
+        assert cfg.dataset.train_size == study.train_size
+    # a tuned row may be the default one; any two others that were equal would be one row
+    tuned = set(study.tune.entries) if study.tune else set()
+    others = [row.identity(0) for row in rows if row.label not in tuned]
+    assert len(set(others)) == len(others)
+
+
+@pytest.mark.parametrize("name", studies.names())
+def test_claims_references_and_published_figures_name_rows(name):
+    study = studies.load(name)
+    labels = {row.label for row in study.variants(study.datasets[0], lambda trial: 0.0)}
+    for claim in study.claims:
+        for key in {"better", "than", "no_gain", "over"} & claim.keys():
+            if claim[key] != "others":
+                assert set(claim[key]) <= labels
+    assert study.reference is None or study.reference in labels
+    for rows in study.published.values():
+        assert set(rows) <= labels
+
+
+def test_published_figures_are_those_of_the_report():
+    figures = {name: studies.load(name).published for name in ("table1", "table2", "table3", "table4")}
+    assert figures["table1"]["mnist"]["base"] == {"psnr": 24.10, "ssim": 0.95, "loss": 0.040}
+    assert figures["table2"]["cifar10"]["improved"] == {"psnr": 23.92, "ssim": 0.81, "loss": 0.004}
+    assert figures["table3"]["cinic10"]["improved_skip"] == {"psnr": 31.24, "ssim": 0.97, "loss": 0.009}
+    assert figures["table4"]["cifar10"]["BCE"] == {"psnr": 23.54, "ssim": 0.8120}
+
+
+def test_budgets_never_share_a_run():
+    for name in studies.names():
+        full, quick = studies.load(name, "full"), studies.load(name, "quick")
+        dataset = quick.datasets[0]
+        trained = [
+            {row.identity(0) for row in study.variants(dataset, no_score) if not row.floor}
+            for study in (full, quick)
+        ]
+        assert not trained[0] & trained[1]
+        assert (full.seeds, quick.seeds) == (3, 1)
+
+
+def test_only_the_seed_tells_the_runs_of_a_row_apart():
+    row = studies.load("table2").variants("cifar10", no_score)[0]
+    assert len({row.identity(seed) for seed in range(3)}) == 3
+    assert row.at(2) == (*row.overrides, "seed=2")
+
+
+def test_a_grid_becomes_a_row_a_point():
+    rows = studies.load("latent").variants("cifar10", no_score)
+    base = [row for row in rows if row.label.startswith("base")]
+    assert [row.settings for row in base] == [{"model.latent": 2**n} for n in range(4, 11)]
+    assert base[2].label == "base, model.latent=64"
+    assert "model.latent=64" in base[2].overrides
+
+
+def test_an_entry_may_be_for_some_datasets_only():
+    study = studies.load("ablation")
+    floors = [
+        [row.label for row in study.variants(dataset, no_score) if row.floor]
+        for dataset in ("mnist", "cifar10")
+    ]
+    assert [len(labels) for labels in floors] == [1, 3]
+
+
+def test_the_best_trial_on_validation_becomes_the_row():
+    study = studies.load("optimizers")
+    scores = {"0.3": 20.0, "0.001": 19.0}
+
+    def score(trial):
+        rate = next(o for o in trial.overrides if o.startswith("optimizer.lr=")).partition("=")[2]
+        return scores.get(rate, 10.0)
+
+    rows = {row.label: row for row in study.variants("cifar10", score)}
+    assert rows["sgd"].settings == {"optimizer.lr": 0.3}
+    assert rows["adam"].settings == {"optimizer.lr": 0.001}
+    assert "trainer.max_epochs=10" in rows["sgd"].overrides
+    trial = study.trials("cifar10")["sgd"][0]
+    assert "trainer.max_epochs=3" in trial.overrides
+
+
+def test_a_search_with_a_missing_trial_has_no_row_yet():
+    study = studies.load("optimizers")
+    missing = study.trials("cifar10")["sgd"][2]
+    rows = study.variants("cifar10", lambda trial: None if trial == missing else 1.0)
+    assert "sgd" not in [row.label for row in rows]
+    assert "adam" in [row.label for row in rows]
+
+
+def test_a_random_search_draws_the_same_points_each_time():
+    first, second = (studies.load("architecture").trials("cifar10")["found"] for _ in range(2))
+    assert first == second
+    assert len(first) == 20
+    assert len({trial.overrides for trial in first}) == 20
+
+
+def test_the_users_words_hold_for_every_run():
+    study = studies.load("table2", "full", 5, ["trainer.max_epochs=7", "dataset=mnist,shapes"])
+    assert (study.seeds, list(study.datasets)) == (5, ["mnist", "shapes"])
+    for row in study.variants("shapes", no_score):
+        assert row.config.trainer.max_epochs == 7
+
+
+def test_what_a_run_logs_to_is_no_part_of_what_it_is():
+    plain, logged = (studies.load("table2", overrides=more) for more in ([], ["logger=[csv,wandb]"]))
+    for one, other in zip(
+        plain.variants("cifar10", no_score), logged.variants("cifar10", no_score), strict=True
+    ):
+        assert one.identity(0) == other.identity(0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tabel2",), "study=tabel2: there is no such study; did you mean 'table2'?"),
+        (("table2", "quik"), "budget=quik: there is no such budget; did you mean 'quick'?"),
+        (("table2", "full", 0), "seeds=0: must be a whole number, 1 or more"),
+        (("table2", "full", "many"), "seeds=many: must be a whole number, 1 or more"),
+        (
+            ("table2", "full", None, ["model=base"]),
+            "model=base: study=table2 varies that itself; leave it out",
+        ),
+        (
+            ("table2", "full", None, ["seed=3"]),
+            "seed=3: study=table2 varies that itself; seeds=N sets how many",
+        ),
+        (("table2", "full", None, ["optimizer=adam,sgd"]), "optimizer=adam,sgd: a study is a sweep already"),
+        (("table2", "full", None, ["a=[3"]), "a=[3: not an override; give KEY=VALUE"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(arguments, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        studies.load(*arguments)
+
+
+def test_a_misspelt_key_of_a_study_is_named(tmp_path, monkeypatch):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text("title: t\ntext: x\ndatasets: [shapes]\nepoch: 3\n")
+    monkeypatch.setattr(compose, "CONF", str(tmp_path))
+    with pytest.raises(UserError, match="study=mine: there is no 'epoch' in a study; did you mean 'epochs'?"):
+        studies.load("mine")
