@@ -57,14 +57,17 @@ def main() -> None:
         assert start(calm).wait() == 0
         duration = time.monotonic() - began
         expected = finished(calm)
+        began = time.monotonic()
+        start(calm).wait()
+        startup = time.monotonic() - began  # everything is finished
         print(f"undisturbed: {len(expected)} runs in {duration:.0f} s")
         stamps: dict[str, tuple[str, str]] = {}
         again = []
         for kill in range(kills + 1):
             process = start(wild)
             if kill < kills:
-                # long enough to get somewhere, short enough that the sweep does not end before the last kill
-                time.sleep(chance.uniform(0.0, 2.5 * duration / kills + 4))
+                # beyond the start-up, yet so that the last kill comes before the sweep has ended
+                time.sleep(startup + chance.uniform(-1.0, 1.5 * duration / kills))
                 os.killpg(process.pid, signal.SIGKILL)
             status = process.wait()
             now = finished(wild)

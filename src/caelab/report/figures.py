@@ -1,0 +1,203 @@
+"""The figures of a report, drawn from run records."""
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from caelab.errors import UserError
+from caelab.report.pareto import pareto
+from caelab.report.pictures import grid
+from caelab.report.rows import Row, Section
+from caelab.report.style import (
+    COLOURS,
+    DPI,
+    LABELS,
+    floor_style,
+    heading,
+    legend,
+    line_style,
+    logarithmic,
+    means,
+    settle,
+    sheet,
+    styled,
+)
+
+__all__ = ["HIGHLIGHTED", "bars", "curves", "grid", "line", "pareto", "save"]
+
+HIGHLIGHTED = 8
+"""Rows that ``curves`` tells apart; further ones are grey."""
+
+_AXES = {"model.latent": "latent (numbers per image)", "dataset.train_size": "training images"}
+
+
+@matplotlib.rc_context(
+    {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "caelab",
+        "image.composite_image": False,  # keeps pictures in their own pixels
+    }
+)
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write ``<name>.png`` (150 dpi) and ``<name>.svg`` (text as text); the same records give the same bytes.
+
+    Returns:
+        The two paths, PNG first; ``folder`` is made where it is missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    settle(figure)
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    for path in paths:
+        figure.savefig(path, dpi=DPI, metadata={"Date": None})
+    return paths
+
+
+@styled
+def bars(section: Section) -> Figure:
+    """Draw test PSNR and test SSIM of each trained row as a dot on a line, in the section's order.
+
+    Dots rather than bars, since PSNR has no zero from which a length could be read. Large: mean over seeds
+    with its 95 % t interval. Small: one seed. Open diamond: the report's figure, of ten images.
+    Dashed: floors. A row without runs keeps its place and says so.
+    """
+    trained = [row for row in section.rows if not row.floor]
+    floors = [row for row in section.rows if row.floor and row.runs]
+    names = [fill(row.label if row.runs else f"{row.label} (no runs)", 28) for row in trained]
+    figure = sheet(heading(section), 0.6 + sum(0.32 + 0.12 * name.count("\n") for name in names or [""]))
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, metric in zip(panels, ("test/psnr", "test/ssim"), strict=True):
+        _dots(axes, trained, metric)
+        for index, level in enumerate(means(floors, metric)[0]):
+            axes.axvline(level, **floor_style(index), zorder=1, label=f"floor: {floors[index].label}")
+        axes.set_xlabel(LABELS[metric])
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_ylim(max(len(names), 1) - 0.5, -0.5)
+    legend(figure, panels[0])
+    return figure
+
+
+@styled
+def line(section: Section) -> Figure:
+    """Draw test PSNR against the section's axis: one line a series, means over seeds with 95 % t intervals.
+
+    The rows of a series have labels that differ only in ``, <axis>=<value>``. Rows without runs are left out.
+    One that does not have the setting is a level line. Floors are dashed and grey.
+
+    Raises:
+        UserError: the axis has a value that is not a number.
+    """
+    series = _series(section)
+    figure = sheet(heading(section), 3.8)
+    axes = figure.subplots()
+    styles, dashes = map(line_style, range(len(series))), map(floor_style, range(len(series)))
+    for name, rows in series.items():
+        floor = all(row.floor for row in rows.values())
+        style = next(dashes) if floor else next(styles) | {"linestyle": "-"}
+        _spread(axes, f"floor: {name}" if floor else name, rows, style)
+    ticks = sorted({x for rows in series.values() for x in rows if x is not None})
+    if ticks and all(x > 0 and math.log2(x).is_integer() for x in ticks):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ticks, [f"{x:,g}" for x in ticks])
+    axes.set_xlabel(_AXES.get(section.axis or "", section.axis or ""))
+    axes.set_ylabel(LABELS["test/psnr"])
+    legend(figure, axes)
+    return figure
+
+
+@styled
+def curves(section: Section) -> Figure:
+    """Draw training loss and validation PSNR against the epoch: mean over seeds, band from least to greatest.
+
+    A mean goes as far as all its seeds do. Floors and rows without curves are left out. The first 8 rows are
+    told apart, further ones are grey.
+    """
+    rows = [row for row in section.rows if not row.floor and any(run.curves for run in row.runs.values())]
+    figure = sheet(heading(section), 2.9)
+    panels = figure.subplots(1, 2)
+    for axes, key in zip(panels, ("train/loss", "val/psnr"), strict=True):
+        for index, row in enumerate(rows):
+            rest = f"{len(rows) - HIGHLIGHTED} more" if index == HIGHLIGHTED else None
+            _curve(axes, row, key, index, rest if index >= HIGHLIGHTED else row.label)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0].set_ylabel("training loss")
+    panels[1].set_ylabel(LABELS["val/psnr"])
+    logarithmic(panels[0], "y")
+    legend(figure, panels[1])
+    return figure
+
+
+def _dots(axes: Axes, rows: Sequence[Row], metric: str) -> None:
+    run = {place: row for place, row in enumerate(rows) if row.runs}
+    seeds = [(value, place + 0.25) for place, row in run.items() for value in row.values(metric).values()]
+    key = metric.removeprefix("test/")
+    published = [(row.published[key], place) for place, row in enumerate(rows) if key in row.published]
+    if run:
+        mean, reach = means(list(run.values()), metric)
+        label = "mean over seeds, 95 % t interval"
+        axes.errorbar(mean, list(run), xerr=reach, fmt="o", ms=5, color=COLOURS[0], capsize=3, label=label)
+        axes.plot(*zip(*seeds, strict=True), "o", ms=2.5, color=COLOURS[0], alpha=0.6, label="one seed")
+    if published:
+        axes.plot(
+            *zip(*published, strict=True),
+            "D",
+            ms=6,
+            color=COLOURS[1],
+            mfc="none",
+            label="report (ten images)",
+        )
+
+
+def _series(section: Section) -> dict[str, dict[float | None, Row]]:
+    """Name of a series -> its rows with runs, by their value of the axis; None for a row without one."""
+    axis = section.axis or ""
+    series: dict[str, dict[float | None, Row]] = {}
+    for row in section.rows:
+        value = row.settings.get(axis)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise UserError(
+                f"study={section.study}: axis={axis} has the value {value!r}; an axis takes numbers"
+            )
+        if row.runs:
+            name = re.sub(rf", {re.escape(axis)}=[^,]*", "", row.label)
+            series.setdefault(name, {})[value] = row
+    return series
+
+
+def _spread(axes: Axes, name: str, rows: dict[float | None, Row], style: dict[str, Any]) -> None:
+    points = sorted(x for x in rows if x is not None)
+    if not points:
+        (level,), _ = means(list(rows.values()), "test/psnr")
+        axes.axhline(level, label=name, **style)
+        return
+    mean, reach = means([rows[x] for x in points], "test/psnr")
+    if np.isnan(reach).all():
+        axes.plot(points, mean, label=name, **style)
+    else:
+        axes.errorbar(points, mean, yerr=reach, capsize=3, label=name, **style)
+
+
+def _curve(axes: Axes, row: Row, key: str, index: int, label: str | None) -> None:
+    """Draw a row's mean and band; without a label the line is not in the legend."""
+    runs = [run.curves for run in row.runs.values() if run.curves.get(key)]
+    if not runs:
+        return
+    length = min(len(run[key]) for run in runs)
+    values = np.array([run[key][:length] for run in runs])  # (seeds, epochs)
+    epochs = np.array(runs[0]["epoch"][:length]) + 1
+    if index >= HIGHLIGHTED:
+        axes.plot(epochs, values.mean(0), color="#BBBBBB", lw=0.8, zorder=1, label=label)
+        return
+    every = max(1, length // 8)
+    style = line_style(index)
+    axes.plot(epochs, values.mean(0), markevery=(index % every, every), label=label, **style)
+    axes.fill_between(epochs, values.min(0), values.max(0), color=style["color"], alpha=0.2, linewidth=0)

@@ -1,0 +1,152 @@
+"""What quality costs: test PSNR against the size of the code and the time of training."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from statistics import fmean
+from textwrap import fill
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox, BboxBase
+from numpy.typing import NDArray
+
+from caelab.report.rows import Row
+from caelab.report.style import COLOURS, DPI, LABELS, legend, logarithmic, settle, sheet, styled
+
+_MARK = 7  # half the side of the square that a point's marker needs, in pixels
+_RADII = (12, 20, 30, 42, 58, 80)  # pixels from a point to its label
+_ANGLES = (0, 180, 90, 270, 30, 150, 330, 210, 60, 120, 300, 240)  # degrees; beside reads better than above
+
+
+class Point(NamedTuple):
+    """A row in the plane: what it costs, its test PSNR in dB, and which row it is."""
+
+    cost: float
+    psnr: float
+    label: str
+    floor: bool
+
+
+@styled
+def pareto(rows: Sequence[Row], title: str) -> Figure:
+    """Draw test PSNR against effective code size (above) and against seconds of training (below).
+
+    Each point is a row's mean over seeds. The step joins the rows than which none is both cheaper and better;
+    codes in the shaded region have more numbers than the image. Where points crowd, some have no name.
+
+    Args:
+        rows: of one dataset; those without runs are left out, and a row given twice is drawn once.
+        title: of the figure.
+    """
+    drawn = [row for row in rows if row.runs]
+    codes = _points(drawn, "size", "effective_code")
+    times = _points(drawn, "time", "fit_seconds")
+    figure = sheet(title, 5.5 + 0.1 * len(codes))
+    upper, lower = figure.subplots(2, 1)
+    _costs(upper, codes, "effective code (numbers per image)")
+    _costs(lower, times, "training time (s)")
+    if drawn:
+        _shade(upper, drawn[0])
+    legend(figure, upper)
+    settle(figure)
+    _name(upper, codes)
+    _name(lower, times)
+    return figure
+
+
+def _points(rows: Sequence[Row], part: str, key: str) -> list[Point]:
+    """The rows whose cost is known and above 0, cheapest first."""
+    return sorted(
+        {
+            Point(cost, fmean(row.values("test/psnr").values()), row.label, row.floor)
+            for row in rows
+            if (cost := row.mean(part, key))  # neither unknown nor 0, which a logarithmic axis cannot show
+        }
+    )
+
+
+def _costs(axes: Axes, points: Sequence[Point], label: str) -> None:
+    axes.set(xlabel=label, ylabel=LABELS["test/psnr"])
+    axes.margins(0.1, 0.15)
+    for floor, marker, colour in ((False, "o", COLOURS[0]), (True, "s", "#444444")):
+        found = [(point.cost, point.psnr) for point in points if point.floor is floor]
+        face, label = ("none", "floor") if floor else (colour, "trained")
+        if found:
+            axes.plot(*zip(*found, strict=True), marker, ms=5, color=colour, mfc=face, label=label)
+    if front := _front(points):
+        axes.step(
+            *zip(*front, strict=True),
+            where="post",
+            color="#999999",
+            lw=1,
+            zorder=1,
+            label="none cheaper and better",
+        )
+    logarithmic(axes, "x")
+
+
+def _front(points: Sequence[Point]) -> list[tuple[float, float]]:
+    """Cost and PSNR of the points that are better than each that costs no more, cheapest first."""
+    front: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda point: (point.cost, -point.psnr)):
+        if not front or point.psnr > front[-1][1]:
+            front.append((point.cost, point.psnr))
+    return front
+
+
+def _shade(axes: Axes, row: Row) -> None:
+    numbers = row.mean("size", "input_numbers")
+    assert numbers is not None
+    low, high = axes.get_xlim()
+    right = max(high, 1.6 * numbers)
+    label = f"code larger than the image ({numbers:,g} numbers)"
+    axes.axvline(numbers, color="#444444", lw=0.8, zorder=1)
+    axes.axvspan(numbers, right, color="#EEEEEE", zorder=0, label=label)
+    axes.set_xlim(low, right)
+
+
+def _name(axes: Axes, points: Sequence[Point]) -> None:
+    """Put each label at the nearest spot to its point where it covers no point and no other label.
+
+    Those of the front come first; a label for which there is no room is left out.
+    """
+    places = {point: axes.transData.transform((point.cost, point.psnr)) for point in points}  # pixels
+    taken = [Bbox([place - _MARK, place + _MARK]) for place in places.values()]
+    front = _front(points)
+    for point in sorted(points, key=lambda point: (point.cost, point.psnr) not in front):
+        text = axes.annotate(
+            fill(point.label, 24),
+            (point.cost, point.psnr),
+            (0, 0),
+            textcoords="offset points",
+            va="bottom",
+            fontsize=7,
+            linespacing=1,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+            arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": "#777777", "shrinkA": 0, "shrinkB": 3},
+        )
+        spots = _spots(places[point], Text.get_window_extent(text))
+        free = (box for box in spots if _inside(box, axes.bbox) and not box.count_overlaps(taken))
+        if spot := next(free, None):
+            text.set_position((spot.p0 - places[point]) * 72 / DPI)
+            taken.append(spot.padded(3))
+        else:
+            text.remove()
+
+
+def _spots(place: NDArray[np.float64], size: Bbox) -> list[Bbox]:
+    """Boxes of a label's size around a place, all in pixels, nearest first."""
+    boxes = []
+    for radius, angle in itertools.product(_RADII, _ANGLES):
+        towards = np.array([math.cos(math.radians(angle)), math.sin(math.radians(angle))])
+        corner = place + radius * towards - (1 - towards) / 2 * size.size
+        boxes.append(Bbox([corner, corner + size.size]))
+    return boxes
+
+
+def _inside(box: Bbox, panel: BboxBase) -> bool:
+    return bool(np.all(panel.min <= box.min) and np.all(box.max <= panel.max))

@@ -1,0 +1,87 @@
+"""Originals above their reconstructions, from the 8-bit pictures that runs left: no model is loaded."""
+
+import math
+import zipfile
+from collections.abc import Sequence
+from textwrap import fill
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+
+from caelab.errors import UserError
+from caelab.report.rows import Row, Section
+from caelab.report.style import WIDTH, heading, sheet, styled
+from caelab.screen import one_line
+
+Images = NDArray[np.uint8]
+
+_MARGIN = 1.5  # inches for the names at the left
+_CELL = 0.8  # inches of a picture, at most
+_GAP = 2  # white pixels between pictures
+
+
+@styled
+def grid(section: Section) -> Figure | None:
+    """Draw originals above a line of reconstructions a row, a column a class: figures 6 to 14 of the report.
+
+    The pictures are those of a row's lowest seed. Below each stands its own PSNR in dB, at peak 255. A row
+    without pictures, or with other originals than the first row's, is left out.
+
+    Returns:
+        None where no row has pictures.
+
+    Raises:
+        UserError: a file of pictures is damaged.
+    """
+    found = {row.label: pictures for row in section.rows if (pictures := _pictures(row)) is not None}
+    if not found:
+        return None
+    originals, _ = next(iter(found.values()))
+    shown = {name: x_hat for name, (x, x_hat) in found.items() if np.array_equal(x, originals)}
+    cell = min(_CELL, (WIDTH - _MARGIN) / len(originals))
+    figure = sheet(heading(section), (cell + 0.18) * (len(shown) + 1), _MARGIN + cell * len(originals))
+    figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.04, hspace=0, wspace=0))
+    first, *others = figure.subplots(len(shown) + 1, 1, squeeze=False)[:, 0]
+    _strip(first, "original", originals, [""] * len(originals))
+    for axes, (name, x_hat) in zip(others, shown.items(), strict=True):
+        _strip(axes, name, x_hat, [_decibels(a, b) for a, b in zip(x_hat, originals, strict=True)])
+    return figure
+
+
+def _pictures(row: Row) -> tuple[Images, Images] | None:
+    """Originals and reconstructions of the lowest seed, both (N, C, H, W); None where it kept none."""
+    run = row.runs[min(row.runs)] if row.runs else None
+    if run is None or "images" not in run.record["artifacts"]:
+        return None
+    path = run.path / run.record["artifacts"]["images"]
+    try:
+        with path.open("rb") as stream, np.load(stream) as file:
+            return file["originals"], file["reconstructions"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path} is damaged ({one_line(error)}); train with force=true to make it anew"
+        ) from None
+
+
+def _strip(axes: Axes, name: str, images: Images, texts: Sequence[str]) -> None:
+    """Show pictures side by side, the name at their left and a text below each."""
+    padded = np.pad(images, ((0, 0), (0, 0), (0, 0), (0, _GAP)), constant_values=255)
+    n, c, h, w = padded.shape
+    strip = padded.transpose(2, 0, 3, 1).reshape(h, n * w, c)[:, :-_GAP]  # (H, N*W + gaps, C)
+    axes.imshow(strip[..., 0] if c == 1 else strip, cmap="gray", vmin=0, vmax=255, interpolation="none")
+    axes.set_xticks(np.arange(n) * w + (w - _GAP - 1) / 2, texts)
+    axes.set_yticks([])
+    axes.set_ylabel(fill(name, 22), rotation=0, ha="right", va="center", fontsize=8)
+    axes.tick_params(length=0, pad=1, labelsize=7)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def _decibels(x_hat: Images, x: Images) -> str:
+    mse = np.square(x_hat.astype(np.float64) - x).mean()
+    return f"{20 * math.log10(255) - 10 * math.log10(mse):.1f} dB" if mse else "∞ dB"
