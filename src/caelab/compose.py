@@ -51,10 +51,8 @@ def variant() -> str:
     """Name what a run compares: its overrides without dataset, seed, trainer and where things lie."""
     settings = HydraConfig.get()
     shared = ("dataset", "seed", "trainer", "paths", "logger", "hydra", "force")
-    kept = [
-        o for o in settings.overrides.task if o.lstrip("+~").split("=")[0].split(".")[0] not in shared
-    ]
-    return " ".join(kept) or str(settings.runtime.choices.model)
+    kept = [o for o in settings.overrides.task if o.lstrip("+~").split("=")[0].split(".")[0] not in shared]
+    return " ".join(kept) or str(settings.runtime.choices["model"])
 
 
 def register_resolvers() -> None:

@@ -80,6 +80,7 @@ def start(cfg: DictConfig, choices: dict[str, Any], overrides: list[str]) -> Rec
         "started": now(),
         "finished": now(),
         "overrides": overrides,
+        "sweep": os.environ.get("CAELAB_SWEEP"),
         "choices": {key: choices[key] for key in ("model", "loss", "optimizer", "dataset")},
         "config": OmegaConf.to_container(cfg, resolve=True),
         "seed": cfg.seed,

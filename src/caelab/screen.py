@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -15,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+
+T = TypeVar("T")
 
 # Where nobody looks (a file, a pipe) a table may be wide; rich would fold it at 80.
 _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
@@ -74,6 +78,12 @@ def item_progress() -> Progress:
         TimeRemainingColumn(),
         console=errors,
     )
+
+
+def tracked(items: Sequence[T], description: str) -> Iterator[T]:
+    """Go through items with a bar of how many are done and how long the others may take."""
+    with item_progress() as progress:
+        yield from progress.track(items, description=description)
 
 
 def waiting() -> Progress:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from caelab import compose, results
 from caelab.errors import UserError
@@ -23,10 +24,28 @@ _SEARCH_SEED = 20231  # of the points that a random search draws: the same in ev
 
 
 @cache
+def _options(overrides: tuple[str, ...]) -> DictConfig:
+    return compose.config([*overrides, "logger=none"])[0]
+
+
+@cache
 def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    """Compose a variant once for all of its seeds; what it logs to is no part of what it is."""
-    kept = [override for override in overrides if not override.startswith("logger")]
-    return compose.config([*kept, "logger=none"])[0]
+    """Compose a variant once for all of its seeds; what it logs to is no part of what it is.
+
+    Composing takes Hydra a tenth of a second, so variants of the same options share that, and only get their
+    values here.
+    """
+    parsed = OverridesParser.create().parse_overrides([o for o in overrides if not o.startswith("logger")])
+    values = [o for o in parsed if "." in o.key_or_group and not (o.is_add() or o.is_delete())]
+    cfg = _options(tuple(str(o.input_line) for o in parsed if o not in values)).copy()
+    OmegaConf.set_struct(cfg, True)
+    for override in values:
+        try:
+            OmegaConf.update(cfg, override.key_or_group, override.value())
+        except OmegaConfBaseException:
+            return compose.config([*overrides, "logger=none"])[0]  # which says what is wrong
+    OmegaConf.set_struct(cfg, False)
+    return cfg
 
 
 @dataclass(frozen=True)
@@ -205,7 +224,7 @@ class Study:
             f"dataset={dataset}",
             *entry.overrides,
             *(f"{key}={_text(value)}" for key, value in point.items()),
-            f"trainer.max_epochs={epochs}",
+            *([] if floor else [f"trainer.max_epochs={epochs}"]),
             *size,
             *self.common,
         )

@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn
 
 from caelab import results, screen, studies, tables
 from caelab.errors import UserError
-from caelab.report.measure import index, score
+from caelab.report.measure import index, score, section
 from caelab.run_dir import Busy, held
 from caelab.studies import Study, Variant
 
@@ -85,12 +85,17 @@ class CaelabSweeper(BasicSweeper):
         for study in plans:
             with _group(f"{study.name}-{budget}"):
                 self._study(study, force="force=true" in rest)
-        from caelab.report import summary  # pandas and scipy, which the runs need not wait for
-
-        summary.show(plans, self.index)
+        self._summarise(plans)
         for record in self.records.values():
             if record["status"] != "finished":
                 screen.error(f"{' '.join(record['overrides'])}: {record['error']}")
+
+    def _summarise(self, plans: list[Study]) -> None:
+        from caelab.report import summary  # pandas and scipy, which the runs need not wait for
+        from caelab.report.claims import verdicts
+
+        sections = [section(study, dataset, self.index) for study in plans for dataset in study.datasets]
+        summary.show(sections, [verdict for one in sections for verdict in verdicts(one)])
 
     def _at_hand(self, study: Study) -> Study:
         """Leave out the datasets that would first need a large download, and say so."""

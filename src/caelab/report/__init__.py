@@ -1,1 +1,1 @@
-"""From run records to tables, figures, verdicts and one HTML page; reads what runs left and trains nothing."""
+"""From run records to tables, figures, verdicts and one HTML page; nothing is trained."""

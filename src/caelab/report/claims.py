@@ -80,6 +80,11 @@ class Verdict:
     numbers: list[Comparison]
     caveats: list[str]
 
+    @property
+    def words(self) -> str:
+        """The sentence and its caveats, with their full stops."""
+        return ". ".join([self.sentence, *self.caveats]) + "."
+
 
 @dataclass(frozen=True)
 class _Claim:
@@ -234,7 +239,11 @@ def _absent(claim: _Claim, numbers: Sequence[Comparison]) -> list[str]:
     rows = [*claim.rows, *claim.others]
     empty = {row.label: "; ".join(dict.fromkeys(row.missing.values())) for row in rows if not row.runs}
     measured = {(number.row, number.other) for number in numbers}
-    return [f"{label} has no finished run ({why or 'not started'})" for label, why in empty.items()] + [
+    lines = [f"{label} has no finished run ({why or 'not started'})" for label, why in empty.items()]
+    if len(lines) > 2:
+        reasons = "; ".join(dict.fromkeys(why or "not started" for why in empty.values()))
+        lines = [f"{len(lines)} of {len(rows)} rows have no finished run ({reasons})"]
+    return lines + [
         f"{a.label} and {b.label} share no seed"
         for a, b in itertools.product(claim.rows, claim.others)
         if a.runs and b.runs and (a.label, b.label) not in measured

@@ -1,9 +1,10 @@
 """From studies and the runs on disk to the sections of a report."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from caelab import results
+from caelab import results, tables
 from caelab.report.rows import Row, Run, Section
 from caelab.results import Record
 from caelab.studies import Score, Study, Variant
@@ -59,6 +60,28 @@ def _row(study: Study, variant: Variant, runs: Index) -> Row:
         else:
             found[seed] = Run(path, record)
     published = study.published.get(variant.dataset, {}).get(variant.label, {})
-    return Row(
-        variant.label, variant.dataset, variant.floor, variant.settings, found, missing, published
-    )
+    return Row(variant.label, variant.dataset, variant.floor, variant.settings, found, missing, published)
+
+
+def others(runs: Index, sections: Sequence[Section]) -> list[Section]:
+    """Collect the finished runs that no study has trained or uses: a section a dataset, a row a variant."""
+    used = {run.path for one in sections for row in one.rows for run in row.runs.values()}
+    variants: dict[str, dict[int, Run]] = {}
+    for path, record in runs.values():
+        alone = (record.get("sweep") or "sweep-").startswith("sweep-")
+        if record["status"] == "finished" and path not in used and alone:
+            same = {"config": record["config"] | {"seed": None}, "data": record["data"]}
+            key = json.dumps([same, record["choices"]], sort_keys=True, default=str)
+            variants.setdefault(key, {})[record["seed"]] = Run(path, record)
+    rows: dict[str, dict[str, Row]] = {}
+    firsts = [next(iter(found.values())).record for found in variants.values()]
+    for found, name in zip(variants.values(), tables.labels(firsts) if firsts else [], strict=True):
+        choices = next(iter(found.values())).record["choices"]
+        own = {key: value for key, value in name.items() if key not in ("dataset", "seed") and value != "-"}
+        label = ", ".join([choices["model"], *(f"{k}={v}" for k, v in own.items() if k != "model")])
+        there = rows.setdefault(choices["dataset"], {})
+        while label in there:
+            label += " (another)"
+        there[label] = Row(label, choices["dataset"], choices["model"] == "pca", runs=found)
+    text = "Runs that belong to none of the studies."
+    return [Section("runs", "Other runs", text, name, list(found.values())) for name, found in rows.items()]

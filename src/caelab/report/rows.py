@@ -23,7 +23,7 @@ class Run:
 
     @cached_property
     def curves(self) -> dict[str, list[float]]:
-        """Column of ``metrics.csv`` (``epoch``, ``train/loss``, ``val/psnr``, ...) -> its value at each epoch.
+        """Column of ``metrics.csv`` (``epoch``, ``train/loss``, ``val/psnr``) -> its value at each epoch.
 
         Empty where the run kept none.
         """
@@ -71,7 +71,7 @@ class Row:
         return {seed: float(run.record["metrics"][metric]) for seed, run in sorted(self.runs.items())}
 
     def mean(self, part: str, key: str) -> float | None:
-        """Mean over the runs of ``record[part][key]``, such as ``("size", "parameters")``; None without runs."""
+        """Mean over the runs of ``record[part][key]``, like ``("size", "parameters")``; None without runs."""
         found = [run.record[part][key] for run in self.runs.values()]
         return fmean(found) if found and None not in found else None
 

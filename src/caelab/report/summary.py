@@ -1,18 +1,16 @@
-"""The end of a study on the screen: its tables and its verdicts."""
+"""A report on the screen: its tables and its verdicts."""
 
 from collections.abc import Sequence
 
 from caelab import screen
-from caelab.report import claims, tables
-from caelab.report.measure import Index, section
-from caelab.studies import Study
+from caelab.report import tables
+from caelab.report.claims import Verdict
+from caelab.report.rows import Section
 
 
-def show(plans: Sequence[Study], runs: Index) -> None:
-    """Print the table of each study and dataset, and what they say of the report's claims."""
-    for study in plans:
-        for dataset in study.datasets:
-            found = section(study, dataset, runs)
-            screen.console.print(tables.screen_table(found))
-            for verdict in claims.verdicts(found):
-                screen.say(". ".join([verdict.sentence, *verdict.caveats]) + ".")
+def show(sections: Sequence[Section], verdicts: Sequence[Verdict]) -> None:
+    """Print the table of each section, then every verdict."""
+    for section in sections:
+        screen.console.print(tables.screen_table(section))
+    for verdict in verdicts:
+        screen.say(f"{verdict.words}")

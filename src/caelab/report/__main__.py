@@ -1,0 +1,145 @@
+"""The report: ``python -m caelab.report [RUNS ...] --out DIR``, also ``caelab-report``."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from caelab import compose, screen, studies
+from caelab.errors import UserError
+from caelab.report import figures, page, summary, tables
+from caelab.report.claims import display, verdicts
+from caelab.report.measure import Index, index, others, section
+from caelab.report.page import Chapter, Page, Picture
+from caelab.report.rows import Section
+from caelab.studies import Study
+
+_USAGE = """caelab-report [RUNS ...] [--out DIR] [study=NAME,...] [budget=quick] [seeds=N] [KEY=VALUE ...]
+
+Reads the records of the runs below the folders RUNS (default: multirun) and writes to DIR (default: report):
+index.html, one file that opens offline; the same as index.md; every table as CSV, Markdown and LaTeX in
+tables/; every figure as PNG and SVG in figures/. Nothing is trained. The words that trained a study draw it:
+
+  caelab-train -m study=table2 budget=quick
+  caelab-report study=table2 budget=quick --out report
+
+Without study= it draws all studies, and below them the runs that belong to none.
+"""
+
+
+def main() -> None:
+    """Entry point: exit status 0 when the report is written."""
+    parser = argparse.ArgumentParser(prog="caelab-report", usage=_USAGE)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--out", type=Path, default=Path("report"))
+    arguments = parser.parse_intermixed_args()
+    with compose.mistakes_told():
+        report(arguments.words, arguments.out)
+
+
+def report(words: Sequence[str], out: Path) -> None:
+    """Write a report into ``out`` and show its tables and verdicts.
+
+    Args:
+        words: folders with runs, and KEY=VALUE as for the training.
+        out: made where it is missing; what an earlier report wrote there is replaced.
+
+    Raises:
+        UserError: a folder without runs, or a study, budget or override that cannot be.
+    """
+    roots = [Path(word) for word in words if "=" not in word] or [Path("multirun")]
+    given = dict(word.split("=", 1) for word in words if "=" in word)
+    own: dict[str, str] = {key: given.pop(key) for key in ("study", "budget", "seeds") if key in given}
+    runs = _runs(roots)
+    plans = _plans(own, [f"{key}={value}" for key, value in given.items()])
+    sections = [section(study, dataset, runs) for study in plans for dataset in study.datasets]
+    drawn = [one for one in sections if any(row.runs for row in one.rows)]
+    if "study" not in own:
+        drawn += others(runs, sections)
+    if not drawn:
+        raise UserError(
+            f"{', '.join(map(str, roots))}: {len(runs)} runs, but none of budget={own.get('budget', 'full')} "
+            "and these words; give the report the words that the training was given"
+        )
+    chapters = [_chapter(one, out) for one in screen.tracked(drawn, "drawing")]
+    made = Page(
+        command=shlex.join(["caelab-report", *sys.argv[1:]]),
+        made=f"{date.today():%-d %B %Y}",
+        environments=_environments(drawn),
+        chapters=chapters,
+        absent=[_advice(one, own) for one in sections if one not in drawn],
+        verdicts=[verdict for one in sections for verdict in verdicts(one)],
+    )
+    written = page.write(made, out)
+    summary.show(drawn, made.verdicts)
+    for path in written:
+        screen.say(f"  {screen.shown(path)}")
+
+
+def _runs(roots: Sequence[Path]) -> Index:
+    for root in roots:
+        if not root.is_dir():
+            raise UserError(f"{root}: there is no such folder; give folders with runs, such as multirun")
+    runs = index(*roots)
+    if not runs:
+        raise UserError(f"{', '.join(map(str, roots))}: there is no run in it")
+    return runs
+
+
+def _plans(own: dict[str, str], common: list[str]) -> list[Study]:
+    seeds = own.get("seeds")
+    if seeds is not None and not seeds.isdigit():
+        raise UserError(f"seeds={seeds}: must be a whole number, 1 or more")
+    names = own["study"].split(",") if own.get("study", "all") != "all" else studies.names()
+    count = int(seeds) if seeds else None
+    return [studies.load(name, own.get("budget", "full"), count, common) for name in names]
+
+
+def _chapter(one: Section, out: Path) -> Chapter:
+    """Write a section's tables and figures."""
+    tables.write(one, out / "tables")
+    name = f"{one.study}-{one.dataset}"
+    where = f"{one.title}, {display(one.dataset)}"
+    drawn = {
+        "psnr": (figures.line if one.axis else figures.bars)(one),
+        "curves": figures.curves(one),
+        "pareto": figures.pareto(one.rows, where),
+        "images": figures.grid(one),
+    }
+    captions = {
+        "psnr": "PSNR and SSIM on the test split, mean over seeds with 95 % intervals; floors dashed",
+        "curves": "training loss and validation PSNR by epoch",
+        "pareto": "PSNR against the numbers that reach the decoder and against training time; where there is "
+        "no room, a point has no name",
+        "images": "first test image of each class over its reconstructions, seed 0",
+    }
+    pictures = [
+        Picture(f"{where}: {captions[kind]}", figures.save(figure, out / "figures", f"{name}-{kind}")[0])
+        for kind, figure in drawn.items()
+        if figure is not None
+    ]
+    return Chapter(one, pictures)
+
+
+def _environments(drawn: Sequence[Section]) -> list[str]:
+    """Machine and versions of all runs, each different one with how many runs it made."""
+    counts: dict[str, int] = {}
+    for run in {run.path: run for one in drawn for row in one.rows for run in row.runs.values()}.values():
+        e = run.record["environment"]
+        versions = f"torch {e['torch']}, caelab {e['caelab']}, {e['precision']}"
+        line = f"{e['device']}, {e['threads']} {'thread' if e['threads'] == 1 else 'threads'}, {versions}"
+        counts[line] = counts.get(line, 0) + 1
+    return [f"{count} runs: {line}" for line, count in counts.items()]
+
+
+def _advice(one: Section, own: dict[str, str]) -> str:
+    words = [f"study={one.study}", *(f"{key}={own[key]}" for key in ("budget", "seeds") if key in own)]
+    large = "; it fetches 687 MB, or put CINIC-10.tar.gz into the data folder"
+    more = large if one.dataset == "cinic10" else ""
+    return f"{one.title}, {display(one.dataset)}: caelab-train -m {' '.join(words)}{more}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""A section as a table: raw numbers for CSV, text for a page, for LaTeX and for the screen."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+from caelab.report.claims import display
+from caelab.report.rows import Row, Section
+from caelab.report.statistics import Difference, Interval, groups, holm, interval, paired
+
+CAPTION = (
+    "PSNR and SSIM: mean over seeds with the 95 % t interval in brackets. Report: what the report printed, of "
+    "ten images. Ten images: measured on the same ten by its protocol; difference: that minus the report's. "
+    "Full: all test images. Rows that share a letter cannot be told apart (paired by seed, Holm-adjusted). "
+    "Code: numbers that reach the decoder, with those of the skips. Floors are fitted without training."
+)
+
+_MEASURED = {
+    "ten_psnr": "published/psnr",
+    "ten_ssim": "published/ssim",
+    "psnr": "test/psnr",
+    "psnr_pooled": "test/psnr_pooled",
+    "ssim": "test/ssim",
+    "loss": "test/loss",
+}
+_SIZES = {
+    "parameters": ("size", "parameters"),
+    "latent": ("size", "latent"),
+    "code": ("size", "effective_code"),
+    "flops": ("size", "flops_per_image"),
+    "seconds": ("time", "fit_seconds"),
+    "epochs": ("time", "epochs"),
+}
+
+
+def numbers(section: Section) -> pd.DataFrame:
+    """Return a section's raw figures, a line a row: what the CSV holds.
+
+    PSNR is in dB, ``ten_*`` is the published protocol, ``*_low`` and ``*_high`` end the 95 % interval,
+    ``flops`` are of one image's forward pass, ``seconds`` of training and validation, ``gain`` (dB) is what
+    the last fifth of the epochs added to validation PSNR.
+    """
+    trained = {row.label: row.values("test/psnr") for row in section.rows if not row.floor and row.runs}
+    letters = groups(trained)
+    compared = _compared(section)
+    lines = []
+    for row in section.rows:
+        line: dict[str, Any] = {"variant": row.label, "floor": row.floor, "seeds": len(row.runs)}
+        line |= {f"report_{key}": value for key, value in row.published.items()}
+        for name, metric in _MEASURED.items():
+            line |= _interval(name, interval(list(row.values(metric).values())) if row.runs else None)
+        line["difference"] = line["ten_psnr"] - line.get("report_psnr", math.nan)
+        line["group"] = letters.get(row.label, "")
+        if row.label in compared:
+            difference, p = compared[row.label]
+            line |= {
+                "against": difference.mean,
+                "against_low": difference.low,
+                "against_high": difference.high,
+            }
+            line["against_p"] = p
+        line |= {name: row.mean(*key) for name, key in _SIZES.items()}
+        line |= {"settings": _settings(row), "gain": row.gain, "note": _note(row)}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _interval(name: str, found: Interval | None) -> dict[str, float | None]:
+    if found is None:
+        return {name: math.nan, f"{name}_low": None, f"{name}_high": None}
+    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _compared(section: Section) -> dict[str, tuple[Difference, float | None]]:
+    """Each trained row minus the reference row in test PSNR, with p values Holm-adjusted over the section."""
+    reference = section.row(section.reference) if section.reference else None
+    if reference is None or not reference.runs:
+        return {}
+    base = reference.values("test/psnr")
+    found: dict[str, Difference] = {}
+    for row in section.rows:
+        if row is not reference and row.runs and not row.floor:
+            found[row.label] = paired(row.values("test/psnr"), base)
+    tested = [label for label, difference in found.items() if difference.p is not None]
+    adjusted = dict(zip(tested, holm([found[label].p or 0.0 for label in tested]), strict=True))
+    return {label: (difference, adjusted.get(label)) for label, difference in found.items()}
+
+
+def _settings(row: Row) -> str:
+    """Return what a search has found; a row of a plain grid has its settings in its name."""
+    return ", ".join(
+        text for key, value in row.settings.items() if (text := f"{key}={value}") not in row.label
+    )
+
+
+def _note(row: Row) -> str:
+    notes = [f"seed {seed}: {reason}" for seed, reason in row.missing.items()]
+    if len(notes) > 1 and len(set(row.missing.values())) == 1:
+        notes = [f"{len(notes)} seeds: {next(iter(row.missing.values()))}"]
+    if row.improving:
+        notes.insert(0, f"still improving (+{row.gain:.2f} dB in the last fifth)")
+    return "; ".join(notes)
+
+
+def table(section: Section) -> pd.DataFrame:
+    """Return a section as formatted text, without the columns that are empty for all rows."""
+    raw = numbers(section)
+    name = f"minus {section.reference} (dB)"
+    columns = {
+        "variant": list(raw["variant"]),
+        "seeds": [f"{n}" for n in raw["seeds"]],
+        "report PSNR (dB)": _plain(raw, "report_psnr", 2),
+        "ten images PSNR (dB)": _spread(raw, "ten_psnr", 2),
+        "difference (dB)": _signed(raw, "difference"),
+        "full PSNR (dB)": _spread(raw, "psnr", 2),
+        "group": list(raw["group"]),
+        name: _against(raw),
+        "full pooled PSNR (dB)": _plain(raw, "psnr_pooled", 2),
+        "report SSIM": _plain(raw, "report_ssim", 3),
+        "ten images SSIM": _plain(raw, "ten_ssim", 3),
+        "full SSIM": _spread(raw, "ssim", 3),
+        "report loss": _plain(raw, "report_loss", 3),
+        "full loss": _plain(raw, "loss", 4),
+        "settings": list(raw["settings"]),
+        "parameters": _whole(raw, "parameters"),
+        "latent": _whole(raw, "latent"),
+        "code": _whole(raw, "code"),
+        "MFLOPs": [_text(value / 1e6, ".2f") for value in _column(raw, "flops")],
+        "seconds": _whole(raw, "seconds"),
+        "epochs": _whole(raw, "epochs"),
+        "note": list(raw["note"]),
+    }
+    return pd.DataFrame({key: values for key, values in columns.items() if any(values)})
+
+
+def _column(raw: pd.DataFrame, name: str) -> list[float]:
+    """Return a column's numbers, NaN where there is none."""
+    if name not in raw:
+        return [math.nan] * len(raw)
+    return [math.nan if pd.isna(value) else float(value) for value in raw[name]]
+
+
+def _text(value: float, form: str) -> str:
+    return "" if math.isnan(value) else format(value, form)
+
+
+def _plain(raw: pd.DataFrame, name: str, digits: int) -> list[str]:
+    return [_text(value, f".{digits}f") for value in _column(raw, name)]
+
+
+def _whole(raw: pd.DataFrame, name: str) -> list[str]:
+    return [_text(value, ",.0f") for value in _column(raw, name)]
+
+
+def _signed(raw: pd.DataFrame, name: str) -> list[str]:
+    return [_text(value, "+.2f") for value in _column(raw, name)]
+
+
+def _spread(raw: pd.DataFrame, name: str, digits: int) -> list[str]:
+    """Mean with its interval, where there is one."""
+    ends = zip(*(_column(raw, f"{name}{end}") for end in ("", "_low", "_high")), strict=True)
+    return [
+        _text(mean, f".{digits}f") + ("" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")
+        for mean, low, high in ends
+    ]
+
+
+def _against(raw: pd.DataFrame) -> list[str]:
+    """Difference to the reference with its interval and adjusted p value."""
+    ends = zip(*(_column(raw, f"against{end}") for end in ("", "_low", "_high", "_p")), strict=True)
+    return [
+        _text(mean, "+.2f")
+        + ("" if math.isnan(low) else f" [{low:+.2f}, {high:+.2f}]")
+        + ("" if math.isnan(p) else ", p < 0.001" if p < 0.001 else f", p = {p:.3f}")
+        for mean, low, high, p in ends
+    ]
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """Return text cells as a pipe table; numbers to the right."""
+    right = [name not in ("variant", "group", "note", "settings") for name in frame.columns]
+    lines = [list(frame.columns), ["---:" if one else "---" for one in right], *frame.values.tolist()]
+    escaped = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
+
+
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
+    sign: f"\\{sign}" for sign in "&%$#_{}"
+}
+
+
+def latex(frame: pd.DataFrame) -> str:
+    """Return text cells as a booktabs tabular."""
+    lines = [list(frame.columns), *frame.values.tolist()]
+    head, *body = (
+        " & ".join("".join(_LATEX.get(c, c) for c in str(cell)) for cell in line) for line in lines
+    )
+    rows = "".join(f"{line} \\\\\n" for line in body)
+    kinds = "l" + "r" * (len(frame.columns) - 1)
+    inside = f"\\toprule\n{head} \\\\\n\\midrule\n{rows}\\bottomrule\n"
+    return f"\\begin{{tabular}}{{{kinds}}}\n{inside}\\end{{tabular}}\n"
+
+
+def write(section: Section, folder: Path) -> list[Path]:
+    """Write a section as CSV (raw), Markdown and LaTeX (text) into ``folder``; return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = table(section)
+    texts = {
+        "csv": numbers(section).to_csv(index=False),
+        "md": markdown(frame),
+        "tex": latex(frame),
+    }
+    paths = []
+    for ending, text in texts.items():
+        path = folder / f"{section.study}-{section.dataset}.{ending}"
+        path.write_text(text)
+        paths.append(path)
+    return paths
+
+
+_ON_SCREEN = (
+    *("variant", "seeds", "report PSNR (dB)", "ten images PSNR (dB)", "full PSNR (dB)", "group", "full SSIM"),
+    *("settings", "code", "seconds", "note"),
+)
+
+
+def screen_table(section: Section) -> Table:
+    """Return the columns that matter most, for the screen, best PSNR first; rows not run are counted."""
+    started = [row for row in section.rows if row.runs or set(row.missing.values()) != {"not run"}]
+    waiting = len(section.rows) - len(started)
+    section = replace(section, rows=started)
+    raw, frame = numbers(section), table(section)
+    title = f"{section.title}, {display(section.dataset)}"
+    caption = f"{waiting} rows not run" if waiting else None
+    shown = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    kept = [name for name in _ON_SCREEN if name in frame]
+    for name in kept:
+        shown.add_column(name, justify="left" if name in ("variant", "note") else "right")
+    for position in raw.sort_values("psnr", ascending=False, na_position="last").index:
+        shown.add_row(*frame.loc[position, kept], style="dim" if raw.loc[position, "floor"] else None)
+    return shown
