@@ -70,7 +70,9 @@ def report(words: Sequence[str], out: Path) -> None:
         environments=_environments(drawn),
         chapters=chapters,
         absent=[_advice(one, own) for one in sections if one not in drawn],
-        verdicts=[verdict for one in sections for verdict in verdicts(one)],
+        verdicts=sorted(
+            (verdict for one in sections for verdict in verdicts(one)), key=lambda v: v.word == "not measured"
+        ),
     )
     written = page.write(made, out)
     summary.show(drawn, made.verdicts)

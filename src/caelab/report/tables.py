@@ -13,7 +13,7 @@ from caelab.report.rows import Row, Section
 from caelab.report.statistics import Difference, Interval, groups, holm, interval, paired
 
 CAPTION = (
-    "PSNR and SSIM: mean over seeds with the 95 % t interval in brackets. Report: what the report printed, of "
+    "PSNR and SSIM: mean over seeds with the 95 % t interval in brackets. Report: what the report printed of "
     "ten images. Ten images: measured on the same ten by its protocol; difference: that minus the report's. "
     "Full: all test images. Rows that share a letter cannot be told apart (paired by seed, Holm-adjusted). "
     "Code: numbers that reach the decoder, with those of the skips. Floors are fitted without training."
@@ -92,9 +92,7 @@ def _compared(section: Section) -> dict[str, tuple[Difference, float | None]]:
 
 def _settings(row: Row) -> str:
     """Return what a search has found; a row of a plain grid has its settings in its name."""
-    return ", ".join(
-        text for key, value in row.settings.items() if (text := f"{key}={value}") not in row.label
-    )
+    return ", ".join(f"{key}={value}" for key, value in row.settings.items() if f"{key}=" not in row.label)
 
 
 def _note(row: Row) -> str:
