@@ -19,6 +19,7 @@ from caelab.errors import UserError
 if TYPE_CHECKING:  # it brings torch
     from caelab.data.datamodule import ImageDataModule
 
+ALL = "all"
 BUDGETS = ("full", "quick")
 _SEARCH_SEED = 20231  # of the points that a random search draws: the same in every sweep and report
 
@@ -247,8 +248,8 @@ def _label(label: str, point: Mapping[str, Any]) -> str:
 
 
 def names() -> list[str]:
-    """Every study, in alphabetical order."""
-    return sorted(path.stem for path in Path(compose.CONF, "study").glob("*.yaml"))
+    """Every study, in alphabetical order, without ``all``, which stands for them."""
+    return sorted(path.stem for path in Path(compose.CONF, "study").glob("*.yaml") if path.stem != ALL)
 
 
 def load(name: str, budget: str = "full", seeds: int | None = None, overrides: Sequence[str] = ()) -> Study:

@@ -76,7 +76,7 @@ class CaelabSweeper(BasicSweeper):
         assert self.config is not None
         budget = own.get("budget", "full")
         seeds = self.config.seeds if "seeds" in own else None
-        everything = own["study"] == "all"
+        everything = own["study"] == studies.ALL
         names = studies.names() if everything else own["study"].split(",")
         plans = [studies.load(name, budget, seeds, rest) for name in names]
         if everything:

@@ -94,7 +94,7 @@ def _plans(own: dict[str, str], common: list[str]) -> list[Study]:
     seeds = own.get("seeds")
     if seeds is not None and not seeds.isdigit():
         raise UserError(f"seeds={seeds}: must be a whole number, 1 or more")
-    names = own["study"].split(",") if own.get("study", "all") != "all" else studies.names()
+    names = studies.names() if own.get("study", studies.ALL) == studies.ALL else own["study"].split(",")
     count = int(seeds) if seeds else None
     return [studies.load(name, own.get("budget", "full"), count, common) for name in names]
 
