@@ -29,7 +29,8 @@ def test_the_wheel_holds_code_and_config_and_nothing_else(wheel):
     }
     assert configs | modules <= names
     rest = {name for name in names - configs - modules if ".dist-info/" not in name}
-    assert rest == {"caelab/py.typed"}
+    pages = {f"caelab/report/page.{ending}.j2" for ending in ("html", "md")}
+    assert rest == {"caelab/py.typed", "hydra_plugins/caelab_sweeper.py"} | pages
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
 from caelab.report.claims import display
@@ -186,8 +187,13 @@ def markdown(frame: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
 
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
-    sign: f"\\{sign}" for sign in "&%$#_{}"
+_LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
 }
 
 
@@ -230,14 +236,17 @@ def screen_table(section: Section) -> Table:
     """Return the columns that matter most, for the screen, best PSNR first; rows not run are counted."""
     started = [row for row in section.rows if row.runs or set(row.missing.values()) != {"not run"}]
     waiting = len(section.rows) - len(started)
-    section = replace(section, rows=started)
-    raw, frame = numbers(section), table(section)
-    title = f"{section.title}, {display(section.dataset)}"
+    title = escape(f"{section.title}, {display(section.dataset)}")
     caption = f"{waiting} rows not run" if waiting else None
     shown = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    if not started:
+        return shown
+    section = replace(section, rows=started)
+    raw, frame = numbers(section), table(section)
     kept = [name for name in _ON_SCREEN if name in frame]
     for name in kept:
         shown.add_column(name, justify="left" if name in ("variant", "note") else "right")
     for position in raw.sort_values("psnr", ascending=False, na_position="last").index:
-        shown.add_row(*frame.loc[position, kept], style="dim" if raw.loc[position, "floor"] else None)
+        cells = map(escape, frame.loc[position, kept])
+        shown.add_row(*cells, style="dim" if raw.loc[position, "floor"] else None)
     return shown
