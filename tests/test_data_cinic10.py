@@ -120,6 +120,16 @@ def test_the_splits_may_lie_below_the_root_of_the_archive(tmp_path, top):
     assert_right(ready(small(archive), tmp_path, archive=str(archive)))
 
 
+def test_at_hand_is_what_needs_no_download(tmp_path, official):
+    data = tmp_path / "data"
+    assert not CINIC10(str(data)).at_hand()
+    assert CINIC10(str(data), archive=str(official)).at_hand()
+    assert CINIC10(str(data), root=str(tmp_path)).at_hand()
+    (data / "cinic10").mkdir(parents=True)
+    (data / "cinic10" / "CINIC-10.tar.gz").write_bytes(b"")
+    assert CINIC10(str(data)).at_hand()
+
+
 def test_an_archive_that_lies_in_the_datasets_folder(tmp_path, official):
     (tmp_path / "cinic10").mkdir()
     shutil.copy(official, tmp_path / "cinic10")

@@ -1,6 +1,7 @@
 """Pictures: the right images, and the right figure below each."""
 
 import matplotlib.image
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,15 @@ def test_first_of_each_class_in_the_order_of_the_classes(tmp_path):
     firsts = [labels.index(label) for label in (0, 1, 2)]
     assert torch.equal(originals, test[torch.tensor(firsts)].float() / 255)
     assert torch.equal(reconstructed, net(originals))
+
+
+def test_kept_images_are_whole_grey_levels(tmp_path):
+    levels = torch.arange(256).reshape(1, 1, 16, 16)
+    figures.keep(tmp_path / "x.npz", levels / 255, (levels + 0.4).clamp(0, 255) / 255)
+    with np.load(tmp_path / "x.npz") as kept:
+        assert kept["originals"].dtype == np.uint8
+        assert np.array_equal(kept["originals"], levels.numpy())
+        assert np.array_equal(kept["reconstructions"], levels.numpy())
 
 
 @pytest.mark.parametrize("channels", [1, 3])

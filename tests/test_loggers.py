@@ -157,10 +157,13 @@ def test_a_failed_run_is_failed_in_wandb_and_jobs_of_a_sweep_are_runs_of_one_gro
     found = {}
     for path in answer.output.rglob("result.json"):
         inside = offline_file(path.parent)[0]
-        found[inside["exit"]] = inside["run"].run_group
+        found[inside["exit"]] = inside["run"]
     assert set(found) == {0, 1}
-    assert len(set(found.values())) == 1
-    assert found[0]
+    assert found[0].run_group == found[1].run_group
+    assert found[0].run_group.startswith("sweep-")
+    assert found[0].job_type.endswith("optimizer=sgd optimizer.lr=0.01")
+    assert "seed" not in found[0].job_type
+    assert "dataset" not in found[0].job_type
 
 
 @pytest.mark.usefixtures("no_key")

@@ -176,6 +176,13 @@ def test_missing_rows_are_named_with_their_reason():
     assert [number.label for number in partly.numbers] == ["other against base"]
 
 
+def test_many_missing_rows_are_counted():
+    rows = [BASE, *(Row(name, "cifar10", missing={0: "not run"}) for name in "bcd")]
+    found = verdict(rows, {"text": "base wins", "better": ["base"], "than": "others"})
+    assert found.word == "not measured"
+    assert "3 of 4 rows have no finished run (not run)" in found.sentence
+
+
 def test_rows_that_share_no_seed_are_not_measured():
     lone = Row("improved", "cifar10", runs={7: above("improved", 1.0).runs[0]})
     found = verdict([BASE, lone], BEATS)

@@ -45,6 +45,22 @@ def test_fingerprint_follows_what_matters(change):
     assert results.fingerprint(config(**change)) != results.fingerprint(config())
 
 
+@pytest.mark.parametrize("change", [{"seeds": 5}, {"budget": "quick"}, {"study": {"title": "x"}}])
+def test_fingerprint_does_not_know_what_asked_for_the_run(change):
+    assert results.fingerprint(config(**change)) == results.fingerprint(config())
+
+
+def test_fingerprint_follows_the_files_of_a_folder(tmp_path):
+    (tmp_path / "one.png").write_bytes(b"1")
+    cfg = config(dataset__path=str(tmp_path))
+    first = results.fingerprint(cfg)
+    assert results.fingerprint(cfg) == first
+    (tmp_path / "two.png").write_bytes(b"2")
+    second = results.fingerprint(cfg)
+    (tmp_path / "two.png").write_bytes(b"22")
+    assert len({first, second, results.fingerprint(cfg)}) == 3
+
+
 def test_fingerprint_leaves_the_config_alone():
     cfg = config()
     before = OmegaConf.to_yaml(cfg)

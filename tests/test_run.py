@@ -60,6 +60,7 @@ def test_the_record_keeps_its_contract(train):
                 assert type(answer.record[key][inner]) is expected, (key, inner)
         else:
             assert type(answer.record[key]) is kind, key
+    assert not {"study", "seeds", "budget"} & answer.record["config"].keys()
     assert answer.record["schema"] == 1
     assert answer.record["status"] == "finished"
     assert "error" not in answer.record

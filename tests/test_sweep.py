@@ -97,7 +97,8 @@ def test_a_study_names_the_run_that_failed_and_goes_on(train):
 
 def test_what_only_a_study_takes_is_told(train):
     assert "study=table1 is a set of runs; add -m" in train("study=table1", tiny=False).err
-    assert "seeds: only a study takes it" in train("-m", "seeds=2", tiny=False).err
+    for flag in ([], ["-m"]):
+        assert "seeds: only a study takes it" in train(*flag, "seeds=2", tiny=False).err
     answer = train("-m", "study=table1", "seeds=0", tiny=False)
     assert (answer.status, answer.records) == (1, [])
     assert "seeds=0: must be a whole number, 1 or more" in answer.err

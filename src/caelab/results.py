@@ -19,15 +19,14 @@ SCHEMA = 1
 RECORD = "result.json"
 ASIDE = "previous"
 
+OF_A_STUDY = ("study", "seeds", "budget")
 # Keys that say where and how a run is carried out or shown, and that cannot change its figures.
 _IRRELEVANT = (
     "hydra",
     "paths",
     "logger",
     "force",
-    "study",
-    "seeds",
-    "budget",
+    *OF_A_STUDY,
     "trainer.enable_progress_bar",
     "dataset.archive",
     "dataset.root",

@@ -62,6 +62,10 @@ def train(cfg: DictConfig) -> float | None:
     settings = HydraConfig.get()
     if settings.runtime.choices.get("study"):
         raise UserError(f"study={settings.runtime.choices['study']} is a set of runs; add -m")
+    for override in settings.overrides.task:
+        if (key := override.partition("=")[0]) in results.OF_A_STUDY:
+            raise UserError(f"{key}: only a study takes it, as in -m study=table2 {override}")
+    compose.only_the_run(cfg)
     compose.check(cfg, dict(settings.runtime.choices))
     run_dir = Path(settings.runtime.output_dir)
     identity = results.fingerprint(cfg)

@@ -20,7 +20,6 @@ from caelab.report.measure import index, score, section
 from caelab.run_dir import Busy, held
 from caelab.studies import Study, Variant
 
-_OWN = ("study", "seeds", "budget")
 _AT_ONCE = 1.0  # seconds below which a job cannot have trained, so says nothing of how long one takes
 _POLL = 1.0  # seconds between looks at a run that another process trains
 
@@ -48,8 +47,10 @@ class CaelabSweeper(BasicSweeper):
         self.reasons: dict[str, str | None] = {}
         self.launched = self.taken = self.failed = self.total = 0
         self.seconds: list[float] = []
-        own = {key: a.partition("=")[2] for a in arguments if (key := a.partition("=")[0]) in _OWN}
-        rest = [a for a in arguments if a.partition("=")[0] not in _OWN]
+        own = {
+            key: a.partition("=")[2] for a in arguments if (key := a.partition("=")[0]) in results.OF_A_STUDY
+        }
+        rest = [a for a in arguments if a.partition("=")[0] not in results.OF_A_STUDY]
         if "study" in own:
             self._studies(own, rest)
         elif own:
