@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from caelab.results import Record
@@ -32,7 +33,7 @@ def _label(record: Record) -> dict[str, str]:
     label = {group: str(record["choices"][group]) for group in _GROUPS} | {"seed": str(record["seed"])}
     for override in record["overrides"]:
         key, _, value = override.lstrip("+~").partition("=")
-        if key not in label and not key.startswith(("hydra", "paths", "logger", "force")):
+        if key not in label and not key.startswith(("hydra", "paths", "logger", "force", "trainer.enable")):
             label[key] = value
     return label
 
@@ -58,7 +59,7 @@ def comparison(records: list[Record], title: str) -> Table:
         table.add_row(*label.values(), *(cell(record) for cell in _COLUMNS.values()))
     for label, record in named:
         if record["status"] == "failed":
-            table.add_row(*label.values(), f"failed: {record['error']}", style="red")
+            table.add_row(*label.values(), escape(f"failed: {record['error']}"), style="red")
     return table
 
 

@@ -78,7 +78,7 @@ class CaelabSweeper(BasicSweeper):
         budget = own.get("budget", "full")
         seeds = self.config.seeds if "seeds" in own else None
         everything = own["study"] == studies.ALL
-        names = studies.names() if everything else own["study"].split(",")
+        names = studies.names() if everything else dict.fromkeys(own["study"].split(","))
         plans = [studies.load(name, budget, seeds, rest) for name in names]
         if everything:
             plans = [self._at_hand(study) for study in plans]
@@ -189,12 +189,14 @@ class CaelabSweeper(BasicSweeper):
             reason = screen.one_line(error)
         if isinstance(reason, Busy):
             return True
-        record = None if isinstance(reason, str) else results.read(path)
+        left = results.read(path)
+        record = None if isinstance(reason, str) else left
+        if left is not None:
+            self.index[left["fingerprint"]] = (path, left)
         if record is None:
             choices = dict(answer.hydra_cfg.hydra.runtime.choices)
             self._fail(path, answer.overrides or [], str(reason), choices=choices, seed=answer.cfg.seed)
         else:
-            self.index[record["fingerprint"]] = (path, record)
             self.records[path] = record
         return False
 

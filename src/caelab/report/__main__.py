@@ -2,7 +2,6 @@
 
 import argparse
 import shlex
-import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -44,7 +43,7 @@ def report(words: Sequence[str], out: Path) -> None:
 
     Args:
         words: folders with runs, and KEY=VALUE as for the training.
-        out: made where it is missing; what an earlier report wrote there is replaced.
+        out: made where it is missing; its files replace those of an earlier report of the same study.
 
     Raises:
         UserError: a folder without runs, or a study, budget or override that cannot be.
@@ -65,11 +64,11 @@ def report(words: Sequence[str], out: Path) -> None:
         )
     chapters = [_chapter(one, out) for one in screen.tracked(drawn, "drawing")]
     made = Page(
-        command=shlex.join(["caelab-report", *sys.argv[1:]]),
+        command=shlex.join(["caelab-report", *words, "--out", str(out)]),
         made=f"{date.today():%-d %B %Y}",
         environments=_environments(drawn),
         chapters=chapters,
-        absent=[_advice(one, own) for one in sections if one not in drawn],
+        absent=[_advice(one, words) for one in sections if one not in drawn],
         verdicts=sorted(
             (verdict for one in sections for verdict in verdicts(one)), key=lambda v: v.word == "not measured"
         ),
@@ -92,9 +91,13 @@ def _runs(roots: Sequence[Path]) -> Index:
 
 def _plans(own: dict[str, str], common: list[str]) -> list[Study]:
     seeds = own.get("seeds")
-    if seeds is not None and not seeds.isdigit():
+    if seeds is not None and not seeds.isdecimal():
         raise UserError(f"seeds={seeds}: must be a whole number, 1 or more")
-    names = studies.names() if own.get("study", studies.ALL) == studies.ALL else own["study"].split(",")
+    names = (
+        studies.names()
+        if own.get("study", studies.ALL) == studies.ALL
+        else dict.fromkeys(own["study"].split(","))
+    )
     count = int(seeds) if seeds else None
     return [studies.load(name, own.get("budget", "full"), count, common) for name in names]
 
@@ -133,14 +136,15 @@ def _environments(drawn: Sequence[Section]) -> list[str]:
         versions = f"torch {e['torch']}, caelab {e['caelab']}, {e['precision']}"
         line = f"{e['device']}, {e['threads']} {'thread' if e['threads'] == 1 else 'threads'}, {versions}"
         counts[line] = counts.get(line, 0) + 1
-    return [f"{count} runs: {line}" for line, count in counts.items()]
+    return [f"{count} {'run' if count == 1 else 'runs'}: {line}" for line, count in counts.items()]
 
 
-def _advice(one: Section, own: dict[str, str]) -> str:
-    words = [f"study={one.study}", *(f"{key}={own[key]}" for key in ("budget", "seeds") if key in own)]
+def _advice(one: Section, words: Sequence[str]) -> str:
+    rest = [word for word in words if "=" in word and not word.startswith("study=")]
+    command = shlex.join(["caelab-train", "-m", f"study={one.study}", *rest])
     large = "; it fetches 687 MB, or put CINIC-10.tar.gz into the data folder"
     more = large if one.dataset == "cinic10" else ""
-    return f"{one.title}, {display(one.dataset)}: caelab-train -m {' '.join(words)}{more}"
+    return f"{one.title}, {display(one.dataset)}: {command}{more}"
 
 
 if __name__ == "__main__":

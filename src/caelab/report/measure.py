@@ -1,8 +1,11 @@
 """From studies and the runs on disk to the sections of a report."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from omegaconf import OmegaConf
 
 from caelab import results, tables
 from caelab.report.rows import Row, Run, Section
@@ -29,7 +32,10 @@ def score(study: Study, runs: Index) -> Score:
     def read(trial: Variant) -> float | None:
         assert study.tune
         found = runs.get(trial.identity(study.tune.seed))
-        return float(found[1]["metrics"]["val/psnr"]) if found and found[1]["status"] == "finished" else None
+        if found is None:
+            return None
+        finished = found[1]["status"] == "finished"
+        return float(found[1]["metrics"]["val/psnr"]) if finished else -math.inf  # a rate may be too high
 
     return read
 
@@ -39,10 +45,13 @@ def section(study: Study, dataset: str, runs: Index) -> Section:
     variants = study.variants(dataset, score(study, runs))
     rows = [_row(study, variant, runs) for variant in variants]
     there = {row.label for row in rows}
-    for label, trials in study.trials(dataset).items():
+    trials = study.trials(dataset)
+    for label, tried in trials.items():
         if label not in there:
-            reason = f"not all of its {len(trials)} trials are finished"
-            rows.insert(0, Row(label, dataset, missing=dict.fromkeys(range(study.seeds), reason)))
+            reason = f"not all of its {len(tried)} trials are finished"
+            rows.append(Row(label, dataset, missing=dict.fromkeys(range(study.seeds), reason)))
+    searched = list(trials)
+    rows.sort(key=lambda row: searched.index(row.label) if row.label in searched else len(searched))
     return Section(
         study.name, study.title, study.text, dataset, rows, study.reference, study.axis, study.claims
     )
@@ -70,8 +79,8 @@ def others(runs: Index, sections: Sequence[Section]) -> list[Section]:
     for path, record in runs.values():
         alone = (record.get("sweep") or "sweep-").startswith("sweep-")
         if record["status"] == "finished" and path not in used and alone:
-            same = {"config": record["config"] | {"seed": None}, "data": record["data"]}
-            key = json.dumps([same, record["choices"]], sort_keys=True, default=str)
+            same = results.fingerprint(OmegaConf.create(record["config"] | {"seed": 0}))
+            key = json.dumps([same, record["choices"], record["data"]], sort_keys=True)
             variants.setdefault(key, {})[record["seed"]] = Run(path, record)
     rows: dict[str, dict[str, Row]] = {}
     firsts = [next(iter(found.values())).record for found in variants.values()]

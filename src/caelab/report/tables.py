@@ -112,6 +112,7 @@ def table(section: Section) -> pd.DataFrame:
     columns = {
         "variant": list(raw["variant"]),
         "seeds": [f"{n}" for n in raw["seeds"]],
+        "note": list(raw["note"]),
         "report PSNR (dB)": _plain(raw, "report_psnr", 2),
         "ten images PSNR (dB)": _spread(raw, "ten_psnr", 2),
         "difference (dB)": _signed(raw, "difference"),
@@ -123,7 +124,7 @@ def table(section: Section) -> pd.DataFrame:
         "ten images SSIM": _plain(raw, "ten_ssim", 3),
         "full SSIM": _spread(raw, "ssim", 3),
         "report loss": _plain(raw, "report_loss", 3),
-        "full loss": _plain(raw, "loss", 4),
+        "full loss": _plain(raw, "loss" if "report_loss" in raw else "", 4),
         "settings": list(raw["settings"]),
         "parameters": _whole(raw, "parameters"),
         "latent": _whole(raw, "latent"),
@@ -131,7 +132,6 @@ def table(section: Section) -> pd.DataFrame:
         "MFLOPs": [_text(value / 1e6, ".2f") for value in _column(raw, "flops")],
         "seconds": _whole(raw, "seconds"),
         "epochs": _whole(raw, "epochs"),
-        "note": list(raw["note"]),
     }
     return pd.DataFrame({key: values for key, values in columns.items() if any(values)})
 
@@ -194,6 +194,7 @@ _LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "[": "{[}",  # first in a line it would be the space that \\ asks for
 }
 
 
@@ -237,7 +238,7 @@ def screen_table(section: Section) -> Table:
     started = [row for row in section.rows if row.runs or set(row.missing.values()) != {"not run"}]
     waiting = len(section.rows) - len(started)
     title = escape(f"{section.title}, {display(section.dataset)}")
-    caption = f"{waiting} rows not run" if waiting else None
+    caption = f"{waiting} {'row' if waiting == 1 else 'rows'} not run" if waiting else None
     shown = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     if not started:
         return shown
