@@ -29,6 +29,15 @@ def test_a_mistake_that_is_found_before_the_run_is_in_the_table_too(train):
     assert "failed: seed=-1" in answer.out
 
 
+def test_a_foreign_record_fails_its_own_job_only(train):
+    answer = train("-m", "seed=0,1")
+    (answer.run_dirs[0] / "result.json").write_text('{"schema": 99}')
+    again = train("-m", "seed=0,1,2", "trainer.max_epochs=2")
+    assert again.status == 1
+    assert "has schema 99, this caelab reads 1" in again.err
+    assert "1 of 3 runs failed" in again.err
+
+
 def test_a_sweep_that_succeeds_has_status_0_and_shares_runs_with_single_ones(train):
     alone = train("optimizer=adam")
     path = alone.run_dir / "result.json"

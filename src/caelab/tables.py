@@ -63,16 +63,6 @@ def comparison(records: list[Record], title: str) -> Table:
     return table
 
 
-def show_sweep(records: dict[Path, Record], output: Path) -> None:
-    """Print the runs of a sweep, by directory, and draw their reconstructions where they share their data."""
-    console.print(comparison(list(records.values()), f"{len(records)} runs, test split"))
-    done = {path: record for path, record in records.items() if record["status"] == "finished"}
-    if len(done) > 1 and len({record["data"]["sha256"] for record in done.values()}) == 1:
-        from caelab.figures import compare_runs
-
-        say(f"picture: {shown(compare_runs(done, output))}")
-
-
 def protocols(
     metrics: dict[str, float], images: int, title: str, floor: tuple[str, float] | None = None
 ) -> None:

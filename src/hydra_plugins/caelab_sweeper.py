@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -70,7 +70,19 @@ class CaelabSweeper(BasicSweeper):
         self.total = len(jobs)
         with _group(f"sweep-{datetime.now():%Y-%m-%d_%H-%M-%S}"):
             self._launch(jobs)
-        tables.show_sweep(self.records, Path(self.config.paths.output))
+        self._compare()
+
+    def _compare(self) -> None:
+        """Print the table of all runs, and draw their reconstructions where they share their data."""
+        assert self.config is not None
+        title = f"{len(self.records)} runs, test split"
+        screen.console.print(tables.comparison(list(self.records.values()), title))
+        done = {path: record for path, record in self.records.items() if record["status"] == "finished"}
+        if len(done) > 1 and len({record["data"]["sha256"] for record in done.values()}) == 1:
+            from caelab.figures import compare_runs
+
+            picture = compare_runs(done, Path(self.config.paths.output))
+            screen.say(f"picture: {screen.shown(picture)}")
 
     def _studies(self, own: dict[str, str], rest: list[str]) -> None:
         """Carry out one study after the other, and end with their tables and verdicts."""
@@ -189,7 +201,9 @@ class CaelabSweeper(BasicSweeper):
             reason = screen.one_line(error)
         if isinstance(reason, Busy):
             return True
-        left = results.read(path)
+        left = None
+        with suppress(UserError):  # a damaged record, which is then the reason
+            left = results.read(path)
         record = None if isinstance(reason, str) else left
         if left is not None:
             self.index[left["fingerprint"]] = (path, left)
