@@ -222,7 +222,7 @@ def write(section: Section, folder: Path) -> list[Path]:
     paths = []
     for ending, text in texts.items():
         path = folder / f"{section.study}-{section.dataset}.{ending}"
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         paths.append(path)
     return paths
 
