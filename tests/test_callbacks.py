@@ -15,6 +15,8 @@ class FakeTrainer:
     def __init__(self, psnr):
         self.callback_metrics = {"val/psnr": torch.tensor(psnr), "train/loss": torch.tensor(0.0)}
         self.breaks = False
+        self.is_global_zero = True
+        self.strategy = SimpleNamespace(barrier=lambda: None)
 
     def save_checkpoint(self, path, weights_only):
         path.write_text(f"psnr {float(self.callback_metrics['val/psnr'])}"[: 3 if self.breaks else None])
@@ -73,7 +75,7 @@ def test_stopwatch_leaves_out_validation_and_each_process_first_epoch(monkeypatc
     batch = torch.zeros(10, 1, 2, 2, dtype=torch.uint8)
 
     def train_epoch(watch, number, seconds):
-        trainer = SimpleNamespace(is_last_batch=False, current_epoch=number)
+        trainer = SimpleNamespace(is_last_batch=False, current_epoch=number, world_size=1)
         watch.on_train_epoch_start(trainer, module)
         for last in (False, True):
             clock.now += seconds / 2

@@ -90,18 +90,24 @@ def test_evaluation_batches_are_at_least_500():
     assert ready(batch_size=8).train_dataloader().batch_size == 8
 
 
+def alone(epoch):
+    """Return a trainer of one process on the CPU, in that epoch."""
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    return SimpleNamespace(current_epoch=epoch, strategy=strategy, global_rank=0, world_size=1)
+
+
 def test_training_order_is_a_function_of_seed_and_epoch():
     orders = {}
     for seed in (0, 1):
         module = ready(order_seed=seed)
         loader = module.train_dataloader()
         for epoch in (0, 1, 2):
-            module.trainer = SimpleNamespace(current_epoch=epoch)
+            module.trainer = alone(epoch)
             orders[seed, epoch] = seen(loader)
     assert all(sorted(order) == list(range(120)) for order in orders.values())
     assert len({tuple(order) for order in orders.values()}) == 6
     again = ready(order_seed=1)
-    again.trainer = SimpleNamespace(current_epoch=2)  # as after a resume: no earlier epoch was run
+    again.trainer = alone(2)  # as after a resume: no earlier epoch was run
     assert seen(again.train_dataloader()) == orders[1, 2]
 
 

@@ -46,8 +46,10 @@ CONTRACT = {
         "images_per_second": float,
     },
     "data": {"name": str, "train": int, "val": int, "test": int, "sha256": str},
-    "environment": dict.fromkeys(("caelab", "python", "torch", "lightning", "device", "precision"), str)
-    | {"threads": int},
+    "environment": dict.fromkeys(
+        ("caelab", "python", "torch", "lightning", "device", "precision", "speed"), str
+    )
+    | {"threads": int, "devices": int},
 }
 
 

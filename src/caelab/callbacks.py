@@ -48,6 +48,11 @@ class Checkpoints(Checkpoint):
         self.last.parent.mkdir(exist_ok=True)
         temporary = self.last.with_suffix(".tmp")
         trainer.save_checkpoint(temporary, weights_only=False)
+        if trainer.is_global_zero:
+            self._place(temporary, better)
+        trainer.strategy.barrier()  # the other processes may read them next
+
+    def _place(self, temporary: Path, better: bool) -> None:
         if better:  # before last.ckpt, which knows of it: a kill between the two repeats the epoch
             copy = self.best.with_suffix(".tmp-best")
             shutil.copyfile(temporary, copy)
@@ -113,7 +118,7 @@ class Stopwatch(Callback):
             if pl_module.device.type == "cuda":
                 torch.cuda.synchronize()
             self.timed_seconds += time.perf_counter() - self._epoch_began
-            self.timed_images += self._images
+            self.timed_images += self._images * trainer.world_size
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count the epoch."""
@@ -144,6 +149,9 @@ class EpochProgress(ProgressBar):
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._began = 0.0
+
+    def disable(self) -> None:
+        """Do nothing: Lightning calls this in all processes but the first, whose screen is quiet anyway."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""

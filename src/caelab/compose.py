@@ -130,7 +130,7 @@ def check(cfg: DictConfig, choices: dict[str, Any]) -> None:
         leaf = Path(CONF, group, f"{choices.get(group)}.yaml")
         if leaf.is_file():
             _check_kinds(_flatten(values[group], group + "."), _flatten(_read_yaml(leaf), group + "."))
-    _check_kinds(values, {"seed": top["seed"], "force": top["force"]})
+    _check_kinds(values, {key: top[key] for key in ("seed", "force", "speed", "compile")})
     _check_kinds(values["trainer"], {"max_epochs": 1}, "trainer.")
     _check_ranges(values)
 

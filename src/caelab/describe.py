@@ -14,12 +14,13 @@ import caelab
 from caelab import compose
 from caelab.data.datamodule import ImageDataModule
 from caelab.models.autoencoder import Autoencoder
+from caelab.speed import Speed
 
 
 def network(net: Autoencoder) -> dict[str, int]:
     """Sizes of a network: numbers learnt, latent, effective code, FLOPs of one forward pass, input."""
     parameter = next(iter(net.state_dict().values()))
-    image = torch.zeros(1, *net.shape, device=parameter.device)
+    image = torch.zeros(1, *net.shape, device=parameter.device, dtype=parameter.dtype)
     net.eval()
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         code = net.encode(image)
@@ -45,8 +46,8 @@ def device(trainer: Trainer) -> str:
     return torch.cuda.get_device_name(root) if root.type == "cuda" else root.type
 
 
-def environment(trainer: Trainer) -> dict[str, Any]:
-    """Versions, device, threads and precision."""
+def environment(trainer: Trainer, speed: Speed) -> dict[str, Any]:
+    """Versions, device, threads, and how the arithmetic was carried out."""
     return {
         "caelab": caelab.__version__,
         "python": platform.python_version(),
@@ -54,7 +55,9 @@ def environment(trainer: Trainer) -> dict[str, Any]:
         "lightning": lightning.__version__,
         "device": device(trainer),
         "threads": torch.get_num_threads(),
+        "devices": trainer.world_size,
         "precision": str(trainer.precision),
+        "speed": str(speed),
         "commit": _commit(),
     }
 

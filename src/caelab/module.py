@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
+from caelab.data.datamodule import Batches
 from caelab.errors import UserError
 from caelab.metrics import ImageQuality
 from caelab.models.autoencoder import Autoencoder
@@ -25,6 +27,8 @@ class AutoencoderModule(LightningModule):
         loss: maps ``(x_hat, x)``, float32 in [0, 1], to one scalar.
         optimizer: maps parameters to an optimizer.
         seed: with the epoch, of everything random in a training step.
+        compiled: whether the training step's forward and backward pass are compiled; checkpoints and
+            evaluation are those of the plain network either way.
     """
 
     def __init__(
@@ -33,9 +37,12 @@ class AutoencoderModule(LightningModule):
         loss: nn.Module,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         seed: int = 0,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.net = net
+        # a function, no module: a compiled module would rename every key of a checkpoint
+        self._train_net = torch.compile(net.forward, dynamic=False) if compiled else net.forward
         self.loss = loss
         self.optimizer = optimizer
         self.seed = seed
@@ -53,7 +60,8 @@ class AutoencoderModule(LightningModule):
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Turn a uint8 batch into ``(x_hat, x)``, each (N, C, H, W) float32 in [0, 1]."""
         x = batch.float() / 255
-        return self.net(x.to(self.dtype)), x
+        net = self._train_net if self.training else self.net.forward
+        return net(x.to(self.dtype)), x
 
     def _score(self, x_hat: Tensor, x: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
@@ -73,16 +81,24 @@ class AutoencoderModule(LightningModule):
         loss = self._score(*self(batch))
         self._sizes.append(len(batch))
         self._unread.append(loss.detach())
+        if (
+            processes := self.trainer.world_size
+        ) > 1:  # their gradients are averaged, whatever each one's share
+            loss = loss * (len(batch) * processes / self._loader.images(batch_idx))
         if self.device.type == "cpu" or len(self._unread) == _READ_EVERY_ON_GPU:
             self._read_losses()
         return loss
+
+    @property
+    def _loader(self) -> Batches:
+        return cast(Batches, self.trainer.train_dataloader)
 
     def _read_losses(self) -> None:
         values = torch.stack(self._unread).tolist() if self._unread else []
         self._unread = []
         for value in values:
             if not math.isfinite(value):
-                step = self.current_epoch * len(self.trainer.train_dataloader) + len(self._read)  # type: ignore[arg-type]
+                step = self.current_epoch * len(self._loader) + len(self._read)
                 rate = self.trainer.optimizers[0].param_groups[0]["lr"]
                 last = self._read[-1] if self._read else "none in this epoch"
                 raise UserError(
@@ -112,7 +128,9 @@ class AutoencoderModule(LightningModule):
         self._read_losses()
         if self._read:
             total = sum(value * size for value, size in zip(self._read, self._sizes, strict=True))
-            figures["train/loss"] = torch.tensor(total / sum(self._sizes), dtype=torch.float32)
+            both = torch.tensor([total, sum(self._sizes)], dtype=torch.float64, device=self.device)
+            total, images = self.trainer.strategy.reduce(both, reduce_op="sum").tolist()
+            figures["train/loss"] = torch.tensor(total / images, dtype=torch.float32)
         self.log_dict(figures)
 
     on_test_epoch_start = on_validation_epoch_start

@@ -32,6 +32,9 @@ _IRRELEVANT = (
     "dataset.root",
 )
 
+# Keys that came after the first records, with the value that means what those did; it leaves no trace.
+_LATER = {"speed": "exact", "compile": False, "trainer.strategy": "auto"}
+
 Record = dict[str, Any]
 
 
@@ -50,12 +53,13 @@ def fingerprint(cfg: DictConfig) -> str:
     relevant = OmegaConf.create(nodes | {"paths": {key: str(key) for key in cfg.paths}})
     plain = OmegaConf.to_container(relevant, resolve=True)
     assert isinstance(plain, dict)
-    for key in _IRRELEVANT:
+    for key in (*_IRRELEVANT, *_LATER):
         *parents, leaf = key.split(".")
         node: Any = plain
         for parent in parents:
             node = node.get(parent, {})
-        node.pop(leaf, None)
+        if key in _IRRELEVANT or node.get(leaf) == _LATER[key]:
+            node.pop(leaf, None)
     for key, value in plain["dataset"].items():
         if key != "data_dir" and isinstance(value, str) and Path(value).expanduser().is_dir():
             plain["dataset"][key] = [value, _contents(Path(value).expanduser())]

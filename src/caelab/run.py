@@ -8,10 +8,12 @@ from pathlib import Path
 
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -25,6 +27,7 @@ from caelab.module import AutoencoderModule
 from caelab.restore import checkpoint
 from caelab.results import Record
 from caelab.run_dir import claim, locked
+from caelab.speed import AUTO, Speed, choose, device_of, fused, keep_memory
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,8 @@ def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
     Raises:
         UserError: a mistake or condition that the user can mend; the record then says "failed".
     """
+    if getattr(rank_zero_only, "rank", 0):  # started by the first process of several, for a device of its own
+        return _follow(cfg, run_dir)
     with locked(run_dir):
         settled = None if cfg.force else results.settled(run_dir, identity)
         if settled:  # by another process, since this one looked
@@ -83,15 +88,26 @@ def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
     return record
 
 
+def _follow(cfg: DictConfig, run_dir: Path) -> Record:
+    """Take part in a run that the first process leads; that one speaks, locks and writes for all."""
+    screen.console.quiet = True
+    _share_log()
+    settings = HydraConfig.get()
+    record = results.start(cfg, dict(settings.runtime.choices), list(settings.overrides.task))
+    return record | _carry_out(cfg, run_dir, [])
+
+
 def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
-    module, data = _build(cfg)
+    speed = choose(cfg.speed, cfg.compile, str(cfg.trainer.precision), device_of(cfg.trainer.accelerator))
+    module, data = _build(cfg, speed)
     checkpoints, stopwatch = Checkpoints(run_dir / "checkpoints"), Stopwatch()
     callbacks: list[Callback] = [stopwatch, checkpoints]
     if cfg.trainer.get("enable_progress_bar", True):
         callbacks.append(EpochProgress())
-    trainer = _trainer(cfg, active, callbacks, run_dir)
+    trainer = _trainer(cfg, speed, active, callbacks, run_dir)
     images, device = len(data.splits["train"]), describe.device(trainer)
-    screen.say(f"{screen.shown(run_dir)}: {images:,} training images on {device}")
+    picked = f", speed=auto: {speed}" if cfg.speed == AUTO else ""
+    screen.say(f"{screen.shown(run_dir)}: {images:,} training images on {device}{picked}")
     if any(p.requires_grad for p in module.parameters()):
         _fit(trainer, module, data, checkpoints, stopwatch)
     else:
@@ -110,13 +126,14 @@ def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
         "size": describe.network(module.net),
         "time": stopwatch.record(),
         "data": describe.dataset(data),
-        "environment": describe.environment(trainer),
+        "environment": describe.environment(trainer, speed),
         "artifacts": {k: v for k, v in _ARTIFACTS.items() if (run_dir / v).exists()},
     }
 
 
-def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule]:
+def _build(cfg: DictConfig, speed: Speed) -> tuple[AutoencoderModule, ImageDataModule]:
     """Build and check everything before data are fetched: a mistake should not cost a download."""
+    keep_memory()
     config = compose.plain(cfg)
     data = compose.build(config["dataset"], "dataset", order_seed=cfg.seed)
     if min(data.shape[1:]) < WINDOW:
@@ -125,9 +142,14 @@ def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule]:
         )
     torch.manual_seed(cfg.seed)
     net = compose.build(config["model"], "model", shape=data.shape)
+    if speed.channels_last:
+        net = net.to(memory_format=torch.channels_last)
+    if speed.compile:  # else it gives up after eight jobs in one process
+        torch.compiler.reset()
     loss = compose.build(config["loss"], "loss")
     optimizer = compose.build(config["optimizer"], "optimizer")
-    module = AutoencoderModule(net, loss, optimizer, cfg.seed)
+    optimizer = fused(optimizer) if speed.fused else optimizer
+    module = AutoencoderModule(net, loss, optimizer, cfg.seed, speed.compile)
     try:
         module.configure_optimizers()
     except (ValueError, TypeError) as error:
@@ -145,10 +167,16 @@ def _share_log() -> None:
         logging.getLogger(name).propagate = True
 
 
-def _trainer(cfg: DictConfig, active: list[Logger], callbacks: list[Callback], run_dir: Path) -> Trainer:
+def _trainer(
+    cfg: DictConfig, speed: Speed, active: list[Logger], callbacks: list[Callback], run_dir: Path
+) -> Trainer:
+    config = compose.plain(cfg.trainer) | {"precision": speed.precision}
+    config.setdefault(
+        "sync_batchnorm", device_of(cfg.trainer.accelerator).type == "cuda"
+    )  # one device has no need
     try:
         trainer: Trainer = compose.build(
-            compose.plain(cfg.trainer),
+            config,
             "trainer",
             logger=active or False,
             callbacks=callbacks,
@@ -160,10 +188,10 @@ def _trainer(cfg: DictConfig, active: list[Logger], callbacks: list[Callback], r
         raise UserError(
             f"trainer: {error} (trainer.accelerator={cfg.trainer.accelerator}; auto takes what is there)"
         ) from None
-    if trainer.world_size > 1:  # each process would train on all of the images
+    if trainer.world_size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise UserError(
-            f"trainer.devices={cfg.trainer.devices}: {trainer.world_size} processes, "
-            "but a run takes one device; use trainer.devices=1"
+            f"trainer.devices={cfg.trainer.devices}: each device of a run starts its command anew, which in "
+            "a sweep is the whole sweep; use trainer.devices=1 there, or start the runs one by one"
         )
     return trainer
 
@@ -205,6 +233,8 @@ def _test(
     began = time.perf_counter()
     found, (originals, reconstructions) = _measure(trainer, module, data)
     stopwatch.test_seconds = time.perf_counter() - began
+    if not trainer.is_global_zero:
+        return found
     figures.keep(run_dir / _ARTIFACTS["images"], originals, reconstructions)
     picture = figures.reconstructions(
         run_dir / _ARTIFACTS["reconstructions"], originals, {"": reconstructions}

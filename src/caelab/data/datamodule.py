@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +62,18 @@ class Split:
 
     def __getitem__(self, positions: Tensor | slice) -> Tensor:
         """Images (n, C, H, W) uint8 in [0, 255] at these positions of the split."""
+        rows = self.index[positions]
+        if self.images.device.type != "cpu":
+            return self.images.index_select(0, rows)
         # by NumPy, in one thread: as fast as index_select, many times as fast as images[rows], and without
         # the wait for a second thread where cores are shared
-        return torch.from_numpy(self.images.numpy().take(self.index[positions].numpy(), axis=0))
+        return torch.from_numpy(self.images.numpy().take(rows.numpy(), axis=0))
+
+    def on(self, device: torch.device) -> Split:
+        """This split with its images on a GPU, if they fit there with room to spare; else as it is."""
+        if device.type != "cuda" or 2 * self.images.nbytes > torch.cuda.mem_get_info(device)[0]:
+            return self
+        return replace(self, images=_moved(self.images, device), index=self.index.to(device))
 
     @property
     def targets(self) -> Tensor:
@@ -71,25 +81,67 @@ class Split:
         return self.labels[self.index]
 
 
+@lru_cache(maxsize=2)  # the jobs of a sweep share them
+def _moved(images: Tensor, device: torch.device) -> Tensor:
+    return images.to(device)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where batches go: the device of this process, and which of several processes it is.
+
+    With several processes every batch is shared out among them, each image to one.
+    """
+
+    device: torch.device = torch.device("cpu")
+    rank: int = 0
+    processes: int = 1
+
+
 class Batches:
     """The in-memory loader: whole uint8 batches (n, C, H, W) by indexing; a partial last batch is kept.
 
     Args:
         split: the images.
-        batch_size: images in a batch.
+        batch_size: images in a batch, over all processes.
         order: called at the start of each pass; returns the positions, (N,) int64. In order without it.
+        place: where the batches go.
     """
 
-    def __init__(self, split: Split, batch_size: int, order: Callable[[], Tensor] | None = None):
-        self.split, self.batch_size, self.order = split, batch_size, order
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        order: Callable[[], Tensor] | None = None,
+        place: Place | None = None,
+    ):
+        self.place = place or Place()
+        self.split, self.batch_size, self.order = split.on(self.place.device), batch_size, order
 
     def __len__(self) -> int:
-        return -(-len(self.split) // self.batch_size)
+        whole, rest = divmod(len(self.split), self.batch_size)
+        return whole + (rest > self.place.rank)
+
+    def images(self, batch: int) -> int:
+        """Images of that batch over all processes."""
+        return min(self.batch_size, len(self.split) - batch * self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
         positions = self.order() if self.order else torch.arange(len(self.split))
-        for start in range(0, len(positions), self.batch_size):
-            yield self.split[positions[start : start + self.batch_size]]
+        positions = positions.to(self.split.index.device)
+        for batch in range(len(self)):
+            start = batch * self.batch_size
+            yield self._sent(self.split[positions[start : start + self.batch_size][self._own]])
+
+    @property
+    def _own(self) -> slice:
+        return slice(self.place.rank, None, self.place.processes)
+
+    def _sent(self, batch: Tensor) -> Tensor:
+        """Send a batch to the GPU from pinned memory, so that its way overlaps with the step before."""
+        if batch.device == self.place.device or self.place.device.type != "cuda":
+            return batch
+        return batch.pin_memory().to(self.place.device, non_blocking=True)
 
 
 class ImageDataModule(LightningDataModule):
@@ -174,16 +226,32 @@ class ImageDataModule(LightningDataModule):
         self.splits, self.sha256 = splits, sha256
 
     def train_dataloader(self) -> Batches:
-        """The training images, in an order that is a function of (order_seed, epoch)."""
-        return Batches(self.splits["train"], self.batch_size, self._order)
+        """The training images, in an order that is a function of (order_seed, epoch).
+
+        Raises:
+            UserError: the last batch has fewer images than there are processes.
+        """
+        place, rest = self._place(), len(self.splits["train"]) % self.batch_size
+        if 0 < rest < place.processes or self.batch_size < place.processes:
+            raise UserError(
+                f"dataset.batch_size={self.batch_size}: a batch of {rest or self.batch_size} images is too "
+                f"few for {place.processes} devices; use another batch_size"
+            )
+        return Batches(self.splits["train"], self.batch_size, self._order, place)
 
     def val_dataloader(self) -> Batches:
         """The validation images, in order."""
-        return Batches(self.splits["val"], max(self.batch_size, EVALUATION_BATCH))
+        return Batches(self.splits["val"], max(self.batch_size, EVALUATION_BATCH), place=self._place())
 
     def test_dataloader(self) -> Batches:
         """The test images, in order."""
-        return Batches(self.splits["test"], max(self.batch_size, EVALUATION_BATCH))
+        return Batches(self.splits["test"], max(self.batch_size, EVALUATION_BATCH), place=self._place())
+
+    def _place(self) -> Place:
+        if not self.trainer:
+            return Place()
+        strategy = self.trainer.strategy
+        return Place(strategy.root_device, self.trainer.global_rank, self.trainer.world_size)
 
     def _order(self) -> Tensor:
         epoch = self.trainer.current_epoch if self.trainer else 0

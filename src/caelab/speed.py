@@ -1,0 +1,109 @@
+"""How fast a run is carried out: what ``speed=exact|auto`` and ``compile=true`` mean on a device."""
+
+import ctypes
+import inspect
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import torch
+
+from caelab.compose import nearest
+from caelab.errors import UserError
+
+EXACT, AUTO = "exact", "auto"
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+_LARGEST = 32 << 20  # bytes: more than a tensor of a step takes, and all that glibc lets one ask for
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How a run's arithmetic is carried out.
+
+    Attributes:
+        precision: as Lightning's Trainer takes it.
+        channels_last: whether images lie in memory as (N, H, W, C).
+        fused: whether the optimizer steps all weights in one kernel, where it can.
+        compile: whether the training step's forward and backward pass are compiled.
+    """
+
+    precision: str
+    channels_last: bool = False
+    fused: bool = False
+    compile: bool = False
+
+    def __str__(self) -> str:
+        parts = {"channels-last": self.channels_last, "fused": self.fused, "compiled": self.compile}
+        return ", ".join([self.precision, *(name for name, there in parts.items() if there)])
+
+
+def device_of(accelerator: str) -> torch.device:
+    """Kind of device that Lightning takes for ``trainer.accelerator``."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda")
+    if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def choose(speed: str, compiled: bool, precision: str, device: torch.device) -> Speed:
+    """Decide how a run is carried out; on the same machine the answer is always the same.
+
+    Args:
+        speed: ``exact``: eager float32, or the precision asked for; ``auto``: what is fastest on the device.
+        compiled: whether to compile, asked for beside it.
+        precision: ``trainer.precision``; one that is not the default stands, under ``auto`` too.
+        device: where the network is.
+
+    Raises:
+        UserError: an unknown speed, or no compiler where one is needed.
+    """
+    if speed not in (EXACT, AUTO):
+        raise UserError(f"speed={speed}: there is no such speed{nearest(speed, [EXACT, AUTO])}")
+    if compiled and device.type == "cpu" and not compiler():
+        name = os.environ.get("CXX", "g++")
+        raise UserError(
+            f"compile=true: needs the C++ compiler {name} on the CPU; install it, or leave it out"
+        )
+    if speed == EXACT:
+        return Speed(precision, compile=compiled)
+    half = "bf16-mixed" if precision == "32-true" and _fast_bfloat16(device) else precision
+    known = device.type in ("cpu", "cuda")
+    return Speed(half, channels_last=known, fused=known, compile=compiled)
+
+
+def compiler() -> str | None:
+    """Path of the C++ compiler that compiled code on the CPU needs, if there is one."""
+    return shutil.which(os.environ.get("CXX", "g++"))
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; elsewhere it is many times slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    ways = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)
+    return device.type == "cpu" and any(bool(there()) for there in ways)
+
+
+def fused(optimizer: Any) -> Any:
+    """Return the optimizer factory with its fused step, or as it is where it has none."""
+    parameter = inspect.signature(optimizer).parameters.get("fused")
+    undecided = parameter is not None and parameter.default is None
+    return partial(optimizer, fused=True) if undecided else optimizer
+
+
+@cache
+def keep_memory() -> None:
+    """Keep freed memory in this process, where the C library is glibc.
+
+    Each step frees and takes tensors of megabytes, which glibc hands back to the system and fetches again
+    page by page; that took a tenth of its CPU time. No figure depends on it.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt:
+            mallopt(_M_MMAP_THRESHOLD, _LARGEST)
+            mallopt(_M_TRIM_THRESHOLD, 1 << 30)

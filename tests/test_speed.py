@@ -1,0 +1,126 @@
+"""What a speed setting picks, that it reaches the run, and that it leaves figures and checkpoints alone."""
+
+import pytest
+import torch
+from test_run import GOLDEN
+
+from caelab import speed
+from caelab.callbacks import Checkpoints
+from caelab.speed import Speed, choose
+
+BEST = "checkpoints/best.ckpt"
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_auto_takes_bfloat16_only_where_the_device_multiplies_it(monkeypatch, there):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: there)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: there)
+    expected = Speed("bf16-mixed" if there else "32-true", channels_last=True, fused=True)
+    assert choose("auto", False, "32-true", CPU) == expected
+    assert choose("auto", False, "32-true", CUDA) == expected
+    assert choose("auto", False, "16-mixed", CUDA).precision == "16-mixed"  # asked for
+    assert choose("auto", False, "32-true", torch.device("mps")) == Speed("32-true")
+
+
+def test_exact_is_plain():
+    assert choose("exact", False, "32-true", CPU) == Speed("32-true")
+    assert str(choose("exact", False, "32-true", CPU)) == "32-true"
+    assert str(Speed("bf16-mixed", True, True, True)) == "bf16-mixed, channels-last, fused, compiled"
+
+
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "AdamW"])
+def test_the_fused_step_is_asked_for_where_there_is_one(name):
+    from functools import partial
+
+    kind = getattr(torch.optim, name)
+    weights = [torch.nn.Parameter(torch.ones(3))]
+    built = speed.fused(partial(kind, lr=0.1))(weights)
+    assert built.defaults.get("fused") is (True if "fused" in built.defaults else None)
+    if "fused" in built.defaults:
+        assert speed.fused(partial(kind, lr=0.1, fused=False))(weights).defaults["fused"] is False
+
+
+def test_kept_memory_needs_no_new_pages():
+    """Without it, each of these megabytes would be fetched from the system page by page, every time."""
+    import resource
+
+    speed.keep_memory()
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            torch.ones(1_000_000).add_(1)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    faults()
+    assert faults() < 20 * 4_000_000 / 4096 / 10  # a tenth of a new page for each that is touched
+
+
+def test_auto_trains_to_the_same_figures(train):
+    answer = train("optimizer.lr=1e-2", "trainer.max_epochs=8", "speed=auto", "trainer.precision=64-true")
+    assert "speed=auto: 64-true, channels-last, fused" in answer.out
+    assert answer.record["environment"]["speed"] == "64-true, channels-last, fused"
+    for name, value in GOLDEN.items():
+        assert answer.record["metrics"][name] == pytest.approx(value, rel=1e-3)
+
+
+def test_auto_goes_on_bit_for_bit_after_a_failure(train, monkeypatch):
+    long = ("speed=auto", "trainer.max_epochs=4")
+    whole = train(*long, "hydra.run.dir=multirun/whole").record["metrics"]
+    save = Checkpoints.save
+
+    def full(self, trainer, epoch):
+        if epoch == 3:
+            raise OSError(28, "No space left on device", "/some/disk")
+        save(self, trainer, epoch)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Checkpoints, "save", full)
+        assert train(*long).status == 1
+    again = train(*long)
+    assert "going on after epoch 2" in again.out
+    assert [record["metrics"] for record in again.records] == [whole, whole]
+
+
+@pytest.mark.skipif(not speed.compiler(), reason="needs a C++ compiler")
+def test_a_compiled_run_has_the_figures_and_the_keys_of_an_eager_one(train):
+    plain = train("trainer.max_epochs=1")
+    (record,) = [r for r in train("trainer.max_epochs=1", "compile=true").records if r != plain.record]
+    assert record["environment"]["speed"] == "32-true, compiled"
+    assert record["metrics"]["test/psnr"] == pytest.approx(plain.record["metrics"]["test/psnr"], abs=1e-3)
+    assert record["fingerprint"] != plain.record["fingerprint"]
+    (other,) = [path for path in plain.output.rglob("best.ckpt") if plain.run_dir not in path.parents]
+    keys = [torch.load(p, weights_only=True)["state_dict"].keys() for p in (other, plain.run_dir / BEST)]
+    assert keys[0] == keys[1]
+
+
+def test_mistakes(train, monkeypatch):
+    answer = train("speed=fast")
+    assert answer.status == 1
+    assert answer.err == "caelab: speed=fast: there is no such speed; known: auto, exact\n"
+    answer = train("speed=exakt")
+    assert "did you mean 'exact'?" in answer.err
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    answer = train("compile=true")
+    assert answer.status == 1
+    assert answer.err.startswith("caelab: compile=true: needs the C++ compiler no-such-compiler")
+    assert answer.err.count("\n") == 1
+    answer = train("compile=3")
+    assert "compile=3: expected true or false" in answer.err
+
+
+def test_the_defaults_leave_no_trace_in_the_fingerprint(train):
+    """Records that are older than these keys are still found."""
+    plain = train().record
+    import hashlib
+    import json
+
+    config = plain["config"]
+    for key in ("paths", "logger", "force", "speed", "compile"):
+        del config[key]
+    del config["trainer"]["strategy"]
+    config["dataset"]["data_dir"] = "data"
+    canonical = json.dumps([1, config], sort_keys=True)
+    assert plain["fingerprint"] == hashlib.sha256(canonical.encode()).hexdigest()
