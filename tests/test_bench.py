@@ -1,37 +1,129 @@
-"""The speed comparison: both sides train on the same images, and the table holds their ratio."""
+"""The benchmark: every way trains the same images, rounds take turns, and ratios are those of one round."""
 
 import json
 import sys
 
+import pytest
+import torch
 from conftest import TINY
 
-from caelab import bench
+from caelab.bench import __main__ as command
+from caelab.bench import contestants, measure
 
 
-def test_the_bare_loop_counts_the_images_of_all_epochs_but_the_first(monkeypatch, tmp_path):
-    ticks = iter([0.0, 100.0, 200.0, 204.0, 300.0, 304.0])
-    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(ticks))
-    overrides = [o for o in TINY if "max_epochs" not in o]
-    speed = bench.bare_loop([*overrides, f"paths.data={tmp_path}", "trainer.max_epochs=3"])
-    assert speed == 2 * 96 / 8
-
-
-def test_pairs_their_ratio_and_the_file(monkeypatch, tmp_path, capfd):
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bench, "_python", lambda *_: "200.0")
-    monkeypatch.setattr(bench, "_command_line", lambda _: 190.0)
-    monkeypatch.setattr(sys, "argv", ["caelab-bench", "--models", "base", "--pairs", "2", "dataset=shapes"])
-    bench.main()
-    assert "0.950 .. 0.950" in capfd.readouterr().out
+    monkeypatch.setenv("CAELAB_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_the_clock_leaves_the_first_epoch_out(monkeypatch):
+    ticks = iter([0.0, 100.0, 104.0, 300.0, 306.0])
+    monkeypatch.setattr(contestants.time, "perf_counter", lambda: next(ticks))
+    clock = contestants.Clock(torch.device("cpu"))
+    assert list(clock.epochs(3, images=50)) == [0, 1, 2]
+    assert clock.images / clock.seconds == 2 * 50 / (4 + 6)
+
+
+@pytest.mark.parametrize("name", ["limit", "bare", "lightning-0", "script"])
+def test_a_way_trains_every_image_in_each_epoch(monkeypatch, name):
+    seen = []
+    loss = torch.nn.MSELoss.forward
+    monkeypatch.setattr(torch.nn.MSELoss, "forward", lambda *a: (seen.append(len(a[2])), loss(*a))[1])
+    figures = contestants.CONTESTANTS[name](list(TINY))
+    assert seen == ([32, 32, 32] if name == "limit" else [32] * 3) * 2
+    assert figures["images_per_second"] > 0
+
+
+def test_the_pictures_are_those_of_the_split():
+    task = contestants.Task(list(TINY))
+    first, label = contestants.Pictures(task.train)[5]
+    assert torch.equal(first, task.train[5:6][0].float() / 255)
+    assert label == int(task.train.targets[5])
+
+
+def fake(speeds):
+    """Contestants of known speeds, which rise by a tenth each round."""
+    calls = []
+
+    def carry_out(name, overrides):
+        calls.append(name)
+        grown = 1 + 0.1 * (calls.count(name) - 1)
+        extra = {"nothing": {"arrays": 30e6}, "evaluation": {"images": 10_000, "caelab": 1.0, "skimage": 8.0}}
+        speed = (
+            {"images_per_second": speeds[name] * grown, "first_step": 2.0} if name in speeds else extra[name]
+        )
+        return speed | {"peak_bytes": 5e8 if name == "nothing" else 7e8, "read_bytes": 1e6}
+
+    return carry_out, calls
+
+
+def test_rounds_take_turns_and_ratios_are_within_a_round(monkeypatch):
+    carry_out, calls = fake({"auto": 200.0, "lightning-0": 80.0, "lightning-2": 100.0})
+    monkeypatch.setattr(measure, "carry_out", carry_out)
+    found = measure.rounds(["auto", "lightning-0", "lightning-2"], [], 2, "base")
+    assert calls == ["auto", "lightning-0", "lightning-2", "lightning-0", "lightning-2", "auto"]
+    assert measure.speeds(found, "lightning") == pytest.approx([100, 110])
+    assert measure.ratio(found, "auto", "lightning") == pytest.approx([2, 2])
+    assert measure.spread([3, 1, 2], ".1f") == "2.0 (1.0 to 3.0)"
+
+
+def test_the_tables_and_the_file(monkeypatch, capfd, tmp_path):
+    names = {
+        "limit": 220.0,
+        "bare": 150.0,
+        "exact": 160.0,
+        "auto": 200.0,
+        "lightning-0": 100.0,
+        "script": 50.0,
+    }
+    carry_out, _ = fake(names)
+    monkeypatch.setattr(measure, "carry_out", carry_out)
+    monkeypatch.setattr(command, "carry_out", carry_out)
+    only = ",".join(names)
+    arguments = ["--models", "base", "--only", only, "--rounds", "2", "dataset=shapes"]
+    monkeypatch.setattr(sys, "argv", ["caelab-bench", *arguments])
+    command.main()
+    out = capfd.readouterr().out
+    assert "1.067 (1.067 to 1.067)" in out  # exact / bare
+    assert "4.000 (4.000 to 4.000)" in out  # auto / script
+    assert "0.125 (0.125 to 0.125) of scikit-image's time" in out
+    assert "memory beyond torch's own 200 MB; its arrays take 30 MB" in out
     (path,) = (tmp_path / "multirun" / "bench").glob("*.json")
     found = json.loads(path.read_text())
     assert found["overrides"] == ["dataset=shapes"]
-    assert found["models"]["base"]["ratio"] == [0.95, 0.95]
+    measured = [one["auto"]["images_per_second"] for one in found["models"]["base"]["rounds"]]
+    assert measured == pytest.approx([200, 220])
 
 
-def test_both_sides_for_real(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CAELAB_DATA", str(tmp_path / "data"))
-    found = bench.bench(["base"], [o for o in TINY if o != "model=base"], pairs=1)
-    assert found["base"]["caelab"][0] > 0
-    assert found["base"]["ratio"] == [found["base"]["caelab"][0] / found["base"]["bare"][0]]
+def test_this_lab_is_measured_through_its_command_line():
+    figures = measure.carry_out("auto", TINY)
+    assert figures["images_per_second"] > 0
+    assert 0 < figures["first_step"] < 100
+    assert figures["peak_bytes"] > 1e8
+
+
+def test_evaluation_and_memory():
+    evaluated = contestants.evaluation([*TINY, "dataset.train_size=600"])
+    assert evaluated["images"] == 600
+    assert evaluated["skimage"] > evaluated["caelab"] > 0
+    assert contestants.nothing(list(TINY))["arrays"] > 96 * 3072
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--only", "autto"], "--only=autto: there is no such way; did you mean 'auto'?"),
+        (["--rounds", "0"], "--rounds=0: must be at least 1"),
+        (["--only", "bare", "--models", "bse", *TINY[:4]], "bare model=bse"),
+    ],
+)
+def test_mistakes(monkeypatch, capfd, arguments, line):
+    monkeypatch.setattr(sys, "argv", ["caelab-bench", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        command.main()
+    assert stop.value.code == 1
+    err = capfd.readouterr().err
+    assert line in err
+    assert err.count("\n") == 1

@@ -26,7 +26,7 @@ MISTAKES = [
     (["accelerator=gpu"], "accelerator: there is no such key; did you mean 'trainer.accelerator'?"),
     (
         ["trainer.gradient_clip_val=1"],
-        "trainer.devices, trainer.max_epochs, trainer.precision, trainer.strategy; any other argument of Lightning",
+        "trainer.max_epochs, trainer.precision, trainer.strategy; any other argument of Lightning",
     ),
     (["optimizer.lr=abc"], "optimizer.lr=abc: expected a number"),
     (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),

@@ -1,0 +1,1 @@
+"""Speed, measured against the limit of the machine and against what users would write instead."""

@@ -1,0 +1,189 @@
+"""Speed of the lab against the machine's limit and what users would write: ``python -m caelab.bench``."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.table import Table
+
+from caelab import compose, screen
+from caelab.bench.measure import RATIOS, Rounds, carry_out, machine, ratio, rounds, speeds, spread
+from caelab.errors import UserError
+
+_DEFAULT = ["dataset=cifar10", "dataset.train_size=10000", "trainer.max_epochs=4"]
+_NAMES = {
+    "limit": "(a) one resident batch, best settings: the limit",
+    "bare": "(b) bare loop over images in memory",
+    "exact": "(c) caelab, speed=exact",
+    "auto": "(c) caelab, speed=auto",
+    "lightning-0": "(d) Lightning, DataLoader, 0 workers",
+    "lightning-2": "(d) Lightning, DataLoader, 2 workers",
+    "script": "(e) plain script with a DataLoader",
+}
+_GROWTH = {
+    "dataset.train_size": [5_000, 20_000, 40_000],
+    "dataset.batch_size": [64, 256, 1024],
+    "model.latent": [16, 256, 1024],
+}
+
+_USAGE = """caelab-bench [--models NAME,...] [--only NAME,...] [--rounds N] [--grow] [KEY=VALUE ...]
+
+Trains the same network on the same images in each of these ways, each in a process of its own, in turn, and
+prints images a second, time to the end of the first step, peak memory and bytes read, and their ratios:
+
+  {names}
+
+Then PSNR and SSIM of 10,000 images against scikit-image, and with --grow how the speed changes with the
+number of images, the batch size and the latent size. The figures also go to multirun/bench/ as JSON. Keep
+the machine quiet: a table says how far its rounds lie apart.
+"""
+
+
+def main() -> None:
+    """Entry point: print the tables and write the figures as JSON."""
+    usage = _USAGE.format(names="\n  ".join(f"{key:12} {text}" for key, text in _NAMES.items()))
+    parser = argparse.ArgumentParser(prog="caelab-bench", usage=usage)
+    parser.add_argument("--models", type=_names, default=["base", "improved_skip"], metavar="NAME,...")
+    parser.add_argument(
+        "--only", type=_names, default=list(_NAMES), metavar="NAME,...", help="these ways only"
+    )
+    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser.add_argument("--grow", action="store_true", help="also the growth tables, with two rounds each")
+    parser.add_argument("overrides", nargs="*", help=f"as for caelab-train; default: {' '.join(_DEFAULT)}")
+    given = parser.parse_intermixed_args()
+    with compose.mistakes_told():
+        bench(given.models, given.only, given.overrides or _DEFAULT, given.rounds, given.grow)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
+def bench(
+    models: Sequence[str], only: Sequence[str], overrides: Sequence[str], count: int, grow: bool
+) -> dict[str, Any]:
+    """Measure, show and write.
+
+    Args:
+        models: options of the model group.
+        only: contestants.
+        overrides: as for caelab-train.
+        count: rounds.
+        grow: whether to measure the growth, too.
+
+    Returns:
+        What the JSON file holds.
+
+    Raises:
+        UserError: an unknown contestant, too few rounds, or one that failed.
+    """
+    for name in only:
+        if name not in _NAMES:
+            raise UserError(f"--only={name}: there is no such way{compose.nearest(name, list(_NAMES))}")
+    if count < 1:
+        raise UserError(f"--rounds={count}: must be at least 1")
+    found: dict[str, Any] = {"machine": machine(), "overrides": list(overrides), "models": {}}
+    for model in models:
+        chosen = [f"model={model}", *overrides]
+        measured = rounds(only, chosen, count, model)
+        memory = [carry_out("nothing", chosen) for _ in range(count)]
+        evaluated = [carry_out("evaluation", chosen) for _ in range(count)]
+        found["models"][model] = {"rounds": measured, "memory": memory, "evaluation": evaluated}
+        _show(model, measured)
+        _show_ratios(model, measured)
+        _show_rest(model, measured, memory, evaluated)
+    if grow:
+        found["growth"] = {model: _grow(model, overrides) for model in models}
+    path = Path("multirun", "bench", f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=2) + "\n")
+    screen.say(f"  {path}")
+    return found
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    return table
+
+
+def _show(model: str, found: Rounds) -> None:
+    title = f"{model}: median of {len(found)} rounds (lowest to highest)"
+    table = _table(title, "way", "training images/s", "first step (s)", "peak memory (MB)", "read (MB)")
+    for name, text in _NAMES.items():
+        if name in found[0]:
+            values = {key: [one[name].get(key) or 0.0 for one in found] for key in found[0][name]}
+            table.add_row(
+                text,
+                spread(values["images_per_second"], ",.0f"),
+                f"{median(values['first_step']):.1f}",
+                f"{median(values['peak_bytes']) / 1e6:,.0f}",
+                f"{median(values.get('read_bytes', [0])) / 1e6:,.0f}",
+            )
+    screen.console.print(table)
+
+
+def _show_ratios(model: str, found: Rounds) -> None:
+    table = _table(
+        f"{model}: ratios of training images/s, round by round", "ratio", "median (lowest to highest)", "goal"
+    )
+    gpu = machine()["gpu"]
+    for a, b, cores_goal, gpu_goal in RATIOS:
+        if all(any(name.startswith(side) for name in found[0]) for side in (a, b)):
+            table.add_row(
+                f"{a} / {b}", spread(ratio(found, a, b), ".3f"), f"{gpu_goal if gpu else cores_goal}"
+            )
+    screen.console.print(table)
+
+
+def _show_rest(
+    model: str, found: Rounds, memory: Sequence[dict[str, Any]], evaluated: Sequence[dict[str, Any]]
+) -> None:
+    """Say what evaluation takes, and what memory is beyond torch's own."""
+    seconds = spread([one["caelab"] for one in evaluated], ".2f")
+    share = spread([one["caelab"] / one["skimage"] for one in evaluated], ".3f")
+    screen.say(
+        f"{model}: PSNR and SSIM of {evaluated[0]['images']:,} images with their forward pass: {seconds} s, "
+        f"{share} of scikit-image's time"
+    )
+    if "auto" in found[0]:
+        beyond = [
+            one["auto"]["peak_bytes"] - bare["peak_bytes"] for one, bare in zip(found, memory, strict=True)
+        ]
+        screen.say(
+            f"{model}: memory beyond torch's own {median(beyond) / 1e6:,.0f} MB; "
+            f"its arrays take {memory[0]['arrays'] / 1e6:,.0f} MB"
+        )
+        images = median(speeds(found, "auto"))
+        screen.say(f"{model}: an epoch of 40,000 images takes {40_000 / images:.1f} s with speed=auto")
+
+
+def _grow(model: str, overrides: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+    grown: dict[str, dict[str, list[float]]] = {}
+    for key, values in _GROWTH.items():
+        rest = [o for o in overrides if not o.startswith(f"{key}=")]
+        table = _table(
+            f"{model}: training images/s by {key}, two rounds", key, "speed=auto", "auto / bare loop"
+        )
+        grown[key] = {}
+        for value in values:
+            found = rounds(
+                ["auto", "bare"], [f"model={model}", *rest, f"{key}={value}"], 2, f"{model} {key}={value}"
+            )
+            grown[key][str(value)] = speeds(found, "auto")
+            table.add_row(
+                f"{value:,}",
+                spread(speeds(found, "auto"), ",.0f"),
+                spread(ratio(found, "auto", "bare"), ".3f"),
+            )
+        screen.console.print(table)
+    return grown
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""Who is measured: each trains the same network on the same images, in a process of its own.
+
+``python -m caelab.bench.contestants NAME OVERRIDE ...`` carries out one of them and prints its figures as
+JSON. The first epoch warms up and is left out; evaluation and checkpoints are outside the timed part.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from caelab import compose
+from caelab.data.datamodule import Batches, Split
+from caelab.speed import AUTO, EXACT, choose, device_of, fused, keep_memory
+
+STARTED = "CAELAB_BENCH_STARTED"  # environment variable: when the process was started, in s since 1970
+OUTPUT = "CAELAB_BENCH_OUTPUT"  # environment variable: a folder for what a contestant writes
+
+Step = Callable[[Tensor], Tensor]
+
+
+class Task:
+    """What all contestants are given: data, network, loss and optimizer, built from the same overrides."""
+
+    def __init__(self, overrides: list[str], speed: str = EXACT) -> None:
+        cfg = compose.plain(compose.config([*overrides, "logger=none"])[0])
+        data = compose.build(cfg["dataset"], "dataset")
+        data.prepare_data()
+        data.setup("fit")
+        self.train: Split = data.splits["train"]
+        self.batch_size: int = cfg["dataset"]["batch_size"]
+        self.epochs: int = cfg["trainer"]["max_epochs"]
+        self.device = device_of(cfg["trainer"]["accelerator"])
+        self.speed = choose(speed, False, "32-true", self.device)
+        torch.manual_seed(cfg["seed"])
+        net = compose.build(cfg["model"], "model", shape=data.shape).to(self.device)
+        self.net: nn.Module = net.to(memory_format=torch.channels_last) if self.speed.channels_last else net
+        self.loss: nn.Module = compose.build(cfg["loss"], "loss")
+        factory = compose.build(cfg["optimizer"], "optimizer")
+        self.factory = fused(factory) if self.speed.fused else factory
+
+    def step(self) -> Step:
+        """One training step of a bare loop on a batch (N, C, H, W) float32 in [0, 1]; returns its loss."""
+        optimizer = self.factory(self.net.parameters())
+        half = self.speed.precision == "bf16-mixed"
+
+        def step(x: Tensor) -> Tensor:
+            with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
+                x_hat = self.net(x)
+            loss: Tensor = self.loss(x_hat.float(), x)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            return loss
+
+        return step
+
+
+class Clock:
+    """Images a second over all epochs but the first, and the seconds to the end of the first step."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.first_step: float | None = None
+        self.images = 0
+        self.seconds = 0.0
+
+    def stepped(self) -> None:
+        """Note the end of a step; only the first counts."""
+        if self.first_step is None:
+            self.first_step = time.time() - float(os.environ.get(STARTED, "nan"))
+
+    def epochs(self, count: int, images: int) -> Iterator[int]:
+        """Go through the epochs, and time all but the first."""
+        for epoch in range(count):
+            began = time.perf_counter()
+            yield epoch
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+            if epoch:
+                self.seconds += time.perf_counter() - began
+                self.images += images
+
+    def figures(self) -> dict[str, float | None]:
+        """Return what was measured."""
+        return {"images_per_second": self.images / self.seconds, "first_step": self.first_step}
+
+
+def limit(overrides: list[str]) -> dict[str, Any]:
+    """One resident batch again and again, at the best settings: no data path at all."""
+    keep_memory()
+    task = Task(overrides, AUTO)
+    clock, step = Clock(task.device), task.step()
+    x = task.train[: task.batch_size].to(task.device).float() / 255
+    steps = -(-len(task.train) // task.batch_size)
+    for _ in clock.epochs(task.epochs, steps * task.batch_size):
+        for _ in range(steps):
+            step(x)
+            clock.stepped()
+    return clock.figures()
+
+
+def bare(overrides: list[str]) -> dict[str, Any]:
+    """A loop in plain PyTorch over the images in memory."""
+    task = Task(overrides)
+    clock, step = Clock(task.device), task.step()
+    images, index = task.train.images.to(task.device), task.train.index.to(task.device)
+    for _ in clock.epochs(task.epochs, len(index)):
+        order = index[torch.randperm(len(index), device=task.device)]
+        for rows in torch.split(order, task.batch_size):
+            step(images.index_select(0, rows).float() / 255)  # torch's fastest way to pick rows
+            clock.stepped()
+    return clock.figures()
+
+
+class Pictures(Dataset[tuple[Tensor, int]]):
+    """The images as torchvision's datasets hand them out: a PIL image made into a tensor, one by one."""
+
+    def __init__(self, split: Split) -> None:
+        from torchvision.transforms import ToTensor
+
+        self.arrays = split[:].permute(0, 2, 3, 1).numpy().squeeze()  # (N, H, W, C) or (N, H, W)
+        self.labels = split.targets.tolist()
+        self.transform = ToTensor()
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        """One image (C, H, W) float32 in [0, 1], and its label."""
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.arrays[position])), self.labels[position]
+
+
+def _loader(task: Task, workers: int) -> DataLoader[tuple[Tensor, int]]:
+    return DataLoader(
+        Pictures(task.train),
+        task.batch_size,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=task.device.type == "cuda",
+    )
+
+
+def script(overrides: list[str]) -> dict[str, Any]:
+    """A plain script as people write it: DataLoader, ToTensor, ``loss.item()`` in each step."""
+    task = Task(overrides)
+    clock, step, loader = Clock(task.device), task.step(), _loader(task, 0)
+    for _ in clock.epochs(task.epochs, len(task.train)):
+        total = 0.0
+        for x, _labels in loader:
+            total += step(x.to(task.device)).item()
+            clock.stepped()
+    return clock.figures()
+
+
+def lightning(overrides: list[str], workers: int = 0) -> dict[str, Any]:
+    """Lightning with a torchvision-like dataset, ToTensor and DataLoader."""
+    from lightning.pytorch import LightningModule, Trainer
+
+    task = Task(overrides)
+    clock = Clock(task.device)
+    epochs = clock.epochs(task.epochs + 1, len(task.train))
+
+    class Module(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.loss = task.net, task.loss
+
+        def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+            loss: Tensor = self.loss(self.net(batch[0]), batch[0])
+            self.log("train/loss", loss, on_step=False, on_epoch=True)
+            return loss
+
+        def configure_optimizers(self) -> Any:
+            return task.factory(self.parameters())
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            clock.stepped()
+
+        def on_train_epoch_start(self) -> None:
+            next(epochs)  # and ends the one before
+
+        def on_train_end(self) -> None:
+            next(epochs)
+
+    quiet: dict[str, Any] = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "devices": 1,
+        "accelerator": {"cuda": "gpu"}.get(task.device.type, task.device.type),
+    }
+    Trainer(max_epochs=task.epochs, **quiet).fit(Module(), _loader(task, workers))
+    return clock.figures()
+
+
+def caelab(overrides: list[str], speed: str) -> dict[str, Any]:
+    """This lab, through its command line."""
+    from caelab import results, train
+    from caelab.callbacks import Stopwatch
+
+    clock, ended = Clock(torch.device("cpu")), Stopwatch.on_train_batch_end
+
+    def stepped(*arguments: Any) -> None:
+        clock.stepped()
+        ended(*arguments)
+
+    Stopwatch.on_train_batch_end = stepped  # type: ignore[method-assign,assignment]
+    output = os.environ[OUTPUT]
+    sys.argv = ["caelab-train", *overrides, f"speed={speed}", f"paths.output={output}"]
+    train.main()
+    ((_, record),) = results.find(output)
+    return {"images_per_second": record["time"]["images_per_second"], "first_step": clock.first_step}
+
+
+def evaluation(overrides: list[str]) -> dict[str, Any]:
+    """PSNR and SSIM of 10,000 reconstructions: here, and with scikit-image in a loop over 500 of them."""
+    import skimage.metrics
+
+    from caelab.metrics import ImageQuality
+
+    task = Task(overrides)
+    images, net = Batches(task.train, 500), task.net.eval()
+    count = min(10_000, len(task.train))
+    with torch.inference_mode():
+        quality, began = ImageQuality().to(task.device), time.perf_counter()
+        for _, batch in zip(range(-(-count // 500)), images, strict=False):
+            x = batch.to(task.device).float() / 255
+            quality.update(net(x), x)
+        quality.compute()
+        ours = time.perf_counter() - began
+        x = task.train[:500].to(task.device).float() / 255
+        pairs = [(a.cpu().numpy(), b.cpu().numpy()) for a, b in zip(x, net(x), strict=True)]
+    began = time.perf_counter()
+    psnr: Callable[..., float] = skimage.metrics.peak_signal_noise_ratio
+    ssim: Callable[..., float] = skimage.metrics.structural_similarity
+    settings: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    for image, image_hat in pairs:
+        psnr(image, image_hat, data_range=1)
+        ssim(image, image_hat, data_range=1, channel_axis=0, **settings)
+    theirs = (time.perf_counter() - began) * count / 500
+    return {"images": count, "caelab": ours, "skimage": theirs}
+
+
+def nothing(overrides: list[str]) -> dict[str, Any]:
+    """Torch alone, with one step of the network on one batch: the memory that nobody can save."""
+    task = Task(overrides)
+    step = task.step()
+    for _ in range(20):
+        step(torch.zeros(task.batch_size, *task.train.images.shape[1:], device=task.device))
+    return {"arrays": sum(t.nbytes for t in (task.train.images, task.train.labels))}
+
+
+CONTESTANTS: dict[str, Callable[[list[str]], dict[str, Any]]] = {
+    "limit": limit,
+    "bare": bare,
+    "exact": lambda overrides: caelab(overrides, EXACT),
+    "auto": lambda overrides: caelab(overrides, AUTO),
+    "lightning-0": lightning,
+    "lightning-2": lambda overrides: lightning(overrides, workers=2),
+    "script": script,
+}
+"""Name -> what is trained, in the order of the table."""
+
+
+def main() -> None:
+    """Carry out one contestant and print its figures on the last line."""
+    name, *overrides = sys.argv[1:]
+    figures = (CONTESTANTS | {"evaluation": evaluation, "nothing": nothing})[name](overrides)
+    figures["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
+    io = Path("/proc/self/io")
+    if io.exists():
+        figures["read_bytes"] = int(io.read_text().split("rchar: ")[1].split()[0])
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
