@@ -61,7 +61,7 @@ def test_the_command_line_prints_a_table(train, monkeypatch, capfd):
     ("overrides", "line"),
     [
         (["dataset.image_size=28"], "has images of 3x28x28"),
-        (["model=base"], "only dataset and paths.data can be changed here"),
+        (["model=base"], "only dataset, corruption and paths.data can be changed here"),
         (["dataset=mnits"], "did you mean 'mnist'"),
         (["dataset.tset_size=3"], "did you mean 'dataset.test_size'"),
     ],

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from caelab import figures
+from caelab.corruptions import Blur
 from caelab.data.shapes import Shapes
 from caelab.models.pca import PCA
 
@@ -15,11 +16,13 @@ def test_first_of_each_class_in_the_order_of_the_classes(tmp_path):
     data.setup()
     net = PCA(data.shape, 4)
     net.initialise(data.splits["train"])
-    originals, reconstructed = figures.first_of_each_class(data, net)
+    blur = Blur(1.0)
+    originals, corrupted, reconstructed = figures.first_of_each_class(data, net, blur)
     test, labels = data.splits["test"], data.splits["test"].targets.tolist()
     firsts = [labels.index(label) for label in (0, 1, 2)]
     assert torch.equal(originals, test[torch.tensor(firsts)].float() / 255)
-    assert torch.equal(reconstructed, net(originals))
+    assert torch.equal(corrupted, blur(originals, None))
+    assert torch.equal(reconstructed, net(corrupted))
 
 
 def test_kept_images_are_whole_grey_levels(tmp_path):

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from caelab.models.autoencoder import Autoencoder, Code
 
 CONF = Path(__file__).parents[1] / "conf" / "model"
-NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
+LEAVES = {path.stem: OmegaConf.load(path) for path in sorted(CONF.glob("*.yaml"))}
+NAMES = [name for name, leaf in LEAVES.items() if "latent" in leaf]  # classical has none: no autoencoder
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 37, 29)]
 
 

@@ -19,8 +19,7 @@ from caelab.speed import Speed
 
 def network(net: Autoencoder) -> dict[str, int]:
     """Sizes of a network: numbers learnt, latent, effective code, FLOPs of one forward pass, input."""
-    parameter = next(iter(net.state_dict().values()))
-    image = torch.zeros(1, *net.shape, device=parameter.device, dtype=parameter.dtype)
+    image = torch.zeros(1, *net.shape, device=net.weight.device, dtype=net.weight.dtype)
     net.eval()
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         code = net.encode(image)

@@ -9,10 +9,11 @@ from caelab import compose, results, screen, tables
 from caelab.errors import UserError
 from caelab.results import Record
 
-_USAGE = """caelab-evaluate RUN [dataset=NAME] [dataset.KEY=VALUE ...] [paths.data=FOLDER]
+_USAGE = """caelab-evaluate RUN [dataset=NAME] [corruption=NAME] [dataset.KEY=VALUE ...] [paths.data=FOLDER]
 
 Scores the best checkpoint of the finished run in directory RUN on the test split of its own dataset, or of
-another one (generalisation), under both metric protocols; nothing is trained.
+another one (generalisation), with its own corruption or another one (robustness), under both metric
+protocols; nothing is trained.
 
   caelab-evaluate multirun/runs/cifar10/base-mse-adam-s0-0123456789
   caelab-evaluate multirun/runs/cifar10/base-mse-adam-s0-0123456789 dataset=cinic10 dataset.exclude_cifar=true
@@ -24,7 +25,7 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
 
     Args:
         run: the run's directory.
-        overrides: as on the command line of caelab-train; only dataset and paths matter.
+        overrides: as on the command line of caelab-train, of dataset, corruption and paths only.
 
     Returns:
         ``{"dataset": ..., "data": {...}, "metrics": {"test/psnr": ..., ...}}``, also written to
@@ -34,21 +35,25 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
         UserError: no finished run, unknown keys, or images of another shape than the network takes.
     """
     record = results.finished(run)
-    name, config = _dataset(record, overrides)
+    cfg, choices = _config(record, overrides)
+    name = str(choices["dataset"])
     from caelab.restore import load
     from caelab.run import score
 
     net = load(run)
-    data = compose.build(config, "dataset")
+    data = compose.build(cfg["dataset"], "dataset")
     if data.shape != net.shape:
         raise UserError(
             f"dataset={name} has images of {_times(data.shape)}, the run takes {_times(net.shape)}"
         )
-    found = {"dataset": name, **score(net, data, compose.build(record["config"]["loss"], "loss"))}
+    loss = compose.build(record["config"]["loss"], "loss")
+    corruption = compose.build(cfg["corruption"], "corruption")
+    found = {"dataset": name, "corruption": cfg["corruption"], **score(net, data, loss, corruption)}
     folder = run / "evaluations"
     folder.mkdir(exist_ok=True)
     text = json.dumps(found, indent=2, allow_nan=False)
-    (folder / f"{name}-{found['data']['sha256'][:10]}.json").write_text(text + "\n")
+    kind = "" if choices["corruption"] == "none" else f"-{choices['corruption']}"
+    (folder / f"{name}{kind}-{found['data']['sha256'][:10]}.json").write_text(text + "\n")
     return found
 
 
@@ -56,21 +61,22 @@ def _times(shape: tuple[int, ...]) -> str:
     return "x".join(str(n) for n in shape)
 
 
-def _dataset(record: Record, overrides: list[str]) -> tuple[str, dict[str, Any]]:
-    """Return the name and the config of the dataset that is asked for: the run's own where none is named."""
+def _config(record: Record, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the config that is asked for, and its choices: the run's own where nothing else is named."""
     for override in overrides:
         key = override.lstrip("+").partition("=")[0]
-        if key != "dataset" and not key.startswith(("dataset.", "paths.")):
-            raise UserError(f"{override}: only dataset and paths.data can be changed here")
-    if not any(override.startswith("dataset=") for override in overrides):
-        own = f"dataset={record['choices']['dataset']}"
-        recorded = record["config"]["dataset"].items()
-        kept = [f"dataset.{k}={json.dumps(v)}" for k, v in recorded if k not in ("_target_", "data_dir")]
-        kept += [f"paths.data={json.dumps(record['config']['paths']['data'])}"]
-        overrides = [own, *kept, *overrides]
-    cfg, choices = compose.config([*overrides, "logger=none"])
+        if key.partition(".")[0] not in ("dataset", "corruption", "paths"):
+            raise UserError(f"{override}: only dataset, corruption and paths.data can be changed here")
+    own = [f"paths.data={json.dumps(record['config']['paths']['data'])}"]
+    for group in ("dataset", "corruption"):
+        option = record["choices"].get(group, "none")
+        if not any(override.startswith(f"{group}=") for override in overrides):
+            given = record["config"].get(group, {}).items()
+            own.append(f"{group}={option}")
+            own += [f"{group}.{k}={json.dumps(v)}" for k, v in given if k not in ("_target_", "data_dir")]
+    cfg, choices = compose.config([*own, *overrides, "logger=none"])
     compose.check(cfg, choices)
-    return str(choices["dataset"]), compose.plain(cfg.dataset)
+    return compose.plain(cfg), choices
 
 
 def main() -> None:

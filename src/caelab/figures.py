@@ -8,6 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from caelab.corruptions import TEST, Corruption, keys
 from caelab.data.datamodule import ImageDataModule
 from caelab.metrics import ImageQuality
 from caelab.models.autoencoder import Autoencoder
@@ -15,12 +16,19 @@ from caelab.results import Record
 from caelab.tables import labels
 
 
-def first_of_each_class(data: ImageDataModule, net: Autoencoder) -> tuple[Tensor, Tensor]:
-    """Return the first test image of each class and its reconstruction, (N, C, H, W) float32 in [0, 1]."""
+def first_of_each_class(
+    data: ImageDataModule, net: Autoencoder, corruption: Corruption
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the first test image of each class, what the network is given, and what it makes of that.
+
+    Each is (N, C, H, W) float32 in [0, 1], on the CPU.
+    """
     test = data.splits["test"]
     firsts = [int((test.targets == label).nonzero()[0]) for label in sorted(set(test.targets.tolist()))]
-    images = test[torch.tensor(firsts)]
-    return images.float() / 255, net.reconstruct(images).cpu()
+    rows = torch.tensor(firsts)
+    x = test[rows].float() / 255
+    corrupted = corruption(x, keys(rows, TEST))
+    return x, corrupted, net.reconstruct(corrupted).cpu()
 
 
 def keep(path: Path, originals: Tensor, reconstructions: Tensor) -> None:
@@ -55,13 +63,14 @@ def _psnr(x_hat: Tensor, x: Tensor) -> list[float]:
 
 def compare_runs(records: dict[Path, Record], output: Path) -> Path:
     """Draw the reconstructions of finished runs on one dataset below each other; return the path."""
-    from caelab.restore import datamodule, load
+    from caelab.restore import corruption, datamodule, load
 
     rows: dict[str, Tensor] = {}
     for label, (run_dir, record) in zip(labels(list(records.values())), records.items(), strict=True):
         data = datamodule(record)
         data.setup("test")
-        originals, rows["\n".join(label.values())] = first_of_each_class(data, load(run_dir))
+        originals, _, found = first_of_each_class(data, load(run_dir), corruption(record))
+        rows["\n".join(label.values())] = found
     folder = output / "comparisons"
     folder.mkdir(parents=True, exist_ok=True)
     return reconstructions(folder / f"{datetime.now():%Y-%m-%d_%H-%M-%S}.png", originals, rows)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
+from caelab.corruptions import TEST, VAL, Clean, Corruption, keys
 from caelab.data.datamodule import Batches
 from caelab.errors import UserError
 from caelab.metrics import ImageQuality
@@ -27,6 +28,7 @@ class AutoencoderModule(LightningModule):
         loss: maps ``(x_hat, x)``, float32 in [0, 1], to one scalar.
         optimizer: maps parameters to an optimizer.
         seed: with the epoch, of everything random in a training step.
+        corruption: of what the network is given; loss and figures compare with the clean images.
         compiled: whether the training step's forward and backward pass are compiled; checkpoints and
             evaluation are those of the plain network either way.
     """
@@ -37,6 +39,7 @@ class AutoencoderModule(LightningModule):
         loss: nn.Module,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         seed: int = 0,
+        corruption: Corruption | None = None,
         compiled: bool = False,
     ) -> None:
         super().__init__()
@@ -46,6 +49,7 @@ class AutoencoderModule(LightningModule):
         self.loss = loss
         self.optimizer = optimizer
         self.seed = seed
+        self.corruption = corruption or Clean()
         self.quality = ImageQuality()
         self.mean_loss = MeanMetric()
         self._sizes: list[int] = []
@@ -57,11 +61,19 @@ class AutoencoderModule(LightningModule):
         parameters = [p for p in self.parameters() if p.requires_grad]
         return self.optimizer(parameters) if parameters else None
 
-    def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn a uint8 batch into ``(x_hat, x)``, each (N, C, H, W) float32 in [0, 1]."""
+    def forward(self, batch: Tensor, key: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Turn a uint8 batch into ``(x_hat, x)``, each (N, C, H, W) float32 in [0, 1].
+
+        Args:
+            batch: clean images (N, C, H, W).
+            key: of each image's corruption, (N,) int64, where that is random.
+        """
         x = batch.float() / 255
         net = self._train_net if self.training else self.net.forward
-        return net(x.to(self.dtype)), x
+        return net(self.corruption(x, key).to(self.dtype)), x
+
+    def _keys(self, batches: Any, batch_idx: int, *seed: int) -> Tensor | None:
+        return keys(batches.rows(batch_idx).to(self.device), *seed) if self.corruption.random else None
 
     def _score(self, x_hat: Tensor, x: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
@@ -78,7 +90,8 @@ class AutoencoderModule(LightningModule):
         Raises:
             UserError: a loss is NaN or infinite.
         """
-        loss = self._score(*self(batch))
+        key = self._keys(self._loader, batch_idx, self.seed, self.current_epoch)
+        loss = self._score(*self(batch, key))
         self._sizes.append(len(batch))
         self._unread.append(loss.detach())
         if (
@@ -118,7 +131,10 @@ class AutoencoderModule(LightningModule):
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Add one batch (N, C, H, W) uint8 to the epoch's figures."""
-        x_hat, x = self(batch)
+        self._measure(batch, self._keys(self.trainer.val_dataloaders, batch_idx, VAL))
+
+    def _measure(self, batch: Tensor, key: Tensor | None) -> None:
+        x_hat, x = self(batch, key)
         self.quality.update(x_hat, x)
         self.mean_loss.update(self._score(x_hat.clamp(0, 1), x), weight=len(batch))
 
@@ -134,7 +150,10 @@ class AutoencoderModule(LightningModule):
         self.log_dict(figures)
 
     on_test_epoch_start = on_validation_epoch_start
-    test_step = validation_step
+
+    def test_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Add one batch (N, C, H, W) uint8 to the figures."""
+        self._measure(batch, self._keys(self.trainer.test_dataloaders, batch_idx, TEST))
 
     def on_test_epoch_end(self) -> None:
         """Log ``test/...``."""

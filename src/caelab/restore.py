@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from caelab import compose, results
+from caelab.corruptions import Corruption
 from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder
@@ -47,6 +48,15 @@ def load(run: str | Path) -> Autoencoder:
     state = checkpoint(Path(run, record["artifacts"]["best"]))["state_dict"]
     net.load_state_dict({k.removeprefix("net."): v for k, v in state.items() if k.startswith("net.")})
     return net.eval()
+
+
+def corruption(record: Record) -> Corruption:
+    """Build the corruption that a run was trained and measured with; records older than it had none."""
+    built = compose.build(
+        record["config"].get("corruption", {"_target_": "caelab.corruptions.Clean"}), "corruption"
+    )
+    assert isinstance(built, Corruption)
+    return built
 
 
 def datamodule(record: Record) -> ImageDataModule:

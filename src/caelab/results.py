@@ -33,7 +33,12 @@ _IRRELEVANT = (
 )
 
 # Keys that came after the first records, with the value that means what those did; it leaves no trace.
-_LATER = {"speed": "exact", "compile": False, "trainer.strategy": "auto"}
+_LATER = {
+    "speed": "exact",
+    "compile": False,
+    "trainer.strategy": "auto",
+    "corruption": {"_target_": "caelab.corruptions.Clean"},
+}
 
 Record = dict[str, Any]
 
@@ -84,7 +89,7 @@ def start(cfg: DictConfig, choices: dict[str, Any], overrides: list[str]) -> Rec
         "finished": now(),
         "overrides": overrides,
         "sweep": os.environ.get("CAELAB_SWEEP"),
-        "choices": {key: choices[key] for key in ("model", "loss", "optimizer", "dataset")},
+        "choices": {key: choices[key] for key in ("model", "loss", "optimizer", "dataset", "corruption")},
         "config": OmegaConf.to_container(cfg, resolve=True),
         "seed": cfg.seed,
     }
@@ -172,12 +177,14 @@ def find(root: str | Path) -> Iterator[tuple[Path, Record]]:
 
 def floor(root: str | Path, record: Record) -> float | None:
     """PSNR (dB) of PCA at the same latent on the same data, if such a run is on record below ``root``."""
+    clean = _LATER["corruption"]
     for _, other in find(root):
         if (
             other["status"] == "finished"
             and other["choices"]["model"] == "pca"
             and other["size"]["latent"] == record["size"]["latent"]
             and other["data"] == record["data"]
+            and other["config"].get("corruption", clean) == record["config"].get("corruption", clean)
         ):
             return float(other["metrics"]["test/psnr"])
     return None

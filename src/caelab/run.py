@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from caelab import compose, describe, figures, loggers, results, screen
 from caelab.callbacks import Checkpoints, EpochProgress, Stopwatch
+from caelab.corruptions import Corruption
 from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
 from caelab.metrics import WINDOW, published_protocol
@@ -149,7 +150,12 @@ def _build(cfg: DictConfig, speed: Speed) -> tuple[AutoencoderModule, ImageDataM
     loss = compose.build(config["loss"], "loss")
     optimizer = compose.build(config["optimizer"], "optimizer")
     optimizer = fused(optimizer) if speed.fused else optimizer
-    module = AutoencoderModule(net, loss, optimizer, cfg.seed, speed.compile)
+    corruption = compose.build(config["corruption"], "corruption")
+    try:  # on one image, before data are fetched
+        corruption(torch.zeros(1, *data.shape), torch.zeros(1, dtype=torch.int64))
+    except ValueError as error:
+        raise UserError(f"corruption.{error}") from None
+    module = AutoencoderModule(net, loss, optimizer, cfg.seed, corruption, speed.compile)
     try:
         module.configure_optimizers()
     except (ValueError, TypeError) as error:
@@ -231,13 +237,15 @@ def _test(
     """Read the test split once, with the best checkpoint, and draw its first image of each class."""
     module.load_state_dict(checkpoint(best)["state_dict"])
     began = time.perf_counter()
-    found, (originals, reconstructions) = _measure(trainer, module, data)
+    found, (originals, corrupted, reconstructions) = _measure(trainer, module, data)
     stopwatch.test_seconds = time.perf_counter() - began
     if not trainer.is_global_zero:
         return found
     figures.keep(run_dir / _ARTIFACTS["images"], originals, reconstructions)
     picture = figures.reconstructions(
-        run_dir / _ARTIFACTS["reconstructions"], originals, {"": reconstructions}
+        run_dir / _ARTIFACTS["reconstructions"],
+        originals,
+        ({} if torch.equal(corrupted, originals) else {"corrupted": corrupted}) | {"": reconstructions},
     )
     for logger in trainer.loggers:
         if hasattr(logger, "log_image"):
@@ -247,16 +255,17 @@ def _test(
 
 def _measure(
     trainer: Trainer, module: AutoencoderModule, data: ImageDataModule
-) -> tuple[dict[str, float], tuple[Tensor, Tensor]]:
+) -> tuple[dict[str, float], tuple[Tensor, Tensor, Tensor]]:
     """Return test figures under both protocols, and the images of the published one."""
     (full,) = trainer.test(module, datamodule=data, verbose=False)
-    originals, reconstructions = figures.first_of_each_class(data, module.net)
+    images = figures.first_of_each_class(data, module.net, module.corruption)
+    originals, _, reconstructions = images
     published = published_protocol(reconstructions, originals)
     found = {**full, **{f"published/{name}": value for name, value in published.items()}}
-    return found, (originals, reconstructions)
+    return found, images
 
 
-def score(net: Autoencoder, data: ImageDataModule, loss: nn.Module) -> Record:
+def score(net: Autoencoder, data: ImageDataModule, loss: nn.Module, corruption: Corruption) -> Record:
     """Measure a trained network on the test split of any data of its shape.
 
     Returns:
@@ -266,5 +275,5 @@ def score(net: Autoencoder, data: ImageDataModule, loss: nn.Module) -> Record:
     data.prepare_data()
     data.setup("test")
     trainer = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
-    found, _ = _measure(trainer, AutoencoderModule(net, loss, torch.optim.Adam), data)
+    found, _ = _measure(trainer, AutoencoderModule(net, loss, torch.optim.Adam, corruption=corruption), data)
     return {"data": describe.dataset(data), "metrics": found}

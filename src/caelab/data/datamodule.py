@@ -128,14 +128,14 @@ class Batches:
 
     def __iter__(self) -> Iterator[Tensor]:
         positions = self.order() if self.order else torch.arange(len(self.split))
-        positions = positions.to(self.split.index.device)
+        self._positions = positions.to(self.split.index.device)
         for batch in range(len(self)):
-            start = batch * self.batch_size
-            yield self._sent(self.split[positions[start : start + self.batch_size][self._own]])
+            yield self._sent(self.split[self.rows(batch)])
 
-    @property
-    def _own(self) -> slice:
-        return slice(self.place.rank, None, self.place.processes)
+    def rows(self, batch: int) -> Tensor:
+        """Places in the split of this process's images of that batch, (n,) int64, in the present pass."""
+        start = batch * self.batch_size
+        return self._positions[start : start + self.batch_size][self.place.rank :: self.place.processes]
 
     def _sent(self, batch: Tensor) -> Tensor:
         """Send a batch to the GPU from pinned memory, so that its way overlaps with the step before."""

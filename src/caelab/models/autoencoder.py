@@ -59,6 +59,11 @@ class Autoencoder(nn.Module, ABC):
         """Numbers learnt from data: what a fair comparison counts as the size of the network."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
+    @property
+    def weight(self) -> Tensor:
+        """One of its tensors, which tells the device and the precision of all."""
+        return next(iter(self.state_dict().values()), torch.zeros(()))
+
     @abstractmethod
     def encode(self, x: Tensor) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to their code."""
@@ -87,9 +92,8 @@ class Autoencoder(nn.Module, ABC):
         Returns:
             (N, C, H, W) float32 in [0, 1].
         """
-        weight = next(iter(self.state_dict().values()))
-        x = images.to(weight.device)
-        x = (x.float() / 255 if x.dtype == torch.uint8 else x).to(weight.dtype)
+        x = images.to(self.weight.device)
+        x = (x.float() / 255 if x.dtype == torch.uint8 else x).to(self.weight.dtype)
         training = self.training
         try:
             return self.eval()(x)  # type: ignore[no-any-return]

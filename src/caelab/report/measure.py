@@ -80,7 +80,7 @@ def others(runs: Index, sections: Sequence[Section]) -> list[Section]:
         alone = (record.get("sweep") or "sweep-").startswith("sweep-")
         if record["status"] == "finished" and path not in used and alone:
             same = results.fingerprint(OmegaConf.create(record["config"] | {"seed": 0}))
-            key = json.dumps([same, record["choices"], record["data"]], sort_keys=True)
+            key = json.dumps([same, record["data"]], sort_keys=True)
             variants.setdefault(key, {})[record["seed"]] = Run(path, record)
     rows: dict[str, dict[str, Row]] = {}
     firsts = [next(iter(found.values())).record for found in variants.values()]

@@ -1,0 +1,229 @@
+"""What is done to an image before the network sees it; the loss and all figures compare with the clean one.
+
+Randomness is a function of an image's key, never of a generator's state: a resumed run, another batch size or
+several processes corrupt every image in the same way.
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_GOLDEN, _FIRST, _SECOND = (
+    n - (1 << 64) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)
+_WORD = (1 << 64) - 1
+
+VAL, TEST = 1, 2
+"""Seeds of the corruption of the validation and the test split: the same in every run and epoch."""
+
+
+def keys(rows: Tensor, *seed: int) -> Tensor:
+    """One key for each image, (N,) int64.
+
+    Args:
+        rows: (N,) int64, the images' places in their split.
+        seed: whole numbers of 0 or more, such as the run's seed and the epoch.
+    """
+    state = 0
+    for part in seed:
+        state = int(_mixed(torch.tensor(_signed(state + part + 1)))) & _WORD
+    return _mixed(rows + _signed(state))
+
+
+def uniform(key: Tensor, numbers: int) -> Tensor:
+    """Random numbers in [0, 1) with 24 bits, (N, numbers) float32, from keys (N,).
+
+    The generator is SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators",
+    OOPSLA 2014), whose n-th number needs none of those before it.
+    """
+    steps = torch.arange(1, numbers + 1, device=key.device) * _GOLDEN
+    return _shifted(_mixed(key[:, None] + steps), 40).float() / (1 << 24)
+
+
+def _mixed(x: Tensor) -> Tensor:
+    x = (x ^ _shifted(x, 30)) * _FIRST
+    x = (x ^ _shifted(x, 27)) * _SECOND
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits) & ((1 << (64 - bits)) - 1)  # torch keeps the sign
+
+
+def _signed(number: int) -> int:
+    number &= _WORD
+    return number - (1 << 64) if number >> 63 else number
+
+
+class Corruption(nn.Module, ABC):
+    """Base of all corruptions.
+
+    Attributes:
+        random: whether it needs keys.
+    """
+
+    random = True
+
+    @abstractmethod
+    def forward(self, x: Tensor, key: Tensor | None) -> Tensor:
+        """Corrupt images.
+
+        Args:
+            x: (N, C, H, W) float32 in [0, 1].
+            key: of each image, (N,) int64; may be None where ``random`` is False.
+
+        Returns:
+            As ``x``; ``x`` itself stays as it is.
+        """
+
+
+class Clean(Corruption):
+    """No corruption."""
+
+    random = False
+
+    def forward(self, x: Tensor, key: Tensor | None) -> Tensor:
+        """Return ``x``."""
+        return x
+
+
+class GaussianNoise(Corruption):
+    """Adds independent normal noise to each number, then clamps to [0, 1].
+
+    Args:
+        std: standard deviation, above 0, where pixels are in [0, 1].
+    """
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = _within("std", std, 0, 10)
+
+    def forward(self, x: Tensor, key: Tensor | None) -> Tensor:
+        """Corrupt ``x`` (N, C, H, W)."""
+        half = 2.0**-25  # so that 0 and 1 are as far away as each other, and never reached
+        noise: Tensor = torch.special.ndtri(_drawn(x, key) + half)
+        return (x + self.std * noise).clamp(0, 1)
+
+
+class SaltPepper(Corruption):
+    """Makes each pixel black or white, all its channels, with the same probability each.
+
+    Args:
+        amount: share of the pixels, in (0, 1].
+    """
+
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.amount = _within("amount", amount, 0, 1)
+
+    def forward(self, x: Tensor, key: Tensor | None) -> Tensor:
+        """Corrupt ``x`` (N, C, H, W)."""
+        drawn = _drawn(x[:, :1], key)
+        salted = torch.where(drawn < self.amount / 2, 1.0, x)
+        return torch.where(drawn >= 1 - self.amount / 2, 0.0, salted)
+
+
+class Masking(Corruption):
+    """Makes square patches of a grid black, each with the same probability.
+
+    Args:
+        share: probability of a patch, in (0, 1].
+        patch: side of a patch in pixels, at least 1; those at the right and lower edge may be cut.
+    """
+
+    def __init__(self, share: float, patch: int) -> None:
+        super().__init__()
+        self.share = _within("share", share, 0, 1)
+        if isinstance(patch, bool) or not isinstance(patch, int) or patch < 1:
+            raise ValueError(f"patch must be a whole number, at least 1, got {patch!r}")
+        self.patch = patch
+
+    def forward(self, x: Tensor, key: Tensor | None) -> Tensor:
+        """Corrupt ``x`` (N, C, H, W)."""
+        height, width = x.shape[2:]
+        grid = x.new_zeros(len(x), 1, math.ceil(height / self.patch), math.ceil(width / self.patch))
+        masked = _drawn(grid, key) < self.share
+        masked = masked.repeat_interleave(self.patch, 2).repeat_interleave(self.patch, 3)
+        return torch.where(masked[..., :height, :width], 0.0, x)
+
+
+class Downsample(Corruption):
+    """Averages squares of pixels, and enlarges the result to the old size by bicubic interpolation.
+
+    Args:
+        factor: side of a square in pixels, at least 2; it must divide height and width.
+    """
+
+    random = False
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
+            raise ValueError(f"factor must be a whole number, at least 2, got {factor!r}")
+        self.factor = factor
+
+    def forward(self, x: Tensor, key: Tensor | None) -> Tensor:
+        """Corrupt ``x`` (N, C, H, W).
+
+        Raises:
+            ValueError: ``factor`` does not divide height and width.
+        """
+        if x.shape[2] % self.factor or x.shape[3] % self.factor:
+            raise ValueError(f"factor must divide {x.shape[2]} and {x.shape[3]}, got {self.factor}")
+        small = F.avg_pool2d(x, self.factor)
+        return F.interpolate(small, size=x.shape[2:], mode="bicubic").clamp(0, 1)
+
+
+class Blur(Corruption):
+    """Convolves with a Gaussian, cut at 3 standard deviations; the border is mirrored.
+
+    Args:
+        sigma: standard deviation in pixels, above 0.
+    """
+
+    random = False
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        self.sigma = _within("sigma", sigma, 0, 100)
+
+    def forward(self, x: Tensor, key: Tensor | None) -> Tensor:
+        """Corrupt ``x`` (N, C, H, W).
+
+        Raises:
+            ValueError: the blur is wider than the image.
+        """
+        half = math.ceil(3 * self.sigma)
+        if half >= min(x.shape[2:]):
+            raise ValueError(
+                f"sigma must be smaller for images of {x.shape[2]}x{x.shape[3]}, got {self.sigma}"
+            )
+        places = torch.arange(-half, half + 1, device=x.device)
+        weights = torch.exp(-0.5 * (places / self.sigma) ** 2)
+        weights = (weights / weights.sum()).expand(x.shape[1], 1, 1, -1)  # (C, 1, 1, 2 * half + 1)
+        x = F.pad(x, (half,) * 4, mode="reflect")
+        x = F.conv2d(x, weights, groups=x.shape[1])
+        return F.conv2d(x, weights.transpose(2, 3), groups=x.shape[1]).clamp(0, 1)
+
+
+def _drawn(like: Tensor, key: Tensor | None) -> Tensor:
+    """Random numbers in [0, 1) of the shape of ``like``, (N, ...)."""
+    if key is None:
+        raise ValueError("a random corruption needs keys")
+    return uniform(key, like[0].numel()).view_as(like)
+
+
+def _within(name: str, value: object, low: float, high: float) -> float:
+    """Return ``value`` if it is a number above ``low`` and at most ``high``.
+
+    Raises:
+        ValueError: it is not; the message starts with ``name``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    if not low < value <= high:
+        raise ValueError(f"{name} must be above {low} and at most {high}, got {value}")
+    return float(value)
