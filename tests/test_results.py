@@ -75,6 +75,7 @@ def record(path, **changes):
         "choices": {"model": "pca"},
         "size": {"latent": 8},
         "data": {"sha256": "x"},
+        "config": {},
         "metrics": {"test/psnr": 20.0},
         **changes,
     }
@@ -117,14 +118,16 @@ def test_finished_tells_what_is_missing(tmp_path):
 
 
 def test_floor_is_pca_at_the_same_latent_on_the_same_data(tmp_path):
-    mine = {"size": {"latent": 8}, "data": {"sha256": "x"}}
+    mine = {"size": {"latent": 8}, "data": {"sha256": "x"}, "config": {}}
     assert results.floor(tmp_path, mine) is None
     record(tmp_path / "other_latent", size={"latent": 9})
     record(tmp_path / "other_data", data={"sha256": "y"})
     record(tmp_path / "other_model", choices={"model": "base"})
     record(tmp_path / "failed", status="failed")
+    record(tmp_path / "noisy", config={"corruption": {"_target_": "caelab.corruptions.Blur"}})
     assert results.floor(tmp_path, mine) is None
-    record(tmp_path / "floor", metrics={"test/psnr": 21.5})
+    clean = {"corruption": {"_target_": "caelab.corruptions.Clean"}}
+    record(tmp_path / "floor", metrics={"test/psnr": 21.5}, config=clean)
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "result.json").write_text(json.dumps([]))
     assert results.floor(tmp_path, mine) == 21.5

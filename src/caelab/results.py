@@ -19,6 +19,9 @@ SCHEMA = 1
 RECORD = "result.json"
 ASIDE = "previous"
 
+GROUPS = ("model", "loss", "optimizer", "dataset", "corruption")
+"""What a run is composed of; records from before corruptions lack that one."""
+
 OF_A_STUDY = ("study", "seeds", "budget")
 # Keys that say where and how a run is carried out or shown, and that cannot change its figures.
 _IRRELEVANT = (
@@ -89,7 +92,7 @@ def start(cfg: DictConfig, choices: dict[str, Any], overrides: list[str]) -> Rec
         "finished": now(),
         "overrides": overrides,
         "sweep": os.environ.get("CAELAB_SWEEP"),
-        "choices": {key: choices[key] for key in ("model", "loss", "optimizer", "dataset", "corruption")},
+        "choices": {key: choices[key] for key in GROUPS if key in choices},
         "config": OmegaConf.to_container(cfg, resolve=True),
         "seed": cfg.seed,
     }
