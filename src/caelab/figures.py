@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,12 @@ from caelab.results import Record
 from caelab.tables import labels
 
 
+def first_rows(data: ImageDataModule) -> Tensor:
+    """Places of the first test image of each class, (classes,) int64."""
+    targets = data.splits["test"].targets
+    return torch.tensor([int((targets == label).nonzero()[0]) for label in sorted(set(targets.tolist()))])
+
+
 def first_of_each_class(
     data: ImageDataModule, net: Autoencoder, corruption: Corruption
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -23,18 +30,16 @@ def first_of_each_class(
 
     Each is (N, C, H, W) float32 in [0, 1], on the CPU.
     """
-    test = data.splits["test"]
-    firsts = [int((test.targets == label).nonzero()[0]) for label in sorted(set(test.targets.tolist()))]
-    rows = torch.tensor(firsts)
-    x = test[rows].float() / 255
+    rows = first_rows(data)
+    x = data.splits["test"][rows].float() / 255
     corrupted = corruption(x, keys(rows, TEST))
     return x, corrupted, net.reconstruct(corrupted).cpu()
 
 
-def keep(path: Path, originals: Tensor, reconstructions: Tensor) -> None:
-    """Save images (N, C, H, W) in [0, 1] and their reconstructions as uint8 arrays of those names."""
-    before, after = ((255 * x).round().byte().numpy() for x in (originals, reconstructions))
-    np.savez_compressed(path, originals=before, reconstructions=after)
+def keep(path: Path, **pictures: Tensor) -> None:
+    """Save named pictures (N, C, H, W) in [0, 1] as uint8 arrays of those names."""
+    arrays: dict[str, Any] = {name: (255 * x).round().byte().numpy() for name, x in pictures.items()}
+    np.savez_compressed(path, **arrays)
 
 
 def reconstructions(path: Path, originals: Tensor, rows: dict[str, Tensor]) -> Path:

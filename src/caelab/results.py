@@ -21,6 +21,8 @@ ASIDE = "previous"
 
 GROUPS = ("model", "loss", "optimizer", "dataset", "corruption")
 """What a run is composed of; records from before corruptions lack that one."""
+BYPASSING = 0.5
+"""Latent reliance below which a run is marked as bypassing its latent."""
 
 OF_A_STUDY = ("study", "seeds", "budget")
 # Keys that say where and how a run is carried out or shown, and that cannot change its figures.
@@ -42,6 +44,8 @@ _LATER = {
     "trainer.strategy": "auto",
     "corruption": {"_target_": "caelab.corruptions.Clean"},
 }
+# What an analysis shares with the record of the training that it looked into.
+_TIE = ("fingerprint", "finished")
 
 Record = dict[str, Any]
 
@@ -109,14 +113,18 @@ def write(run_dir: Path, record: Record) -> None:
     Raises:
         ValueError: the record holds NaN or infinity.
     """
-    text = json.dumps(record, indent=2, allow_nan=False)
-    temporary = run_dir / f".{RECORD}.{os.getpid()}"
+    _write(run_dir / RECORD, record)
+
+
+def _write(path: Path, found: dict[str, Any]) -> None:
+    text = json.dumps(found, indent=2, allow_nan=False)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w") as file:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(run_dir / RECORD)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -162,6 +170,61 @@ def finished(run: str | Path) -> Record:
     return record
 
 
+def write_analysis(run_dir: Path, name: str, record: Record, analysis: dict[str, Any]) -> None:
+    """Write what an analysis found in a finished run as ``<name>.json``, atomically.
+
+    Args:
+        run_dir: the run's directory.
+        name: of the analysis, such as ``audit``.
+        record: the run's record, which the file is tied to: no later training takes it for its own.
+        analysis: ``figures`` (flat: key -> number), and any details.
+
+    Raises:
+        ValueError: it holds NaN or infinity.
+    """
+    _write(run_dir / f"{name}.json", {"schema": SCHEMA, **{key: record[key] for key in _TIE}, **analysis})
+
+
+def analysis(run_dir: Path, name: str, record: Record) -> dict[str, Any] | None:
+    """Read ``<name>.json`` of a run; None where it is missing, damaged, or of another training."""
+    try:
+        found = json.loads((run_dir / f"{name}.json").read_text())
+    except (ValueError, OSError):
+        return None
+    tie = {"schema": SCHEMA, **{key: record.get(key) for key in _TIE}}
+    tied = isinstance(found, dict) and isinstance(found.get("figures"), dict) and tie.items() <= found.items()
+    return found if tied else None
+
+
+def analyses(run_dir: Path, record: Record) -> dict[str, float]:
+    """Figures of all analyses of a run: those that hold for this very training of it."""
+    names = sorted(path.stem for path in run_dir.glob("*.json") if path.name != RECORD)
+    found = [one for name in names if (one := analysis(run_dir, name, record)) is not None]
+    return {key: value for one in found for key, value in one["figures"].items()}
+
+
+def figures(run_dir: Path, record: Record) -> dict[str, float]:
+    """Every figure of a finished run: its metrics, and those of its analyses.
+
+    ``test/latent_reliance`` is there too where an older record leaves it to be concluded: from an audit, or
+    because nothing goes around the latent.
+    """
+    found = record["metrics"] | analyses(run_dir, record)
+    reliance = found.get("audit/latent_reliance", latent_reliance(record))
+    return {**({} if reliance is None else {"test/latent_reliance": reliance}), **found}
+
+
+def latent_reliance(record: Record) -> float | None:
+    """Latent reliance of a finished run, in [0, 1], as far as its record tells; None where it does not.
+
+    Records from before it was measured tell it of models without skips only: there it is 1.
+    """
+    size = record.get("size", {})
+    honest = "latent" in size and size["latent"] == size.get("effective_code")
+    found: float | None = record["metrics"].get("test/latent_reliance", 1.0 if honest else None)
+    return found
+
+
 def find(root: str | Path) -> Iterator[tuple[Path, Record]]:
     """Yield directory and record of every run below ``root``, but not those that a forced run has set aside.
 
@@ -178,14 +241,21 @@ def find(root: str | Path) -> Iterator[tuple[Path, Record]]:
             yield path.parent, record
 
 
-def floor(root: str | Path, record: Record) -> float | None:
-    """PSNR (dB) of PCA at the same latent on the same data, if such a run is on record below ``root``."""
+def floor(root: str | Path, record: Record, numbers: int | None = None) -> float | None:
+    """Test PSNR (dB) of a run of PCA on the same images, corrupted alike, if there is one on record.
+
+    Args:
+        root: the folder below which it may lie.
+        record: of the run that it stands below.
+        numbers: the latent of PCA; None is that of the run.
+    """
+    numbers = record["size"]["latent"] if numbers is None else numbers
     clean = _LATER["corruption"]
     for _, other in find(root):
         if (
             other["status"] == "finished"
             and other["choices"]["model"] == "pca"
-            and other["size"]["latent"] == record["size"]["latent"]
+            and other["size"]["latent"] == numbers
             and other["data"] == record["data"]
             and other["config"].get("corruption", clean) == record["config"].get("corruption", clean)
         ):

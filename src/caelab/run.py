@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from caelab import compose, describe, figures, loggers, results, screen
+from caelab.analysis.bypass import latent_reliance
 from caelab.callbacks import Checkpoints, EpochProgress, Stopwatch
 from caelab.corruptions import Corruption
 from caelab.data.datamodule import ImageDataModule
@@ -241,7 +242,7 @@ def _test(
     stopwatch.test_seconds = time.perf_counter() - began
     if not trainer.is_global_zero:
         return found
-    figures.keep(run_dir / _ARTIFACTS["images"], originals, reconstructions)
+    figures.keep(run_dir / _ARTIFACTS["images"], originals=originals, reconstructions=reconstructions)
     picture = figures.reconstructions(
         run_dir / _ARTIFACTS["reconstructions"],
         originals,
@@ -256,12 +257,15 @@ def _test(
 def _measure(
     trainer: Trainer, module: AutoencoderModule, data: ImageDataModule
 ) -> tuple[dict[str, float], tuple[Tensor, Tensor, Tensor]]:
-    """Return test figures under both protocols, and the images of the published one."""
+    """Return test figures under both protocols, latent reliance, and the images of the published one."""
     (full,) = trainer.test(module, datamodule=data, verbose=False)
     images = figures.first_of_each_class(data, module.net, module.corruption)
     originals, _, reconstructions = images
     published = published_protocol(reconstructions, originals)
     found = {**full, **{f"published/{name}": value for name, value in published.items()}}
+    reliance = latent_reliance(module.net, data.splits["train"], data.splits["test"])
+    if reliance is not None:
+        found["test/latent_reliance"] = reliance
     return found, images
 
 

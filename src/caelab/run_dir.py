@@ -19,6 +19,9 @@ _MADE = (
     "reconstructions.png",
     "reconstructions.npz",
     "evaluations",
+    "audit.json",
+    "audit.npz",
+    "audit.png",
 )
 
 

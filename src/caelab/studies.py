@@ -13,7 +13,7 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from caelab import compose, results
+from caelab import after, compose, results
 from caelab.errors import UserError
 
 if TYPE_CHECKING:  # it brings torch
@@ -146,7 +146,7 @@ class Study:
         title: a heading.
         text: what it asks, and anything a reader must know.
         datasets: options of the dataset group; each is a table of its own.
-        epochs: of each trained run.
+        epochs: of each trained run whose row does not say it itself.
         runs: label -> trained rows.
         floors: label -> rows fitted without training.
         tune: rows that are searched for first.
@@ -156,6 +156,7 @@ class Study:
         axis: key of a grid that is the x axis of the study's figure.
         published: dataset -> label -> the report's figures (psnr in dB, ssim, loss).
         claims: what the report says of these rows; see ``caelab.report.claims``.
+        after: analyses of each finished run, by name: see ``caelab.after``.
         common: overrides of every row, after its own; the user's own come here.
     """
 
@@ -173,6 +174,7 @@ class Study:
     axis: str | None = None
     published: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     claims: Sequence[Mapping[str, Any]] = ()
+    after: Sequence[str] = ()
     common: Sequence[str] = ()
 
     def trials(self, dataset: str) -> dict[str, list[Variant]]:
@@ -221,11 +223,12 @@ class Study:
         floor: bool = False,
     ) -> Variant:
         size = [] if self.train_size is None else [f"dataset.train_size={self.train_size}"]
+        own = any(o.startswith("trainer.max_epochs=") for o in entry.overrides)
         overrides = (
             f"dataset={dataset}",
             *entry.overrides,
             *(f"{key}={_text(value)}" for key, value in point.items()),
-            *([] if floor else [f"trainer.max_epochs={epochs}"]),
+            *([] if floor or own else [f"trainer.max_epochs={epochs}"]),
             *size,
             *self.common,
         )
@@ -289,6 +292,8 @@ def load(name: str, budget: str = "full", seeds: int | None = None, overrides: S
         values["tune"] = _made(Tuning, tune, f"study={name}: tune")
     study: Study = _made(Study, {"name": name, **values, "common": common}, f"study={name}")
     _refuse_varied(study, common)
+    for analysis in study.after:
+        after.find(analysis, f"study={name}: after")
     return study
 
 
