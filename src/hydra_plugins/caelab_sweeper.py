@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -12,15 +12,14 @@ from typing import Any
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import JobReturn
 
-from caelab import results, screen, studies, tables
+from caelab import launching, results, screen, studies, tables
 from caelab.errors import UserError
+from caelab.jobs import AT_ONCE, Answer, answer
 from caelab.report.measure import index, score, section
-from caelab.run_dir import Busy, held
+from caelab.run_dir import held
 from caelab.studies import Study, Variant
 
-_AT_ONCE = 1.0  # seconds below which a job cannot have trained, so says nothing of how long one takes
 _POLL = 1.0  # seconds between looks at a run that another process trains
 
 Job = Sequence[str]
@@ -166,53 +165,61 @@ class CaelabSweeper(BasicSweeper):
 
     def _launch(self, jobs: Sequence[Job]) -> None:
         """Carry out jobs, those that another process is training last."""
-        assert self.launcher is not None
         if not jobs:
             return
-        one_by_one = isinstance(self.launcher, BasicLauncher)
-        batches = [[job] for job in jobs] if one_by_one else [jobs]
+        carry_out = self._one_by_one if isinstance(self.launcher, BasicLauncher) else self._side_by_side
         busy: list[tuple[Job, Path]] = []
-        names = _names(jobs)
-        for number, batch in enumerate(batches):
-            self._progress(names[number] if one_by_one else f"{len(jobs)} runs", len(jobs) - number)
-            began = time.monotonic()
-            returned = self.launcher.launch(batch, initial_job_idx=self.launched)
-            self.launched += len(batch)
-            for job, answer in zip(batch, returned, strict=True):
-                assert answer.hydra_cfg is not None
-                path = Path(answer.hydra_cfg.hydra.runtime.output_dir)
-                if self._keep(path, answer):
-                    busy.append((job, path))
-            if one_by_one and (seconds := time.monotonic() - began) > _AT_ONCE:
-                self.seconds.append(seconds)
+        for job, left in zip(jobs, carry_out(jobs), strict=True):
+            path = Path(left.run_dir)
+            if left.busy:
+                busy.append((job, path))
+            else:
+                self._keep(path, left)
         if busy:
             screen.say(f"waiting for {len(busy)} runs that another process is training")
             while all(held(path) for _, path in busy):
                 time.sleep(_POLL)
             self._launch([job for job, _ in busy])
 
-    def _keep(self, path: Path, answer: JobReturn) -> bool:
-        """Keep what a job left; True where another process was training its run."""
-        assert answer.hydra_cfg is not None
-        assert answer.cfg is not None
-        try:
-            reason = answer.return_value
-        except Exception as error:  # before caelab's own code, which catches its errors
-            reason = screen.one_line(error)
-        if isinstance(reason, Busy):
-            return True
+    def _one_by_one(self, jobs: Sequence[Job]) -> Iterator[Answer]:
+        assert self.launcher is not None
+        for number, (job, name) in enumerate(zip(jobs, _names(jobs), strict=True)):
+            self._progress(name, len(jobs) - number)
+            began = time.monotonic()
+            (returned,) = self.launcher.launch([job], initial_job_idx=self.launched)
+            seconds = time.monotonic() - began
+            self.launched += 1
+            if seconds > AT_ONCE:
+                self.seconds.append(seconds)
+            try:
+                value = returned.return_value
+            except Exception as error:  # before caelab's own code, which catches its errors
+                value = screen.one_line(error)
+            assert returned.cfg is not None
+            assert returned.hydra_cfg is not None
+            yield answer(value, returned.cfg, returned.hydra_cfg.hydra, seconds)
+
+    def _side_by_side(self, jobs: Sequence[Job]) -> list[Answer]:
+        assert self.launcher is not None
+        done = len(self.records) - self.failed
+        answers = launching.launch(self.launcher, jobs, self.launched, (done, self.failed))
+        self.launched += len(jobs)
+        return answers
+
+    def _keep(self, path: Path, answer: Answer) -> None:
+        """Keep what a job left."""
         left = None
-        with suppress(UserError):  # a damaged record, which is then the reason
+        reason = answer.reason
+        try:
             left = results.read(path)
-        record = None if isinstance(reason, str) else left
+        except UserError as damage:
+            reason = reason or str(damage)
         if left is not None:
             self.index[left["fingerprint"]] = (path, left)
-        if record is None:
-            choices = dict(answer.hydra_cfg.hydra.runtime.choices)
-            self._fail(path, answer.overrides or [], str(reason), choices=choices, seed=answer.cfg.seed)
+        if left is None or reason:
+            self._fail(path, answer.overrides, str(reason), choices=answer.choices, seed=answer.seed)
         else:
-            self.records[path] = record
-        return False
+            self.records[path] = left
 
     def _fail(self, path: Path, overrides: Job, reason: str, **more: Any) -> None:
         """Note a run that did not finish; it may have no record that could say so."""
@@ -224,7 +231,7 @@ class CaelabSweeper(BasicSweeper):
         done = len(self.records) - self.failed
         line = f"[{done} done, {self.failed} failed, {left} to go"
         if self.seconds:
-            line += f", {_duration(left * sum(self.seconds) / len(self.seconds))} left"
+            line += f", {screen.duration(left * sum(self.seconds) / len(self.seconds))} left"
         screen.say(f"{line}] {name}")
 
 
@@ -232,13 +239,6 @@ def _names(jobs: Sequence[Job]) -> list[str]:
     """Name each job by the overrides that not all of them share."""
     shared = set.intersection(*(set(job) for job in jobs)) if len(jobs) > 1 else set()
     return [" ".join(override for override in job if override not in shared) for job in jobs]
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes >= 60:
-        return f"about {minutes // 60} h {minutes % 60} min"
-    return f"about {minutes} min" if minutes else f"about {seconds:.0f} s"
 
 
 @contextmanager
