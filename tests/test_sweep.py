@@ -66,7 +66,8 @@ def test_a_bad_option_stops_the_sweep_before_its_first_job(train):
 def test_several_devices_are_refused(train):
     answer = train("-m", "trainer.devices=2", "+trainer.strategy=ddp")
     assert answer.status == 1
-    assert "trainer.devices=2: 2 processes, but a run takes one device; use trainer.devices=1" in answer.err
+    assert "trainer.devices=2: a sweep trains each run on one device" in answer.err
+    assert not answer.records
 
 
 def test_a_study_runs_its_rows_and_takes_them_the_next_time(train):

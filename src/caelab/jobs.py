@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,7 +22,7 @@ from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from caelab import compose, screen
+from caelab import compose, results, screen
 from caelab.run_dir import Busy
 
 compose.register_resolvers()  # a process that unpickles a job imports this module and nothing before it
@@ -145,11 +146,14 @@ class Job:
             self._carry_out(number, cfg)
 
     def _apart(self, number: int, cfg: DictConfig) -> None:
-        if sys.platform == "linux" and not self.devices:
-            import caelab.run  # noqa: F401  # once for all jobs of this process; with CUDA a fork might inherit it
+        fresh = not Path(HydraConfig.get().runtime.output_dir, results.RECORD).exists()
+        if fresh and sys.platform == "linux" and not self.devices:  # with CUDA a fork might inherit its state
+            import caelab.run  # noqa: F401  # once for all of this process's jobs: it takes seconds
         for _ in range(ATTEMPTS):
             process = multiprocessing.get_context("fork").Process(target=self._carry_out, args=(number, cfg))
-            process.start()
+            with warnings.catch_warnings():  # of a fork beside threads; here they compute nothing
+                warnings.simplefilter("ignore", DeprecationWarning)
+                process.start()
             process.join()
             if self.board.read(number):
                 return
@@ -198,7 +202,7 @@ def _alive(process: int) -> bool:
 
 @contextmanager
 def _slot(folder: Path) -> Iterator[int]:
-    """Hold the lowest number that no other job of the sweep holds on this machine; a killed job holds none."""
+    """Hold the lowest number that no other job of the sweep holds on this machine; the dead hold none."""
     for number in itertools.count():
         lock = FileLock(folder / f"slot-{os.uname().nodename}-{number}", timeout=0)
         try:

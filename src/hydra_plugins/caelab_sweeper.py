@@ -1,6 +1,8 @@
 """How caelab sweeps: Hydra finds this sweeper by its place in ``hydra_plugins``."""
 
+import itertools
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ from typing import Any
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 from caelab import launching, results, screen, studies, tables
 from caelab.errors import UserError
@@ -20,6 +24,7 @@ from caelab.report.measure import index, score, section
 from caelab.run_dir import held
 from caelab.studies import Study, Variant
 
+_PICTURED = 40  # runs in one picture, at most: it is loaded and drawn run by run, and 364 are no PNG any more
 _POLL = 1.0  # seconds between looks at a run that another process trains
 
 Job = Sequence[str]
@@ -28,10 +33,25 @@ Job = Sequence[str]
 class CaelabSweeper(BasicSweeper):
     """Every combination of a sweep's values, or the runs of studies (``study=table2``).
 
-    Runs that another process is training come last: that process's record is taken, or, if it dies, its run
-    goes on. A failed run stops no other. At the end stands a table of all, and an exit status of 1 if one
-    failed.
+    One after the other, or side by side with ``hydra/launcher=joblib`` and others. Runs that another process
+    is training come last: that process's record is taken, or, if it dies, its run goes on. A failed run stops
+    no other. At the end stands a table of all, and an exit status of 1 if one failed.
     """
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take up Hydra's settings, and the launcher.
+
+        Raises:
+            UserError: the launcher's package is not installed.
+        """
+        try:
+            super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        except (ImportError, RuntimeError) as error:
+            choice = str(config.hydra.runtime.choices["hydra/launcher"])
+            extra = "slurm" if choice.startswith("submitit") else choice
+            raise UserError(
+                f"hydra/launcher={choice}: its package is not installed; pip install 'caelab[{extra}]'"
+            ) from error
 
     def sweep(self, arguments: list[str]) -> None:
         """Carry out a sweep.
@@ -80,8 +100,11 @@ class CaelabSweeper(BasicSweeper):
         if len(done) > 1 and len({record["data"]["sha256"] for record in done.values()}) == 1:
             from caelab.figures import compare_runs
 
-            picture = compare_runs(done, Path(self.config.paths.output))
-            screen.say(f"picture: {screen.shown(picture)}")
+            best = sorted(done, key=lambda path: -float(done[path]["metrics"]["test/psnr"]))[:_PICTURED]
+            kept = {path: record for path, record in done.items() if path in best}
+            picture = compare_runs(kept, Path(self.config.paths.output))
+            of = "" if len(kept) == len(done) else f" of the best {_PICTURED}"
+            screen.say(f"picture{of}: {screen.shown(picture)}")
 
     def _studies(self, own: dict[str, str], rest: list[str]) -> None:
         """Carry out one study after the other, and end with their tables and verdicts."""
@@ -167,6 +190,7 @@ class CaelabSweeper(BasicSweeper):
         """Carry out jobs, those that another process is training last."""
         if not jobs:
             return
+        _refuse_several_devices(jobs)
         carry_out = self._one_by_one if isinstance(self.launcher, BasicLauncher) else self._side_by_side
         busy: list[tuple[Job, Path]] = []
         for job, left in zip(jobs, carry_out(jobs), strict=True):
@@ -233,6 +257,17 @@ class CaelabSweeper(BasicSweeper):
         if self.seconds:
             line += f", {screen.duration(left * sum(self.seconds) / len(self.seconds))} left"
         screen.say(f"{line}] {name}")
+
+
+def _refuse_several_devices(jobs: Sequence[Job]) -> None:
+    """Refuse a run on several devices: each further process would start the whole sweep again."""
+    for override in itertools.chain(*jobs):
+        key, _, value = override.lstrip("+").partition("=")
+        if key == "trainer.devices" and not re.fullmatch(r"1|\[\d+\]", value):
+            raise UserError(
+                f"{override}: a sweep trains each run on one device, since the process of a second one would "
+                "start the whole sweep again; use trainer.devices=1, or leave out -m"
+            )
 
 
 def _names(jobs: Sequence[Job]) -> list[str]:
