@@ -104,11 +104,12 @@ class Board:
 
     def numbers(self) -> tuple[set[int], set[int]]:
         """Return the numbers of the jobs that have started, and of those that have left an answer."""
-        paths = [Path(name) for name in os.listdir(self.folder)]
-        started, ended = (
-            {int(path.stem) for path in paths if path.suffix == suffix} for suffix in (".started", ".json")
-        )
-        return started | ended, ended
+        found: dict[str, set[int]] = {"started": set(), "json": set()}
+        for name in os.listdir(self.folder):
+            number, _, kind = name.rpartition(".")
+            if kind in found:
+                found[kind].add(int(number))
+        return found["started"] | found["json"], found["json"]
 
 
 class Job:

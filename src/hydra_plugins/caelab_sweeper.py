@@ -85,7 +85,7 @@ class CaelabSweeper(BasicSweeper):
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         (jobs,) = self.split_arguments(parser.parse_overrides(arguments), None)
-        self.validate_batch_is_legal(jobs)
+        self.validate_batch_is_legal(_kinds(jobs))
         self.total = len(jobs)
         with _group(f"sweep-{datetime.now():%Y-%m-%d_%H-%M-%S}"):
             self._launch(jobs)
@@ -257,6 +257,18 @@ class CaelabSweeper(BasicSweeper):
         if self.seconds:
             line += f", {screen.duration(left * sum(self.seconds) / len(self.seconds))} left"
         screen.say(f"{line}] {name}")
+
+
+def _kinds(jobs: Sequence[Job]) -> list[Job]:
+    """One job for each choice of options and keys: to compose all takes long, and values rule out none."""
+    kinds: dict[tuple[str, ...], Job] = {}
+    for job in jobs:
+        keys = [override.partition("=")[0] for override in job]
+        kind = (
+            key if "." in key or key == "seed" else override for key, override in zip(keys, job, strict=True)
+        )
+        kinds.setdefault(tuple(kind), job)
+    return list(kinds.values())
 
 
 def _refuse_several_devices(jobs: Sequence[Job]) -> None:
