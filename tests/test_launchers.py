@@ -159,7 +159,7 @@ def test_slurm_requeues_a_job_whose_time_is_up_and_it_goes_on(tmp_path, environm
         (tmp_path / "bin" / name).write_text(f"#!{sys.executable}\n{text}")
         (tmp_path / "bin" / name).chmod(0o755)
     path = {"PATH": f"{tmp_path / 'bin'}:{environment['PATH']}", "QUEUE": str(tmp_path)}
-    sweep = Sweep("submitit_slurm", tmp_path, environment | path, "seed=1", "+hydra.launcher.account=lab")
+    sweep = Sweep("submitit_slurm", tmp_path, environment | path, "seed=1", "hydra.launcher.account=lab")
     sweep.kill(1, by=signal.SIGUSR2)
     status, out, err = sweep.end()
     assert (status, err) == (0, "")

@@ -139,3 +139,30 @@ def test_the_screen_says_what_ended_and_how_long_the_others_may_take(tmp_path, m
     over.set()
     watch.look(over)
     assert said[-1].startswith("[7 done, 2 failed, 0 to go] seed=2 finished; ")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["hydra/launcher=jobli"],
+            "hydra/launcher=jobli: there is no such hydra/launcher; did you mean 'joblib'?",
+        ),
+        (
+            ["hydra/launcher=ray", "hydra.launcher._target_=hydra_plugins.missing.RayLauncher"],
+            "hydra/launcher=ray: its package is not installed; pip install 'caelab[ray]'",
+        ),
+        (
+            ["hydra/launcher=submitit_local", "hydra.launcher._target_=hydra_plugins.missing.LocalLauncher"],
+            "hydra/launcher=submitit_local: its package is not installed; pip install 'caelab[slurm]'",
+        ),
+        (
+            ["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"],
+            "hydra/launcher=joblib started no run: n_jobs == 0 in Parallel has no meaning",
+        ),
+    ],
+)
+def test_a_mistake_in_the_launcher_is_one_line(train, words, line):
+    answer = train("-m", *words)
+    assert answer.status == 1
+    assert answer.err == f"caelab: {line}\n"

@@ -20,7 +20,7 @@ from caelab.jobs import AT_ONCE, ATTEMPTS, MEND, Answer, Board, Job, answer
 RUNS_PER_GPU = 4  # small networks leave most of a GPU idle; what one takes is for the user to say
 _IN_QUEUE = 256  # jobs given to a cluster's scheduler at a time; a thread here waits for each
 _HERE = ("joblib", "submitit_local")  # launchers whose jobs run on this machine
-_POLL = 0.5  # seconds between looks at the board
+_POLL = 1.0  # seconds between looks at the board
 _SILENCE = 60.0  # seconds after which a line says that the sweep is alive, though no run has ended
 _FEW = 4  # runs whose end is told in a line each
 
@@ -103,6 +103,8 @@ def _pool(launcher: Launcher, jobs: Jobs, first: int, board: Board) -> dict[int,
         except Exception as error:
             if compose.explain(error):
                 raise
+            if not board.numbers()[0]:
+                raise _started_none("joblib", error) from error
             reason = f"{type(error).__name__}: {screen.one_line(error)}{MEND}"
         if all(board.read(number) for number in numbers):
             break
@@ -145,8 +147,12 @@ def _each(launcher: Launcher, jobs: Jobs, first: int, board: Board) -> dict[int,
     for worker in workers:
         worker.join()
     if broken:
-        raise UserError(f"hydra/launcher={choice} started no run: {screen.one_line(broken[0])}")
+        raise _started_none(choice, broken[0])
     return reasons
+
+
+def _started_none(choice: str, error: Exception) -> UserError:
+    return UserError(f"hydra/launcher={choice} started no run: {screen.one_line(error)}")
 
 
 def _choice(launcher: Launcher) -> str:
