@@ -49,6 +49,19 @@ def test_a_board_keeps_answers_and_knows_who_has_started(tmp_path):
     assert json.loads((tmp_path / "2.json").read_text())["seed"] == 3
 
 
+def test_a_job_that_outlives_its_sweep_still_trains(tmp_path, carry_out):
+    seen = []
+
+    def training(cfg):
+        for path in tmp_path.iterdir():
+            path.unlink()
+        tmp_path.rmdir()
+        seen.append(cfg)
+
+    assert carry_out(training) is None
+    assert seen == [CFG]
+
+
 def test_the_lowest_free_slot_is_taken(tmp_path):
     with ExitStack() as first:
         assert first.enter_context(jobs._slot(tmp_path)) == 0

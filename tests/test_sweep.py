@@ -8,6 +8,8 @@ import sys
 import torch
 from conftest import TINY
 
+from hydra_plugins.caelab_sweeper import _kinds
+
 
 def test_a_failing_job_does_not_stop_the_others(train):
     answer = train("-m", "model.latent=8,0,16")
@@ -61,6 +63,35 @@ def test_a_bad_option_stops_the_sweep_before_its_first_job(train):
     assert answer.status == 1
     assert "optimizer=adamm: there is no such optimizer; did you mean 'adam" in answer.err
     assert not answer.records
+
+
+def test_one_job_of_each_kind_is_composed_before_the_first():
+    jobs = [
+        (f"model={model}", f"optimizer.lr={rate}", f"seed={seed}")
+        for model in ("base", "improved")
+        for rate in (1e-3, 1e-4)
+        for seed in range(10)
+    ]
+    assert _kinds(jobs) == [
+        ("model=base", "optimizer.lr=0.001", "seed=0"),
+        ("model=improved", "optimizer.lr=0.001", "seed=0"),
+    ]
+    assert len(_kinds([("+model.a=1",), ("+model.b=1",)])) == 2
+
+
+def test_a_picture_shows_the_best_runs_only(train, monkeypatch):
+    from caelab import figures
+
+    monkeypatch.setattr("hydra_plugins.caelab_sweeper._PICTURED", 2)
+    shown = []
+    monkeypatch.setattr(figures, "compare_runs", lambda done, output: shown.append(done) or output)
+    answer = train("-m", "optimizer.lr=1e-5,1e-2,1e-3", "trainer.max_epochs=1")
+    figures_of = {
+        record["config"]["optimizer"]["lr"]: record["metrics"]["test/psnr"] for record in answer.records
+    }
+    best = sorted(figures_of, key=figures_of.__getitem__)[1:]
+    assert sorted(r["config"]["optimizer"]["lr"] for r in shown[0].values()) == sorted(best)
+    assert "picture of the best 2: multirun" in answer.out
 
 
 def test_several_devices_are_refused(train):

@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,13 +87,15 @@ class Board:
 
     def start(self, number: int) -> None:
         """Note that the job of that number has started."""
-        (self.folder / f"{number}.started").touch()
+        with suppress(FileNotFoundError):  # the sweep is over, and left its jobs to a cluster
+            (self.folder / f"{number}.started").touch()
 
     def leave(self, number: int, answer: Answer) -> None:
         """Leave the answer of a job: whole or not at all."""
         temporary = self.folder / f".{number}"
-        temporary.write_text(json.dumps(asdict(answer)))
-        temporary.replace(self.folder / f"{number}.json")
+        with suppress(FileNotFoundError):
+            temporary.write_text(json.dumps(asdict(answer)))
+            temporary.replace(self.folder / f"{number}.json")
 
     def read(self, number: int) -> Answer | None:
         """Return the answer of a job; None where it has left none."""
@@ -170,7 +172,7 @@ class Job:
         if self.sweep:
             os.environ["CAELAB_SWEEP"] = self.sweep
         began = time.monotonic()
-        with _slot(self.board.folder) as slot, _quiet():
+        with _slot(self.board.folder) if self.devices else nullcontext(0) as slot, _quiet():
             if self.devices:
                 os.environ["CUDA_VISIBLE_DEVICES"] = self.devices[slot % len(self.devices)]
             from caelab import train
