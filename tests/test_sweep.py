@@ -80,8 +80,11 @@ def test_one_job_of_each_kind_is_composed_before_the_first():
 
 
 def test_a_picture_shows_the_best_runs_only(train, monkeypatch):
+    from hydra.core.plugins import Plugins
+
     from caelab import figures
 
+    Plugins.instance()  # which executes the sweeper's module once more, when it is made
     monkeypatch.setattr("hydra_plugins.caelab_sweeper._PICTURED", 2)
     shown = []
     monkeypatch.setattr(figures, "compare_runs", lambda done, output: shown.append(done) or output)
