@@ -11,6 +11,7 @@ import torch
 from conftest import TINY
 
 from caelab import results, studies
+from hydra_plugins.caelab_sweeper import _kinds
 
 
 def test_a_failing_job_does_not_stop_the_others(train):
@@ -67,10 +68,43 @@ def test_a_bad_option_stops_the_sweep_before_its_first_job(train):
     assert not answer.records
 
 
+def test_one_job_of_each_kind_is_composed_before_the_first():
+    jobs = [
+        (f"model={model}", f"optimizer.lr={rate}", f"seed={seed}")
+        for model in ("base", "improved")
+        for rate in (1e-3, 1e-4)
+        for seed in range(10)
+    ]
+    assert _kinds(jobs) == [
+        ("model=base", "optimizer.lr=0.001", "seed=0"),
+        ("model=improved", "optimizer.lr=0.001", "seed=0"),
+    ]
+    assert len(_kinds([("+model.a=1",), ("+model.b=1",)])) == 2
+
+
+def test_a_picture_shows_the_best_runs_only(train, monkeypatch):
+    from hydra.core.plugins import Plugins
+
+    from caelab import figures
+
+    Plugins.instance()  # which executes the sweeper's module once more, when it is made
+    monkeypatch.setattr("hydra_plugins.caelab_sweeper._PICTURED", 2)
+    shown = []
+    monkeypatch.setattr(figures, "compare_runs", lambda done, output: shown.append(done) or output)
+    answer = train("-m", "optimizer.lr=1e-5,1e-2,1e-3", "trainer.max_epochs=1")
+    figures_of = {
+        record["config"]["optimizer"]["lr"]: record["metrics"]["test/psnr"] for record in answer.records
+    }
+    best = sorted(figures_of, key=figures_of.__getitem__)[1:]
+    assert sorted(r["config"]["optimizer"]["lr"] for r in shown[0].values()) == sorted(best)
+    assert "picture of the best 2: multirun" in answer.out
+
+
 def test_several_devices_are_refused(train):
     answer = train("-m", "trainer.devices=2", "+trainer.strategy=ddp")
     assert answer.status == 1
-    assert "trainer.devices=2: 2 processes, but a run takes one device; use trainer.devices=1" in answer.err
+    assert "trainer.devices=2: a sweep trains each run on one device" in answer.err
+    assert not answer.records
 
 
 def test_a_study_runs_its_rows_and_takes_them_the_next_time(train):

@@ -4,6 +4,7 @@ import difflib
 import inspect
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -32,6 +33,9 @@ _NEAR = 0.6  # how alike two names must be for one to be a misspelling of the ot
 # In a wheel conf/ is part of the package; in a checkout it stands at the top, two levels up.
 CONF = str(_PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1] / "conf")
 
+# A launcher's file in conf/ holds what differs from its plugin's defaults, which Hydra 1.3 adds by name.
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore", UserWarning)
+
 
 def run_dir(base: str | None = None, *, _root_: DictConfig) -> str:
     """Directory of a run: the same command finds its own run again, and different runs never collide.
@@ -47,6 +51,13 @@ def run_dir(base: str | None = None, *, _root_: DictConfig) -> str:
     return str(path if base is not None else Path(_root_.paths.output) / path)
 
 
+def at_once(*, _root_: DictConfig) -> int:
+    """How many runs of a parallel sweep this machine has room for."""
+    from caelab import launching  # which this module must not import before a sweep needs it
+
+    return launching.at_once(str(_root_.trainer.accelerator))
+
+
 def variant() -> str:
     """Name what a run compares: its overrides without dataset, seed, trainer and where things lie."""
     settings = HydraConfig.get()
@@ -56,12 +67,13 @@ def variant() -> str:
 
 
 def register_resolvers() -> None:
-    """Make ``${user_cache:}``, ``${run_dir:}`` and ``${variant:}`` known; may be called again."""
+    """Make the resolvers that conf/ uses, such as ``${run_dir:}``, known; may be called again."""
     OmegaConf.register_new_resolver(
         "user_cache", lambda: str(platformdirs.user_cache_path("caelab")), replace=True
     )
     OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
     OmegaConf.register_new_resolver("variant", variant, replace=True)
+    OmegaConf.register_new_resolver("at_once", at_once, replace=True)
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -56,6 +56,14 @@ def one_line(error: BaseException | str) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def duration(seconds: float) -> str:
+    """Say about how long that is."""
+    minutes = round(seconds / 60)
+    if minutes >= 60:
+        return f"about {minutes // 60} h {minutes % 60} min"
+    return f"about {minutes} min" if minutes else f"about {seconds:.0f} s"
+
+
 def byte_progress() -> Progress:
     """A progress bar for bytes, with speed and remaining time."""
     return Progress(

@@ -28,7 +28,7 @@ _raised: list[Exception] = []
 
 
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="train")
-def _job(cfg: DictConfig) -> float | str | None:
+def job(cfg: DictConfig) -> float | str | None:
     """Run what ``cfg`` says; in a sweep a failure is told and returned, and the next job goes on."""
     settings = HydraConfig.get()
     try:
@@ -93,7 +93,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, _stop)
     try:
         with compose.mistakes_told():
-            _job()
+            job()
             if _raised:
                 raise _raised.pop()
     except SystemExit as stop:

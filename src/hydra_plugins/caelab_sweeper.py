@@ -1,9 +1,11 @@
 """How caelab sweeps: Hydra finds this sweeper by its place in ``hydra_plugins``."""
 
+import itertools
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -12,15 +14,17 @@ from typing import Any
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import JobReturn
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
-from caelab import after, results, screen, studies, tables
+from caelab import after, launching, results, screen, studies, tables
 from caelab.errors import UserError
+from caelab.jobs import AT_ONCE, Answer, answer
 from caelab.report.measure import index, score, section
-from caelab.run_dir import Busy, held
+from caelab.run_dir import held
 from caelab.studies import Study, Variant
 
-_AT_ONCE = 1.0  # seconds below which a job cannot have trained, so says nothing of how long one takes
+_PICTURED = 40  # runs in one picture, at most: it is loaded and drawn run by run, and 364 are no PNG any more
 _POLL = 1.0  # seconds between looks at a run that another process trains
 
 Job = Sequence[str]
@@ -29,10 +33,25 @@ Job = Sequence[str]
 class CaelabSweeper(BasicSweeper):
     """Every combination of a sweep's values, or the runs of studies (``study=table2``).
 
-    Runs that another process is training come last: that process's record is taken, or, if it dies, its run
-    goes on. A failed run stops no other. At the end stands a table of all, and an exit status of 1 if one
-    failed.
+    One after the other, or side by side with ``hydra/launcher=joblib`` and others. Runs that another process
+    is training come last: that process's record is taken, or, if it dies, its run goes on. A failed run stops
+    no other. At the end stands a table of all, and an exit status of 1 if one failed.
     """
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take up Hydra's settings, and the launcher.
+
+        Raises:
+            UserError: the launcher's package is not installed.
+        """
+        try:
+            super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        except (ImportError, RuntimeError) as error:
+            choice = str(config.hydra.runtime.choices["hydra/launcher"])
+            extra = "slurm" if choice.startswith("submitit") else choice
+            raise UserError(
+                f"hydra/launcher={choice}: its package is not installed; pip install 'caelab[{extra}]'"
+            ) from error
 
     def sweep(self, arguments: list[str]) -> None:
         """Carry out a sweep.
@@ -70,7 +89,7 @@ class CaelabSweeper(BasicSweeper):
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         (jobs,) = self.split_arguments(parser.parse_overrides(arguments), None)
-        self.validate_batch_is_legal(jobs)
+        self.validate_batch_is_legal(_kinds(jobs))
         self.total = len(jobs)
         with _group(f"sweep-{datetime.now():%Y-%m-%d_%H-%M-%S}"):
             self._launch(jobs)
@@ -85,8 +104,11 @@ class CaelabSweeper(BasicSweeper):
         if len(done) > 1 and len({record["data"]["sha256"] for record in done.values()}) == 1:
             from caelab.figures import compare_runs
 
-            picture = compare_runs(done, Path(self.config.paths.output))
-            screen.say(f"picture: {screen.shown(picture)}")
+            best = sorted(done, key=lambda path: -float(done[path]["metrics"]["test/psnr"]))[:_PICTURED]
+            kept = {path: record for path, record in done.items() if path in best}
+            picture = compare_runs(kept, Path(self.config.paths.output))
+            of = "" if len(kept) == len(done) else f" of the best {_PICTURED}"
+            screen.say(f"picture{of}: {screen.shown(picture)}")
 
     def _studies(self, own: dict[str, str], rest: list[str]) -> None:
         """Carry out one study after the other, and end with their tables and verdicts."""
@@ -174,53 +196,62 @@ class CaelabSweeper(BasicSweeper):
 
     def _launch(self, jobs: Sequence[Job]) -> None:
         """Carry out jobs, those that another process is training last."""
-        assert self.launcher is not None
         if not jobs:
             return
-        one_by_one = isinstance(self.launcher, BasicLauncher)
-        batches = [[job] for job in jobs] if one_by_one else [jobs]
+        _refuse_several_devices(jobs)
+        carry_out = self._one_by_one if isinstance(self.launcher, BasicLauncher) else self._side_by_side
         busy: list[tuple[Job, Path]] = []
-        names = _names(jobs)
-        for number, batch in enumerate(batches):
-            self._progress(names[number] if one_by_one else f"{len(jobs)} runs", len(jobs) - number)
-            began = time.monotonic()
-            returned = self.launcher.launch(batch, initial_job_idx=self.launched)
-            self.launched += len(batch)
-            for job, answer in zip(batch, returned, strict=True):
-                assert answer.hydra_cfg is not None
-                path = Path(answer.hydra_cfg.hydra.runtime.output_dir)
-                if self._keep(path, answer):
-                    busy.append((job, path))
-            if one_by_one and (seconds := time.monotonic() - began) > _AT_ONCE:
-                self.seconds.append(seconds)
+        for job, left in zip(jobs, carry_out(jobs), strict=True):
+            path = Path(left.run_dir)
+            if left.busy:
+                busy.append((job, path))
+            else:
+                self._keep(path, left)
         if busy:
             screen.say(f"waiting for {len(busy)} runs that another process is training")
             while all(held(path) for _, path in busy):
                 time.sleep(_POLL)
             self._launch([job for job, _ in busy])
 
-    def _keep(self, path: Path, answer: JobReturn) -> bool:
-        """Keep what a job left; True where another process was training its run."""
-        assert answer.hydra_cfg is not None
-        assert answer.cfg is not None
-        try:
-            reason = answer.return_value
-        except Exception as error:  # before caelab's own code, which catches its errors
-            reason = screen.one_line(error)
-        if isinstance(reason, Busy):
-            return True
+    def _one_by_one(self, jobs: Sequence[Job]) -> Iterator[Answer]:
+        assert self.launcher is not None
+        for number, (job, name) in enumerate(zip(jobs, _names(jobs), strict=True)):
+            self._progress(name, len(jobs) - number)
+            began = time.monotonic()
+            (returned,) = self.launcher.launch([job], initial_job_idx=self.launched)
+            seconds = time.monotonic() - began
+            self.launched += 1
+            if seconds > AT_ONCE:
+                self.seconds.append(seconds)
+            try:
+                value = returned.return_value
+            except Exception as error:  # before caelab's own code, which catches its errors
+                value = screen.one_line(error)
+            assert returned.cfg is not None
+            assert returned.hydra_cfg is not None
+            yield answer(value, returned.cfg, returned.hydra_cfg.hydra, seconds)
+
+    def _side_by_side(self, jobs: Sequence[Job]) -> list[Answer]:
+        assert self.launcher is not None
+        done = len(self.records) - self.failed
+        answers = launching.launch(self.launcher, jobs, self.launched, (done, self.failed))
+        self.launched += len(jobs)
+        return answers
+
+    def _keep(self, path: Path, answer: Answer) -> None:
+        """Keep what a job left."""
         left = None
-        with suppress(UserError):  # a damaged record, which is then the reason
+        reason = answer.reason
+        try:
             left = results.read(path)
-        record = None if isinstance(reason, str) else left
+        except UserError as damage:
+            reason = reason or str(damage)
         if left is not None:
             self.index[left["fingerprint"]] = (path, left)
-        if record is None:
-            choices = dict(answer.hydra_cfg.hydra.runtime.choices)
-            self._fail(path, answer.overrides or [], str(reason), choices=choices, seed=answer.cfg.seed)
+        if left is None or reason:
+            self._fail(path, answer.overrides, str(reason), choices=answer.choices, seed=answer.seed)
         else:
-            self.records[path] = record
-        return False
+            self.records[path] = left
 
     def _fail(self, path: Path, overrides: Job, reason: str, **more: Any) -> None:
         """Note a run that did not finish; it may have no record that could say so."""
@@ -232,21 +263,37 @@ class CaelabSweeper(BasicSweeper):
         done = len(self.records) - self.failed
         line = f"[{done} done, {self.failed} failed, {left} to go"
         if self.seconds:
-            line += f", {_duration(left * sum(self.seconds) / len(self.seconds))} left"
+            line += f", {screen.duration(left * sum(self.seconds) / len(self.seconds))} left"
         screen.say(f"{line}] {name}")
+
+
+def _kinds(jobs: Sequence[Job]) -> list[Job]:
+    """One job for each choice of options and keys: to compose all takes long, and values rule out none."""
+    kinds: dict[tuple[str, ...], Job] = {}
+    for job in jobs:
+        keys = [override.partition("=")[0] for override in job]
+        kind = (
+            key if "." in key or key == "seed" else override for key, override in zip(keys, job, strict=True)
+        )
+        kinds.setdefault(tuple(kind), job)
+    return list(kinds.values())
+
+
+def _refuse_several_devices(jobs: Sequence[Job]) -> None:
+    """Refuse a run on several devices: each further process would start the whole sweep again."""
+    for override in itertools.chain(*jobs):
+        key, _, value = override.lstrip("+").partition("=")
+        if key == "trainer.devices" and not re.fullmatch(r"1|\[\d+\]", value):
+            raise UserError(
+                f"{override}: a sweep trains each run on one device, since the process of a second one would "
+                "start the whole sweep again; use trainer.devices=1, or leave out -m"
+            )
 
 
 def _names(jobs: Sequence[Job]) -> list[str]:
     """Name each job by the overrides that not all of them share."""
     shared = set.intersection(*(set(job) for job in jobs)) if len(jobs) > 1 else set()
     return [" ".join(override for override in job if override not in shared) for job in jobs]
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes >= 60:
-        return f"about {minutes // 60} h {minutes % 60} min"
-    return f"about {minutes} min" if minutes else f"about {seconds:.0f} s"
 
 
 @contextmanager

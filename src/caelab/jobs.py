@@ -1,0 +1,229 @@
+"""A job of a parallel sweep: what it does in its own process, and the answer that it leaves behind.
+
+Imports nothing heavy: the process that waits for a job needs no torch.
+"""
+
+import itertools
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from caelab import compose, results, screen
+from caelab.run_dir import Busy
+
+compose.register_resolvers()  # a process that unpickles a job imports this module and nothing before it
+
+ATTEMPTS = 2  # of a job whose process is killed; each goes on from its last finished epoch
+AT_ONCE = 1.0  # seconds below which a job cannot have trained, so says nothing of how long one takes
+_POLL = 1.0  # seconds between looks at whether a sweep is still there
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a job.
+
+    Attributes:
+        run_dir: absolute directory of its run.
+        overrides: of the job.
+        choices: option chosen in each group.
+        seed: of the run.
+        reason: why it did not finish; None where it did.
+        busy: another process was training the run.
+        seconds: that the job took.
+    """
+
+    run_dir: str
+    overrides: list[str]
+    choices: dict[str, Any]
+    seed: Any
+    reason: str | None = None
+    busy: bool = False
+    seconds: float = 0.0
+
+
+def answer(value: Any, cfg: DictConfig, settings: Any, seconds: float = 0.0) -> Answer:
+    """Say what became of a job.
+
+    Args:
+        value: what its task returned: a figure, the reason of a failure, or a word that another has it.
+        cfg: its config.
+        settings: Hydra's part of the config.
+        seconds: that it took.
+    """
+    return Answer(
+        str(settings.runtime.output_dir),
+        list(settings.overrides.task),
+        dict(settings.runtime.choices),
+        cfg.get("seed"),
+        str(value) if isinstance(value, str) else None,
+        isinstance(value, Busy),
+        seconds,
+    )
+
+
+class Board:
+    """A folder in which the jobs of one sweep leave their answers, also where the launcher loses them.
+
+    Args:
+        folder: existing directory, which all of the jobs' machines see.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def start(self, number: int) -> None:
+        """Note that the job of that number has started."""
+        with suppress(FileNotFoundError):  # the sweep is over, and left its jobs to a cluster
+            (self.folder / f"{number}.started").touch()
+
+    def leave(self, number: int, answer: Answer) -> None:
+        """Leave the answer of a job: whole or not at all."""
+        temporary = self.folder / f".{number}"
+        with suppress(FileNotFoundError):
+            temporary.write_text(json.dumps(asdict(answer)))
+            temporary.replace(self.folder / f"{number}.json")
+
+    def read(self, number: int) -> Answer | None:
+        """Return the answer of a job; None where it has left none."""
+        try:
+            return Answer(**json.loads((self.folder / f"{number}.json").read_text()))
+        except FileNotFoundError:
+            return None
+
+    def numbers(self) -> tuple[set[int], set[int]]:
+        """Return the numbers of the jobs that have started, and of those that have left an answer."""
+        found: dict[str, set[int]] = {"started": set(), "json": set()}
+        for name in os.listdir(self.folder):
+            number, _, kind = name.rpartition(".")
+            if kind in found:
+                found[kind].add(int(number))
+        return found["started"] | found["json"], found["json"]
+
+
+class Job:
+    """The task that a parallel launcher carries out, in place of the command line's own.
+
+    Args:
+        board: folder of the sweep's board.
+        sweep: name of the sweep, for loggers.
+        devices: CUDA devices that the jobs share, each job on one of them; empty: as the scheduler says.
+        here: whether the jobs run on the machine of the sweep, and are to end with it.
+        pool: whether jobs come one after another to the processes of a pool, whose death would take other
+            jobs with it. Each job is then forked off, and tried again if it is killed.
+    """
+
+    def __init__(
+        self,
+        board: Path,
+        sweep: str | None,
+        devices: Sequence[str] = (),
+        here: bool = False,
+        pool: bool = False,
+    ) -> None:
+        self.board = Board(board)
+        self.sweep, self.devices, self.here, self.pool = sweep, devices, here, pool
+        self.owner = os.getpid()
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Carry out the job, and leave its answer on the board."""
+        number = int(HydraConfig.get().job.num)
+        if self.board.read(number):  # the pool broke, and all of its jobs come again
+            return
+        if self.pool:
+            self._apart(number, cfg)
+        else:
+            self._carry_out(number, cfg)
+
+    def _apart(self, number: int, cfg: DictConfig) -> None:
+        fresh = not Path(HydraConfig.get().runtime.output_dir, results.RECORD).exists()
+        if fresh and sys.platform == "linux" and not self.devices:  # with CUDA a fork might inherit its state
+            import caelab.run  # noqa: F401  # once for all of this process's jobs: it takes seconds
+        for _ in range(ATTEMPTS):
+            process = multiprocessing.get_context("fork").Process(target=self._carry_out, args=(number, cfg))
+            with warnings.catch_warnings():  # of a fork beside threads; here they compute nothing
+                warnings.simplefilter("ignore", DeprecationWarning)
+                process.start()
+            process.join()
+            if self.board.read(number):
+                return
+        reason = f"its process was {_death(process.exitcode or 0)} {ATTEMPTS} times{MEND}"
+        screen.error(f"{' '.join(HydraConfig.get().overrides.task)}: {reason}")
+        self.board.leave(number, answer(reason, cfg, HydraConfig.get()))
+
+    def _carry_out(self, number: int, cfg: DictConfig) -> None:
+        self.board.start(number)
+        if self.here:
+            threading.Thread(target=_end_with, args=(os.getppid(), self.owner), daemon=True).start()
+            os.environ.setdefault("OMP_NUM_THREADS", "1")
+        if self.sweep:
+            os.environ["CAELAB_SWEEP"] = self.sweep
+        began = time.monotonic()
+        with _slot(self.board.folder) if self.devices else nullcontext(0) as slot, _quiet():
+            if self.devices:
+                os.environ["CUDA_VISIBLE_DEVICES"] = self.devices[slot % len(self.devices)]
+            from caelab import train
+
+            value = train.job(cfg)
+        self.board.leave(number, answer(value, cfg, HydraConfig.get(), time.monotonic() - began))
+
+
+MEND = "; the same command goes on from its last finished epoch (too little memory? run fewer at once)"
+
+
+def _death(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"stopped with exit status {code}"
+
+
+def _end_with(parent: int, sweep: int) -> None:
+    """End this process as soon as its parent or the sweep is gone, so that nothing trains unseen."""
+    while os.getppid() == parent and _alive(sweep):
+        time.sleep(_POLL)
+    os._exit(1)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@contextmanager
+def _slot(folder: Path) -> Iterator[int]:
+    """Hold the lowest number that no other job of the sweep holds on this machine; the dead hold none."""
+    for number in itertools.count():
+        lock = FileLock(folder / f"slot-{os.uname().nodename}-{number}", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            continue
+        try:
+            yield number
+        finally:
+            lock.release()
+        return
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep a job's own lines off the screen, where those of several would mix; mistakes still show."""
+    screen.console.quiet = True
+    try:
+        yield
+    finally:
+        screen.console.quiet = False

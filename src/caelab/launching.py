@@ -1,0 +1,233 @@
+"""Parallel launchers: how many jobs at once, on which devices, how far they are, and what is left of each."""
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, open_dict
+
+from caelab import compose, screen
+from caelab.errors import UserError
+from caelab.jobs import AT_ONCE, ATTEMPTS, MEND, Answer, Board, Job, answer
+
+RUNS_PER_GPU = 4  # small networks leave most of a GPU idle; what one takes is for the user to say
+_IN_QUEUE = 256  # jobs given to a cluster's scheduler at a time; a thread here waits for each
+_HERE = ("joblib", "submitit_local")  # launchers whose jobs run on this machine
+_POLL = 1.0  # seconds between looks at the board
+_SILENCE = 60.0  # seconds after which a line says that the sweep is alive, though no run has ended
+_FEW = 4  # runs whose end is told in a line each
+
+Jobs = Sequence[Sequence[str]]
+
+
+def devices(accelerator: str) -> list[str]:
+    """CUDA devices that runs may use, as CUDA_VISIBLE_DEVICES names them; none where they train elsewhere."""
+    if accelerator not in ("auto", "gpu", "cuda"):
+        return []
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        named = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+        return [name.strip() for name in named if name.strip() not in ("", "-1")]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def at_once(accelerator: str) -> int:
+    """How many runs this machine has room for: ``RUNS_PER_GPU`` a GPU, else as many as cores.
+
+    One thread a run is the fastest way to many runs; with OMP_NUM_THREADS set, it is that many threads a run.
+    """
+    from joblib import cpu_count  # knows of containers and affinity
+
+    cores = max(1, int(cpu_count()) // int(os.environ.get("OMP_NUM_THREADS") or 1))
+    gpus = len(devices(accelerator))
+    return min(cores, RUNS_PER_GPU * gpus) if gpus else cores
+
+
+def launch(launcher: Launcher, jobs: Jobs, first: int, before: tuple[int, int]) -> list[Answer]:
+    """Carry out jobs side by side, and show how far they are.
+
+    A job whose process is killed is launched once more, and costs no other job its result.
+
+    Args:
+        launcher: a plugin's, set up by Hydra.
+        jobs: overrides of each job.
+        first: number of the first.
+        before: how many runs of the sweep were done, and had failed, before.
+
+    Returns:
+        One answer a job.
+
+    Raises:
+        UserError: the launcher cannot start any.
+    """
+    settings = launcher.config  # type: ignore[attr-defined]
+    choice = _choice(launcher)
+    folder = Path(settings.hydra.sweep.dir).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    board = Board(Path(tempfile.mkdtemp(prefix=".sweep-", dir=folder)))
+    try:
+        launcher.task_function = _job(board, choice, settings)  # type: ignore[attr-defined]
+        with _watched(board, jobs, before):
+            reasons = (_pool if choice == "joblib" else _each)(launcher, jobs, first, board)
+        return [
+            board.read(number) or _lost(launcher, job, reasons.get(number, "it left no answer"))
+            for number, job in enumerate(jobs, first)
+        ]
+    finally:
+        shutil.rmtree(board.folder, ignore_errors=True)
+
+
+def _job(board: Board, choice: str, settings: DictConfig) -> Job:
+    sweep = os.environ.get("CAELAB_SWEEP")
+    if choice not in _HERE:
+        return Job(board.folder, sweep)
+    shared = devices(str(settings.trainer.accelerator))
+    return Job(board.folder, sweep, shared, here=True, pool=choice == "joblib")
+
+
+def _pool(launcher: Launcher, jobs: Jobs, first: int, board: Board) -> dict[int, str]:
+    """Give all jobs to a pool of processes, replaced once if it breaks. Return why a job left no answer."""
+    numbers = range(first, first + len(jobs))
+    reason = ""
+    for _ in range(ATTEMPTS):
+        try:
+            launcher.launch(jobs, initial_job_idx=first)
+        except Exception as error:
+            if compose.explain(error):
+                raise
+            if not board.numbers()[0]:
+                raise _started_none("joblib", error) from error
+            reason = f"{type(error).__name__}: {screen.one_line(error)}{MEND}"
+        if all(board.read(number) for number in numbers):
+            break
+    return dict.fromkeys(numbers, reason)
+
+
+def _each(launcher: Launcher, jobs: Jobs, first: int, board: Board) -> dict[int, str]:
+    """Launch every job by itself, a killed one once more. Return why a job left no answer.
+
+    Launched as one, they would end with the first that is killed, and the results of the others were lost.
+    """
+    choice = _choice(launcher)
+    if choice == "ray":
+        from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
+
+        start_ray(launcher.ray_cfg.init)  # type: ignore[attr-defined]  # not by several threads at once
+    todo = deque(enumerate(jobs, first))
+    reasons: dict[int, str] = {}
+    broken: list[Exception] = []
+
+    def work() -> None:
+        while not broken:
+            try:
+                number, job = todo.popleft()
+            except IndexError:
+                return
+            for _ in range(ATTEMPTS):
+                try:
+                    launcher.launch([job], initial_job_idx=number)
+                except Exception as error:
+                    reasons[number] = f"{type(error).__name__}: {screen.one_line(error)}{MEND}"
+                    if not board.numbers()[0]:
+                        broken.append(error)
+                if broken or board.read(number):
+                    break
+
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(_in_flight(launcher, len(jobs)))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if broken:
+        raise _started_none(choice, broken[0])
+    return reasons
+
+
+def _started_none(choice: str, error: Exception) -> UserError:
+    return UserError(f"hydra/launcher={choice} started no run: {screen.one_line(error)}")
+
+
+def _choice(launcher: Launcher) -> str:
+    return str(launcher.config.hydra.runtime.choices["hydra/launcher"])  # type: ignore[attr-defined]
+
+
+def _in_flight(launcher: Launcher, jobs: int) -> int:
+    settings = launcher.config  # type: ignore[attr-defined]
+    if _choice(launcher) in _HERE:
+        return min(jobs, at_once(str(settings.trainer.accelerator)))
+    return min(jobs, int(settings.hydra.launcher.get("array_parallelism", _IN_QUEUE)))
+
+
+def _lost(launcher: Launcher, overrides: Sequence[str], reason: str) -> Answer:
+    """Answer for a job that could not."""
+    context, settings = launcher.hydra_context, launcher.config  # type: ignore[attr-defined]
+    cfg = context.config_loader.load_sweep_config(settings, list(overrides))
+    with open_dict(cfg):
+        cfg.hydra.runtime.output_dir = str(Path(cfg.hydra.sweep.dir, cfg.hydra.sweep.subdir).absolute())
+    screen.error(f"{' '.join(overrides)}: {reason}")
+    return answer(reason, cfg, cfg.hydra)
+
+
+@contextmanager
+def _watched(board: Board, jobs: Jobs, before: tuple[int, int]) -> Iterator[None]:
+    """Say how far the jobs are whenever one has ended, and every minute, until the block ends."""
+    over = threading.Event()
+    watch = threading.Thread(target=_Watch(board, jobs, before).look, args=(over,), daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watch.join()
+
+
+class _Watch:
+    def __init__(self, board: Board, jobs: Jobs, before: tuple[int, int]) -> None:
+        self.board, self.jobs = board, len(jobs)
+        self.shared = set.intersection(*(set(job) for job in jobs)) if len(jobs) > 1 else set()
+        self.done, self.failed = before
+        self.seen: set[int] = set()
+        self.trained = 0
+        self.began = self.told = time.monotonic()
+
+    def look(self, over: threading.Event) -> None:
+        screen.say(
+            f"[{self.done} done, {self.failed} failed, {self.jobs} to go] {self.jobs} runs, side by side"
+        )
+        while not over.wait(_POLL):
+            self._look()
+        self._look()
+
+    def _look(self) -> None:
+        started, ended = self.board.numbers()
+        fresh = sorted(ended - self.seen)
+        self.seen |= ended
+        lines = []
+        for found in map(self.board.read, fresh):
+            assert found is not None
+            self.done += not (found.reason or found.busy)
+            self.failed += bool(found.reason) and not found.busy
+            self.trained += found.seconds > AT_ONCE
+            state = "busy elsewhere" if found.busy else "failed" if found.reason else "finished"
+            lines.append(f"{' '.join(o for o in found.overrides if o not in self.shared)} {state}".strip())
+        if lines or time.monotonic() - self.told > _SILENCE:
+            self.told = time.monotonic()
+            self._say(len(started - ended), lines if len(lines) <= _FEW else [f"{len(lines)} runs ended"])
+
+    def _say(self, running: int, lines: Sequence[str]) -> None:
+        left = self.jobs - len(self.seen)
+        text = f"[{self.done} done, {self.failed} failed, {left} to go"
+        if left:
+            text += f", {running} running"
+            if self.trained:
+                seconds = left * (time.monotonic() - self.began) / self.trained
+                text += f", {screen.duration(seconds)} left"
+        screen.say(f"{text}] {'; '.join(lines)}".rstrip())

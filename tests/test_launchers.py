@@ -1,0 +1,170 @@
+"""Each launcher for real: a job that fails, one that is killed, and the same command again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+
+pytestmark = pytest.mark.skipif(not Path("/proc/locks").exists(), reason="finds who trains by the run's lock")
+
+# enough epochs that a run can be killed between its first and its last
+WORDS = (*TINY, "dataset.train_size=640", "trainer.max_epochs=15")
+_PATIENCE = 300  # seconds
+
+
+class Sweep:
+    """A sweep in a process of its own."""
+
+    def __init__(self, launcher, folder, environment, *more):
+        self.folder = folder / "sweep"
+        self.folder.mkdir(exist_ok=True)
+        words = [sys.executable, "-m", "caelab.train", "-m", *WORDS, f"hydra/launcher={launcher}", *more]
+        self.process = subprocess.Popen(
+            words,
+            cwd=self.folder,
+            env=environment | {"OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self):
+        """Exit status, stdout and stderr."""
+        out, err = self.process.communicate(timeout=_PATIENCE)
+        return self.process.returncode, out, err
+
+    def run_dir(self, seed):
+        (found,) = self.folder.glob(f"multirun/runs/shapes/*-s{seed}-*")
+        return found
+
+    def record(self, seed):
+        return json.loads((self.run_dir(seed) / "result.json").read_text())
+
+    def kill(self, seed, after=None, by=signal.SIGKILL):
+        """Signal the process that trains the run, once it has finished an epoch; return its number."""
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            for last in self.folder.glob(f"multirun/runs/shapes/*-s{seed}-*/checkpoints/last.ckpt"):
+                holder = _holder(last.parents[1] / ".lock")
+                if holder not in (None, after):
+                    os.kill(holder, by)
+                    assert not (last.parents[1] / "result.json").exists()
+                    return holder
+            time.sleep(0.01)
+        self.process.kill()
+        raise AssertionError("the run did not get to its second epoch")
+
+
+def _holder(lock):
+    """Number of the process that holds a file lock."""
+    for line in Path("/proc/locks").read_text().splitlines():
+        words = line.split()
+        if "FLOCK" in words and "->" not in words and words[-3].endswith(f":{lock.stat().st_ino}"):
+            return int(words[-4])
+    return None
+
+
+def _undisturbed(train):
+    """Test PSNR of the run of seed 1, without any launcher."""
+    return train(*WORDS, "seed=1").record["metrics"]["test/psnr"]
+
+
+def _went_on(sweep, seed):
+    return (sweep.run_dir(seed) / "train.log").read_text().count("Restored all states from the checkpoint")
+
+
+def test_joblib_keeps_every_result_when_a_job_dies_twice_and_goes_on(tmp_path, environment, train):
+    sweep = Sweep("joblib", tmp_path, environment, "seed=0,1,-1", "hydra.launcher.n_jobs=2")
+    sweep.kill(1, after=sweep.kill(1))
+    status, out, err = sweep.end()
+    assert status == 1
+    assert "seed=1: its process was killed by SIGKILL 2 times; the same command goes on" in err
+    assert "2 of 3 runs failed" in err
+    assert "[1 done, 2 failed, 0 to go]" in out
+    assert "seed=0 finished" in out
+    assert "failed: seed=-1: must be within 0..4294967295" in out
+    assert sweep.record(0)["status"] == "finished"
+    assert not list(sweep.folder.glob("multirun/.sweep-*"))
+    stamp = (sweep.run_dir(0) / "result.json").stat().st_mtime_ns
+    again = Sweep("joblib", tmp_path, environment, "seed=0,1,-1", "hydra.launcher.n_jobs=1")
+    status, out, err = again.end()
+    assert status == 1
+    assert "1 of 3 runs failed" in err
+    assert "[2 done, 1 failed, 0 to go]" in out
+    assert (again.run_dir(0) / "result.json").stat().st_mtime_ns == stamp
+    assert _went_on(again, 1) >= 1
+    assert again.record(1)["metrics"]["test/psnr"] == pytest.approx(_undisturbed(train), rel=1e-3)
+    assert again.record(1)["environment"]["threads"] == 1
+
+
+def _mends_by_itself(launcher, tmp_path, environment, train):
+    sweep = Sweep(launcher, tmp_path, environment, "seed=1,-1")
+    sweep.kill(1)
+    status, out, err = sweep.end()
+    assert status == 1
+    assert "1 of 2 runs failed" in err
+    assert "[1 done, 1 failed, 0 to go]" in out
+    assert "failed: seed=-1: must be within 0..4294967295" in out
+    assert _went_on(sweep, 1) == 1
+    assert sweep.record(1)["metrics"]["test/psnr"] == pytest.approx(_undisturbed(train), rel=1e-3)
+
+
+def test_submitit_launches_a_killed_job_again(tmp_path, environment, train):
+    pytest.importorskip("submitit", reason="needs caelab[slurm]")
+    _mends_by_itself("submitit_local", tmp_path, environment, train)
+
+
+def test_ray_launches_a_killed_job_again(tmp_path, environment, train):
+    pytest.importorskip("ray", reason="needs caelab[ray]")
+    _mends_by_itself("ray", tmp_path, environment, train)
+
+
+# What submitit calls of SLURM, on this machine: sbatch starts a job again that was requeued while it ran.
+SLURM = {
+    "sbatch": """
+import os, pathlib, subprocess, sys
+job, requeued = str(os.getpid()), pathlib.Path(os.environ["QUEUE"], str(os.getpid()))
+names = ("SLURM_JOB_NUM_NODES", "SLURM_NTASKS"), ("SLURM_NODEID", "SLURM_PROCID", "SLURM_LOCALID")
+places = {name: str(1 - i) for i in (0, 1) for name in names[i]}
+print("Submitted batch job", job, flush=True)
+if os.fork():
+    os._exit(0)
+nowhere = os.open(os.devnull, os.O_RDWR)
+for stream in (0, 1, 2):
+    os.dup2(nowhere, stream)
+while True:
+    requeued.unlink(missing_ok=True)
+    subprocess.run(["bash", sys.argv[-1]], env=os.environ | places | {"SLURM_JOB_ID": job})
+    if not requeued.exists():
+        break
+""",
+    "srun": "import os, sys; words = sys.argv[sys.argv.index(sys.executable):]; os.execv(words[0], words)",
+    "scontrol": "import os, pathlib, sys; pathlib.Path(os.environ['QUEUE'], sys.argv[-1]).touch()",
+    "sacct": "import sys; print('JobID|State|NodeList', sys.argv[-1] + '|RUNNING|here', sep=chr(10))",
+}
+
+
+def test_slurm_requeues_a_job_whose_time_is_up_and_it_goes_on(tmp_path, environment, train):
+    pytest.importorskip("submitit", reason="needs caelab[slurm]")
+    for name, text in SLURM.items():
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(f"#!{sys.executable}\n{text}")
+        (tmp_path / "bin" / name).chmod(0o755)
+    path = {"PATH": f"{tmp_path / 'bin'}:{environment['PATH']}", "QUEUE": str(tmp_path)}
+    sweep = Sweep("submitit_slurm", tmp_path, environment | path, "seed=1", "hydra.launcher.account=lab")
+    sweep.kill(1, by=signal.SIGUSR2)
+    status, out, err = sweep.end()
+    assert (status, err) == (0, "")
+    assert "[1 done, 0 failed, 0 to go]" in out
+    assert _went_on(sweep, 1) == 1
+    assert sweep.record(1)["metrics"]["test/psnr"] == pytest.approx(_undisturbed(train), rel=1e-3)
+    (script,) = sweep.folder.glob("multirun/.submitit/*/*_submission.sh")
+    asked = script.read_text()
+    for line in ("--signal=USR2@60", "--time=240", "--account=lab", "--cpus-per-task=1"):
+        assert f"#SBATCH {line}" in asked
