@@ -29,10 +29,8 @@ def test_the_wheel_holds_code_and_config_and_nothing_else(wheel):
     }
     assert configs | modules <= names
     rest = {name for name in names - configs - modules if ".dist-info/" not in name}
-    pages = {
-        f"caelab/report/{name}"
-        for name in ("page.css", "page.html.j2", "page.md.j2", "look.html.j2", "look.js")
-    }
+    parts = ("page.css", "page.html.j2", "page.md.j2", "look.html.j2", "look.js")
+    pages = {f"caelab/report/{name}" for name in parts}
     assert rest == {"caelab/py.typed", "hydra_plugins/caelab_sweeper.py"} | pages
 
 

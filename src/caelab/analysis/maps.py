@@ -1,14 +1,32 @@
-"""Codes in two dimensions."""
+"""Codes in two dimensions. Imports nothing heavy, so that a mistake in the method's name is told at once."""
 
+import importlib.util
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from caelab.analysis.codes import Floats
+from caelab.compose import nearest
 from caelab.errors import UserError
+
+Floats = NDArray[np.float64]
 
 _PERPLEXITY = 30.0
 _AXES = 50  # of PCA before the two others, as the authors of t-SNE do
+
+
+def check(method: str) -> None:
+    """Make sure that a map can be made.
+
+    Raises:
+        UserError: there is no such method, or it needs a package that is not installed.
+    """
+    if method not in METHODS:
+        raise UserError(f"--map {method}: there is no such map{nearest(method, list(METHODS))}")
+    if method == "umap" and importlib.util.find_spec("umap") is None:
+        raise UserError(
+            "--map umap: umap-learn is not installed; pip install 'caelab[umap]', or take --map tsne"
+        )
 
 
 def project(z: Floats, method: str, seed: int) -> Floats:
@@ -18,9 +36,6 @@ def project(z: Floats, method: str, seed: int) -> Floats:
         z: the codes.
         method: key of ``METHODS``.
         seed: of what is random in it.
-
-    Raises:
-        UserError: UMAP is asked for and not installed.
     """
     return METHODS[method](_reduced(z, _AXES if method != "pca" else 2), seed)
 
@@ -42,12 +57,7 @@ def _tsne(points: Floats, seed: int) -> Floats:
 
 
 def _umap(points: Floats, seed: int) -> Floats:
-    try:
-        import umap
-    except ImportError:
-        raise UserError(
-            "--map umap: umap-learn is not installed; pip install 'caelab[umap]', or take --map tsne"
-        ) from None
+    import umap
 
     # n_jobs=1 is what a seed makes of it anyway, with a warning
     neighbours = min(15, len(points) - 1)

@@ -32,4 +32,8 @@ def extremes(figures: Floats, count: int) -> dict[str, NDArray[np.int64]]:
     """
     order = np.argsort(figures, kind="stable")
     middle = (len(order) - count) // 2
-    return {"best": order[::-1][:count], "median": order[middle : middle + count], "worst": order[:count]}
+    return {
+        "best": order[::-1][:count].copy(),
+        "median": order[middle : middle + count],
+        "worst": order[:count],
+    }

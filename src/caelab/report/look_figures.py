@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from caelab.report.pictures import Strip, strips
-from caelab.report.style import COLOURS, floor_style, legend, line_style, sheet, styled
+from caelab.report.style import COLOURS, floor_style, legend, line_style, logarithmic, sheet, styled
 
 Floats = NDArray[Any]
 
@@ -83,12 +82,7 @@ def scatter(title: str, points: Floats, labels: NDArray[np.int64], names: dict[i
 
 @styled
 def usage(
-    title: str,
-    deviations: Floats,
-    effects: Floats,
-    axes: Floats,
-    dimension: float,
-    limits: tuple[float, float],
+    title: str, deviations: Floats, effects: Floats, axes: Floats, dimension: float, limits: Sequence[float]
 ) -> Figure:
     """Draw how much a code is used.
 
@@ -98,27 +92,27 @@ def usage(
         effects: (L,), effect of each on the picture, in grey levels of 255.
         axes: (K,), variance along each principal axis, largest first.
         dimension: the effective one.
-        limits: deviation below which a coordinate is dead, effect below which it is ignored.
+        limits: the deviation below which a coordinate is dead, and the effect below which it is ignored.
     """
     figure = sheet(title, 2.7)
     left, middle, right = figure.subplots(1, 3)
+    # What is 0 has no place on a logarithmic axis: it lies on its edge.
+    deviations, effects = np.maximum(deviations, limits[0] / 5), np.maximum(effects, limits[1] / 5)
+    line: dict[str, Any] = {"marker": ".", "markersize": 3, "linewidth": 1}
     ranks = np.arange(1, len(deviations) + 1)
-    left.plot(ranks, np.sort(deviations)[::-1], color=COLOURS[0], marker=".", linewidth=1)
+    left.plot(ranks, np.sort(deviations)[::-1], color=COLOURS[0], **line)
     left.axhline(limits[0], **floor_style(0))
-    left.set(xlabel="coordinates, widest first", ylabel="standard deviation of the code")
-    middle.plot(np.arange(len(axes) + 1), np.cumsum([0, *axes / axes.sum()]) * 100, color=COLOURS[1])
+    left.set(xlabel="coordinates, widest first", ylabel="standard deviation")
+    middle.plot(
+        np.cumsum([0, *axes / axes.sum()]) * 100, color=COLOURS[1], marker=".", markersize=3, linewidth=1
+    )
     middle.axvline(dimension, **floor_style(1))
-    middle.set(xlabel="principal axes, longest first", ylabel="variance (%)", ylim=(0, 103))
-    right.scatter(deviations, effects, s=12, c=COLOURS[2], marker="^", linewidths=0)
+    middle.set(xlabel="principal axes, longest first", ylabel="variance together (%)", ylim=(0, 103))
+    right.scatter(deviations, effects, s=12, color=COLOURS[2], marker="^", linewidths=0)
     right.axvline(limits[0], **floor_style(0))
     right.axhline(limits[1], **floor_style(0))
-    right.set(xlabel="standard deviation of the code", ylabel="effect (grey levels of 255)")
-    for axis in (left, right):
-        _from_zero(axis)
+    right.set(xlabel="standard deviation", ylabel="effect (grey levels of 255)")
+    logarithmic(left, "y")
+    logarithmic(right, "x")
+    logarithmic(right, "y")
     return figure
-
-
-def _from_zero(axes: Axes) -> None:
-    axes.set_ylim(bottom=0)
-    if axes.get_xlim()[0] < 0:
-        axes.set_xlim(left=0)
