@@ -268,10 +268,7 @@ def looked_at(sight: Sight) -> Part:
 def filters(sight: Sight) -> Part:
     """The weights of the layer that reads the image."""
     title = "First filters"
-
-
-
-    )
+    how = "Each picture is one filter's weights on its own scale: mid-grey 0, brighter positive, darker negative."
     weights = sensitivity.first_filters(sight.portrait.net)
     if weights is None:
         return Part(title, how, "No convolution or linear layer of this model reads the image.", None)
