@@ -69,12 +69,14 @@ def look(
     with screen.item_progress() as progress:
         task = progress.add_task("opening", total=None)
         from caelab.report import look_page
+        from caelab.report.claims import display
         from caelab.report.look_parts import MAPPED, PARTS, Sight
 
         portrait, rows, classes, notes = _portrait(run, record, images, seed)
         progress.update(task, description="map", total=len(PARTS) + 2)
         places = maps.project(portrait.z[:MAPPED], method, seed)
-        heading = f"{record['choices']['dataset']}, {record['choices']['model']}, seed {record['seed']}"
+        dataset = display(record["choices"]["dataset"])
+        heading = f"{record['choices']['model']} on {dataset}, run {record['fingerprint'][:10]}"
         sight = Sight(portrait, heading, classes, method, places)
         parts = {}
         for name, draw in PARTS.items():

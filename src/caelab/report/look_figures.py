@@ -35,9 +35,8 @@ def reconstructions(title: str, groups: dict[str, tuple[Floats, Floats, Floats]]
         none = [""] * len(x)
         rows.append(Strip(name, eight_bits(x), none))
         rows.append(Strip("reconstruction", eight_bits(x_hat), [f"{value:.1f} dB" for value in decibels]))
-        rows.append(
-            Strip(f"error, black = {255 * scale:.0f} of 255", eight_bits(1 - errors[name] / scale), none)
-        )
+        dark = f"error\nblack: {255 * scale:.0f} of 255"
+        rows.append(Strip(dark, eight_bits(1 - errors[name] / scale), none))
     return strips(title, rows)
 
 
@@ -75,6 +74,7 @@ def scatter(title: str, points: Floats, labels: NDArray[np.int64], names: dict[i
         axes.scatter(
             x, y, s=12, linewidths=0, alpha=0.8, label=name, c=style["color"], marker=style["marker"]
         )
+    axes.spines[:].set_visible(False)
     axes.set(aspect="equal", adjustable="datalim", xticks=[], yticks=[])
     legend(figure, axes)
     return figure

@@ -26,6 +26,7 @@ _NEIGHBOURS = 7
 _LOOKED_AT = 16  # coordinates
 _DERIVATIVES = 64  # images
 _FILTERS = 32
+_FILTER_SIDE = 30  # pixels, so that the gaps between the pictures are none of theirs
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def coordinates(sight: Sight) -> Part:
             "coordinates",
             directions,
             portrait.coordinate_effects,
-            [f"coordinate {k}" for k in range(portrait.net.latent)],
+            [f"z[{k}]" for k in range(portrait.net.latent)],
         ),
     )
 
@@ -131,7 +132,9 @@ def _walks(sight: Sight, text: str, directions: Directions, effects: Floats, nam
     base = codes.encode(portrait.net, portrait.images[portrait.typical :][:1])
     images = traversals.traverse(portrait.net, base, chosen, _STEPS).numpy()
     labels = [f"{names[k]}\neffect {255 * effects[k]:.1f} of 255" for k in ranked]
-    return figures.walks(sight.title(text), labels, images, [f"{step:+.0f} sd" for step in _STEPS])
+    return figures.walks(
+        sight.title(text), labels, images, [f"{step:+.0f} sd" if step else "0" for step in _STEPS]
+    )
 
 
 def interpolations(sight: Sight) -> Part:
@@ -145,6 +148,7 @@ def interpolations(sight: Sight) -> Part:
         traversals.between_codes(portrait.net, start, end, _FADE).numpy(),
         traversals.between_pixels(x[0::2], x[1::2], _FADE).float().numpy(),
     )
+    names = [f"{k + 1}, {where}" for k in range(pairs) for where in ("in the code", "in pixels")]
     images = np.stack(both, 1).reshape(2 * pairs, *both[0].shape[1:])
     return Part(
         "From one image to another",
@@ -154,7 +158,7 @@ def interpolations(sight: Sight) -> Part:
         "",
         figures.walks(
             sight.title("interpolation"),
-            ["in the code", "in pixels"] * pairs,
+            names,
             images,
             [f"{t:.3g}" for t in _FADE],
         ),
@@ -259,16 +263,14 @@ def looked_at(sight: Sight) -> Part:
         "The darker a pixel, the more a change there changes that coordinate, each picture on its own scale.",
         f"Root mean square of the derivative over {min(_DERIVATIVES, len(portrait.images))} images, for the "
         "coordinates with the largest effect.",
-        figures.tiles(
-            sight.title("pixels behind coordinates"), shades[:, None], [f"coordinate {k}" for k in chosen]
-        ),
+        figures.tiles(sight.title("pixels behind coordinates"), shades[:, None], [f"z[{k}]" for k in chosen]),
     )
 
 
 def filters(sight: Sight) -> Part:
     """The weights of the layer that reads the image."""
     title = "First filters"
-    how = "Each picture is one filter's weights on its own scale: mid-grey 0, brighter positive, darker negative."
+    how = "Each picture is one filter on its own scale: mid-grey is 0, brighter positive, darker negative."
     weights = sensitivity.first_filters(sight.portrait.net)
     if weights is None:
         return Part(title, how, "No convolution or linear layer of this model reads the image.", None)
@@ -276,12 +278,15 @@ def filters(sight: Sight) -> Part:
     shown = weights[:_FILTERS].numpy()
     peaks = np.abs(shown).max((1, 2, 3), keepdims=True)
     pictures = 0.5 + 0.5 * shown / np.where(peaks > 0, peaks, 1)
+    enlarged = np.ones((1, 1, *[-(-_FILTER_SIDE // max(height, width))] * 2))
     more = f"; the first {len(shown)} are shown" if total > len(shown) else ""
     return Part(
         title,
         how,
         f"{_count(total, 'filter')} of {height}x{width}{more}.",
-        figures.tiles(sight.title("first filters"), pictures, [str(k) for k in range(len(shown))]),
+        figures.tiles(
+            sight.title("first filters"), np.kron(pictures, enlarged), [str(k) for k in range(len(shown))]
+        ),
     )
 
 

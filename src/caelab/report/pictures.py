@@ -29,7 +29,7 @@ class Strip(NamedTuple):
     """Pictures side by side.
 
     Attributes:
-        name: stands at their left.
+        name: stands at their left; may have several lines.
         images: (N, C, H, W).
         texts: N, one below each picture; a text may have several lines.
     """
@@ -101,7 +101,8 @@ def _strip(axes: Axes, name: str, images: Images, texts: Sequence[str]) -> None:
     axes.imshow(strip[..., 0] if c == 1 else strip, cmap="gray", vmin=0, vmax=255, interpolation="none")
     axes.set_xticks(np.arange(n) * w + (w - _GAP - 1) / 2, texts)
     axes.set_yticks([])
-    axes.set_ylabel(fill(name, 22), rotation=0, ha="right", va="center", fontsize=8)
+    label = "\n".join(fill(line, 22) for line in name.split("\n"))
+    axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
     axes.tick_params(length=0, pad=1, labelsize=7)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
