@@ -3,7 +3,7 @@
   const { points, names, columns, rows } = JSON.parse(document.getElementById("points").textContent);
   const [plot, ring, thumbnail, at] = ["plot", "ring", "thumbnail", "at"].map((id) => document.getElementById(id));
   const part = (place, count) => (count > 1 ? (100 * place) / (count - 1) : 0) + "%";
-  let current = -1;
+  let current;
 
   function show(i) {
     current = i;
@@ -12,7 +12,7 @@
     ring.setAttribute("cy", y);
     ring.setAttribute("visibility", "visible");
     thumbnail.style.backgroundPosition = part(i % columns, columns) + " " + part(Math.floor(i / columns), rows);
-    at.textContent = `${names[label]}, test image ${row}, reconstructed at ${psnr.toFixed(1)} dB`;
+    at.textContent = `Class ${names[label]}, test image ${row}, reconstructed at ${psnr.toFixed(1)} dB`;
   }
 
   // The index for which cost is least; Infinity rules an index out, -1 where all are.
@@ -43,14 +43,14 @@
     End: () => least(({ x }) => -x),
   };
 
+  // The index of the mark nearest to a point of the map.
+  const nearest = (to) => least(({ x, y }) => Math.hypot(x - to.x, y - to.y));
+
+  const { width, height } = plot.viewBox.baseVal;
+  show(nearest({ x: width / 2, y: height / 2 }));
   document.documentElement.classList.add("js");
   plot.setAttribute("tabindex", "0");
   plot.setAttribute("role", "application");
-  const middle = () => {
-    const { width, height } = plot.viewBox.baseVal;
-    return least(({ x, y }) => Math.hypot(x - width / 2, y - height / 2));
-  };
-  plot.addEventListener("focus", () => current < 0 && show(middle()));
   plot.addEventListener("keydown", (event) => {
     if (!keys[event.key] || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
@@ -59,6 +59,6 @@
   });
   plot.addEventListener("pointermove", (event) => {
     const pointed = new DOMPoint(event.clientX, event.clientY).matrixTransform(plot.getScreenCTM().inverse());
-    show(least(({ x, y }) => Math.hypot(x - pointed.x, y - pointed.y)));
+    show(nearest(pointed));
   });
 })();
