@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of pages: it opens files, moves the pointer, presses keys, and tells errors."""
+"""A headless Chromium for tests of pages: it opens files, points, presses keys, and tells errors."""
 
 import json
 import os
