@@ -9,6 +9,10 @@ from scipy.spatial.distance import pdist
 from caelab.analysis import maps
 from caelab.errors import UserError
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning"),  # umap's
+]
+
 INSTALLED = [
     pytest.param(
         name,

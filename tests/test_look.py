@@ -31,19 +31,25 @@ def seen(run):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
+def sketch(monkeypatch):
+    """Draw two parts of the page, for tests that do not ask for the others."""
+    monkeypatch.setattr("caelab.report.look_parts.PARTS", {name: PARTS[name] for name in ("map", "usage")})
+
+
+@pytest.fixture
+def command(monkeypatch, capfd):
     """Call the command line: exit status, lines on stdout, lines on stderr."""
     monkeypatch.setenv("COLUMNS", "200")
 
     def call(*words):
         monkeypatch.setattr(sys, "argv", ["caelab-look", *map(str, words)])
-        capsys.readouterr()
+        capfd.readouterr()
         status = 0
         try:
             main()
         except SystemExit as stop:
             status = stop.code
-        shown = capsys.readouterr()
+        shown = capfd.readouterr()
         return status, shown.out.splitlines(), shown.err.splitlines()
 
     return call
@@ -86,11 +92,13 @@ def test_figures_are_those_of_the_whole_split(run, seen):
     assert seen.figures["effective dimension"] == pytest.approx(dimension, rel=1e-4)
 
 
+@pytest.mark.usefixtures("sketch")
 def test_the_command_line_takes_a_seeded_part_and_shows_a_table(run, command, tmp_path):
     out = tmp_path / "elsewhere"
     status, lines, _ = command(run, "--images", 12, "--seed", 5, "--map", "pca", "--out", out)
     assert status == 0
-    assert sorted(path.name for path in out.iterdir()) == NAMES
+    assert sorted(path.name for path in out.iterdir()) == ["index.html", "map.png", "usage.png"]
+    assert f"{run} --map pca --images 12 --seed 5" in (out / "index.html").read_text()
     assert any("base-s3" in line and "12" in line and "dead" not in line for line in lines)
     assert lines[-1].strip().endswith("elsewhere/index.html")
     points = json.loads(re.search(r'id="points">(.*?)</script>', (out / "index.html").read_text())[1])[
@@ -137,8 +145,8 @@ def test_a_run_without_checkpoint(command, tmp_path):
     path = leave_run(tmp_path / "bare")
     (path / "checkpoints/best.ckpt").unlink()
     status, _, err = command(path)
-    assert status == 1
-    assert "best.ckpt is missing; train the run anew with force=true" in err[-1]
+    assert (status, len(err)) == (1, 1)
+    assert "best.ckpt is missing; train the run anew with force=true" in err[0]
 
 
 def test_a_constant_code(command, tmp_path):
@@ -148,8 +156,8 @@ def test_a_constant_code(command, tmp_path):
         checkpoint["state_dict"][f"net.to_latent.0.{name}"].zero_()
     torch.save(checkpoint, path / "checkpoints/best.ckpt")
     status, _, err = command(path)
-    assert status == 1
-    assert "model Base: its code is the same for all 50 images (latent=6)" in err[-1]
+    assert (status, len(err)) == (1, 1)
+    assert "model Base: its code is the same for all 50 images (latent=6)" in err[0]
 
 
 def test_a_split_that_is_too_small(command, tmp_path):
@@ -158,10 +166,11 @@ def test_a_split_that_is_too_small(command, tmp_path):
     record["config"]["dataset"]["test_size"] = 9
     (path / results.RECORD).write_text(json.dumps(record))
     status, _, err = command(path)
-    assert status == 1
-    assert "the test split has 9 images; a look needs 10 or more" in err[-1]
+    assert (status, len(err)) == (1, 1)
+    assert "the test split has 9 images; a look needs 10 or more" in err[0]
 
 
+@pytest.mark.usefixtures("sketch")
 def test_a_trained_model_with_skips(train, command):
     """From training to the page; what holds for skips is said."""
     answer = train(

@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -66,26 +65,28 @@ def look(
         UserError: no finished run, no checkpoint, a model whose code cannot be looked at, or too few images.
     """
     record = results.finished(run)
-    with screen.item_progress() as progress:
-        task = progress.add_task("opening", total=None)
+    with screen.errors.status(
+        f"opening {escape(screen.shown(run))}"
+    ):  # leaves no line, so that a mistake is one
         from caelab.report import look_page
         from caelab.report.claims import display
         from caelab.report.look_parts import MAPPED, PARTS, Sight
 
         portrait, rows, classes, notes = _portrait(run, record, images, seed)
-        progress.update(task, description="map", total=len(PARTS) + 2)
-        places = maps.project(portrait.z[:MAPPED], method, seed)
+        z = portrait.z[:MAPPED]
+    with screen.item_progress() as progress:
+        task = progress.add_task(f"map ({method})", total=len(PARTS) + 2)
         dataset = display(record["choices"]["dataset"])
         heading = f"{record['choices']['model']} on {dataset}, run {record['fingerprint'][:10]}"
-        sight = Sight(portrait, heading, classes, method, places)
+        sight = Sight(portrait, heading, classes, method, maps.project(z, method, seed))
         parts = {}
         for name, draw in PARTS.items():
             progress.update(task, advance=1, description=name)
             parts[name] = draw(sight)
         progress.update(task, advance=1, description="page")
-        page = _page(run, record, portrait, rows, notes)
+        page = _page(run, record, portrait, rows, notes, method)
         path = look_page.write(page, sight, parts, out or run / "look")
-        progress.update(task, advance=1, description="done")
+        progress.update(task, advance=1, description=run.resolve().name)
     return Seen(path, _figures(portrait))
 
 
@@ -142,7 +143,9 @@ def _notes(portrait: "Portrait", data: "ImageDataModule", record: Record) -> lis
     return notes
 
 
-def _page(run: Path, record: Record, portrait: "Portrait", rows: list[int], notes: list[str]) -> "Page":
+def _page(
+    run: Path, record: Record, portrait: "Portrait", rows: list[int], notes: list[str], method: str
+) -> "Page":
     from caelab.report.claims import display
     from caelab.report.look_page import Page
 
@@ -162,7 +165,8 @@ def _page(run: Path, record: Record, portrait: "Portrait", rows: list[int], note
         f"seed {portrait.seed}; test PSNR over all of them {record['metrics']['test/psnr']:.2f} dB",
     }
     title = f"{record['choices']['model']} on {dataset}"
-    return Page(title, shlex.join(["caelab-look", *sys.argv[1:]]), about, notes, rows)
+    options = ["--map", method, "--images", str(len(rows)), "--seed", str(portrait.seed)]
+    return Page(title, shlex.join(["caelab-look", screen.shown(run), *options]), about, notes, rows)
 
 
 def _arguments() -> argparse.Namespace:
