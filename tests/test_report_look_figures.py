@@ -93,5 +93,5 @@ def test_usage_shows_deviations_variance_and_effects():
     assert left.lines[1].get_ydata()[0] == 0.04
     np.testing.assert_allclose(middle.lines[0].get_ydata(), [0, 60, 90, 100])
     assert middle.lines[1].get_xdata()[0] == 2.2
-    np.testing.assert_allclose(right.collections[0].get_offsets(), [[1, 3], [4, 0.1], [0.008, 2]])
+    np.testing.assert_allclose(right.collections[0].get_offsets(), [[1, 3], [4, 0.01], [0.008, 2]])
     assert right.get_ylabel() == "effect (grey levels of 255)"

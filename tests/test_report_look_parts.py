@@ -73,7 +73,7 @@ def test_walks_come_in_the_order_of_their_effects_and_name_them(base):
     effects = [float(re.search(r"effect (.*) of 255", label)[1]) for label in labels]
     assert effects == sorted(effects, reverse=True)
     numbers = [int(re.search(r"z\[(\d+)\]", label)[1]) for label in labels]
-    np.testing.assert_allclose(effects, 255 * base.portrait.coordinate_effects[numbers], atol=0.051)
+    np.testing.assert_allclose(effects, 255 * base.portrait.coordinate_effects[numbers], rtol=0.006)
 
 
 def test_neighbours_say_how_many_share_the_class(base):

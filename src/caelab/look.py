@@ -153,8 +153,9 @@ def _page(
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     dataset = display(record["choices"]["dataset"])
     size, time = record["size"], record["time"]
+    finished = record["finished"].replace("T", " ").replace("+00:00", " UTC")
     about = {
-        "run": f"{screen.shown(run)}, finished {record['finished']}",
+        "run": f"{screen.shown(run)}, finished {finished}",
         "fingerprint": record["fingerprint"],
         "command": shlex.join(["caelab-train", *record["overrides"]]),
         "checkpoint": f"{record['artifacts']['best']}, epoch {record['best_epoch']} of {time['epochs']}, "

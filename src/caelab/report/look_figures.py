@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from caelab.report.pictures import Strip, strips
@@ -97,7 +98,7 @@ def usage(
     figure = sheet(title, 2.7)
     left, middle, right = figure.subplots(1, 3)
     # What is 0 has no place on a logarithmic axis: it lies on its edge.
-    deviations, effects = np.maximum(deviations, limits[0] / 5), np.maximum(effects, limits[1] / 5)
+    deviations, effects = np.maximum(deviations, limits[0] / 5), np.maximum(effects, limits[1] / 50)
     line: dict[str, Any] = {"marker": ".", "markersize": 3, "linewidth": 1}
     ranks = np.arange(1, len(deviations) + 1)
     left.plot(ranks, np.sort(deviations)[::-1], color=COLOURS[0], **line)
@@ -115,4 +116,5 @@ def usage(
     logarithmic(left, "y")
     logarithmic(right, "x")
     logarithmic(right, "y")
+    right.xaxis.set_major_locator(LogLocator())  # a third of the width has no room for 1, 2, 5
     return figure

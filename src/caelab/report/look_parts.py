@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from caelab.analysis import codes, neighbours, sensitivity, traversals
 from caelab.analysis.codes import Directions, Floats
-from caelab.analysis.portrait import BASES, Portrait, Rows
+from caelab.analysis.portrait import BASES, Portrait
 from caelab.analysis.reconstructions import extremes
 from caelab.report import look_figures as figures
 
@@ -18,6 +18,7 @@ WALKS = 8
 MAPPED = 2_000
 """Most images on the map: more take t-SNE minutes and the page megabytes."""
 
+_LARGEST = "those with the largest effect on the picture, largest first"
 _STEPS = np.arange(-3.0, 4.0)
 _FADE = np.linspace(0, 1, 9)
 _PAIRS = 4
@@ -91,16 +92,14 @@ def reconstructions(sight: Sight) -> Part:
 def axes(sight: Sight) -> Part:
     """Walk along the principal axes that change the picture most."""
     portrait = sight.portrait
-    variances = portrait.axes.deviations**2
-    shares = 100 * variances / variances.sum()
+    shares = 100 * portrait.axes.deviations**2 / np.square(portrait.axes.deviations).sum()
     names = [f"axis {k + 1}\n{share:.1f} % of variance" for k, share in enumerate(shares)]
     return Part(
         "Walks along the principal axes of the codes",
         "The middle column is the reconstruction of the image whose code is nearest to the mean; to its "
         "sides the code moves along one principal axis, by as many standard deviations as stand below, "
         "and what changes along a row is what that axis means to the decoder.",
-        f"{_count(len(names), 'axis', 'axes')} {'has' if len(names) == 1 else 'have'} variance; shown are "
-        "those with the largest effect on the picture, largest first.",
+        f"Shown are {min(WALKS, len(names))} of {_count(len(names), 'axis', 'axes')}, {_LARGEST}.",
         _walks(sight, "principal axes", portrait.axes, portrait.axis_effects, names),
     )
 
@@ -108,20 +107,14 @@ def axes(sight: Sight) -> Part:
 def coordinates(sight: Sight) -> Part:
     """Walk along the coordinates that change the picture most."""
     portrait = sight.portrait
-    directions = portrait.coordinates
+    latent = portrait.net.latent
+    names = [f"z[{k}]" for k in range(latent)]
     return Part(
         "Walks along single coordinates",
         "As above along one number of the code: where a row shows a mixture of changes, that coordinate "
         "means nothing by itself.",
-        f"Shown are {min(WALKS, portrait.net.latent)} of {_count(portrait.net.latent, 'coordinate')}, "
-        "those with the largest effect on the picture, largest first.",
-        _walks(
-            sight,
-            "coordinates",
-            directions,
-            portrait.coordinate_effects,
-            [f"z[{k}]" for k in range(portrait.net.latent)],
-        ),
+        f"Shown are {min(WALKS, latent)} of {_count(latent, 'coordinate')}, {_LARGEST}.",
+        _walks(sight, "coordinates", portrait.coordinates, portrait.coordinate_effects, names),
     )
 
 
@@ -131,10 +124,9 @@ def _walks(sight: Sight, text: str, directions: Directions, effects: Floats, nam
     chosen = Directions(directions.vectors[ranked], directions.deviations[ranked])
     base = codes.encode(portrait.net, portrait.images[portrait.typical :][:1])
     images = traversals.traverse(portrait.net, base, chosen, _STEPS).numpy()
-    labels = [f"{names[k]}\neffect {255 * effects[k]:.1f} of 255" for k in ranked]
-    return figures.walks(
-        sight.title(text), labels, images, [f"{step:+.0f} sd" if step else "0" for step in _STEPS]
-    )
+    labels = [f"{names[k]}\neffect {255 * effects[k]:.3g} of 255" for k in ranked]
+    steps = [f"{step:+.0f} sd" if step else "0" for step in _STEPS]
+    return figures.walks(sight.title(text), labels, images, steps)
 
 
 def interpolations(sight: Sight) -> Part:
@@ -187,14 +179,14 @@ def nearest(sight: Sight) -> Part:
 
 
 def _agreement(portrait: Portrait) -> str:
+    """Compare neighbours' classes, on as many images as the map has: the cost grows with their square."""
     if len(set(portrait.labels.tolist())) < 2:
         return ""
-    flat = portrait.images.flatten(1).numpy() / 255
-    in_code, in_pixels = (
-        neighbours.agreement(points, portrait.labels, _NEIGHBOURS) for points in (portrait.z, flat)
-    )
-    _, counts = np.unique(portrait.labels, return_counts=True)
-    n = len(portrait.labels)
+    labels = portrait.labels[:MAPPED]
+    spaces = (portrait.z[:MAPPED], portrait.images[:MAPPED].flatten(1).numpy() / 255)
+    in_code, in_pixels = (neighbours.agreement(points, labels, _NEIGHBOURS) for points in spaces)
+    _, counts = np.unique(labels, return_counts=True)
+    n = len(labels)
     chance = (counts * (counts - 1)).sum() / (n * (n - 1))
     return (
         f"Of each image's {_NEIGHBOURS} nearest in the code {in_code:.0%} are of its own class; in pixels "
@@ -306,5 +298,3 @@ PARTS: dict[str, Callable[[Sight], Part]] = {
     "filters": filters,
 }
 """Every part by the name of its picture, in the page's order."""
-
-__all__ = ["MAPPED", "PARTS", "WALKS", "Part", "Rows", "Sight"]
