@@ -1,7 +1,5 @@
 """Maps keep near what is near, and repeat themselves."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
@@ -17,7 +15,7 @@ INSTALLED = [
     pytest.param(
         name,
         marks=pytest.mark.skipif(
-            name == "umap" and importlib.util.find_spec("umap") is None, reason="umap-learn is not installed"
+            name == "umap" and not maps.installed("umap-learn"), reason="umap-learn is not installed"
         ),
     )
     for name in maps.METHODS
@@ -62,7 +60,12 @@ def test_an_unknown_method_is_told_with_the_nearest():
         maps.check("tnse")
 
 
+def test_what_is_installed_goes_by_its_name_in_the_registry():
+    assert maps.installed("scikit-learn")
+    assert not maps.installed("sklearn-of-another-name")
+
+
 def test_umap_that_is_not_installed_is_told(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(maps, "installed", lambda package: package != "umap-learn")
     with pytest.raises(UserError, match=r"pip install 'caelab\[umap\]', or take --map tsne"):
         maps.check("umap")

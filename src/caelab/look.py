@@ -65,6 +65,10 @@ def look(
         UserError: no finished run, no checkpoint, a model whose code cannot be looked at, or too few images.
     """
     record = results.finished(run)
+    out = out or run / "look"
+    out.mkdir(
+        parents=True, exist_ok=True
+    )  # first, so that a place where nothing can be written costs no minute
     with screen.errors.status(
         f"opening {escape(screen.shown(run))}"
     ):  # leaves no line, so that a mistake is one
@@ -85,7 +89,7 @@ def look(
             parts[name] = draw(sight)
         progress.update(task, advance=1, description="page")
         page = _page(run, record, portrait, rows, notes, method)
-        path = look_page.write(page, sight, parts, out or run / "look")
+        path = look_page.write(page, sight, parts, out)
         progress.update(task, advance=1, description=run.resolve().name)
     return Seen(path, _figures(portrait))
 

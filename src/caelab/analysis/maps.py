@@ -1,6 +1,6 @@
 """Codes in two dimensions. Imports nothing heavy, so that a mistake in the method's name is told at once."""
 
-import importlib.util
+import importlib.metadata
 from collections.abc import Callable
 
 import numpy as np
@@ -23,10 +23,19 @@ def check(method: str) -> None:
     """
     if method not in METHODS:
         raise UserError(f"--map {method}: there is no such map{nearest(method, list(METHODS))}")
-    if method == "umap" and importlib.util.find_spec("umap") is None:
+    if method == "umap" and not installed("umap-learn"):
         raise UserError(
             "--map umap: umap-learn is not installed; pip install 'caelab[umap]', or take --map tsne"
         )
+
+
+def installed(package: str) -> bool:
+    """Whether a package is there, by its name in the registry: others may be imported as the same."""
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def project(z: Floats, method: str, seed: int) -> Floats:

@@ -90,7 +90,6 @@ def on_the_map(places: Floats) -> Floats:
 
 def write(page: Page, sight: Sight, parts: dict[str, Part], out: Path) -> Path:
     """Write each picture, and ``index.html`` that needs none of them, into ``out``; return its path."""
-    out.mkdir(parents=True, exist_ok=True)
     pictures = {}
     for name, part in parts.items():
         if part.figure is not None:
