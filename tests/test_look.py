@@ -130,12 +130,14 @@ def test_several_runs_get_a_page_each(command, monkeypatch, tmp_path):
         (["--images", "many"], "--images many: must be a whole number"),
         (["--seed", "-1"], "--seed -1: must be a whole number, from 0"),
         (["--map", "tsme"], "--map tsme: there is no such map; did you mean 'tsne'?"),
-        (["RUN", "--out", "there"], "--out there: takes the page of one run"),
+        (["RUN", "RUN", "--out", "there"], "--out there: takes the page of one run"),
+        (["RUN", "--out", "/dev/null/there"], "/dev/null/there: Not a directory"),
         (["nowhere"], "nowhere: no result.json there (no such directory)"),
     ],
 )
 def test_mistakes_are_one_line(run, command, words, line):
-    status, out, err = command(run, *(run if word == "RUN" else word for word in words))
+    own = [] if words[0] in ("RUN", "nowhere") else [run]
+    status, out, err = command(*own, *(run if word == "RUN" else word for word in words))
     assert (status, out) == (1, [])
     assert len(err) == 1
     assert line in err[0]

@@ -78,7 +78,7 @@ def test_hostile_text_stays_text(written):
 
 
 def test_the_page_says_run_checkpoint_and_notes(tmp_path):
-    text = look_page.write(PAGE, sight({0: "cat", 1: "dog"}), parts(), tmp_path / "new").read_text()
+    text = look_page.write(PAGE, sight({0: "cat", 1: "dog"}), parts(), tmp_path).read_text()
     for words in (
         "improved on CIFAR-10",
         "<dt>checkpoint</dt><dd>best.ckpt</dd>",
@@ -93,10 +93,12 @@ def test_the_page_says_run_checkpoint_and_notes(tmp_path):
 
 
 def test_the_same_run_gives_the_same_files(tmp_path):
-    first, second = (
-        look_page.write(PAGE, sight({0: "a", 1: "b"}), parts(), tmp_path / name) for name in "ab"
-    )
-    assert first.read_bytes() == second.read_bytes()
+    texts = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        texts.append(look_page.write(PAGE, sight({0: "a", 1: "b"}), parts(), tmp_path / name).read_bytes())
+    assert texts[0] == texts[1]
+    assert (tmp_path / "a/map.png").read_bytes() == (tmp_path / "b/map.png").read_bytes()
 
 
 @pytest.mark.parametrize(

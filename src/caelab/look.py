@@ -65,19 +65,16 @@ def look(
         UserError: no finished run, no checkpoint, a model whose code cannot be looked at, or too few images.
     """
     record = results.finished(run)
-    out = out or run / "look"
-    out.mkdir(
-        parents=True, exist_ok=True
-    )  # first, so that a place where nothing can be written costs no minute
-    with screen.errors.status(
-        f"opening {escape(screen.shown(run))}"
-    ):  # leaves no line, so that a mistake is one
+    # A status leaves no line behind, so that a mistake is one.
+    with screen.errors.status(f"opening {escape(screen.shown(run))}"):
         from caelab.report import look_page
         from caelab.report.claims import display
         from caelab.report.look_parts import MAPPED, PARTS, Sight
 
         portrait, rows, classes, notes = _portrait(run, record, images, seed)
         z = portrait.z[:MAPPED]
+        out = out or run / "look"
+        out.mkdir(parents=True, exist_ok=True)  # before the work, which is lost where nothing can be written
     with screen.item_progress() as progress:
         task = progress.add_task(f"map ({method})", total=len(PARTS) + 2)
         dataset = display(record["choices"]["dataset"])
@@ -128,7 +125,7 @@ def _portrait(
 def _count(there: int, images: int | None) -> int:
     if there < LEAST:
         raise UserError(f"the test split has {there} images; a look needs {LEAST} or more")
-    if images is not None and images > there:
+    if images is not None and not LEAST <= images <= there:
         raise UserError(f"--images {images}: the test split has {there:,} images; ask for {LEAST} to {there}")
     return min(IMAGES, there) if images is None else images
 
