@@ -12,12 +12,10 @@ from caelab.analysis.portrait import BASES, Portrait
 from caelab.analysis.reconstructions import extremes
 from caelab.report import look_figures as figures
 
-WALKS = 8
-"""Directions that are walked: those with the largest effects."""
-
 MAPPED = 2_000
 """Most images on the map: more take t-SNE minutes and the page megabytes."""
 
+_WALKS = 8  # directions
 _LARGEST = "those with the largest effect on the picture, largest first"
 _STEPS = np.arange(-3.0, 4.0)
 _FADE = np.linspace(0, 1, 9)
@@ -99,7 +97,7 @@ def axes(sight: Sight) -> Part:
         "The middle column is the reconstruction of the image whose code is nearest to the mean; to its "
         "sides the code moves along one principal axis, by as many standard deviations as stand below, "
         "and what changes along a row is what that axis means to the decoder.",
-        f"Shown are {min(WALKS, len(names))} of {_count(len(names), 'axis', 'axes')}, {_LARGEST}.",
+        f"Shown are {min(_WALKS, len(names))} of {_count(len(names), 'axis', 'axes')}, {_LARGEST}.",
         _walks(sight, "principal axes", portrait.axes, portrait.axis_effects, names),
     )
 
@@ -113,14 +111,14 @@ def coordinates(sight: Sight) -> Part:
         "Walks along single coordinates",
         "As above along one number of the code: where a row shows a mixture of changes, that coordinate "
         "means nothing by itself.",
-        f"Shown are {min(WALKS, latent)} of {_count(latent, 'coordinate')}, {_LARGEST}.",
+        f"Shown are {min(_WALKS, latent)} of {_count(latent, 'coordinate')}, {_LARGEST}.",
         _walks(sight, "coordinates", portrait.coordinates, portrait.coordinate_effects, names),
     )
 
 
 def _walks(sight: Sight, text: str, directions: Directions, effects: Floats, names: list[str]) -> Figure:
     portrait = sight.portrait
-    ranked = np.argsort(-effects, kind="stable")[:WALKS]
+    ranked = np.argsort(-effects, kind="stable")[:_WALKS]
     chosen = Directions(directions.vectors[ranked], directions.deviations[ranked])
     base = codes.encode(portrait.net, portrait.images[portrait.typical :][:1])
     images = traversals.traverse(portrait.net, base, chosen, _STEPS).numpy()
