@@ -32,6 +32,9 @@ _IRRELEVANT = (
     "dataset.root",
 )
 
+# What an analysis shares with the record of the training that it looked into.
+_TIE = ("fingerprint", "finished")
+
 Record = dict[str, Any]
 
 
@@ -97,14 +100,18 @@ def write(run_dir: Path, record: Record) -> None:
     Raises:
         ValueError: the record holds NaN or infinity.
     """
-    text = json.dumps(record, indent=2, allow_nan=False)
-    temporary = run_dir / f".{RECORD}.{os.getpid()}"
+    _write(run_dir / RECORD, record)
+
+
+def _write(path: Path, found: dict[str, Any]) -> None:
+    text = json.dumps(found, indent=2, allow_nan=False)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w") as file:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(run_dir / RECORD)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -148,6 +155,21 @@ def finished(run: str | Path) -> Record:
     if record["status"] != "finished":
         raise UserError(f"{run}: that run failed ({record['error']}); start it again first")
     return record
+
+
+def write_analysis(run_dir: Path, name: str, record: Record, analysis: dict[str, Any]) -> None:
+    """Write what an analysis found in a finished run as ``<name>.json``, atomically.
+
+    Args:
+        run_dir: the run's directory.
+        name: of the analysis, such as ``audit``.
+        record: the run's record, which the file is tied to: no later training takes it for its own.
+        analysis: ``figures`` (flat: key -> number), and any details.
+
+    Raises:
+        ValueError: it holds NaN or infinity.
+    """
+    _write(run_dir / f"{name}.json", {"schema": SCHEMA, **{key: record[key] for key in _TIE}, **analysis})
 
 
 def find(root: str | Path) -> Iterator[tuple[Path, Record]]:
