@@ -92,4 +92,6 @@ def test_a_constant_number_tells_nothing_and_a_constant_factor_is_left_out():
     found = measured(LEVELS.astype(float), fixed)
     assert "size" not in found.levels
     assert len(found.levels) == 6
-    assert found.mig == pytest.approx(mig(LEVELS[:TRAIN].astype(float), LEVELS[:TRAIN][:, [0, 1, 3, 4, 5, 6]]))
+    assert found.mig == pytest.approx(
+        mig(LEVELS[:TRAIN].astype(float), LEVELS[:TRAIN][:, [0, 1, 3, 4, 5, 6]])
+    )

@@ -57,7 +57,9 @@ def test_the_strength_is_chosen_on_validation_never_on_test():
     shuffled = labels.of["test"][torch.randperm(120, generator=generator)]
     assert probes.linear(x, Labels(labels.names, labels.of | {"test": shuffled}))[1] == before
     noise = torch.randint(0, CLASSES, (150,), generator=generator)
-    changed = {probes.linear(x, Labels(labels.names, labels.of | {"val": noise.roll(i)}))[1] for i in range(9)}
+    changed = {
+        probes.linear(x, Labels(labels.names, labels.of | {"val": noise.roll(i)}))[1] for i in range(9)
+    }
     assert len(changed) > 1
 
 
@@ -113,7 +115,9 @@ def test_clouds_far_apart_are_told_and_classes_of_chance_are_not():
     features, labels = clouds(train=4000, distance=40)
     found = probes.probe(features, labels)
     assert {score.accuracy for score in found.scores.values()} == {1.0}
-    assert set(found.scores) == {f"{kind}{end}" for kind in ("linear", "knn") for end in ("", "_10pct", "_1pct")}
+    assert set(found.scores) == {
+        f"{kind}{end}" for kind in ("linear", "knn") for end in ("", "_10pct", "_1pct")
+    }
     assert [found.scores[f"knn{end}"].images for end in ("", "_10pct", "_1pct")] == [4000, 400, 40]
     assert found.numbers == 12
     counts = np.bincount(labels.of["test"].numpy())
@@ -144,7 +148,9 @@ def test_subsets_are_balanced_fixed_and_nested():
     y = torch.tensor([0] * 700 + [1] * 290 + [2] * 10)
     large, small = (probes.subsets(y, fraction, 3) for fraction in (0.1, 0.01))
     assert [torch.bincount(y[rows]).tolist() for rows in large] == [[33, 33, 10]] * probes.DRAWS
-    assert [torch.bincount(y[rows]).tolist() for rows in probes.subsets(y, 0.02, 3)] == [[7, 7, 7]] * probes.DRAWS
+    assert [torch.bincount(y[rows]).tolist() for rows in probes.subsets(y, 0.02, 3)] == [
+        [7, 7, 7]
+    ] * probes.DRAWS
     assert not small  # 3 of each are fewer than 10
     assert len({tuple(rows.tolist()) for rows in large}) == probes.DRAWS
     for few, many in zip(probes.subsets(y, 0.02, 3), large, strict=True):
