@@ -21,7 +21,7 @@ BATCH = 500
 _SEED = 2_718_283  # of the images that are taken where there are more; the same for every run
 
 Features = dict[str, Tensor]
-"""Split -> (N, D) float32, a row an image."""
+"""Split -> (N, D), a row an image; float32, but for pixels."""
 
 
 def chosen(data: ImageDataModule) -> dict[str, Split]:
@@ -112,8 +112,8 @@ def batches(splits: Mapping[str, Split]) -> int:
 
 
 def pixels(splits: Mapping[str, Split]) -> Features:
-    """The images themselves as features, (N, C*H*W) in [0, 1]."""
-    return {name: split[:].flatten(1).float().div_(255) for name, split in splits.items()}
+    """The images themselves as features, (N, C*H*W) uint8: in float32 they would be four times as large."""
+    return {name: split[:].flatten(1) for name, split in splits.items()}
 
 
 def components(splits: Mapping[str, Split], latent: int) -> Features:

@@ -1,5 +1,6 @@
 """How well a class can be read from features: linear and nearest-neighbour probes, at many and few labels."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +25,8 @@ DRAWS = 5
 """Subsets that a figure at few labels is averaged over."""
 
 SEED = 2_718_284  # of the subsets; the same for every run and every kind of feature
-_ROWS = 500  # whose distances to all training images are in memory at a time
-_PART = 4096  # rows or columns that are in float64 at a time
+_ROWS = 500  # whose distances to all training images, or float64 copies, are in memory at a time
+_ROUNDING = 1e-5  # of float32: features that vary by no more, relative to their size, are constant
 
 DEFINITIONS = {
     "scaling": "centred by the training mean, divided by one number for all columns; not whitened",
@@ -99,12 +100,18 @@ def scaled(features: Features) -> Features:
     Raises:
         ValueError: all training images have the same features, or some are not finite.
     """
-    train = features["train"]
-    mean = train.mean(0)
-    spread = float(train.var(0, correction=0).double().mean().sqrt()) if train.numel() else 0.0
-    if not 1e-12 < spread < float("inf"):
+    mean = features["train"].mean(0, dtype=torch.float32)
+    found = {name: x - mean for name, x in features.items()}
+    spread = math.sqrt(_squares(found["train"]).double().mean() / max(1, len(mean)))
+    if not _ROUNDING * float(mean.norm()) / math.sqrt(max(1, len(mean))) < spread < math.inf:
         raise ValueError("the same for every training image, or not finite, so there is nothing to read")
-    return {name: (x - mean) / spread for name, x in features.items()}
+    return {name: x.div_(spread) for name, x in found.items()}
+
+
+def _squares(x: Tensor) -> Tensor:
+    """Squared length of each row, (N,), without another array of the size of ``x``."""
+    lengths: Tensor = torch.linalg.vector_norm(x, dim=1)
+    return lengths.square()
 
 
 def linear(features: Features, labels: Labels, rows: Tensor | None = None) -> tuple[Tensor, float]:
@@ -125,30 +132,34 @@ def linear(features: Features, labels: Labels, rows: Tensor | None = None) -> tu
     x, y = (x, y) if rows is None else (x[rows], y[rows])
     targets = 2 * F.one_hot(y, len(labels.names)).double() - 1
     mean, middle = x.mean(0), targets.mean(0)
-    best, chosen, predicted = -1.0, 0.0, torch.empty(0)
-    for strength, weights in _ridges(x - mean, targets - middle):
-        weights, offset = weights.float(), middle.float()
-        val = ((features["val"] - mean) @ weights + offset).argmax(1)
-        accuracy = float((val == labels.of["val"]).double().mean())
+    best, chosen, answer = -1.0, 0.0, (torch.empty(0), torch.empty(0))
+    for strength, weights in _ridges(x, mean, targets - middle):
+        offset = (middle - mean.double() @ weights).float()
+        weights = weights.float()
+        accuracy = _accuracy((features["val"] @ weights + offset).argmax(1), labels.of["val"])
         if accuracy >= best:
-            best, chosen = accuracy, strength
-            predicted = ((features["test"] - mean) @ weights + offset).argmax(1)
-    return predicted, chosen
+            best, chosen, answer = accuracy, strength, (weights, offset)
+    weights, offset = answer
+    return (features["test"] @ weights + offset).argmax(1), chosen
 
 
-def _ridges(x: Tensor, y: Tensor) -> Iterator[tuple[float, Tensor]]:
-    """Each strength and its weights (D, K) float64, from the smaller of the two Gram matrices of ``x``."""
+def _ridges(x: Tensor, mean: Tensor, y: Tensor) -> Iterator[tuple[float, Tensor]]:
+    """Each strength and its weights (D, K) float64, from the smaller Gram matrix of ``x - mean``."""
     n, numbers = x.shape
     wide = numbers > n
-    gram = torch.zeros(min(n, numbers), min(n, numbers), dtype=torch.float64)
-    for part in torch.split(x, _PART, dim=int(wide)):  # all of x in float64 may be gigabytes
-        part = part.double()
-        gram += part @ part.T if wide else part.T @ part
-    answer = y if wide else (x.T @ y.float()).double()
+    if wide:
+        x = (x - mean).double()
+        gram, answer = x @ x.T, y
+    else:
+        gram, answer = (torch.zeros(numbers, size, dtype=torch.float64) for size in (numbers, y.shape[1]))
+        for part, targets in zip(torch.split(x, _ROWS), torch.split(y, _ROWS), strict=True):
+            part = (part - mean).double()  # all of x in float64 may be gigabytes
+            gram.addmm_(part.T, part)
+            answer.addmm_(part.T, targets)
     for strength in STRENGTHS:
         factor = torch.linalg.cholesky(gram + strength * n * torch.eye(len(gram), dtype=torch.float64))
         solved = torch.cholesky_solve(answer, factor)
-        yield strength, x.T.double() @ solved if wide else solved
+        yield strength, x.T @ solved if wide else solved
 
 
 def nearest(features: Features, labels: Labels, rows: Tensor | None = None) -> Tensor:
@@ -166,7 +177,7 @@ def nearest(features: Features, labels: Labels, rows: Tensor | None = None) -> T
     """
     x, y = features["train"], labels.of["train"]
     x, y = (x, y) if rows is None else (x[rows], y[rows])
-    squares = x.square().sum(1)
+    squares = _squares(x)
     predicted = []
     for part in torch.split(features["test"], _ROWS):
         # |a - b|^2 without |a|^2, which is the same for all b: (rows, N)
@@ -204,7 +215,7 @@ def probe(features: Features, labels: Labels) -> Findings:
     """Put every probe to one kind of feature.
 
     Args:
-        features: split -> (N, D) float32, not scaled yet.
+        features: split -> (N, D) float32 or uint8, not scaled yet.
         labels: of two classes or more.
 
     Raises:
