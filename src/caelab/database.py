@@ -54,6 +54,11 @@ COLUMNS = {
     "parameters": Column("r.size.parameters", "parameters of the network", ","),
     "latent": Column("r.size.latent", "numbers in the latent", ","),
     "effective_code": Column("r.size.effective_code", "numbers that reach the decoder", ","),
+    "latent_reliance": Column(
+        """coalesce(r.metrics."test/latent_reliance", if(r.size.effective_code = r.size.latent, 1, NULL))""",
+        "share of the quality that comes through the latent",
+        ".2f",
+    ),
     "flops": Column("r.size.flops_per_image", "floating-point operations of a forward pass per image", ","),
     "epochs": Column("r.time.epochs", "epochs trained"),
     "best_epoch": Column("r.best_epoch", "epoch of the chosen checkpoint, from 1"),
@@ -77,7 +82,9 @@ _SHAPE = {
     **dict.fromkeys(("started", "finished"), "TIMESTAMP"),
     "overrides": ["VARCHAR"],
     "choices": dict.fromkeys(("dataset", "model", "loss", "optimizer"), "VARCHAR"),
-    "metrics": {f"test/{key}": "DOUBLE" for key in ("psnr", "psnr_pooled", "ssim", "mse", "l1")}
+    "metrics": {
+        f"test/{key}": "DOUBLE" for key in ("psnr", "psnr_pooled", "ssim", "mse", "l1", "latent_reliance")
+    }
     | dict.fromkeys(("published/psnr", "published/ssim", "val/psnr"), "DOUBLE"),
     "size": dict.fromkeys(("parameters", "latent", "effective_code", "flops_per_image"), "BIGINT"),
     "time": {"epochs": "BIGINT"}

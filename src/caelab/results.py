@@ -19,6 +19,9 @@ SCHEMA = 1
 RECORD = "result.json"
 ASIDE = "previous"
 
+BYPASSING = 0.5
+"""Latent reliance below which a run is marked as bypassing its latent."""
+
 OF_A_STUDY = ("study", "seeds", "budget")
 # Keys that say where and how a run is carried out or shown, and that cannot change its figures.
 _IRRELEVANT = (
@@ -172,6 +175,46 @@ def write_analysis(run_dir: Path, name: str, record: Record, analysis: dict[str,
     _write(run_dir / f"{name}.json", {"schema": SCHEMA, **{key: record[key] for key in _TIE}, **analysis})
 
 
+def analysis(run_dir: Path, name: str, record: Record) -> dict[str, Any] | None:
+    """Read ``<name>.json`` of a run; None where it is missing, damaged, or of another training."""
+    try:
+        found = json.loads((run_dir / f"{name}.json").read_text())
+    except (ValueError, OSError):
+        return None
+    tie = {"schema": SCHEMA, **{key: record.get(key) for key in _TIE}}
+    tied = isinstance(found, dict) and isinstance(found.get("figures"), dict) and tie.items() <= found.items()
+    return found if tied else None
+
+
+def analyses(run_dir: Path, record: Record) -> dict[str, float]:
+    """Figures of all analyses of a run: those that hold for this very training of it."""
+    names = sorted(path.stem for path in run_dir.glob("*.json") if path.name != RECORD)
+    found = [one for name in names if (one := analysis(run_dir, name, record)) is not None]
+    return {key: value for one in found for key, value in one["figures"].items()}
+
+
+def figures(run_dir: Path, record: Record) -> dict[str, float]:
+    """Every figure of a finished run: its metrics, and those of its analyses.
+
+    ``test/latent_reliance`` is there too where an older record leaves it to be concluded: from an audit, or
+    because nothing goes around the latent.
+    """
+    found = record["metrics"] | analyses(run_dir, record)
+    reliance = found.get("audit/latent_reliance", latent_reliance(record))
+    return {**({} if reliance is None else {"test/latent_reliance": reliance}), **found}
+
+
+def latent_reliance(record: Record) -> float | None:
+    """Latent reliance of a finished run, in [0, 1], as far as its record tells; None where it does not.
+
+    Records from before it was measured tell it of models without skips only: there it is 1.
+    """
+    size = record.get("size", {})
+    honest = "latent" in size and size["latent"] == size.get("effective_code")
+    found: float | None = record["metrics"].get("test/latent_reliance", 1.0 if honest else None)
+    return found
+
+
 def find(root: str | Path) -> Iterator[tuple[Path, Record]]:
     """Yield directory and record of every run below ``root``, but not those that a forced run has set aside.
 
@@ -188,13 +231,20 @@ def find(root: str | Path) -> Iterator[tuple[Path, Record]]:
             yield path.parent, record
 
 
-def floor(root: str | Path, record: Record) -> float | None:
-    """PSNR (dB) of PCA at the same latent on the same data, if such a run is on record below ``root``."""
+def floor(root: str | Path, record: Record, numbers: int | None = None) -> float | None:
+    """Test PSNR (dB) of a run of PCA on the same data, if there is one on record.
+
+    Args:
+        root: the folder below which it may lie.
+        record: of the run that it stands below.
+        numbers: the latent of PCA; None is that of the run.
+    """
+    numbers = record["size"]["latent"] if numbers is None else numbers
     for _, other in find(root):
         if (
             other["status"] == "finished"
             and other["choices"]["model"] == "pca"
-            and other["size"]["latent"] == record["size"]["latent"]
+            and other["size"]["latent"] == numbers
             and other["data"] == record["data"]
         ):
             return float(other["metrics"]["test/psnr"])

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from caelab import compose, describe, figures, loggers, results, screen
+from caelab.analysis.bypass import latent_reliance
 from caelab.callbacks import Checkpoints, EpochProgress, Stopwatch
 from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
@@ -218,11 +219,14 @@ def _test(
 def _measure(
     trainer: Trainer, module: AutoencoderModule, data: ImageDataModule
 ) -> tuple[dict[str, float], tuple[Tensor, Tensor]]:
-    """Return test figures under both protocols, and the images of the published one."""
+    """Return test figures under both protocols, latent reliance, and the images of the published one."""
     (full,) = trainer.test(module, datamodule=data, verbose=False)
     originals, reconstructions = figures.first_of_each_class(data, module.net)
     published = published_protocol(reconstructions, originals)
     found = {**full, **{f"published/{name}": value for name, value in published.items()}}
+    reliance = latent_reliance(module.net, data.splits["train"], data.splits["test"])
+    if reliance is not None:
+        found["test/latent_reliance"] = reliance
     return found, (originals, reconstructions)
 
 

@@ -19,6 +19,8 @@ _MADE = (
     "reconstructions.png",
     "reconstructions.npz",
     "evaluations",
+    "audit.json",
+    "audit.png",
 )
 
 

@@ -13,7 +13,7 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from caelab import compose, results
+from caelab import after, compose, results
 from caelab.errors import UserError
 
 if TYPE_CHECKING:  # it brings torch
@@ -156,6 +156,7 @@ class Study:
         axis: key of a grid that is the x axis of the study's figure.
         published: dataset -> label -> the report's figures (psnr in dB, ssim, loss).
         claims: what the report says of these rows; see ``caelab.report.claims``.
+        after: analyses of each finished run, by name: see ``caelab.after``.
         common: overrides of every row, after its own; the user's own come here.
     """
 
@@ -173,6 +174,7 @@ class Study:
     axis: str | None = None
     published: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     claims: Sequence[Mapping[str, Any]] = ()
+    after: Sequence[str] = ()
     common: Sequence[str] = ()
 
     def trials(self, dataset: str) -> dict[str, list[Variant]]:
@@ -289,6 +291,8 @@ def load(name: str, budget: str = "full", seeds: int | None = None, overrides: S
         values["tune"] = _made(Tuning, tune, f"study={name}: tune")
     study: Study = _made(Study, {"name": name, **values, "common": common}, f"study={name}")
     _refuse_varied(study, common)
+    for analysis in study.after:
+        after.find(analysis, f"study={name}: after")
     return study
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from caelab.results import Record
+from caelab.results import BYPASSING, Record, latent_reliance
 from caelab.screen import console, say, shown
 
 _GROUPS = ("dataset", "model", "loss", "optimizer")
@@ -17,10 +17,18 @@ def _decibel(value: float) -> str:
     return f"{value:.2f}"
 
 
+def reliance(value: float | None) -> str:
+    """Latent reliance as text, marked where it says that the latent is bypassed; empty where unknown."""
+    if value is None:
+        return ""
+    return f"{value:.2f} bypassing" if value < BYPASSING else f"{value:.2f}"
+
+
 _COLUMNS: dict[str, Callable[[Record], str]] = {
     "parameters": lambda r: f"{r['size']['parameters']:,}",
     "latent": lambda r: f"{r['size']['latent']:,}",
     "effective code": lambda r: f"{r['size']['effective_code']:,}",
+    "latent reliance": lambda r: reliance(latent_reliance(r)),
     "PSNR (dB)": lambda r: _decibel(r["metrics"]["test/psnr"]),
     "SSIM": lambda r: f"{r['metrics']['test/ssim']:.3f}",
     "epochs": lambda r: str(r["time"]["epochs"]),
@@ -97,11 +105,18 @@ def summary(record: Record, run_dir: Path, floor: float | None) -> None:
     )
     say(
         f"{size['parameters']:,} parameters; {size['latent']:,} latent numbers, {size['effective_code']:,} "
-        f"reach the decoder ({size['input_numbers']:,} in the image); best epoch {record['best_epoch']} of "
-        f"{time['epochs']}; {_speed(time)}"
+        f"reach the decoder ({size['input_numbers']:,} in the image){_path(record)}; "
+        f"best epoch {record['best_epoch']} of {time['epochs']}; {_speed(time)}"
     )
     for name in ("reconstructions.png", "result.json"):
         say(f"  {shown(run_dir / name)}")
+
+
+def _path(record: Record) -> str:
+    """Say how much comes through the latent, where anything goes around it."""
+    if record["size"]["effective_code"] == record["size"]["latent"]:
+        return ""
+    return f"; latent reliance {reliance(latent_reliance(record)) or 'unknown'}"
 
 
 def _speed(time: dict[str, Any]) -> str:

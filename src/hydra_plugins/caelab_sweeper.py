@@ -14,7 +14,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 
-from caelab import results, screen, studies, tables
+from caelab import after, results, screen, studies, tables
 from caelab.errors import UserError
 from caelab.report.measure import index, score, section
 from caelab.run_dir import Busy, held
@@ -45,7 +45,7 @@ class CaelabSweeper(BasicSweeper):
         self.records: dict[Path, results.Record] = {}
         self.index: dict[str, tuple[Path, results.Record]] = {}
         self.reasons: dict[str, str | None] = {}
-        self.launched = self.taken = self.failed = self.total = 0
+        self.launched = self.taken = self.failed = self.total = self.unanalysed = 0
         self.seconds: list[float] = []
         own = {
             key: a.partition("=")[2] for a in arguments if (key := a.partition("=")[0]) in results.OF_A_STUDY
@@ -59,6 +59,9 @@ class CaelabSweeper(BasicSweeper):
             self._combinations(rest)
         if self.failed:
             screen.error(f"{self.failed} of {self.total} runs failed")
+        if self.unanalysed:
+            screen.error(f"{self.unanalysed} analyses of finished runs failed")
+        if self.failed or self.unanalysed:
             raise SystemExit(1)  # any other exception would be swallowed by Hydra
 
     def _combinations(self, arguments: list[str]) -> None:
@@ -145,6 +148,10 @@ class CaelabSweeper(BasicSweeper):
         runs = [(v, seed) for seed in range(study.seeds) for v in rows if seed == 0 or not v.floor]
         screen.say(f"study={study.name}: {len(rows)} rows, {len(runs)} runs")
         self._runs(runs, force)
+        found = [one for v, seed in runs if (one := self.index.get(v.identity(seed)))]
+        done = {path: record for path, record in found if record["status"] == "finished"}
+        for analysis in study.after:
+            self.unanalysed += after.carry_out(analysis, done)
 
     def _runs(self, runs: list[tuple[Variant, int]], force: bool) -> None:
         """Take the finished ones of a study's runs as they are, and launch the others."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from caelab.results import Record
+from caelab import results
+from caelab.results import BYPASSING, Record
 
 STILL_IMPROVING = 0.1
 """Gain of validation PSNR (dB) in the last fifth of the epochs above which a run has not converged."""
@@ -33,6 +34,11 @@ class Run:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
         return {key: [float(row[key]) for row in rows if row[key]] for key in (rows[0] if rows else ())}
+
+    @cached_property
+    def figures(self) -> dict[str, float]:
+        """Key -> figure: the record's metrics, and what analyses of the run found."""
+        return results.figures(self.path, self.record)
 
     @property
     def gain(self) -> float:
@@ -67,8 +73,9 @@ class Row:
     published: Mapping[str, float] = field(default_factory=dict)
 
     def values(self, metric: str) -> dict[int, float]:
-        """Seed -> figure, for a key of the records' ``metrics`` such as ``test/psnr``."""
-        return {seed: float(run.record["metrics"][metric]) for seed, run in sorted(self.runs.items())}
+        """Seed -> figure, for a key such as ``test/psnr`` or ``audit/latent_reliance``; only where it is."""
+        found = {seed: run.figures.get(metric) for seed, run in sorted(self.runs.items())}
+        return {seed: float(value) for seed, value in found.items() if value is not None}
 
     def mean(self, part: str, key: str) -> float | None:
         """Mean over the runs of ``record[part][key]``, like ``("size", "parameters")``; None without runs."""
@@ -79,6 +86,12 @@ class Row:
     def gain(self) -> float:
         """Mean over the runs of what the last fifth of their epochs added to validation PSNR (dB)."""
         return fmean(run.gain for run in self.runs.values()) if self.runs else 0.0
+
+    @property
+    def bypassing(self) -> bool:
+        """Whether the runs' pictures go around the latent, as far as it is known."""
+        found = self.values("test/latent_reliance").values()
+        return bool(found) and fmean(found) < BYPASSING
 
     @property
     def improving(self) -> bool:

@@ -12,12 +12,17 @@ from rich.table import Table
 from caelab.report.claims import display
 from caelab.report.rows import Row, Section
 from caelab.report.statistics import Difference, Interval, groups, holm, interval, paired
+from caelab.results import BYPASSING
+from caelab.tables import reliance
 
 CAPTION = (
     "PSNR and SSIM: mean over seeds with the 95 % t interval in brackets. Report: what the report printed of "
     "ten images. Ten images: measured on the same ten by its protocol; difference: that minus the report's. "
     "Full: all test images. Rows that share a letter cannot be told apart (paired by seed, Holm-adjusted). "
-    "Code: numbers that reach the decoder, with those of the skips. Floors are fitted without training."
+    "Code: numbers that reach the decoder, with those of the skips. Latent reliance: how much of the gain in "
+    "PSNR over the mean image is lost with another image's latent; a row below "
+    f"{BYPASSING} is marked as bypassing: its skips carry the picture around the latent. Floors are fitted "
+    "without training."
 )
 
 _MEASURED = {
@@ -27,6 +32,7 @@ _MEASURED = {
     "psnr_pooled": "test/psnr_pooled",
     "ssim": "test/ssim",
     "loss": "test/loss",
+    "latent_reliance": "test/latent_reliance",
 }
 _SIZES = {
     "parameters": ("size", "parameters"),
@@ -53,7 +59,8 @@ def numbers(section: Section) -> pd.DataFrame:
         line: dict[str, Any] = {"variant": row.label, "floor": row.floor, "seeds": len(row.runs)}
         line |= {f"report_{key}": value for key, value in row.published.items()}
         for name, metric in _MEASURED.items():
-            line |= _interval(name, interval(list(row.values(metric).values())) if row.runs else None)
+            values = list(row.values(metric).values())
+            line |= _interval(name, interval(values) if values else None)
         line["difference"] = line["ten_psnr"] - line.get("report_psnr", math.nan)
         line["group"] = letters.get(row.label, "")
         if row.label in compared:
@@ -65,6 +72,7 @@ def numbers(section: Section) -> pd.DataFrame:
             }
             line["against_p"] = p
         line |= {name: row.mean(*key) for name, key in _SIZES.items()}
+        line["bypassing"] = row.bypassing
         line |= {"settings": _settings(row), "gain": row.gain, "note": _note(row)}
         lines.append(line)
     return pd.DataFrame(lines)
@@ -129,6 +137,7 @@ def table(section: Section) -> pd.DataFrame:
         "parameters": _whole(raw, "parameters"),
         "latent": _whole(raw, "latent"),
         "code": _whole(raw, "code"),
+        "latent reliance": _reliance(raw),
         "MFLOPs": [_text(value / 1e6, ".2f") for value in _column(raw, "flops")],
         "seconds": _whole(raw, "seconds"),
         "epochs": _whole(raw, "epochs"),
@@ -166,6 +175,11 @@ def _spread(raw: pd.DataFrame, name: str, digits: int) -> list[str]:
         _text(mean, f".{digits}f") + ("" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")
         for mean, low, high in ends
     ]
+
+
+def _reliance(raw: pd.DataFrame) -> list[str]:
+    """Mean, marked where it is below what counts as coming through the latent."""
+    return [reliance(None if math.isnan(value) else value) for value in _column(raw, "latent_reliance")]
 
 
 def _against(raw: pd.DataFrame) -> list[str]:
@@ -229,7 +243,7 @@ def write(section: Section, folder: Path) -> list[Path]:
 
 _ON_SCREEN = (
     *("variant", "seeds", "report PSNR (dB)", "ten images PSNR (dB)", "full PSNR (dB)", "group", "full SSIM"),
-    *("settings", "code", "seconds", "note"),
+    *("settings", "code", "latent reliance", "seconds", "note"),
 )
 
 

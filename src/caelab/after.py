@@ -1,0 +1,72 @@
+"""What a study does with its finished runs: the analyses that its YAML names, as in ``after: [audit]``.
+
+An analysis is a module ``caelab.<name>`` with a function of the same name that takes the directory of a
+finished run, and leaves ``<name>.json`` there by ``results.write_analysis``.
+"""
+
+import difflib
+import traceback
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+import caelab
+from caelab import compose, results, screen
+from caelab.errors import UserError
+from caelab.results import Record
+
+
+def find(name: str, where: str) -> Callable[[Path], Any]:
+    """Return the analysis of that name.
+
+    Args:
+        name: of the module and its function.
+        where: what names it, for messages.
+
+    Raises:
+        UserError: there is none.
+    """
+    near = difflib.get_close_matches(name, [module.name for module in iter_modules(caelab.__path__)], n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "it is a module of caelab with a function of its name"
+    unknown = UserError(f"{where}: there is no analysis {name!r}; {hint}")
+    if not name.isidentifier() or find_spec(f"caelab.{name}") is None:
+        raise unknown
+    function = getattr(import_module(f"caelab.{name}"), name, None)
+    if not callable(function):
+        raise unknown
+    return function  # type: ignore[no-any-return]
+
+
+def carry_out(name: str, runs: Mapping[Path, Record]) -> int:
+    """Carry out an analysis on each run that has none yet, and say what comes of it.
+
+    Args:
+        name: of the analysis.
+        runs: directory -> record of finished runs. One without its checkpoint, such as a copied record, is
+            named and left out.
+
+    Returns:
+        How many analyses failed.
+    """
+    analyse = find(name, "after")
+    open_runs = [path for path, record in runs.items() if results.analysis(path, name, record) is None]
+    failed = 0
+    for number, path in enumerate(open_runs, start=1):
+        shown = screen.shown(path)
+        if not (path / runs[path]["artifacts"]["best"]).is_file():
+            screen.say(f"no {name} of {shown}: its checkpoint is not there")
+            continue
+        screen.say(f"[{name} {number} of {len(open_runs)}] {shown}")
+        try:
+            analyse(path)
+        except Exception as error:  # one run's analysis must not take those of the others with it
+            line = compose.explain(error)
+            if line is None:
+                screen.errors.print(traceback.format_exc(), markup=False, highlight=False)
+                line = f"{type(error).__name__}: {error}"
+            screen.error(f"{name} of {shown}: {line}")
+            failed += 1
+    return failed
