@@ -21,6 +21,8 @@ _MADE = (
     "evaluations",
     "audit.json",
     "audit.png",
+    "probe.json",
+    "probe.png",
 )
 
 

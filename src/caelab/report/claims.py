@@ -22,7 +22,10 @@ from caelab.errors import UserError
 from caelab.report.rows import Row, Section
 from caelab.report.statistics import MIN_SEEDS, Difference, against, holm, paired
 
-METRICS = ["test/psnr", "test/psnr_pooled", "test/ssim", "published/psnr", "published/ssim"]
+METRICS = [
+    *("test/psnr", "test/psnr_pooled", "test/ssim", "published/psnr", "published/ssim"),
+    *("probe/z/linear", "probe/z/knn", "probe/z/disentanglement", "probe/z/mig"),
+]
 """What a claim can be about: figures of which more is better."""
 
 Word = Literal["holds", "contradicted", "undecided", "not measured"]
@@ -193,7 +196,8 @@ def _compare(claim: _Claim) -> list[Comparison]:
     pairs = [
         (a, b, difference)
         for a, b in itertools.product(claim.rows, claim.others)
-        if a.runs and b.runs and (difference := _difference(a, b, claim.metric)).n
+        if a.values(claim.metric) and b.values(claim.metric)
+        if (difference := _difference(a, b, claim.metric)).n
     ]
     adjusted = holm([1.0 if difference.p is None else difference.p for _, _, difference in pairs])
     return [
@@ -243,10 +247,12 @@ def _absent(claim: _Claim, numbers: Sequence[Comparison]) -> list[str]:
     if len(lines) > 2:
         reasons = "; ".join(dict.fromkeys(why or "not started" for why in empty.values()))
         lines = [f"{len(lines)} of {len(rows)} rows have no finished run ({reasons})"]
+    bare = [row.label for row in rows if row.runs and not row.values(claim.metric)]
+    lines += [f"{label} has no {claim.metric}" for label in bare]
     return lines + [
         f"{a.label} and {b.label} share no seed"
         for a, b in itertools.product(claim.rows, claim.others)
-        if a.runs and b.runs and (a.label, b.label) not in measured
+        if a.runs and b.runs and not {a.label, b.label} & {*bare} and (a.label, b.label) not in measured
     ]
 
 

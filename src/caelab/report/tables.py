@@ -34,6 +34,12 @@ _MEASURED = {
     "loss": "test/loss",
     "latent_reliance": "test/latent_reliance",
 }
+_PROBED = {
+    "linear probe of z": "probe/z/linear",
+    "10-NN probe of z": "probe/z/knn",
+    "disentanglement": "probe/z/disentanglement",
+    "MIG": "probe/z/mig",
+}
 _SIZES = {
     "parameters": ("size", "parameters"),
     "latent": ("size", "latent"),
@@ -54,11 +60,12 @@ def numbers(section: Section) -> pd.DataFrame:
     trained = {row.label: row.values("test/psnr") for row in section.rows if not row.floor and row.runs}
     letters = groups(trained)
     compared = _compared(section)
+    probed = {name: key for name, key in _PROBED.items() if any(row.values(key) for row in section.rows)}
     lines = []
     for row in section.rows:
         line: dict[str, Any] = {"variant": row.label, "floor": row.floor, "seeds": len(row.runs)}
         line |= {f"report_{key}": value for key, value in row.published.items()}
-        for name, metric in _MEASURED.items():
+        for name, metric in (_MEASURED | probed).items():
             values = list(row.values(metric).values())
             line |= _interval(name, interval(values) if values else None)
         line["difference"] = line["ten_psnr"] - line.get("report_psnr", math.nan)
@@ -138,6 +145,7 @@ def table(section: Section) -> pd.DataFrame:
         "latent": _whole(raw, "latent"),
         "code": _whole(raw, "code"),
         "latent reliance": _reliance(raw),
+        **{name: _spread(raw, name, 3) for name in _PROBED},
         "MFLOPs": [_text(value / 1e6, ".2f") for value in _column(raw, "flops")],
         "seconds": _whole(raw, "seconds"),
         "epochs": _whole(raw, "epochs"),
@@ -243,7 +251,7 @@ def write(section: Section, folder: Path) -> list[Path]:
 
 _ON_SCREEN = (
     *("variant", "seeds", "report PSNR (dB)", "ten images PSNR (dB)", "full PSNR (dB)", "group", "full SSIM"),
-    *("settings", "code", "latent reliance", "seconds", "note"),
+    *("settings", "code", "latent reliance", *_PROBED, "seconds", "note"),
 )
 
 
