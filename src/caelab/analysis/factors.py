@@ -95,7 +95,7 @@ def disentanglement(importance: Floats) -> float:
     """Whether each number of the code tells of one factor.
 
     ``D = sum_i rho_i (1 - H_K(P_i))``, with ``P_ij = R_ij / sum_k R_ik``, the entropy H to the base K, and
-    ``rho_i = sum_j R_ij / sum_ij R_ij``: section 2 of Eastwood and Williams, "A Framework for the
+    ``rho_i = sum_j R_ij / sum_ij R_ij``: Eastwood and Williams, "A Framework for the
     Quantitative Evaluation of Disentangled Representations", ICLR 2018.
 
     Args:
@@ -133,7 +133,7 @@ def mig(z: Floats, factors: Levels) -> float:
     """Mutual information gap.
 
     ``mean_k (I(z_a; v_k) - I(z_b; v_k)) / H(v_k)``, with a and b the two numbers of the code that tell most
-    of factor k: equation 6 of Chen, Li, Grosse and Duvenaud, "Isolating Sources of Disentanglement in VAEs",
+    of factor k: Chen, Li, Grosse and Duvenaud, "Isolating Sources of Disentanglement in VAEs",
     NeurIPS 2018. Theirs has an encoder that answers with a distribution; here each number of the code is
     sorted into ``BINS``, and I and H are those of the counts. With one number, b tells nothing.
 
