@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from caelab import results
 from caelab.report import tables
 from caelab.report.rows import Row, Run, Section
 
@@ -248,3 +249,32 @@ def test_the_screen_shows_failures_last_and_brackets_as_they_are(row):
     _, shown = printed(section(*rows))
     assert [cells[0] for cells in shown] == ["best", "base, model.join=[add]", "lost"]
     assert shown[-1][-1] == f"seed 0: {failed[0]}"
+
+
+def test_rows_that_bypass_their_latent_are_marked_in_every_table(row):
+    rows = [row("around", BASE), row("through", BASE), row("partly", BASE), row("unknown", BASE)]
+    for run, value in zip(rows[0].runs.values(), (0.02, 0.03, 0.07), strict=True):
+        run.record["metrics"]["test/latent_reliance"] = value
+    for run in rows[1].runs.values():
+        run.record["size"] = SIZE | {"effective_code": 256}
+    rows[2].runs[1].record["metrics"]["test/latent_reliance"] = 0.5
+    found = lines(section(*rows))
+    assert found["around"]["latent_reliance"] == pytest.approx(0.04)
+    assert found["around"]["latent_reliance_high"] == pytest.approx(ends([0.02, 0.03, 0.07])[1])
+    assert math.isnan(found["unknown"]["latent_reliance"])
+    assert [line["bypassing"] for line in found.values()] == [True, False, False, False]
+    expected = ["0.04 bypassing", "1.00", "0.50", ""]
+    assert list(tables.table(section(*rows))["latent reliance"]) == expected
+    _, shown = printed(section(*rows))
+    assert sorted(cell for cells in shown for cell in cells if cell in expected[:3]) == sorted(expected[:3])
+    assert f"{results.BYPASSING} is marked as bypassing" in tables.CAPTION
+
+
+def test_an_analysis_of_a_run_stands_in_its_row(row):
+    one = row("around", [20.0])
+    record = one.runs[0].record
+    record |= {"fingerprint": "f", "finished": "2026-05-01T12:00:00+00:00"}
+    results.write_analysis(one.runs[0].path, "audit", record, {"figures": {"audit/latent_reliance": 0.2}})
+    assert one.values("audit/latent_reliance") == one.values("test/latent_reliance") == {0: 0.2}
+    assert one.values("audit/psnr_pca") == {}
+    assert lines(section(one))["around"]["latent_reliance"] == 0.2

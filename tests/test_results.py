@@ -128,3 +128,55 @@ def test_floor_is_pca_at_the_same_latent_on_the_same_data(tmp_path):
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "result.json").write_text(json.dumps([]))
     assert results.floor(tmp_path, mine) == 21.5
+    assert results.floor(tmp_path, mine, 9) == 20.0
+    assert results.floor(tmp_path, mine, 10) is None
+
+
+def audited(path, reliance=0.25, **changes):
+    """Leave the file of an audit, and return the record that it is tied to."""
+    made = record(path, fingerprint="f", finished="2026-05-01T12:00:00+00:00", **changes)
+    figures = {"figures": {"audit/latent_reliance": reliance, "audit/psnr_pca": 21.0}, "seconds": 3}
+    results.write_analysis(path, "audit", made, figures)
+    return made
+
+
+def test_analyses_add_their_figures_to_those_of_the_record(tmp_path):
+    made = audited(tmp_path / "a")
+    results.write_analysis(tmp_path / "a", "probe", made, {"figures": {"probe/z/linear": 0.4}})
+    found = {"audit/latent_reliance": 0.25, "audit/psnr_pca": 21.0, "probe/z/linear": 0.4}
+    assert results.analyses(tmp_path / "a", made) == found
+    assert results.figures(tmp_path / "a", made) == {
+        "test/psnr": 20.0,
+        "test/latent_reliance": 0.25,
+        **found,
+    }
+    assert results.analysis(tmp_path / "a", "audit", made)["seconds"] == 3
+
+
+@pytest.mark.parametrize("change", [{"fingerprint": "g"}, {"finished": "2026-05-02T12:00:00+00:00"}])
+def test_an_analysis_of_another_training_does_not_count(tmp_path, change):
+    made = audited(tmp_path / "a")
+    assert results.analyses(tmp_path / "a", made | change) == {}
+    assert results.analysis(tmp_path / "a", "audit", made | change) is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": 1}', '{"schema": 9, "figures": {}}'])
+def test_an_analysis_that_is_damaged_or_foreign_does_not_count(tmp_path, text):
+    made = audited(tmp_path / "a")
+    (tmp_path / "a" / "audit.json").write_text(text)
+    assert results.analyses(tmp_path / "a", made) == {}
+
+
+def test_older_records_tell_the_reliance_of_models_without_skips_only(tmp_path):
+    around = {"size": {"latent": 8, "effective_code": 20}}
+    through = {"size": {"latent": 8, "effective_code": 8}}
+    assert results.latent_reliance({"metrics": {}, **through}) == 1
+    assert results.latent_reliance({"metrics": {}, **around}) is None
+    assert results.latent_reliance({"metrics": {"test/latent_reliance": 0.1}, **through}) == 0.1
+    made = record(tmp_path / "a", **around)
+    assert results.figures(tmp_path / "a", made) == {"test/psnr": 20.0}
+    (tmp_path / "b").mkdir()
+    assert results.figures(tmp_path / "b", made | through)["test/latent_reliance"] == 1
+    # the training's own figure goes before that of a later audit
+    measured = audited(tmp_path / "c", metrics={"test/psnr": 20.0, "test/latent_reliance": 0.3}, **around)
+    assert results.figures(tmp_path / "c", measured)["test/latent_reliance"] == 0.3

@@ -51,6 +51,7 @@ def record(
             "test/ssim": ssim,
             "test/mse": 0.01,
             "test/l1": 0.07,
+            "test/latent_reliance": 0.125,
             "published/psnr": psnr + 1,
             "published/ssim": ssim / 2,
             "val/psnr": psnr + 2,
@@ -148,6 +149,7 @@ def test_every_column_holds_what_the_record_says(multirun, call):
         "parameters": "1234",
         "latent": "8",
         "effective_code": "9",
+        "latent_reliance": "0.125",
         "flops": "5678",
         "epochs": "3",
         "best_epoch": "2",
@@ -162,6 +164,15 @@ def test_every_column_holds_what_the_record_says(multirun, call):
         "commit": "abc",
         "device": "cpu",
     }
+
+
+def test_older_records_have_the_latent_reliance_of_models_without_skips(multirun, call):
+    old = record()
+    del old["metrics"]["test/latent_reliance"]
+    honest = old | {"size": old["size"] | {"effective_code": 8}}
+    write(multirun, a=old, b=honest, c=record())
+    found = call("--columns", "run,latent_reliance", "--sort", "run")
+    assert found.column("latent_reliance") == ["", "1.0", "0.125"]
 
 
 def test_conditions_agree_with_a_loop_over_the_records(multirun):

@@ -4,9 +4,13 @@ import gc
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 
+import pytest
 import torch
 from conftest import TINY
+
+from caelab import results, studies
 
 
 def test_a_failing_job_does_not_stop_the_others(train):
@@ -102,6 +106,37 @@ def test_a_study_names_the_run_that_failed_and_goes_on(train):
     assert "latent must be at most 100, the number of training images, got 256" in answer.err
     assert "1 of 7 runs failed" in answer.err
     assert [r["status"] for r in answer.records].count("finished") == 6
+
+
+def test_a_study_audits_its_finished_runs_once(train, monkeypatch):
+    real = studies.load
+
+    def with_audit(*args):
+        study = real(*args)
+        entries = {label: study.runs[label] for label in list(study.runs)[:2]}
+        return replace(study, runs=entries, floors={}, claims=(), after=("audit",))
+
+    monkeypatch.setattr(studies, "load", with_audit)
+    words = ("-m", "study=activation", "dataset=shapes", "seeds=1", "dataset.train_size=256")
+    tiny = ("dataset.val_size=20", "dataset.test_size=20", "trainer.max_epochs=1", "trainer.accelerator=cpu")
+    answer = train(*words, *tiny, tiny=False)
+    assert answer.status == 0
+    assert "[audit 2 of 2]" in answer.out
+    for path, record in zip(answer.run_dirs, answer.records, strict=True):
+        figures = results.analyses(path, record)
+        assert figures["audit/psnr_everything"] == pytest.approx(record["metrics"]["test/psnr"], abs=1e-4)
+    (answer.run_dirs[0] / "audit.json").unlink()
+    (answer.run_dirs[0] / "checkpoints" / "best.ckpt").unlink()
+    again = train(*words, *tiny, tiny=False)
+    assert again.status == 0
+    assert "its checkpoint is not there" in again.out
+    assert "[audit" not in again.out
+    (answer.run_dirs[1] / "audit.json").unlink()
+    (answer.run_dirs[1] / "checkpoints" / "best.ckpt").write_bytes(b"damaged")
+    failed = train(*words, *tiny, tiny=False)
+    assert failed.status == 1
+    assert "best.ckpt is damaged" in failed.err
+    assert "1 analysis of finished runs failed" in failed.err
 
 
 def test_what_only_a_study_takes_is_told(train):

@@ -48,3 +48,16 @@ def test_best_first_and_failures_last():
     assert "failed: no luck" in text
     assert "1,234" in text
     assert "21.00" in text
+
+
+def test_a_run_that_goes_around_its_latent_is_marked():
+    measured = {"test/psnr": 20.0, "test/ssim": 0.5}
+    around = [
+        record(seed=s, overrides=[f"seed={s}"], metrics=measured | {"test/latent_reliance": reliance})
+        for s, reliance in enumerate((0.031, 0.5))
+    ]
+    text = shown(tables.comparison(around, "two"))
+    assert [cell in text for cell in ("latent reliance", "0.03 bypassing", "0.50 ")] == [True] * 3
+    assert text.count("bypassing") == 1
+    honest = record(size={"parameters": 1, "latent": 8, "effective_code": 8})
+    assert "│ 1.00 │" in " ".join(shown(tables.comparison([honest], "one")).split())

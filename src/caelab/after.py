@@ -8,7 +8,6 @@ import difflib
 import traceback
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
@@ -29,14 +28,12 @@ def find(name: str, where: str) -> Callable[[Path], Any]:
     Raises:
         UserError: there is none.
     """
-    near = difflib.get_close_matches(name, [module.name for module in iter_modules(caelab.__path__)], n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "it is a module of caelab with a function of its name"
-    unknown = UserError(f"{where}: there is no analysis {name!r}; {hint}")
-    if not name.isidentifier() or find_spec(f"caelab.{name}") is None:
-        raise unknown
-    function = getattr(import_module(f"caelab.{name}"), name, None)
+    modules = [module.name for module in iter_modules(caelab.__path__)]
+    function = getattr(import_module(f"caelab.{name}"), name, None) if name in modules else None
     if not callable(function):
-        raise unknown
+        near = difflib.get_close_matches(name, set(modules) - {name}, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "it is a function of its own module in caelab"
+        raise UserError(f"{where}: there is no analysis {name!r}; {hint}")
     return function  # type: ignore[no-any-return]
 
 
@@ -56,7 +53,7 @@ def carry_out(name: str, runs: Mapping[Path, Record]) -> int:
     failed = 0
     for number, path in enumerate(open_runs, start=1):
         shown = screen.shown(path)
-        if not (path / runs[path]["artifacts"]["best"]).is_file():
+        if "best" not in runs[path]["artifacts"] or not (path / runs[path]["artifacts"]["best"]).is_file():
             screen.say(f"no {name} of {shown}: its checkpoint is not there")
             continue
         screen.say(f"[{name} {number} of {len(open_runs)}] {shown}")

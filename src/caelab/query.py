@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 _SHOWN = ["dataset", "model", "loss", "optimizer", "seed", "psnr", "ssim"]
-_SHOWN += ["parameters", "latent", "epochs", "seconds", "run"]
+_SHOWN += ["parameters", "latent", "latent_reliance", "epochs", "seconds", "run"]
 
 GROUPED = {
     "runs": Column("count(psnr)", "runs in the group", ","),

@@ -60,7 +60,8 @@ class CaelabSweeper(BasicSweeper):
         if self.failed:
             screen.error(f"{self.failed} of {self.total} runs failed")
         if self.unanalysed:
-            screen.error(f"{self.unanalysed} analyses of finished runs failed")
+            word = "analysis" if self.unanalysed == 1 else "analyses"
+            screen.error(f"{self.unanalysed} {word} of finished runs failed")
         if self.failed or self.unanalysed:
             raise SystemExit(1)  # any other exception would be swallowed by Hydra
 

@@ -1,0 +1,99 @@
+"""Analyses that a study asks for: found by name, carried out once, on runs whose checkpoint is there."""
+
+import json
+import sys
+import types
+
+import pytest
+
+import caelab
+from caelab import after, compose, results, studies
+from caelab.errors import UserError
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two finished runs with a checkpoint, and a copied record without."""
+    made = {}
+    for name in ("one", "two", "copied"):
+        path = tmp_path / name
+        (path / "checkpoints").mkdir(parents=True)
+        if name != "copied":
+            (path / "checkpoints" / "best.ckpt").write_bytes(b"")
+        made[path] = {
+            "schema": 1,
+            "fingerprint": name,
+            "finished": "2026-05-01T12:00:00+00:00",
+            "metrics": {},
+            "artifacts": {"best": "checkpoints/best.ckpt"},
+        }
+        results.write(path, made[path])
+    return made
+
+
+@pytest.fixture
+def weigh(monkeypatch):
+    """An analysis called ``weigh``; returns the names of the runs that it was given."""
+    given = []
+
+    def analyse(run):
+        given.append(run.name)
+        if run.name == "two":
+            raise UserError("two is too heavy")
+        results.write_analysis(run, "weigh", results.read(run), {"figures": {"weigh/grams": 3.0}})
+
+    module = types.ModuleType("caelab.weigh")
+    module.weigh = analyse
+    monkeypatch.setitem(sys.modules, "caelab.weigh", module)
+    modules = [*after.iter_modules(caelab.__path__), types.SimpleNamespace(name="weigh")]
+    monkeypatch.setattr(after, "iter_modules", lambda path: modules)
+    return given
+
+
+def test_each_run_is_analysed_once_and_a_failure_stops_no_other(runs, weigh, capfd):
+    assert after.carry_out("weigh", runs) == 1
+    shown = capfd.readouterr()
+    assert weigh == ["one", "two"]
+    assert shown.out.count("\n") == 3
+    assert "copied: its checkpoint is not there" in shown.out
+    assert "two: two is too heavy" in shown.err
+    assert after.carry_out("weigh", runs) == 1
+    assert weigh == ["one", "two", "two"]
+    (path, *_) = runs
+    assert results.analyses(path, runs[path]) == {"weigh/grams": 3.0}
+
+
+def test_a_run_trained_anew_is_analysed_anew(runs, weigh):
+    (path, *_) = runs
+    after.carry_out("weigh", {path: runs[path]})
+    later = runs[path] | {"finished": "2026-05-02T12:00:00+00:00"}
+    results.write(path, later)
+    assert results.analyses(path, later) == {}
+    assert after.carry_out("weigh", {path: later}) == 0
+    assert weigh == ["one", "one"]
+    assert results.analyses(path, later) == {"weigh/grams": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("audti", "did you mean 'audit'?"),
+        ("callbacks", "it is a function of its own module in caelab"),
+        ("os.walk", "it is a function of its own module in caelab"),
+    ],
+)
+def test_an_unknown_analysis_is_named(tmp_path, monkeypatch, name, hint):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    text = json.dumps({"title": "t", "text": "x", "datasets": ["shapes"], "epochs": 1, "after": [name]})
+    (folder / "mine.yaml").write_text(text)
+    monkeypatch.setattr(compose, "CONF", str(tmp_path))
+    with pytest.raises(UserError) as caught:
+        studies.load("mine")
+    assert str(caught.value) == f"study=mine: after: there is no analysis {name!r}; {hint}"
+
+
+def test_the_audit_is_found():
+    from caelab.audit import audit
+
+    assert after.find("audit", "here") is audit
