@@ -15,7 +15,7 @@ from caelab.data.datamodule import permutation
 from caelab.report.statistics import interval
 
 NEIGHBOURS = 10
-STRENGTHS = tuple(10.0**power for power in range(-5, 2))
+STRENGTHS = tuple(10.0**power for power in range(-4, 2))
 """Of the ridge, per training image, for features of mean variance 1."""
 
 FRACTIONS = {"_10pct": 0.1, "_1pct": 0.01}
