@@ -251,7 +251,7 @@ def write(section: Section, folder: Path) -> list[Path]:
 
 _ON_SCREEN = (
     *("variant", "seeds", "report PSNR (dB)", "ten images PSNR (dB)", "full PSNR (dB)", "group", "full SSIM"),
-    *("settings", "code", "latent reliance", *_PROBED, "seconds", "note"),
+    *("settings", "code", "latent reliance", "linear probe of z", "disentanglement", "seconds", "note"),
 )
 
 
