@@ -21,9 +21,9 @@ CAPTION = (
     "Full: all test images. Rows that share a letter cannot be told apart (paired by seed, Holm-adjusted). "
     "Code: numbers that reach the decoder, with those of the skips. Latent reliance: how much of the gain in "
     "PSNR over the mean image is lost with another image's latent; a row below "
-    f"{BYPASSING} is marked as bypassing: its skips carry the picture around the latent. Probes: test accuracy, "
-    "from 0 to 1, of what tells the class from the latent; disentanglement and MIG: whether each known factor "
-    "has a number of the latent to itself. Floors are fitted without training."
+    f"{BYPASSING} is marked as bypassing: its skips carry the picture around the latent. Probes: test "
+    "accuracy, from 0 to 1, of what tells the class from the latent; disentanglement and MIG: whether each "
+    "known factor has a number of the latent to itself. Floors are fitted without training."
 )
 
 _MEASURED = {
