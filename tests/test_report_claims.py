@@ -140,6 +140,55 @@ def test_no_gain_of_all_the_others():
     assert found.word == "holds"
 
 
+LOW = {
+    "text": "skips bypass the latent",
+    "rows": ["improved"],
+    "below": 0.5,
+    "metric": "test/latent_reliance",
+}
+
+
+def reliant(label, mean, noise=NOISE):
+    return around(label, mean, noise, metric="test/latent_reliance")
+
+
+@pytest.mark.parametrize(
+    ("mean", "word", "end"),
+    [
+        (0.1, "holds", "3 seeds, below 0.5"),
+        (0.9, "contradicted", "3 seeds: improved is significantly above 0.5"),
+        (0.45, "undecided", "3 seeds: improved cannot be told from 0.5"),
+    ],
+)
+def test_a_figure_against_a_bound(mean, word, end):
+    found = verdict([reliant("improved", mean)], LOW)
+    figures = f"{mean:.3f} [{mean - HALF:.3f}, {mean + HALF:.3f}]"
+    assert found.sentence == f"skips bypass the latent on CIFAR-10: {word}, {figures}, {end}"
+    (number,) = found.numbers
+    assert (number.label, number.difference.mean) == ("improved against 0.5", pytest.approx(mean - 0.5))
+    assert number.p == pytest.approx(stats.ttest_1samp([mean, mean + 0.1, mean - 0.1], 0.5).pvalue)
+    above = {key: value for key, value in LOW.items() if key != "below"} | {"above": 0.5}
+    turned = {"holds": "contradicted", "contradicted": "holds", "undecided": "undecided"}
+    assert verdict([reliant("improved", mean)], above).word == turned[word]
+
+
+def test_several_rows_against_a_bound_are_named_and_adjusted():
+    rows = [reliant("improved", 0.1), reliant("other", 0.2)]
+    found = verdict(rows, LOW | {"rows": ["improved", "other"]})
+    assert "holds, 0.100 [" in found.sentence
+    assert "(improved) to 0.200 [" in found.sentence
+    p = [stats.ttest_1samp([mean, mean + 0.1, mean - 0.1], 0.5).pvalue for mean in (0.1, 0.2)]
+    assert [number.p for number in found.numbers] == pytest.approx([2 * p[0], max(2 * p[0], p[1])])
+
+
+def test_a_bound_needs_the_figure_and_the_seeds():
+    assert verdict([BASE, above("improved", 1.0)], LOW).sentence.endswith(
+        "not measured, improved has no test/latent_reliance"
+    )
+    few = verdict([reliant("improved", 0.1, (0.0,))], LOW)
+    assert few.sentence.endswith("undecided, 0.100 (1 seed: no verdict)")
+
+
 @pytest.mark.parametrize("claim", [BEATS, NO_GAIN])
 def test_one_or_two_seeds_settle_nothing(claim):
     one = verdict([row("base", 20.0), row("improved", 29.0)], claim)
@@ -300,6 +349,9 @@ def test_labels_may_be_numbers_in_yaml():
         ({**NO_GAIN, "margin": "0.3"}, ["margin is '0.3'", "number"]),
         ({**NO_GAIN, "margin": -1}, ["margin is -1"]),
         ({**NO_GAIN, "margin": True}, ["margin is True"]),
+        ({**LOW, "below": "half"}, ["below is 'half'", "number"]),
+        ({**LOW, "rows": ["improvde"]}, ["did you mean 'improved'?"]),
+        ({**LOW, "above": 0.1}, ["keys above, below, rows, text", "rows and below or above"]),
     ],
 )
 def test_mistakes_in_a_claim(claim, parts):

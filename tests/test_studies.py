@@ -1,8 +1,10 @@
 """Studies: their files describe runs that can be composed, and each run is the one that they say."""
 
+import math
 import re
 
 import pytest
+import torch
 
 from caelab import compose, results, studies
 from caelab.errors import UserError
@@ -39,7 +41,8 @@ def test_every_run_of_a_study_can_be_composed_and_is_another_one(name, budget):
         compose.check(cfg, choices)
         assert row.identity(0) == results.fingerprint(cfg)
         assert choices["dataset"] == study.datasets[0]
-        assert row.floor or cfg.trainer.max_epochs == study.epochs
+        own = [o.partition("=")[2] for o in row.overrides if o.startswith("trainer.max_epochs=")]
+        assert row.floor or [cfg.trainer.max_epochs] == [int(epochs) for epochs in own]
         assert cfg.dataset.train_size == study.train_size
     # a tuned row may be the default one; any two others that were equal would be one row
     tuned = set(study.tune.entries) if study.tune else set()
@@ -52,7 +55,7 @@ def test_claims_references_and_published_figures_name_rows(name):
     study = studies.load(name)
     labels = {row.label for row in study.variants(study.datasets[0], lambda trial: 0.0)}
     for claim in study.claims:
-        for key in {"better", "than", "no_gain", "over"} & claim.keys():
+        for key in {"better", "than", "no_gain", "over", "rows"} & claim.keys():
             if claim[key] != "others":
                 assert set(claim[key]) <= labels
     assert study.reference is None or study.reference in labels
@@ -92,6 +95,26 @@ def test_a_grid_becomes_a_row_a_point():
     assert [row.settings for row in base] == [{"model.latent": 2**n} for n in range(4, 11)]
     assert base[2].label == "base, model.latent=64"
     assert "model.latent=64" in base[2].overrides
+
+
+def test_a_row_may_have_epochs_of_its_own():
+    study = studies.load("bypass", overrides=["dataset.batch_size=64"])
+    rows = {row.label: row.config for row in study.variants("mnist", no_score)}
+    assert rows["improved_skip"].trainer.max_epochs == study.epochs == 10
+    assert rows["improved_skip, 1 epoch"].trainer.max_epochs == 1
+    with pytest.raises(UserError, match="trainer.max_epochs=3: study=bypass varies that itself"):
+        studies.load("bypass", overrides=["trainer.max_epochs=3"])
+
+
+def test_floors_of_the_bypass_study_have_the_sizes_of_its_codes():
+    study = studies.load("bypass")
+    for dataset, shape in {"cifar10": (3, 32, 32), "mnist": (1, 28, 28)}.items():
+        rows = study.variants(dataset, no_score)
+        assert sum(not row.floor for row in rows) == 16
+        nets = [compose.build(row.config.model, "model", shape=shape) for row in rows if not row.floor]
+        codes = {net.encode(torch.zeros(2, *shape)).numbers for net in nets}
+        below = {numbers for numbers in codes if numbers < math.prod(shape)}
+        assert {row.config.model.latent for row in rows if row.floor} == below
 
 
 def test_an_entry_may_be_for_some_datasets_only():

@@ -146,7 +146,7 @@ class Study:
         title: a heading.
         text: what it asks, and anything a reader must know.
         datasets: options of the dataset group; each is a table of its own.
-        epochs: of each trained run.
+        epochs: of each trained run whose row does not say it itself.
         runs: label -> trained rows.
         floors: label -> rows fitted without training.
         tune: rows that are searched for first.
@@ -223,11 +223,12 @@ class Study:
         floor: bool = False,
     ) -> Variant:
         size = [] if self.train_size is None else [f"dataset.train_size={self.train_size}"]
+        own = any(o.startswith("trainer.max_epochs=") for o in entry.overrides)
         overrides = (
             f"dataset={dataset}",
             *entry.overrides,
             *(f"{key}={_text(value)}" for key, value in point.items()),
-            *([] if floor else [f"trainer.max_epochs={epochs}"]),
+            *([] if floor or own else [f"trainer.max_epochs={epochs}"]),
             *size,
             *self.common,
         )

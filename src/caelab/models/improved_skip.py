@@ -57,13 +57,7 @@ class ImprovedSkip(Improved):
         **options: Any,
     ) -> None:
         super().__init__(shape, latent, **options)
-        levels = each_at_least(1, "skip_levels", skip_levels)
-        for level in levels:
-            if level > len(self.encoder):
-                raise ValueError(f"skip_levels must be within 1..{len(self.encoder)}, got {level}")
-        if len(set(levels)) < len(levels):
-            raise ValueError(f"skip_levels must name each level once, got {list(levels)}")
-        self.skip_levels = tuple(sorted(levels))
+        self.skip_levels = levels_within(len(self.encoder), skip_levels)
 
     def encode(self, x: Tensor) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z, skips)``, one skip (N, c, h, w) a level."""
@@ -81,3 +75,18 @@ class ImprovedSkip(Improved):
         for level, stage in zip(range(len(self.decoder), 0, -1), self.decoder, strict=True):
             x = stage(x + skips[level] if level in skips else x)
         return to_image(x)
+
+
+def levels_within(stages: int, skip_levels: Sequence[int]) -> tuple[int, ...]:
+    """Return levels in rising order, if each is that of one of so many encoder stages, and named once.
+
+    Raises:
+        ValueError: they are not.
+    """
+    levels = each_at_least(1, "skip_levels", skip_levels)
+    for level in levels:
+        if level > stages:
+            raise ValueError(f"skip_levels must be within 1..{stages}, got {level}")
+    if len(set(levels)) < len(levels):
+        raise ValueError(f"skip_levels must name each level once, got {list(levels)}")
+    return tuple(sorted(levels))

@@ -1,18 +1,19 @@
 """What the published report claims, held against the runs.
 
-A study's YAML lists its claims in one of two forms::
+A study's YAML lists its claims in one of three forms::
 
     {text: "improved beats base", better: [improved], than: [base]}
     {text: "Adam and Adamax beat the rest", better: [adam, adamax], than: others, metric: test/ssim}
     {text: "internal skips bring nothing", no_gain: others, over: [base], margin: 0.3, where: [cifar10]}
+    {text: "skips bypass the latent", rows: [improved_skip], below: 0.5, metric: test/latent_reliance}
 
 Rows are named by their labels; ``others`` is every trained row that is not on the other side. ``metric`` is
-one of ``METRICS``, by default test/psnr; ``margin`` is in its unit. ``where`` names the datasets that the
-claim is about; without it, it is about all of the study's.
+one of ``METRICS``, by default test/psnr; ``margin`` and ``below``, or ``above``, are in its unit. ``where``
+names the datasets that the claim is about; without it, it is about all of the study's.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
@@ -21,9 +22,17 @@ from caelab.compose import nearest
 from caelab.errors import UserError
 from caelab.report.rows import Row, Section
 from caelab.report.statistics import MIN_SEEDS, Difference, against, holm, paired
+from caelab.report.wording import gaps, grouped, listing, seeds, span, still_improving, unit
 
 METRICS = [
-    *("test/psnr", "test/psnr_pooled", "test/ssim", "published/psnr", "published/ssim"),
+    *(
+        "test/psnr",
+        "test/psnr_pooled",
+        "test/ssim",
+        "published/psnr",
+        "published/ssim",
+        "test/latent_reliance",
+    ),
     *("probe/z/linear", "probe/z/knn", "probe/z/disentanglement", "probe/z/mig"),
 ]
 """What a claim can be about: figures of which more is better."""
@@ -40,7 +49,7 @@ class Comparison:
 
     Attributes:
         row: label of the row of which the claim speaks.
-        other: label of the row that it is compared with.
+        other: label of the row that it is compared with, or the bound as text.
         difference: ``row - other`` over their seeds, in the metric's unit, with a 95 % interval.
         p: two-sided p value, Holm-adjusted over the claim's comparisons; None with fewer than 2 seeds.
     """
@@ -91,13 +100,18 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Claim:
-    """A claim as read: each row beats each of the others or, with a margin, gains no more than that."""
+    """A claim as read: each row beats each of the others or, with a margin, gains no more than that.
+
+    With a bound there are no others: each row lies on that side of it, ``above`` or ``below``.
+    """
 
     text: str
     metric: str
     rows: list[Row]
     others: list[Row]
-    margin: float | None
+    margin: float | None = None
+    bound: float | None = None
+    side: Literal["above", "below"] = "above"
 
 
 def verdicts(section: Section) -> list[Verdict]:
@@ -105,8 +119,10 @@ def verdicts(section: Section) -> list[Verdict]:
 
     ``better`` holds where each row is significantly above each other one, and is contradicted where one is
     significantly below. ``no_gain`` holds where every 95 % interval lies below the margin, and is
-    contradicted where a gain is significant and larger than the margin. Significant means a p below 0.05,
-    Holm-adjusted over all pairs of the claim. With fewer than 3 seeds a claim is undecided.
+    contradicted where a gain is significant and larger than the margin. ``below`` and ``above`` hold where
+    each row is significantly on that side of the bound, and are contradicted where one is on the other.
+    Significant means a p below 0.05, Holm-adjusted over all pairs of the claim. With fewer than 3 seeds a
+    claim is undecided.
 
     Raises:
         UserError: a claim in the study's YAML has wrong keys, or names a row or metric that there is not.
@@ -126,26 +142,29 @@ def display(dataset: str) -> str:
 def _read(section: Section, claim: Mapping[str, Any]) -> _Claim:
     text = str(claim.get("text", "")).rstrip(".")
     here = f"study {section.study}, claim {text!r}"
-    match sorted(set(claim) - {"metric", "where"}):
-        case ["better", "text", "than"]:
-            names, margin = ("better", "than"), None
-        case ["margin", "no_gain", "over", "text"]:
-            names, margin = ("no_gain", "over"), _margin(claim["margin"], here)
-        case keys:
-            raise UserError(
-                f"{here} has the keys {', '.join(keys)}; it must have text, better and than, or text, "
-                "no_gain, over and margin; metric and where may be added"
-            )
     metric = str(claim.get("metric", METRICS[0]))
     if metric not in METRICS:
         raise UserError(f"{here}: metric is {metric!r}; it must be one of {', '.join(METRICS)}")
-    rows, others = _sides(section, [claim[name] for name in names], here)
-    return _Claim(text, metric, rows, others, margin)
+    match sorted(set(claim) - {"metric", "where"}):
+        case ["better", "text", "than"]:
+            return _Claim(text, metric, *_sides(section, [claim["better"], claim["than"]], here))
+        case ["margin", "no_gain", "over", "text"]:
+            sides = _sides(section, [claim["no_gain"], claim["over"]], here)
+            return _Claim(text, metric, *sides, margin=_number(claim, "margin", here))
+        case [("above" | "below") as side, "rows", "text"]:
+            rows = _named(section, claim["rows"], here)
+            return _Claim(text, metric, rows, [], bound=_number(claim, side, here), side=side)
+        case keys:
+            raise UserError(
+                f"{here} has the keys {', '.join(keys)}; it must have text, better and than, or text, "
+                "no_gain, over and margin, or text, rows and below or above; metric and where may be added"
+            )
 
 
-def _margin(value: Any, here: str) -> float:
+def _number(claim: Mapping[str, Any], key: str, here: str) -> float:
+    value = claim[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise UserError(f"{here}: margin is {value!r}; it must be a number, 0 or more, in the metric's unit")
+        raise UserError(f"{here}: {key} is {value!r}; it must be a number, 0 or more, in the metric's unit")
     return float(value)
 
 
@@ -176,41 +195,46 @@ def _verdict(claim: _Claim, dataset: str) -> Verdict:
     word, detail = _judge(claim, numbers)
     involved = [*claim.rows, *claim.others]
     sentence = f"{claim.text} on {display(dataset)}: {word}, {detail}"
-    return Verdict(claim.text, dataset, word, sentence, numbers, _still_improving(involved) + _gaps(involved))
+    return Verdict(claim.text, dataset, word, sentence, numbers, still_improving(involved) + gaps(involved))
 
 
 def _judge(claim: _Claim, numbers: Sequence[Comparison]) -> tuple[Word, str]:
     absent = _absent(claim, numbers)
     if absent:
-        return "not measured", _listing(absent)
-    found, seeds = _range(numbers, claim.metric), _seeds(numbers)
+        return "not measured", listing(absent)
+    found, runs = span(numbers, claim.metric, claim.bound), seeds(numbers)
     if min(number.difference.n for number in numbers) < MIN_SEEDS:
-        return "undecided", f"{found} ({seeds}: no verdict)"
-    if claim.margin is None:
-        return _better(numbers, f"{found}, {seeds}")
-    return _no_gain(numbers, f"{found}, {seeds}", claim.margin, _unit(claim.metric))
+        return "undecided", f"{found} ({runs}: no verdict)"
+    if claim.bound is not None:
+        return _bounded(numbers, f"{found}, {runs}", claim.side)
+    if claim.margin is not None:
+        return _no_gain(numbers, f"{found}, {runs}", claim.margin, unit(claim.metric))
+    return _better(numbers, f"{found}, {runs}")
 
 
 def _compare(claim: _Claim) -> list[Comparison]:
-    """Every pair of the claim that shares a seed, or one of which is a floor."""
+    """Every pair of the claim that shares a seed, or one of which is a floor; or each row and the bound."""
     pairs = [
-        (a, b, difference)
+        (a.label, b.label, _difference(a, b, claim.metric))
         for a, b in itertools.product(claim.rows, claim.others)
         if a.values(claim.metric) and b.values(claim.metric)
-        if (difference := _difference(a, b, claim.metric)).n
     ]
+    if claim.bound is not None:
+        found = [(row.label, list(row.values(claim.metric).values())) for row in claim.rows]
+        pairs = [(label, f"{claim.bound:g}", against(values, claim.bound)) for label, values in found]
+    pairs = [pair for pair in pairs if pair[-1].n]
     adjusted = holm([1.0 if difference.p is None else difference.p for _, _, difference in pairs])
     return [
-        Comparison(a.label, b.label, difference, None if difference.p is None else p)
+        Comparison(a, b, difference, None if difference.p is None else p)
         for (a, b, difference), p in zip(pairs, adjusted, strict=True)
     ]
 
 
 def _difference(a: Row, b: Row, metric: str) -> Difference:
     x, y = a.values(metric), b.values(metric)
-    if b.floor:
+    if b.floor and y:
         return against(list(x.values()), fmean(y.values()))
-    if a.floor:
+    if a.floor and x:
         return against([-value for value in y.values()], -fmean(x.values()))
     return paired(x, y)
 
@@ -219,10 +243,22 @@ def _better(numbers: Sequence[Comparison], found: str) -> tuple[Word, str]:
     below = [n for n in numbers if n.sign < 0]
     alike = [n for n in numbers if n.sign == 0]
     if below:
-        return "contradicted", f"{found}: {_grouped(below, 'is significantly below')}"
+        return "contradicted", f"{found}: {grouped(below, 'is significantly below')}"
     if alike:
-        return "undecided", f"{found}: {_grouped(alike, 'cannot be told from')}"
+        return "undecided", f"{found}: {grouped(alike, 'cannot be told from')}"
     return "holds", found
+
+
+def _bounded(numbers: Sequence[Comparison], found: str, side: str) -> tuple[Word, str]:
+    towards = 1 if side == "above" else -1
+    beyond = [n for n in numbers if n.sign == -towards]
+    alike = [n for n in numbers if n.sign == 0]
+    if beyond:
+        other = "below" if side == "above" else "above"
+        return "contradicted", f"{found}: {grouped(beyond, f'is significantly {other}')}"
+    if alike:
+        return "undecided", f"{found}: {grouped(alike, 'cannot be told from')}"
+    return "holds", f"{found}, {side} {numbers[0].other}"
 
 
 def _no_gain(numbers: Sequence[Comparison], found: str, margin: float, unit: str) -> tuple[Word, str]:
@@ -231,10 +267,10 @@ def _no_gain(numbers: Sequence[Comparison], found: str, margin: float, unit: str
     below = [n for n in numbers if n.sign < 0]
     bound = f"{margin:g}{unit}"
     if above:
-        return "contradicted", f"{found}: {_grouped(above, 'is significantly above')}"
+        return "contradicted", f"{found}: {grouped(above, 'is significantly above')}"
     if unsure:
-        return "undecided", f"{found}: {_grouped(unsure, f'may gain more than {bound} over')}"
-    worse = f"; {_grouped(below, 'is significantly below')}" if below else ""
+        return "undecided", f"{found}: {grouped(unsure, f'may gain more than {bound} over')}"
+    worse = f"; {grouped(below, 'is significantly below')}" if below else ""
     return "holds", f"no gain above {bound}: {found}{worse}"
 
 
@@ -254,58 +290,3 @@ def _absent(claim: _Claim, numbers: Sequence[Comparison]) -> list[str]:
         for a, b in itertools.product(claim.rows, claim.others)
         if a.runs and b.runs and not {a.label, b.label} & {*bare} and (a.label, b.label) not in measured
     ]
-
-
-def _still_improving(rows: Sequence[Row]) -> list[str]:
-    gains = {row.label: f"{row.gain:+.2f} dB" for row in rows if row.improving}
-    if len(gains) > 1:
-        named = _listing(f"{label} ({gain})" for label, gain in gains.items())
-        return [f"{named} were still improving when they ended (gain in the last fifth of their epochs)"]
-    return [
-        f"{label} was still improving when it ended ({gain} in the last fifth of its epochs)"
-        for label, gain in gains.items()
-    ]
-
-
-def _gaps(rows: Sequence[Row]) -> list[str]:
-    """Seeds that rows with other finished runs lack: what failed might have scored differently."""
-    gaps = [(row.label, seed, reason) for row in rows if row.runs for seed, reason in row.missing.items()]
-    return [f"{label} has no finished run with seed {seed} ({reason})" for label, seed, reason in gaps]
-
-
-def _range(numbers: Sequence[Comparison], metric: str) -> str:
-    """The only difference, or the smallest and the largest."""
-    ordered = sorted(numbers, key=lambda number: number.difference.mean)
-    if len(ordered) == 1:
-        return _shown(ordered[0].difference, metric)
-    return " to ".join(f"{_shown(end.difference, metric)} ({end.label})" for end in (ordered[0], ordered[-1]))
-
-
-def _shown(difference: Difference, metric: str) -> str:
-    digits = 2 if _unit(metric) else 3
-    mean = f"{difference.mean:+z.{digits}f}{_unit(metric)}"
-    if difference.low is None or difference.high is None:
-        return mean
-    return f"{mean} [{difference.low:z.{digits}f}, {difference.high:z.{digits}f}]"
-
-
-def _unit(metric: str) -> str:
-    return " dB" if "psnr" in metric else ""
-
-
-def _seeds(numbers: Sequence[Comparison]) -> str:
-    least, most = min(n.difference.n for n in numbers), max(n.difference.n for n in numbers)
-    return (f"{least} to {most}" if least < most else str(most)) + (" seed" if most == 1 else " seeds")
-
-
-def _grouped(numbers: Sequence[Comparison], verb: str) -> str:
-    """Such as ``adam is below sgd and rmsprop; adamax is below sgd``."""
-    return "; ".join(
-        f"{row} {verb} {_listing(number.other for number in group)}"
-        for row, group in itertools.groupby(numbers, key=lambda number: number.row)
-    )
-
-
-def _listing(words: Iterable[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last

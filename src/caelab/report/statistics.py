@@ -54,6 +54,11 @@ class Difference:
     p: float | None
     n: int
 
+    def plus(self, constant: float) -> "Difference":
+        """Return what differed by this from a constant: the same, with the constant back."""
+        low, high = (None if end is None else end + constant for end in (self.low, self.high))
+        return Difference(self.mean + constant, low, high, self.p, self.n)
+
 
 def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """Mean over seeds with its Student t interval.
