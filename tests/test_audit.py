@@ -84,6 +84,11 @@ def test_it_leaves_a_file_that_the_report_reads_and_a_picture(run, capfd):
     tie = {key: run.record[key] for key in ("fingerprint", "finished")}
     assert written == {"schema": 1, **tie, **found}
     assert results.analyses(run.run_dir, run.record) == found["figures"]
+    with np.load(run.run_dir / "audit.npz") as kept, np.load(run.run_dir / "reconstructions.npz") as own:
+        assert list(kept) == ["originals", "everything", "latent", "skips", "skip 1", "skip 2"]
+        assert np.array_equal(kept["originals"], own["originals"])
+        assert np.array_equal(kept["everything"], own["reconstructions"])
+        assert len({kept[name].tobytes() for name in kept}) == 6
     picture = matplotlib.image.imread(run.run_dir / "audit.png")
     assert picture.std() > 0.01
     assert picture.shape[0] > picture.shape[1] / 2  # originals, all, latent, skips, and each of two skips

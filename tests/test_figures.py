@@ -24,7 +24,8 @@ def test_first_of_each_class_in_the_order_of_the_classes(tmp_path):
 
 def test_kept_images_are_whole_grey_levels(tmp_path):
     levels = torch.arange(256).reshape(1, 1, 16, 16)
-    figures.keep(tmp_path / "x.npz", levels / 255, (levels + 0.4).clamp(0, 255) / 255)
+    near = (levels + 0.4).clamp(0, 255) / 255
+    figures.keep(tmp_path / "x.npz", originals=levels / 255, reconstructions=near)
     with np.load(tmp_path / "x.npz") as kept:
         assert kept["originals"].dtype == np.uint8
         assert np.array_equal(kept["originals"], levels.numpy())

@@ -23,7 +23,8 @@ _USAGE = """caelab-audit RUN [RUN ...]
 
 Measures what the decoder of each finished run in directory RUN makes of its codes when the latent, the skips
 or one skip are those of another test image, or a mean: the latent reliance says how much of the picture comes
-through the latent. Writes RUN/audit.json and RUN/audit.png (what each path alone reconstructs).
+through the latent. Writes RUN/audit.json, and RUN/audit.png (what each path alone reconstructs) with its
+pictures in RUN/audit.npz.
 
   caelab-audit multirun/runs/cifar10/improved_skip-mse-adam-s0-0123456789
   caelab-audit multirun/runs/cifar10/*
@@ -49,7 +50,7 @@ def audit(run: Path) -> dict[str, Any]:
 
     Returns:
         ``figures``, by key as in ``docs/metrics.md``; ``skips``, the shape of each; ``seconds``. Also written
-        to ``audit.json`` of the run's directory, beside the picture ``audit.png``.
+        to ``audit.json`` of the run's directory, beside ``audit.png`` and its pictures in ``audit.npz``.
 
     Raises:
         UserError: no finished run, no checkpoint, data that cannot be had, fewer than 2 test images, or a
@@ -101,13 +102,15 @@ def _pca(run: Path, record: Record, train: "Split", test: "Split", numbers: int)
 
 
 def _draw(run: Path, net: "Autoencoder", data: "ImageDataModule", means: "Means") -> None:
-    """Draw the first test image of each class, and what each path alone reconstructs of it."""
+    """Draw and keep the first test image of each class, and what each path alone reconstructs of it."""
     from caelab import figures
     from caelab.analysis.bypass import alone
 
     images, _ = figures.first_of_each_class(data, net)
     rows: dict[str, Tensor] = {}
-    for name, x_hat in alone(net, (255 * images).round().byte(), means).items():
+    found = alone(net, (255 * images).round().byte(), means)
+    figures.keep(run / f"{NAME}.npz", originals=images, **found)
+    for name, x_hat in found.items():
         _, _, number = name.partition("skip ")
         shape = f"\n({_times(means.code.skips[int(number) - 1].shape[1:])})" if number else ""
         rows[name if name == "everything" else f"{name} alone{shape}"] = x_hat

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +24,10 @@ def first_of_each_class(data: ImageDataModule, net: Autoencoder) -> tuple[Tensor
     return images.float() / 255, net.reconstruct(images).cpu()
 
 
-def keep(path: Path, originals: Tensor, reconstructions: Tensor) -> None:
-    """Save images (N, C, H, W) in [0, 1] and their reconstructions as uint8 arrays of those names."""
-    before, after = ((255 * x).round().byte().numpy() for x in (originals, reconstructions))
-    np.savez_compressed(path, originals=before, reconstructions=after)
+def keep(path: Path, **pictures: Tensor) -> None:
+    """Save named pictures (N, C, H, W) in [0, 1] as uint8 arrays of those names."""
+    arrays: dict[str, Any] = {name: (255 * x).round().byte().numpy() for name, x in pictures.items()}
+    np.savez_compressed(path, **arrays)
 
 
 def reconstructions(path: Path, originals: Tensor, rows: dict[str, Tensor]) -> Path:

@@ -206,7 +206,7 @@ def _test(
     began = time.perf_counter()
     found, (originals, reconstructions) = _measure(trainer, module, data)
     stopwatch.test_seconds = time.perf_counter() - began
-    figures.keep(run_dir / _ARTIFACTS["images"], originals, reconstructions)
+    figures.keep(run_dir / _ARTIFACTS["images"], originals=originals, reconstructions=reconstructions)
     picture = figures.reconstructions(
         run_dir / _ARTIFACTS["reconstructions"], originals, {"": reconstructions}
     )

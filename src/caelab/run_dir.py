@@ -20,6 +20,7 @@ _MADE = (
     "reconstructions.npz",
     "evaluations",
     "audit.json",
+    "audit.npz",
     "audit.png",
     "probe.json",
     "probe.png",

@@ -112,6 +112,7 @@ def _chapter(one: Section, out: Path) -> Chapter:
         "curves": figures.curves(one),
         "pareto": figures.pareto(one.rows, where),
         "images": figures.grid(one),
+        "paths": figures.paths(one),
     }
     captions = {
         "psnr": "PSNR and SSIM on the test split, mean over seeds with 95 % intervals; floors dashed",
@@ -119,6 +120,7 @@ def _chapter(one: Section, out: Path) -> Chapter:
         "pareto": "PSNR against the numbers that reach the decoder and against training time; where there is "
         "no room, a point has no name",
         "images": "first test image of each class over its reconstructions, seed 0",
+        "paths": "what the latent alone and the skips alone reconstruct, all else at its mean, seed 0",
     }
     pictures = [
         Picture(f"{where}: {captions[kind]}", figures.save(figure, out / "figures", f"{name}-{kind}")[0])

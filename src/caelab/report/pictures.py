@@ -3,6 +3,7 @@
 import math
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from textwrap import fill
 
 import numpy as np
@@ -20,6 +21,7 @@ Images = NDArray[np.uint8]
 
 _MARGIN = 1.5  # inches for the names at the left
 _CELL = 0.8  # inches of a picture, at most
+_COLUMNS = 5  # pictures of a path
 _GAP = 2  # white pixels between pictures
 
 
@@ -51,21 +53,65 @@ def grid(section: Section) -> Figure | None:
     return figure
 
 
-def _pictures(row: Row) -> tuple[Images, Images] | None:
+@styled
+def paths(section: Section) -> Figure | None:
+    """Draw what the latent alone (left) and the skips alone (right) reconstruct, a line a row.
+
+    The pictures are those that the audit of a row's lowest seed left: first test images of five classes; all
+    that is not alone is the mean over the training images. Below each stands its PSNR in dB, at peak 255.
+    A row without skips, without an audit, or with other originals than the first row's, is left out.
+
+    Returns:
+        None where no row has such pictures.
+
+    Raises:
+        UserError: a file of pictures is damaged.
+    """
+    found = {row.label: pictures for row in section.rows if (pictures := _alone(row)) is not None}
+    if not found:
+        return None
+    originals = next(iter(found.values()))[0]
+    shown = {name: parts for name, (x, *parts) in found.items() if np.array_equal(x, originals)}
+    cell = (WIDTH - _MARGIN) / 2 / _COLUMNS
+    figure = sheet(heading(section), (cell + 0.18) * (len(shown) + 1) + 0.2)
+    figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.04, hspace=0, wspace=0))
+    first, *others = figure.subplots(len(shown) + 1, 2, squeeze=False)
+    for axes, title in zip(first, ("latent alone", "skips alone"), strict=True):
+        _strip(axes, "original" if axes is first[0] else "", originals, [""] * len(originals))
+        axes.set_title(title, fontsize=9)
+    for panels, (name, parts) in zip(others, shown.items(), strict=True):
+        for axes, label, x_hat in zip(panels, (name, ""), parts, strict=True):
+            _strip(axes, label, x_hat, [_decibels(a, b) for a, b in zip(x_hat, originals, strict=True)])
+    return figure
+
+
+def _alone(row: Row) -> list[Images] | None:
+    """Originals, latent alone and skips alone of the lowest seed, each (n, C, H, W); None without them."""
+    run = row.runs[min(row.runs)] if row.runs else None
+    if run is None or "audit/psnr_mean_skips" not in run.figures:
+        return None
+    found = _read(run.path / "audit.npz", ("originals", "latent", "skips"), "audit the run again")
+    return None if found is None else [images[:_COLUMNS] for images in found]
+
+
+def _pictures(row: Row) -> list[Images] | None:
     """Originals and reconstructions of the lowest seed, both (N, C, H, W); None where it kept none."""
     run = row.runs[min(row.runs)] if row.runs else None
     if run is None or "images" not in run.record["artifacts"]:
         return None
     path = run.path / run.record["artifacts"]["images"]
+    return _read(path, ("originals", "reconstructions"), "train with force=true to make it anew")
+
+
+def _read(path: Path, names: Sequence[str], advice: str) -> list[Images] | None:
+    """Arrays of a file of pictures; None where it is missing."""
     try:
         with path.open("rb") as stream, np.load(stream) as file:
-            return file["originals"], file["reconstructions"]
+            return [file[name] for name in names]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path} is damaged ({one_line(error)}); train with force=true to make it anew"
-        ) from None
+        raise UserError(f"{path} is damaged ({one_line(error)}); {advice}") from None
 
 
 def _strip(axes: Axes, name: str, images: Images, texts: Sequence[str]) -> None:
