@@ -29,10 +29,9 @@ def drawn(axes):
     """Name in the legend -> (x, y) of its dots and their lower and upper ends."""
     found = {}
     for container, name in zip(*axes.get_legend_handles_labels(), strict=True):
-        if not name.startswith("commonest"):
-            dots, _, (bars,) = container.lines
-            ends = np.array([segment[:, 0] for segment in bars.get_segments()])
-            found[name] = (dots.get_xdata(), dots.get_ydata(), ends)
+        dots, _, (bars,) = container.lines
+        ends = np.array([segment[:, 0] for segment in bars.get_segments()])
+        found[name] = (dots.get_xdata(), dots.get_ydata(), ends)
     return found
 
 
@@ -48,6 +47,7 @@ def test_dots_are_the_accuracies_and_reach_to_their_intervals(analysis):
     assert [round(place) for place in y] == [0, 1]
     assert ends == pytest.approx(np.array([[38, 43], [48, 53]]))
     assert found["linear, 10 % of the labels"][0] == pytest.approx([30])
+    assert left.get_xlabel().endswith("commonest class: 25.0")
     assert [label.get_text() for label in left.get_yticklabels()] == ["z (8)", "pixels (3,072)"]
 
 

@@ -23,8 +23,9 @@ SHAPE = (3, 16, 16)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept():
+def _quick_and_nothing_kept(monkeypatch):
     probe._floors.clear()
+    monkeypatch.setattr("caelab.analysis.factors.TREES", 2)
 
 
 def command(monkeypatch, capfd, *runs):

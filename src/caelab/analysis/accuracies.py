@@ -30,19 +30,17 @@ def draw(analysis: Mapping[str, Any], run: str) -> Figure:
         analysis: as ``caelab.probe.probe`` returns it.
         run: what to call it.
     """
-    kinds, classes = analysis["features"], analysis["classes"]
+    kinds, classes, chance = analysis["features"], analysis["classes"], 100 * analysis["chance"]
     figure = sheet(f"{run}: what probes read from its features", max(3.4, 0.34 * len(kinds) + 0.8), 9.0)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     for probe, (name, marker, colour, offset) in _LINES.items():
         for ending, (labels, size, fill) in _LABELS.items():
             style = {"marker": marker, "ms": size, "color": COLOURS[colour], "mfc": fill or COLOURS[colour]}
-            _dots(left, kinds, f"{probe}{ending}", offset, {"label": f"{name}{labels}", **style})
-    left.axvline(
-        100 * analysis["chance"], color="#444444", linestyle=(0, (5, 2)), lw=1, label="commonest class"
-    )
+            style |= {"label": f"{name}{labels}", "zorder": 2 + size / 10}  # the larger dot on top
+            _dots(left, kinds, f"{probe}{ending}", offset, style)
     left.set_yticks(range(len(kinds)), [f"{kind} ({one['numbers']:,})" for kind, one in kinds.items()])
     left.set_ylim(len(kinds) - 0.5, -0.5)
-    left.set_xlabel("test accuracy (%), 95 % intervals")
+    left.set_xlabel(f"test accuracy (%), 95 % intervals; always the commonest class: {chance:.1f}")
     _confusion(right, np.array(kinds["z"]["confusion"]), classes)
     legend(figure, left)
     return figure
