@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and their networks are tiny
+
 TINY = (
     "dataset=shapes",
     "dataset.train_size=96",
