@@ -89,6 +89,27 @@ def train(
         signal.signal(number, handler)
 
 
+@pytest.fixture
+def disk_full_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """Return a context in which no run can save its checkpoint after that epoch."""
+    from caelab.callbacks import Checkpoints
+
+    save = Checkpoints.save
+
+    @contextlib.contextmanager
+    def full(at: int) -> Iterator[None]:
+        def saved(self: Checkpoints, trainer: Any, epoch: int) -> None:
+            if epoch == at:
+                raise OSError(28, "No space left on device", "/some/disk")
+            save(self, trainer, epoch)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(Checkpoints, "save", saved)
+            yield
+
+    return full
+
+
 def close_log_files() -> None:
     """Close what Hydra's logging of a job left open."""
     for handler in list(logging.getLogger().handlers):

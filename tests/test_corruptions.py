@@ -7,7 +7,6 @@ from conftest import TINY
 from scipy import ndimage, stats
 
 from caelab import corruptions
-from caelab.callbacks import Checkpoints
 from caelab.corruptions import TEST, Blur, Downsample, GaussianNoise, Masking, SaltPepper, keys, uniform
 from caelab.restore import corruption, datamodule, load
 
@@ -142,21 +141,13 @@ def test_the_trivial_answer_is_the_corrupted_image_whatever_the_batches(train):
     assert better[0]["metrics"]["test/psnr"] > one["metrics"]["test/psnr"] + 1
 
 
-def test_training_noise_changes_with_the_epoch_and_survives_a_resume(train, monkeypatch):
+def test_training_noise_changes_with_the_epoch_and_survives_a_resume(train, monkeypatch, disk_full_at):
     seen, draw = [], corruptions.uniform
     monkeypatch.setattr(corruptions, "uniform", lambda key, n: (seen.append(key.clone()), draw(key, n))[1])
     whole = train(*NOISE, "trainer.max_epochs=3", "hydra.run.dir=multirun/whole").record["metrics"]
     trained = [key for key in seen if len(key) == 32]
     assert len(torch.cat(trained).unique()) == 3 * 96
-    save = Checkpoints.save
-
-    def full(self, trainer, epoch):
-        if epoch == 2:
-            raise OSError(28, "No space left on device", "/some/disk")
-        save(self, trainer, epoch)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Checkpoints, "save", full)
+    with disk_full_at(2):
         assert train(*NOISE, "trainer.max_epochs=3").status == 1
     again = train(*NOISE, "trainer.max_epochs=3")
     assert "going on after epoch 1" in again.out

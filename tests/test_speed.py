@@ -5,7 +5,6 @@ import torch
 from test_run import GOLDEN
 
 from caelab import speed
-from caelab.callbacks import Checkpoints
 from caelab.speed import Speed, choose
 
 BEST = "checkpoints/best.ckpt"
@@ -66,18 +65,10 @@ def test_auto_trains_to_the_same_figures(train):
         assert answer.record["metrics"][name] == pytest.approx(value, rel=1e-3)
 
 
-def test_auto_goes_on_bit_for_bit_after_a_failure(train, monkeypatch):
+def test_auto_goes_on_bit_for_bit_after_a_failure(train, disk_full_at):
     long = ("speed=auto", "trainer.max_epochs=4")
     whole = train(*long, "hydra.run.dir=multirun/whole").record["metrics"]
-    save = Checkpoints.save
-
-    def full(self, trainer, epoch):
-        if epoch == 3:
-            raise OSError(28, "No space left on device", "/some/disk")
-        save(self, trainer, epoch)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Checkpoints, "save", full)
+    with disk_full_at(3):
         assert train(*long).status == 1
     again = train(*long)
     assert "going on after epoch 2" in again.out
