@@ -25,7 +25,7 @@ from caelab.report.statistics import MIN_SEEDS, Difference, against, holm, paire
 from caelab.report.wording import gaps, grouped, listing, seeds, span, still_improving, unit
 
 METRICS = ["test/psnr", "test/psnr_pooled", "test/ssim", "published/psnr", "published/ssim"]
-METRICS += ["test/latent_reliance"]
+METRICS += ["test/latent_reliance", "anomaly/auroc_error"]
 """What a claim can be about: figures of which more is better."""
 
 Word = Literal["holds", "contradicted", "undecided", "not measured"]
