@@ -48,7 +48,8 @@ def keep(path: Path, **pictures: Tensor) -> None:
 def reconstructions(path: Path, originals: Tensor, rows: dict[str, Tensor]) -> Path:
     """Draw originals (N, C, H, W) over named reconstructions of the same shape, each with its PSNR in dB."""
     columns = len(originals)
-    figure = Figure(figsize=(1.0 * columns + 1.6 * any(rows), 1.2 * (len(rows) + 1)), layout="constrained")
+    width = max(columns, 2)  # a single image must leave room for the names of the rows
+    figure = Figure(figsize=(1.0 * width + 1.6 * any(rows), 1.2 * (len(rows) + 1)), layout="constrained")
     axes = figure.subplots(len(rows) + 1, columns, squeeze=False)
     for row, (name, images) in enumerate({"original": originals, **rows}.items()):
         decibels = _psnr(images, originals) if row else [None] * columns
@@ -89,7 +90,7 @@ def detections(
     columns = max(len(images) for rows in blocks.values() for images in rows.values())
     count = max(len(rows) for rows in blocks.values())
     figure = Figure(figsize=(1.6 + 0.95 * columns * len(blocks), 3.8 + 1.2 * count), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[3.8, 1.2 * count])
+    (top,), (bottom,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[3.8, 1.2 * count])
     _roc(top.subplots(), curves, floors)
     parts = bottom.subfigures(1, len(blocks), squeeze=False)[0]
     for part, (title, rows) in zip(parts, blocks.items(), strict=True):
