@@ -28,6 +28,16 @@ def run(train):
 
 
 @pytest.fixture
+def drawn(monkeypatch):
+    """Draw no picture; keep what the last one was to show."""
+    given = {}
+    monkeypatch.setattr(
+        figures, "detections", lambda path, *parts: given.update(zip("cfb", parts, strict=True))
+    )
+    return given
+
+
+@pytest.fixture
 def command(monkeypatch, capfd):
     """Call the command line: exit status, stdout, lines on stderr."""
 
@@ -49,7 +59,7 @@ def share_of_pairs(other, normal):
     return stats.mannwhitneyu(other, normal).statistic / (len(other) * len(normal))
 
 
-def test_figures_are_those_of_the_images_of_the_other_classes(run):
+def test_figures_are_those_of_the_images_of_the_other_classes(run, drawn):
     found = anomaly(run.run_dir)
     net, own, whole = load(run.run_dir), datamodule(run.record), datamodule(run.record, classes=None)
     own.setup()
@@ -85,7 +95,7 @@ def test_it_leaves_a_file_that_the_report_reads_and_a_picture(train, run):
     assert not (run.run_dir / "anomaly.json").exists()
 
 
-def test_runs_on_the_same_images_share_their_floors(train, run):
+def test_runs_on_the_same_images_share_their_floors(train, run, drawn):
     first = anomaly(run.run_dir)["figures"]
     before = command_line._pca.cache_info().hits
     again = train("dataset.classes=[0]", "seed=1")
@@ -96,7 +106,7 @@ def test_runs_on_the_same_images_share_their_floors(train, run):
     assert same == set(FLOORS)
 
 
-def test_pca_is_its_own_floor(train):
+def test_pca_is_its_own_floor(train, drawn):
     net = train("dataset.classes=[0]")
     fitted = anomaly(net.run_dir)["figures"]
     answer = train("model=pca", "model.latent=8", *DATA, "dataset.classes=[0]", tiny=False)
@@ -107,15 +117,16 @@ def test_pca_is_its_own_floor(train):
         assert found[f"anomaly/auroc_{name}"] == pytest.approx(fitted[f"anomaly/auroc_pca_{name}"], abs=0.01)
 
 
-def test_a_constant_code_has_no_distances(train, capfd):
+def test_a_constant_code_has_no_distances(train, drawn, capfd):
     answer = train("model=pca", "model.latent=0", *DATA, "dataset.classes=[0]", tiny=False)
     found = anomaly(answer.run_dir)["figures"]
     assert "network: all training images have the same code" in capfd.readouterr().err
     names = ("error", "pixels_neighbours")
     assert found.keys() == {f"anomaly/{kind}_{name}" for kind in ("auroc", "ap") for name in names}
+    assert list(drawn["b"]) == ["by reconstruction error (MSE)"]
 
 
-def test_the_command_line_shows_the_scores_and_goes_on_after_a_mistake(run, command, tmp_path):
+def test_the_command_line_shows_the_scores_and_goes_on_after_a_mistake(run, command, drawn, tmp_path):
     status, out, lines = command(tmp_path / "nothing", run.run_dir)
     assert status == 1
     assert lines == [
@@ -164,7 +175,7 @@ def test_fewer_images_than_neighbours_are_named(train):
         anomaly(answer.run_dir)
 
 
-def test_too_few_images_for_pca_leave_it_out(train, capfd):
+def test_too_few_images_for_pca_leave_it_out(train, drawn, capfd):
     answer = train("dataset.classes=[0]", "dataset.train_size=6", "dataset.batch_size=6")
     found = anomaly(answer.run_dir)["figures"]
     assert "no PCA: 6 training images have no 8 principal components" in capfd.readouterr().err
@@ -196,11 +207,7 @@ def test_the_line_names_the_best_score_and_the_best_without_the_network():
     ]
 
 
-def test_the_picture_has_both_ends_of_both_kinds(monkeypatch, tmp_path):
-    drawn = {}
-    monkeypatch.setattr(
-        figures, "detections", lambda path, *given: drawn.update(zip("cfb", given, strict=True))
-    )
+def test_the_picture_has_both_ends_of_both_kinds(drawn, tmp_path):
     anomalous = torch.arange(20) >= 12
     images = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1).expand(20, 1, 2, 2)
     parts = command_line.Parts(None, images, anomalous.long(), anomalous, ("cat", "dog"))
