@@ -87,11 +87,9 @@ def anomaly(run: Path) -> dict[str, Any]:
     from caelab.restore import load
 
     began = time.perf_counter()
-    net = load(run)
-    parts = _parts(_of_the_data(record))
-    if not parts.anomalous.any():
-        raise UserError(f"{run}: {_no_others(record, parts.class_names)}")
+    parts = _opened(run, record)
     outliers.require_neighbours(len(parts.train))
+    net = load(run)
     scores = _scores(net, parts, "network")
     if record["choices"]["model"] != "pca":  # which is its own floor
         scores |= {f"pca_{name}": values for name, values in _pca(parts, net.latent).items()}
@@ -101,6 +99,18 @@ def anomaly(run: Path) -> dict[str, Any]:
     _draw(run, parts, scores, found["figures"])
     results.write_analysis(run, NAME, record, found)
     return found
+
+
+def _opened(run: Path, record: Record) -> Parts:
+    """Open the images of a run; one that can have no anomalies is refused before data are fetched for it."""
+    from caelab.restore import datamodule
+
+    own = datamodule(record)
+    names = own.class_names  # of a folder of images they are known once it was read
+    parts = None if names and own.classes is None else _parts(_of_the_data(record))
+    if parts is None or not parts.anomalous.any():
+        raise UserError(f"{run}: {_no_others(record, parts.class_names if parts else names)}")
+    return parts
 
 
 def _of_the_data(record: Record) -> str:
