@@ -30,7 +30,7 @@ reproduce: $(READY) ## every study whose data are at hand, then the report; BUDG
 	$(BIN)/python -m caelab.report budget=$(BUDGET) --out report/$(BUDGET) && exit $$status
 
 test: $(READY) ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and their networks are tiny
+os.environ["COLUMNS"] = "200"  # which the screen takes when it is imported, and tables are cut at
+
 TINY = (
     "dataset=shapes",
     "dataset.train_size=96",

@@ -47,7 +47,8 @@ def test_two_processes_end_where_one_does(environment, tmp_path):
 def test_a_sweep_refuses_several_devices(train):
     answer = train("-m", "seed=0,1", *TWO)
     assert answer.status == 1
-    assert "each device of a run starts its command anew, which in a sweep is the whole sweep" in answer.err
+    assert "start the whole sweep again; use trainer.devices=1" in answer.err
+    assert answer.err.count("\n") == 1
 
 
 def test_every_image_goes_to_one_process():

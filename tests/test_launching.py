@@ -157,6 +157,15 @@ def test_the_screen_says_what_ended_and_how_long_the_others_may_take(tmp_path, m
             "hydra/launcher=submitit_local: its package is not installed; pip install 'caelab[slurm]'",
         ),
         (
+            ["hydra/launcher=joblib", "hydra.launcher.n_job=3"],
+            "hydra.launcher.n_job: there is no such key; did you mean 'hydra.launcher.n_jobs'?",
+        ),
+        (
+            ["hydra.launcher.n_jobs=3"],
+            "hydra.launcher.n_jobs: the chosen hydra/launcher has no such key, only others have; "
+            "+ in front adds it",
+        ),
+        (
             ["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"],
             "hydra/launcher=joblib started no run: n_jobs == 0 in Parallel has no meaning",
         ),

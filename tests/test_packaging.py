@@ -29,7 +29,8 @@ def test_the_wheel_holds_code_and_config_and_nothing_else(wheel):
     }
     assert configs | modules <= names
     rest = {name for name in names - configs - modules if ".dist-info/" not in name}
-    pages = {f"caelab/report/page.{ending}.j2" for ending in ("html", "md")}
+    parts = ("page.css", "page.html.j2", "page.md.j2", "look.html.j2", "look.js")
+    pages = {f"caelab/report/{name}" for name in parts}
     assert rest == {"caelab/py.typed", "hydra_plugins/caelab_sweeper.py"} | pages
 
 

@@ -239,6 +239,23 @@ def test_rows_that_share_no_seed_are_not_measured():
     assert (found.word, found.numbers) == ("not measured", [])
 
 
+def test_a_claim_about_what_probes_found():
+    claim = BEATS | {"metric": "probe/z/linear"}
+    rows = [row("base", 0.40, 0.41, 0.42, metric="probe/z/linear")]
+    rows += [row("improved", 0.44, 0.46, 0.46, metric="probe/z/linear")]
+    half = stats.t.ppf(0.975, 2) * math.sqrt(1 / 3) / 100 / math.sqrt(3)  # of 0.04, 0.05, 0.04
+    shown = f"+0.043 [{0.13 / 3 - half:.3f}, {0.13 / 3 + half:.3f}]"
+    assert verdict(rows, claim).sentence == f"improved beats base on CIFAR-10: holds, {shown}, 3 seeds"
+
+
+@pytest.mark.parametrize("floor", [True, False])
+def test_rows_without_the_figure_are_named(floor):
+    claim = BEATS | {"metric": "probe/z/linear"}
+    rows = [above("base", 0.0, floor=floor), row("improved", 0.4, 0.5, 0.6, metric="probe/z/linear")]
+    found = verdict(rows, claim)
+    assert found.sentence == "improved beats base on CIFAR-10: not measured, base has no probe/z/linear"
+
+
 def test_missing_seeds_are_a_caveat():
     found = verdict([BASE, above("improved", 1.9, missing={3: "out of memory"})], BEATS)
     assert found.word == "holds"

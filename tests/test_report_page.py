@@ -10,7 +10,8 @@ import pytest
 
 from caelab.report import page, tables
 from caelab.report.claims import Comparison, Verdict, verdicts
-from caelab.report.page import Chapter, Page, Picture
+from caelab.report.embed import Picture
+from caelab.report.page import Chapter, Page
 from caelab.report.rows import Row, Run, Section
 from caelab.report.statistics import Difference
 

@@ -175,6 +175,21 @@ def test_empty_columns_are_dropped(row, table2):
     assert dropped - set(tables.table(table2).columns) == {"settings"}
 
 
+def test_what_probes_found_has_columns_where_there_is_any(row, table2):
+    found, bare = row("found", BASE), row("bare", BASE)
+    for run, accuracy in zip(found.runs.values(), (0.4, 0.41, 0.45), strict=True):
+        run.record["metrics"] |= {"probe/z/linear": accuracy, "probe/z/mig": accuracy / 2}
+    low, high = ends([0.4, 0.41, 0.45])
+    both = section(found, bare)
+    frame = tables.table(both).set_index("variant")
+    assert frame.loc["found", "linear probe of z"] == f"0.420 [{low:.3f}, {high:.3f}]"
+    assert frame.loc["bare", "linear probe of z"] == ""
+    assert frame.loc["found", "MIG"].startswith("0.210 [")
+    assert any(frame.loc["found", "linear probe of z"] in cells for cells in printed(both)[1])
+    assert "10-NN probe of z" not in frame
+    assert not [name for name in tables.numbers(table2) if "probe" in name]
+
+
 def test_files_hold_the_numbers_and_the_text(tmp_path, table2):
     paths = tables.write(table2, tmp_path / "new" / "tables")
     assert [path.name for path in paths] == [f"table2-cifar10.{kind}" for kind in ("csv", "md", "tex")]

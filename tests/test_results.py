@@ -110,6 +110,9 @@ def test_a_damaged_or_foreign_record_is_named(tmp_path, text, line):
 def test_finished_tells_what_is_missing(tmp_path):
     with pytest.raises(UserError, match="no such directory"):
         results.finished(tmp_path / "nothing")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="no such directory"):
+        results.finished(tmp_path / "file")
     with pytest.raises(UserError, match="not finished"):
         results.finished(tmp_path)
     record(tmp_path / "a", status="failed", error="no luck")

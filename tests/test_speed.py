@@ -118,7 +118,7 @@ def test_the_defaults_leave_no_trace_in_the_fingerprint(train):
     import json
 
     config = plain["config"]
-    for key in ("paths", "logger", "force", "speed", "compile"):
+    for key in ("paths", "logger", "force", "speed", "compile", "corruption"):
         del config[key]
     del config["trainer"]["strategy"]
     config["dataset"]["data_dir"] = "data"

@@ -101,7 +101,7 @@ def test_a_picture_shows_the_best_runs_only(train, monkeypatch):
 
 
 def test_several_devices_are_refused(train):
-    answer = train("-m", "trainer.devices=2", "+trainer.strategy=ddp")
+    answer = train("-m", "trainer.devices=2", "trainer.strategy=ddp")
     assert answer.status == 1
     assert "trainer.devices=2: a sweep trains each run on one device" in answer.err
     assert not answer.records

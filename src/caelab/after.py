@@ -14,8 +14,6 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-from rich.table import Table
-
 import caelab
 from caelab import compose, results, screen
 from caelab.errors import UserError
@@ -77,8 +75,7 @@ def command_line(
     name: str,
     usage: str,
     analyse: Callable[[Path], dict[str, Any]],
-    verdict: Callable[[dict[str, Any]], str],
-    table: Callable[[dict[str, Any]], Table],
+    show: Callable[[Path, dict[str, Any]], None],
 ) -> None:
     """Carry out an analysis on each run on the command line; exit status 0 when every one succeeded.
 
@@ -86,8 +83,7 @@ def command_line(
         name: of the analysis, whose picture is ``<name>.png`` in the run's directory.
         usage: what ``--help`` shows.
         analyse: takes the run's directory; returns what it found, with ``seconds``.
-        verdict: says in a line what was found.
-        table: shows it in full.
+        show: prints what was found in a run.
     """
     parser = argparse.ArgumentParser(prog=f"caelab-{name}", usage=usage)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
@@ -102,8 +98,7 @@ def command_line(
             screen.error(line)
             failed = True
         else:
-            screen.say(f"{screen.shown(run)}: {verdict(found)}")
-            screen.console.print(table(found))
+            show(run, found)
             screen.say(f"{found['seconds']:.0f} s; {screen.shown(run / f'{name}.png')}")
     if failed:
         sys.exit(1)

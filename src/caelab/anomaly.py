@@ -276,9 +276,14 @@ def table(found: Mapping[str, Any]) -> Table:
     return shown
 
 
+def _show(run: Path, found: dict[str, Any]) -> None:
+    screen.say(f"{screen.shown(run)}: {verdict(found)}")
+    screen.console.print(table(found))
+
+
 def main() -> None:
     """Entry point: exit status 0 when every run was measured."""
-    after.command_line(NAME, _USAGE, anomaly, verdict, table)
+    after.command_line(NAME, _USAGE, anomaly, _show)
 
 
 if __name__ == "__main__":

@@ -151,9 +151,14 @@ def table(found: dict[str, Any]) -> Table:
     return shown
 
 
+def _show(run: Path, found: dict[str, Any]) -> None:
+    screen.say(f"{screen.shown(run)}: {verdict(found['figures'])}")
+    screen.console.print(table(found))
+
+
 def main() -> None:
     """Entry point: exit status 0 when every run was audited."""
-    after.command_line(NAME, _USAGE, audit, lambda found: verdict(found["figures"]), table)
+    after.command_line(NAME, _USAGE, audit, _show)
 
 
 if __name__ == "__main__":

@@ -102,6 +102,8 @@ def _known_keys() -> list[str]:
     keys = set(_flatten({k: v for k, v in top.items() if k not in ("defaults", "hydra")}))
     for leaf in Path(CONF).glob("*/*.yaml"):
         keys |= {leaf.parent.name, *_flatten(_read_yaml(leaf), leaf.parent.name + ".")}
+    for leaf in Path(CONF).glob("hydra/launcher/*.yaml"):
+        keys |= set(_flatten(_read_yaml(leaf), "hydra.launcher."))
     return sorted(key for key in keys if "_target_" not in key)
 
 
@@ -267,7 +269,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         key = re.search(r"[Cc]ould not override '([^']+)'", str(error))
         if key and key[1] in _known_keys():
-            group = key[1].partition(".")[0]
+            group = "hydra/launcher" if key[1].startswith("hydra.") else key[1].partition(".")[0]
             return f"{key[1]}: the chosen {group} has no such key, only others have; + in front adds it"
         if key:
             return f"{key[1]}: there is no such key{_hint(key[1])}"

@@ -48,8 +48,7 @@ def keep(path: Path, **pictures: Tensor) -> None:
 def reconstructions(path: Path, originals: Tensor, rows: dict[str, Tensor]) -> Path:
     """Draw originals (N, C, H, W) over named reconstructions of the same shape, each with its PSNR in dB."""
     columns = len(originals)
-    width = max(columns, 2)  # a single image must leave room for the names of the rows
-    figure = Figure(figsize=(1.0 * width + 1.6 * any(rows), 1.2 * (len(rows) + 1)), layout="constrained")
+    figure = Figure(figsize=(1.0 * columns + 1.6, 1.2 * (len(rows) + 1)), layout="constrained")
     axes = figure.subplots(len(rows) + 1, columns, squeeze=False)
     for row, (name, images) in enumerate({"original": originals, **rows}.items()):
         decibels = _psnr(images, originals) if row else [None] * columns

@@ -138,7 +138,7 @@ def read(run: str | Path) -> Record | None:
     path = Path(run) / RECORD
     try:
         record = json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, OSError) as error:
         raise UserError(f"{path} is not a readable run record ({error}); remove it to train again") from None

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
@@ -195,11 +194,6 @@ def _trainer(
         raise UserError(
             f"trainer: {error} (trainer.accelerator={cfg.trainer.accelerator}; auto takes what is there)"
         ) from None
-    if trainer.world_size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise UserError(
-            f"trainer.devices={cfg.trainer.devices}: each device of a run starts its command anew, which in "
-            "a sweep is the whole sweep; use trainer.devices=1 there, or start the runs one by one"
-        )
     return trainer
 
 

@@ -24,6 +24,8 @@ _MADE = (
     "audit.png",
     "anomaly.json",
     "anomaly.png",
+    "probe.json",
+    "probe.png",
 )
 
 

@@ -10,8 +10,9 @@ from caelab import compose, screen, studies
 from caelab.errors import UserError
 from caelab.report import figures, page, summary, tables
 from caelab.report.claims import display, verdicts
+from caelab.report.embed import Picture
 from caelab.report.measure import Index, index, others, section
-from caelab.report.page import Chapter, Page, Picture
+from caelab.report.page import Chapter, Page
 from caelab.report.rows import Section
 from caelab.studies import Study
 

@@ -24,8 +24,18 @@ from caelab.report.rows import Row, Section
 from caelab.report.statistics import MIN_SEEDS, Difference, against, holm, paired
 from caelab.report.wording import gaps, grouped, listing, seeds, span, still_improving, unit
 
-METRICS = ["test/psnr", "test/psnr_pooled", "test/ssim", "published/psnr", "published/ssim"]
-METRICS += ["test/latent_reliance", "anomaly/auroc_error"]
+METRICS = [
+    *(
+        "test/psnr",
+        "test/psnr_pooled",
+        "test/ssim",
+        "published/psnr",
+        "published/ssim",
+        "test/latent_reliance",
+    ),
+    *("probe/z/linear", "probe/z/knn", "probe/z/disentanglement", "probe/z/mig"),
+    "anomaly/auroc_error",
+]
 """What a claim can be about: figures of which more is better."""
 
 Word = Literal["holds", "contradicted", "undecided", "not measured"]
@@ -208,7 +218,7 @@ def _compare(claim: _Claim) -> list[Comparison]:
     pairs = [
         (a.label, b.label, _difference(a, b, claim.metric))
         for a, b in itertools.product(claim.rows, claim.others)
-        if a.runs and b.runs
+        if a.values(claim.metric) and b.values(claim.metric)
     ]
     if claim.bound is not None:
         found = [(row.label, list(row.values(claim.metric).values())) for row in claim.rows]
@@ -274,14 +284,10 @@ def _absent(claim: _Claim, numbers: Sequence[Comparison]) -> list[str]:
     if len(lines) > 2:
         reasons = "; ".join(dict.fromkeys(why or "not started" for why in empty.values()))
         lines = [f"{len(lines)} of {len(rows)} rows have no finished run ({reasons})"]
-    if claim.bound is not None:
-        return lines + [
-            f"{row.label} has no {claim.metric}"
-            for row in claim.rows
-            if row.runs and (row.label, f"{claim.bound:g}") not in measured
-        ]
+    bare = [row.label for row in rows if row.runs and not row.values(claim.metric)]
+    lines += [f"{label} has no {claim.metric}" for label in bare]
     return lines + [
         f"{a.label} and {b.label} share no seed"
         for a, b in itertools.product(claim.rows, claim.others)
-        if a.runs and b.runs and (a.label, b.label) not in measured
+        if a.runs and b.runs and not {a.label, b.label} & {*bare} and (a.label, b.label) not in measured
     ]

@@ -1,37 +1,18 @@
 """The report as one HTML file that opens offline, and the same as Markdown."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 
 from caelab.report import tables
 from caelab.report.claims import Verdict, display
+from caelab.report.embed import Picture, environment
 from caelab.report.rows import Section
 
 SIGNS = {"holds": "✓", "contradicted": "✗", "undecided": "?", "not measured": "–"}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure on disk.
-
-    Attributes:
-        caption: what it shows.
-        png: path; the SVG lies beside it.
-    """
-
-    caption: str
-    png: Path
-
-    @property
-    def uri(self) -> str:
-        """The picture itself, for a page that needs no other file."""
-        return "data:image/png;base64," + base64.b64encode(self.png.read_bytes()).decode()
 
 
 @dataclass(frozen=True)
@@ -80,18 +61,11 @@ class Page:
 
 def write(page: Page, out: Path) -> list[Path]:
     """Write ``index.html`` (self-contained) and ``index.md`` (with links to the figures) into ``out``."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
     paths = []
     for ending, escape in (("html", True), ("md", False)):
-        environment = jinja2.Environment(
-            loader=loader,
-            autoescape=escape,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            undefined=jinja2.StrictUndefined,
-        )
-        environment.filters["markdown"] = tables.markdown
-        text = environment.get_template(f"page.{ending}.j2").render(
+        templates = environment(escape=escape)
+        templates.filters["markdown"] = tables.markdown
+        text = templates.get_template(f"page.{ending}.j2").render(
             page=page, signs=SIGNS, caption=tables.CAPTION
         )
         path = out / f"index.{ending}"

@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,9 +24,36 @@ _MARGIN = 1.5  # inches for the names at the left
 _CELL = 0.8  # inches of a picture, at most
 _COLUMNS = 5  # pictures of a path
 _GAP = 2  # white pixels between pictures
+_TEXT = 0.18  # inches for a line of text below a picture
+
+
+class Strip(NamedTuple):
+    """Pictures side by side.
+
+    Attributes:
+        name: stands at their left; may have several lines.
+        images: (N, C, H, W).
+        texts: N, one below each picture; a text may have several lines.
+    """
+
+    name: str
+    images: Images
+    texts: Sequence[str]
 
 
 @styled
+def strips(title: str, rows: Sequence[Strip]) -> Figure:
+    """Draw strips of equally many, equally large pictures below each other."""
+    n, _, h, w = rows[0].images.shape
+    cell = min(_CELL, (WIDTH - _MARGIN) / n)
+    texts = sum(_TEXT * max(1 + text.count("\n") for text in row.texts) for row in rows)
+    figure = sheet(title, cell * h / w * len(rows) + texts, _MARGIN + cell * n)
+    figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.04, hspace=0, wspace=0))
+    for axes, row in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
+        _strip(axes, *row)
+    return figure
+
+
 def grid(section: Section) -> Figure | None:
     """Draw originals above a line of reconstructions a row, a column a class: figures 6 to 14 of the report.
 
@@ -42,15 +70,12 @@ def grid(section: Section) -> Figure | None:
     if not found:
         return None
     originals, _ = next(iter(found.values()))
-    shown = {name: x_hat for name, (x, x_hat) in found.items() if np.array_equal(x, originals)}
-    cell = min(_CELL, (WIDTH - _MARGIN) / len(originals))
-    figure = sheet(heading(section), (cell + 0.18) * (len(shown) + 1), _MARGIN + cell * len(originals))
-    figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.04, hspace=0, wspace=0))
-    first, *others = figure.subplots(len(shown) + 1, 1, squeeze=False)[:, 0]
-    _strip(first, "original", originals, [""] * len(originals))
-    for axes, (name, x_hat) in zip(others, shown.items(), strict=True):
-        _strip(axes, name, x_hat, [_decibels(a, b) for a, b in zip(x_hat, originals, strict=True)])
-    return figure
+    rows = [Strip("original", originals, [""] * len(originals))]
+    for name, (x, x_hat) in found.items():
+        if np.array_equal(x, originals):
+            texts = [_decibels(a, b) for a, b in zip(x_hat, originals, strict=True)]
+            rows.append(Strip(name, x_hat, texts))
+    return strips(heading(section), rows)
 
 
 @styled
@@ -122,7 +147,8 @@ def _strip(axes: Axes, name: str, images: Images, texts: Sequence[str]) -> None:
     axes.imshow(strip[..., 0] if c == 1 else strip, cmap="gray", vmin=0, vmax=255, interpolation="none")
     axes.set_xticks(np.arange(n) * w + (w - _GAP - 1) / 2, texts)
     axes.set_yticks([])
-    axes.set_ylabel(fill(name, 22), rotation=0, ha="right", va="center", fontsize=8)
+    label = "\n".join(fill(line, 22) for line in name.split("\n"))
+    axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
     axes.tick_params(length=0, pad=1, labelsize=7)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)

@@ -21,8 +21,9 @@ CAPTION = (
     "Full: all test images. Rows that share a letter cannot be told apart (paired by seed, Holm-adjusted). "
     "Code: numbers that reach the decoder, with those of the skips. Latent reliance: how much of the gain in "
     "PSNR over the mean image is lost with another image's latent; a row below "
-    f"{BYPASSING} is marked as bypassing: its skips carry the picture around the latent. Floors are fitted "
-    "without training."
+    f"{BYPASSING} is marked as bypassing: its skips carry the picture around the latent. Probes: test "
+    "accuracy, from 0 to 1, of what tells the class from the latent; disentanglement and MIG: whether each "
+    "known factor has a number of the latent to itself. Floors are fitted without training."
 )
 
 _MEASURED = {
@@ -33,6 +34,12 @@ _MEASURED = {
     "ssim": "test/ssim",
     "loss": "test/loss",
     "latent_reliance": "test/latent_reliance",
+}
+_PROBED = {
+    "linear probe of z": "probe/z/linear",
+    "10-NN probe of z": "probe/z/knn",
+    "disentanglement": "probe/z/disentanglement",
+    "MIG": "probe/z/mig",
 }
 _SIZES = {
     "parameters": ("size", "parameters"),
@@ -54,11 +61,12 @@ def numbers(section: Section) -> pd.DataFrame:
     trained = {row.label: row.values("test/psnr") for row in section.rows if not row.floor and row.runs}
     letters = groups(trained)
     compared = _compared(section)
+    probed = {name: key for name, key in _PROBED.items() if any(row.values(key) for row in section.rows)}
     lines = []
     for row in section.rows:
         line: dict[str, Any] = {"variant": row.label, "floor": row.floor, "seeds": len(row.runs)}
         line |= {f"report_{key}": value for key, value in row.published.items()}
-        for name, metric in _MEASURED.items():
+        for name, metric in (_MEASURED | probed).items():
             values = list(row.values(metric).values())
             line |= _interval(name, interval(values) if values else None)
         line["difference"] = line["ten_psnr"] - line.get("report_psnr", math.nan)
@@ -138,6 +146,7 @@ def table(section: Section) -> pd.DataFrame:
         "latent": _whole(raw, "latent"),
         "code": _whole(raw, "code"),
         "latent reliance": _reliance(raw),
+        **{name: _spread(raw, name, 3) for name in _PROBED},
         "MFLOPs": [_text(value / 1e6, ".2f") for value in _column(raw, "flops")],
         "seconds": _whole(raw, "seconds"),
         "epochs": _whole(raw, "epochs"),
@@ -243,7 +252,7 @@ def write(section: Section, folder: Path) -> list[Path]:
 
 _ON_SCREEN = (
     *("variant", "seeds", "report PSNR (dB)", "ten images PSNR (dB)", "full PSNR (dB)", "group", "full SSIM"),
-    *("settings", "code", "latent reliance", "seconds", "note"),
+    *("settings", "code", "latent reliance", "linear probe of z", "disentanglement", "seconds", "note"),
 )
 
 

@@ -1,0 +1,201 @@
+"""The command line of a look: from a run's directory to its page, and what it says to mistakes."""
+
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+import torch
+from browser import CHROMIUM, browser
+from toys import leave_run
+
+from caelab import results, tables
+from caelab.data.datamodule import permutation
+from caelab.look import Seen, look, main
+from caelab.report.look_parts import PARTS
+from caelab.restore import datamodule, load
+
+NAMES = sorted(["index.html", *(f"{name}.png" for name in PARTS)])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return leave_run(tmp_path_factory.mktemp("looked") / "base-s3")
+
+
+@pytest.fixture(scope="module")
+def seen(run):
+    """A look at all images of the run."""
+    return look(run, method="pca")
+
+
+@pytest.fixture
+def sketch(monkeypatch):
+    """Draw two parts of the page, for tests that do not ask for the others."""
+    monkeypatch.setattr("caelab.report.look_parts.PARTS", {name: PARTS[name] for name in ("map", "usage")})
+
+
+@pytest.fixture
+def command(monkeypatch, capfd):
+    """Call the command line: exit status, lines on stdout, lines on stderr."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["caelab-look", *map(str, words)])
+        capfd.readouterr()
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code
+        shown = capfd.readouterr()
+        return status, shown.out.splitlines(), shown.err.splitlines()
+
+    return call
+
+
+def test_the_page_and_its_pictures_lie_in_the_run(run, seen):
+    assert seen.page == run / "look" / "index.html"
+    assert sorted(path.name for path in seen.page.parent.iterdir()) == NAMES
+    assert seen.page.stat().st_size < 5e6
+
+
+def test_the_page_says_which_run_and_checkpoint_it_shows(run, seen):
+    text = seen.page.read_text()
+    for words in (
+        "base on shapes",
+        "0123456789abcdef",
+        "best.ckpt, epoch 2 of 4",
+        "50 of the 50 test images",
+        "21.50 dB",
+    ):
+        assert words in text
+    assert "their checksum is another than on its record" in text
+    assert "skips" not in text
+    assert all(f'<h2 id="{name}">' in text for name in PARTS)
+
+
+def test_figures_are_those_of_the_whole_split(run, seen):
+    record = results.read(run)
+    net, data = load(run), datamodule(record)
+    data.setup("test")
+    x = data.splits["test"][:].float() / 255
+    with torch.no_grad():
+        z, x_hat = net.encode(x).z.double().numpy(), net(x).clamp(0, 1)
+    decibels = 10 * np.log10(1 / np.square((x_hat - x).numpy()).mean((1, 2, 3)))
+    covariance = np.cov(z, rowvar=False)
+    assert seen.figures["images"] == 50
+    assert seen.figures["latent"] == 6
+    assert seen.figures["PSNR (dB)"] == pytest.approx(decibels.mean(), rel=1e-5)
+    dimension = np.trace(covariance) ** 2 / np.trace(covariance @ covariance)
+    assert seen.figures["effective dimension"] == pytest.approx(dimension, rel=1e-4)
+
+
+@pytest.mark.usefixtures("sketch")
+def test_the_command_line_takes_a_seeded_part_and_shows_a_table(run, command, tmp_path):
+    out = tmp_path / "elsewhere"
+    status, lines, _ = command(run, "--images", 12, "--seed", 5, "--map", "pca", "--out", out)
+    assert status == 0
+    assert sorted(path.name for path in out.iterdir()) == ["index.html", "map.png", "usage.png"]
+    assert f"{run} --map pca --images 12 --seed 5" in (out / "index.html").read_text()
+    assert any("base-s3" in line and "12" in line and "dead" not in line for line in lines)
+    assert lines[-1].strip().endswith("elsewhere/index.html")
+    points = json.loads(re.search(r'id="points">(.*?)</script>', (out / "index.html").read_text())[1])[
+        "points"
+    ]
+    assert [point["row"] for point in points] == permutation(50, 5)[:12].tolist()
+
+
+def test_several_runs_get_a_page_each(command, monkeypatch, tmp_path):
+    """Drawing them is tested above; here only who is drawn."""
+    runs = [leave_run(tmp_path / name) for name in ("a", "b")]
+    drawn = []
+
+    def draw(run, out, **options):
+        drawn.append((run, out, options))
+        return Seen(run / "look/index.html", {"latent": 6})
+
+    monkeypatch.setattr("caelab.look.look", draw)
+    assert command(*runs, "--images", "40")[0] == 0
+    options = {"method": "tsne", "images": 40, "seed": 0}
+    assert drawn == [(runs[0], None, options), (runs[1], None, options)]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--images", "51"], "--images 51: the test split has 50 images; ask for 10 to 50"),
+        (["--images", "9"], "--images 9: must be a whole number, from 10"),
+        (["--images", "many"], "--images many: must be a whole number"),
+        (["--seed", "-1"], "--seed -1: must be a whole number, from 0"),
+        (["--map", "tsme"], "--map tsme: there is no such map; did you mean 'tsne'?"),
+        (["RUN", "RUN", "--out", "there"], "--out there: takes the page of one run"),
+        (["RUN", "--out", "/dev/null/there"], "/dev/null/there: Not a directory"),
+        (["nowhere"], "nowhere: no result.json there (no such directory)"),
+    ],
+)
+def test_mistakes_are_one_line(run, command, words, line):
+    own = [] if words[0] in ("RUN", "nowhere") else [run]
+    status, out, err = command(*own, *(run if word == "RUN" else word for word in words))
+    assert (status, out) == (1, [])
+    assert len(err) == 1
+    assert line in err[0]
+
+
+def test_a_run_without_checkpoint(command, tmp_path):
+    path = leave_run(tmp_path / "bare")
+    (path / "checkpoints/best.ckpt").unlink()
+    status, _, err = command(path)
+    assert (status, len(err)) == (1, 1)
+    assert "best.ckpt is missing; train the run anew with force=true" in err[0]
+
+
+def test_a_constant_code(command, tmp_path):
+    path = leave_run(tmp_path / "constant")
+    checkpoint = torch.load(path / "checkpoints/best.ckpt", weights_only=True)
+    for name in ("weight", "bias"):
+        checkpoint["state_dict"][f"net.to_latent.0.{name}"].zero_()
+    torch.save(checkpoint, path / "checkpoints/best.ckpt")
+    status, _, err = command(path)
+    assert (status, len(err)) == (1, 1)
+    assert "model Base: its code is the same for all 50 images (latent=6)" in err[0]
+
+
+def test_a_split_that_is_too_small(command, tmp_path):
+    path = leave_run(tmp_path / "small")
+    record = results.read(path)
+    record["config"]["dataset"]["test_size"] = 9
+    (path / results.RECORD).write_text(json.dumps(record))
+    status, _, err = command(path)
+    assert (status, len(err)) == (1, 1)
+    assert "the test split has 9 images; a look needs 10 or more" in err[0]
+
+
+@pytest.mark.usefixtures("sketch")
+def test_a_trained_model_with_skips(train, command):
+    """From training to the page; what holds for skips is said."""
+    answer = train(
+        "model=improved_skip", "model.channels=[4,8]", "model.skip_levels=[1]", "trainer.max_epochs=1"
+    )
+    assert command(answer.run_dir, "--map", "pca")[0] == 0
+    text = (answer.run_dir / "look/index.html").read_text()
+    around = answer.record["size"]["effective_code"] - answer.record["size"]["latent"]
+    assert around > 0
+    assert f"Beside the 8 numbers of z, {around:,} go around it in skips." in text
+    assert "checksum" not in text
+    assert tables.shown(answer.run_dir) in text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_the_whole_page_opens_without_error(seen):
+    with browser() as chromium:
+        chromium.open(seen.page)
+        assert chromium.errors == []
+        assert chromium.evaluate("document.querySelectorAll('#plot use').length") == 50
+        assert (
+            chromium.evaluate("[...document.images].every((one) => one.complete && one.naturalWidth > 0)")
+            is True
+        )
+        width = chromium.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert width <= 0

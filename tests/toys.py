@@ -1,0 +1,88 @@
+"""Networks small enough to be known by heart, and the run directory of one that nobody trained."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from caelab import results
+from caelab.models.autoencoder import Autoencoder, Code
+from caelab.models.base import Base
+
+SHAPE = (2, 3, 4)
+SIZES = {"train_size": 96, "val_size": 40, "test_size": 50}
+
+
+def images(n: int, shape: tuple[int, ...] = SHAPE, seed: int = 0) -> Tensor:
+    """Noise, (N, C, H, W) uint8."""
+    return torch.randint(
+        0, 256, (n, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
+
+
+def orthonormal(rows: int, columns: int) -> Tensor:
+    """Rows of length 1 at right angles to each other."""
+    square = torch.randn(columns, columns, generator=torch.Generator().manual_seed(1))
+    return torch.linalg.qr(square).Q[:rows].contiguous()
+
+
+class Linear(Autoencoder):
+    """z = A (x - 1/2), x_hat = 1/2 + A^T z, with orthonormal rows in A (latent, D)."""
+
+    def __init__(self, shape=SHAPE, latent=5):
+        super().__init__(shape, latent)
+        self.register_buffer("matrix", orthonormal(latent, torch.Size(shape).numel()))
+
+    def encode(self, x):
+        return Code((x.flatten(1) - 0.5) @ self.matrix.T)
+
+    def decode(self, code):
+        return (0.5 + code.z @ self.matrix).reshape(-1, *self.shape)
+
+
+class Skipping(Linear):
+    """Linear, with a quarter of the image around the code."""
+
+    def encode(self, x):
+        return Code(super().encode(x).z, (x / 4,))
+
+    def decode(self, code):
+        return super().decode(code) + code.skips[0]
+
+
+def leave_run(path: Path, image_size: int = 16, **model) -> Path:
+    """Leave record and checkpoint of a ``Base`` with random weights on ``shapes`` in a directory."""
+    shape = [3, image_size, image_size]
+    model = {"latent": 6, "channels": [4, 8], "hidden": []} | model
+    torch.manual_seed(0)
+    net = Base(shape, **model)
+    (path / "checkpoints").mkdir(parents=True)
+    torch.save(
+        {"state_dict": {f"net.{k}": v for k, v in net.state_dict().items()}}, path / "checkpoints/best.ckpt"
+    )
+    dataset = {
+        "_target_": "caelab.data.shapes.Shapes",
+        "data_dir": str(path / "data"),
+        "batch_size": 32,
+        "image_size": image_size,
+        **SIZES,
+    }
+    record = {
+        "schema": results.SCHEMA,
+        "fingerprint": "0123456789abcdef",
+        "status": "finished",
+        "finished": "2026-05-01T12:00:00+00:00",
+        "overrides": ["model=base", "dataset=shapes"],
+        "choices": {"model": "base", "loss": "mse", "optimizer": "adam", "dataset": "shapes"},
+        "config": {"model": {"_target_": "caelab.models.base.Base", **model}, "dataset": dataset},
+        "seed": 3,
+        "best_epoch": 2,
+        "metrics": {"test/psnr": 21.5},
+        "size": {"latent": 6, "effective_code": 6, "input_numbers": 3 * image_size**2},
+        "time": {"epochs": 4},
+        "data": {"shape": shape, "sha256": "other", "test": 50},
+        "artifacts": {"best": "checkpoints/best.ckpt"},
+    }
+    (path / results.RECORD).write_text(json.dumps(record))
+    return path
