@@ -80,7 +80,8 @@ def test_budgets_never_share_a_run():
             for study in (full, quick)
         ]
         assert not trained[0] & trained[1]
-        assert (full.seeds, quick.seeds) == (3, 1)
+        assert full.seeds >= 3
+        assert quick.seeds == 1
 
 
 def test_only_the_seed_tells_the_runs_of_a_row_apart():
