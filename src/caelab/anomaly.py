@@ -238,7 +238,7 @@ def _end(parts: Parts, values: "Floats", of_kind: Any, step: int) -> list[tuple[
     rows = of_kind.nonzero()[0]
     rows = rows[values[rows].argsort(kind="stable")][::step][:_SHOWN]
     return [
-        (parts.test[n].float() / 255, f"{parts.class_names[parts.labels[n]]}: {values[n]:.3g}")
+        (parts.test[n].float() / 255, f"{parts.class_names[parts.labels[n]]}\n{values[n]:.3g}")
         for n in rows.tolist()
     ]
 

@@ -88,8 +88,8 @@ def detections(
     """
     columns = max(len(images) for rows in blocks.values() for images in rows.values())
     count = max(len(rows) for rows in blocks.values())
-    figure = Figure(figsize=(1.6 + 0.95 * columns * len(blocks), 3.8 + 1.2 * count), layout="constrained")
-    (top,), (bottom,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[3.8, 1.2 * count])
+    figure = Figure(figsize=(1.6 + 0.95 * columns * len(blocks), 3.8 + 1.4 * count), layout="constrained")
+    (top,), (bottom,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[3.8, 1.4 * count])
     _roc(top.subplots(), curves, floors)
     parts = bottom.subfigures(1, len(blocks), squeeze=False)[0]
     for part, (title, rows) in zip(parts, blocks.items(), strict=True):
