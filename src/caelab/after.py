@@ -1,10 +1,12 @@
-"""What a study does with its finished runs: the analyses that its YAML names, as in ``after: [audit]``.
+"""Analyses of finished runs: those that a study's YAML names, as in ``after: [audit]``, or a person.
 
 An analysis is a module ``caelab.<name>`` with a function of the same name that takes the directory of a
 finished run, and leaves ``<name>.json`` there by ``results.write_analysis``.
 """
 
+import argparse
 import difflib
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -67,3 +69,36 @@ def carry_out(name: str, runs: Mapping[Path, Record]) -> int:
             screen.error(f"{name} of {shown}: {line}")
             failed += 1
     return failed
+
+
+def command_line(
+    name: str,
+    usage: str,
+    analyse: Callable[[Path], dict[str, Any]],
+    show: Callable[[Path, dict[str, Any]], None],
+) -> None:
+    """Carry out an analysis on each run on the command line; exit status 0 when every one succeeded.
+
+    Args:
+        name: of the analysis, whose picture is ``<name>.png`` in the run's directory.
+        usage: what ``--help`` shows.
+        analyse: takes the run's directory; returns what it found, with ``seconds``.
+        show: prints what was found in a run.
+    """
+    parser = argparse.ArgumentParser(prog=f"caelab-{name}", usage=usage)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    failed = False
+    for run in parser.parse_args().runs:
+        try:
+            found = analyse(run)
+        except Exception as error:
+            line = compose.explain(error)
+            if line is None:
+                raise
+            screen.error(line)
+            failed = True
+        else:
+            show(run, found)
+            screen.say(f"{found['seconds']:.0f} s; {screen.shown(run / f'{name}.png')}")
+    if failed:
+        sys.exit(1)

@@ -1,7 +1,5 @@
 """Does a trained model's picture come through its latent? ``python -m caelab.audit RUN...``."""
 
-import argparse
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from caelab import compose, results, screen
+from caelab import after, results, screen
 from caelab.results import BYPASSING, Record
 
 if TYPE_CHECKING:  # they bring torch
@@ -153,26 +151,14 @@ def table(found: dict[str, Any]) -> Table:
     return shown
 
 
+def _show(run: Path, found: dict[str, Any]) -> None:
+    screen.say(f"{screen.shown(run)}: {verdict(found['figures'])}")
+    screen.console.print(table(found))
+
+
 def main() -> None:
     """Entry point: exit status 0 when every run was audited."""
-    parser = argparse.ArgumentParser(prog="caelab-audit", usage=_USAGE)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    failed = False
-    for run in parser.parse_args().runs:
-        try:
-            found = audit(run)
-        except Exception as error:
-            line = compose.explain(error)
-            if line is None:
-                raise
-            screen.error(line)
-            failed = True
-        else:
-            screen.say(f"{screen.shown(run)}: {verdict(found['figures'])}")
-            screen.console.print(table(found))
-            screen.say(f"{found['seconds']:.0f} s; {screen.shown(run / f'{NAME}.png')}")
-    if failed:
-        sys.exit(1)
+    after.command_line(NAME, _USAGE, audit, _show)
 
 
 if __name__ == "__main__":

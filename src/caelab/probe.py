@@ -1,8 +1,6 @@
 """What is in a trained model's features? ``python -m caelab.probe RUN...``."""
 
-import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from caelab import compose, results, screen
+from caelab import after, compose, results, screen
 from caelab.errors import UserError
 from caelab.results import Record
 
@@ -225,26 +223,14 @@ def _percent(score: dict[str, float] | None) -> str:
     return f"{accuracy} [{low}, {high}]"
 
 
+def _show(run: Path, analysis: dict[str, Any]) -> None:
+    for table in tables(run, analysis):
+        screen.console.print(table)
+
+
 def main() -> None:
     """Entry point: exit status 0 when every run was probed."""
-    parser = argparse.ArgumentParser(prog="caelab-probe", usage=_USAGE)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    failed = False
-    for run in parser.parse_args().runs:
-        try:
-            analysis = probe(run)
-        except Exception as error:
-            line = compose.explain(error)
-            if line is None:
-                raise
-            screen.error(line)
-            failed = True
-        else:
-            for table in tables(run, analysis):
-                screen.console.print(table)
-            screen.say(f"{analysis['seconds']:.0f} s; {screen.shown(run / f'{NAME}.png')}")
-    if failed:
-        sys.exit(1)
+    after.command_line(NAME, _USAGE, probe, _show)
 
 
 if __name__ == "__main__":

@@ -59,8 +59,8 @@ def corruption(record: Record) -> Corruption:
     return built
 
 
-def datamodule(record: Record) -> ImageDataModule:
-    """Build the data that a run used; ``setup`` opens them."""
-    data = compose.build(record["config"]["dataset"], "dataset", order_seed=record["seed"])
+def datamodule(record: Record, **changed: Any) -> ImageDataModule:
+    """Build the data that a run used, with other values of the keys in ``changed``; ``setup`` opens them."""
+    data = compose.build(record["config"]["dataset"] | changed, "dataset", order_seed=record["seed"])
     assert isinstance(data, ImageDataModule)
     return data

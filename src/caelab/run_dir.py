@@ -22,6 +22,8 @@ _MADE = (
     "audit.json",
     "audit.npz",
     "audit.png",
+    "anomaly.json",
+    "anomaly.png",
     "probe.json",
     "probe.png",
 )

@@ -34,6 +34,7 @@ METRICS = [
         "test/latent_reliance",
     ),
     *("probe/z/linear", "probe/z/knn", "probe/z/disentanglement", "probe/z/mig"),
+    "anomaly/auroc_error",
 ]
 """What a claim can be about: figures of which more is better."""
 

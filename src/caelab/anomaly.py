@@ -1,0 +1,290 @@
+"""Are images of classes that a model was not trained on found? ``python -m caelab.anomaly RUN...``."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from caelab import after, results, screen
+from caelab.errors import UserError
+from caelab.results import Record
+
+if TYPE_CHECKING:  # they bring torch
+    from torch import Tensor
+
+    from caelab.analysis.bypass import Watch
+    from caelab.analysis.outliers import Floats
+    from caelab.data.datamodule import Split
+    from caelab.models.autoencoder import Autoencoder
+
+_USAGE = """caelab-anomaly RUN [RUN ...]
+
+Takes finished runs, each in a directory RUN, that were trained on some classes of their dataset. Scores the
+test images of these and of all other classes by reconstruction error and by distance to the training codes,
+and says how well each score tells them apart, beside PCA and distances in pixels. Writes RUN/anomaly.json and
+RUN/anomaly.png (ROC curves, and the images at both ends).
+
+  caelab-train dataset=mnist 'dataset.classes=[0,1,2,3,4]'
+  caelab-anomaly multirun/runs/mnist/improved_skip-mse-adam-s0-0123456789
+"""
+
+NAME = "anomaly"
+
+_LABELS = {
+    "error": "reconstruction error (MSE)",
+    "neighbours": "distance to 5 training codes",
+    "mahalanobis": "Mahalanobis distance of the code",
+    "pca_error": "PCA, reconstruction error (MSE)",
+    "pca_neighbours": "PCA, distance to 5 training codes",
+    "pca_mahalanobis": "PCA, Mahalanobis distance",
+    "pixels_neighbours": "pixels, distance to 5 training images",
+}
+_FLOORS = ("pca_", "pixels_")  # how the names of scores begin that need no trained network
+_SHOWN = 6  # images at each end of the picture
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The images of a run, and those of the classes that it was not trained on.
+
+    Attributes:
+        train: what it was trained on.
+        test: (N, C, H, W) uint8, its own test images, and after them those of all other classes.
+        labels: (N,) int64, the class of each.
+        anomalous: (N,) bool, which are of other classes.
+        class_names: name of each class of the dataset.
+    """
+
+    train: "Split"
+    test: "Tensor"
+    labels: "Tensor"
+    anomalous: "Tensor"
+    class_names: tuple[str, ...]
+
+
+def anomaly(run: Path) -> dict[str, Any]:
+    """Measure how well a finished run's best checkpoint tells images of classes that it was not trained on.
+
+    Args:
+        run: the run's directory.
+
+    Returns:
+        ``figures``, by key as in ``docs/metrics.md``; ``intervals``, the 95 % interval of each; ``images``,
+        how many of each kind; ``latent``; ``seconds``. Also written to ``anomaly.json`` of the run's
+        directory, beside ``anomaly.png``.
+
+    Raises:
+        UserError: no finished run, no checkpoint, data that cannot be had, a run trained on all classes, or
+            on fewer images than neighbours.
+    """
+    record = results.finished(run)
+    from caelab.analysis import outliers
+    from caelab.restore import load
+
+    began = time.perf_counter()
+    parts = _opened(run, record)
+    outliers.require_neighbours(len(parts.train))
+    net = load(run)
+    scores = _scores(net, parts, "network")
+    if record["choices"]["model"] != "pca":  # which is its own floor
+        scores |= {f"pca_{name}": values for name, values in _pca(parts, net.latent).items()}
+    scores["pixels_neighbours"] = _in_pixels(parts)
+    found = _measured(scores, parts)
+    found |= {"latent": net.latent, "seconds": time.perf_counter() - began}
+    _draw(run, parts, scores, found["figures"])
+    results.write_analysis(run, NAME, record, found)
+    return found
+
+
+def _opened(run: Path, record: Record) -> Parts:
+    """Open the images of a run; one that can have no anomalies is refused before data are fetched for it."""
+    from caelab.restore import datamodule
+
+    own = datamodule(record)
+    names = own.class_names  # of a folder of images they are known once it was read
+    parts = None if names and own.classes is None else _parts(_of_the_data(record))
+    if parts is None or not parts.anomalous.any():
+        raise UserError(f"{run}: {_no_others(record, parts.class_names if parts else names)}")
+    return parts
+
+
+def _of_the_data(record: Record) -> str:
+    """What a record says of its data, the same for all models and seeds, as JSON."""
+    return json.dumps(
+        {"config": {"dataset": record["config"]["dataset"]}, "data": record["data"], "seed": 0},
+        sort_keys=True,
+    )
+
+
+@lru_cache(maxsize=2)  # the runs of a study share them, and so their floors
+def _parts(record: str) -> Parts:
+    import torch
+
+    from caelab.restore import datamodule
+
+    own, whole = datamodule(json.loads(record)), datamodule(json.loads(record), classes=None)
+    for data in (own, whole):
+        data.prepare_data()
+        data.setup("test")
+    normal, every = own.splits["test"], whole.splits["test"]
+    known = range(len(own.class_names)) if own.classes is None else own.classes
+    others = (~torch.isin(every.targets, torch.tensor(list(known)))).nonzero().flatten()
+    return Parts(
+        own.splits["train"],
+        torch.cat([normal[:], every[others]]),
+        torch.cat([normal.targets, every.targets[others]]),
+        torch.arange(len(normal) + len(others)) >= len(normal),
+        tuple(whole.class_names),
+    )
+
+
+def _no_others(record: Record, class_names: tuple[str, ...]) -> str:
+    dataset = record["choices"]["dataset"]
+    if len(class_names) == 1:
+        return f"dataset={dataset} has one class only ({class_names[0]}); anomalies are images of another"
+    half = ",".join(map(str, range(len(class_names) // 2)))
+    return (
+        "trained on all classes, so that no image is an anomaly; train a run on some of them: "
+        f"caelab-train dataset={dataset} 'dataset.classes=[{half}]'"
+    )
+
+
+def _watch(what: str) -> "Watch":
+    return partial(screen.tracked, description=what)
+
+
+def _scores(net: "Autoencoder", parts: Parts, who: str) -> dict[str, "Floats"]:
+    """Each score of the test images, (N,), by what a network makes of them; larger is more anomalous."""
+    from caelab.analysis import outliers
+
+    scores = {"error": outliers.errors(net, parts.test, _watch(f"{who}: reconstructions"))}
+    train = outliers.codes(net, parts.train, _watch(f"{who}: training codes"))
+    if outliers.constant(train):
+        screen.note(f"{who}: all training images have the same code, so there are no distances between codes")
+        return scores
+    test = outliers.codes(net, parts.test, _watch(f"{who}: test codes"))
+    scores["neighbours"] = outliers.neighbour_distances(train, test, _watch(f"{who}: neighbours"))
+    scores["mahalanobis"] = outliers.mahalanobis_distances(train, test)
+    return scores
+
+
+@lru_cache(maxsize=4)
+def _pca(parts: Parts, numbers: int) -> dict[str, "Floats"]:
+    """Score the test images by PCA with as many numbers; by nothing where PCA cannot have so many."""
+    from caelab.models.pca import PCA
+
+    shape = parts.test.shape[1:]
+    most = min(len(parts.train), shape.numel())
+    if numbers > most:
+        screen.note(f"no PCA: {len(parts.train):,} training images have no {numbers:,} principal components")
+        return {}
+    net = PCA(shape, numbers)
+    with screen.waiting() as progress:
+        progress.add_task(f"PCA of {numbers:,} numbers", total=None)
+        net.initialise(parts.train)
+    return _scores(net, parts, "PCA")
+
+
+@lru_cache(maxsize=2)
+def _in_pixels(parts: Parts) -> "Floats":
+    from caelab.analysis.outliers import neighbour_distances, pixels
+
+    return neighbour_distances(pixels(parts.train), pixels(parts.test), _watch("pixels: neighbours"))
+
+
+def _measured(scores: Mapping[str, "Floats"], parts: Parts) -> dict[str, Any]:
+    from caelab.analysis.outliers import detection
+
+    anomalous = parts.anomalous.numpy()
+    figures, intervals = {}, {}
+    for name, values in scores.items():
+        for kind, area in detection(values, anomalous)._asdict().items():
+            figures[f"{NAME}/{kind}_{name}"] = area.value
+            intervals[f"{NAME}/{kind}_{name}"] = [area.low, area.high]
+    other = int(anomalous.sum())
+    images = {"train": len(parts.train), "normal": len(anomalous) - other, "anomalous": other}
+    return {"figures": figures, "intervals": intervals, "images": images}
+
+
+def _draw(run: Path, parts: Parts, scores: Mapping[str, "Floats"], found: Mapping[str, float]) -> None:
+    """Draw the ROC curve of each score, and the images at both ends of each kind."""
+    from sklearn.metrics import roc_curve
+
+    from caelab import figures
+
+    anomalous = parts.anomalous.numpy()
+    curves: dict[bool, dict[str, Any]] = {False: {}, True: {}}
+    for name, values in scores.items():
+        label = f"{_LABELS[name]} ({found[f'{NAME}/auroc_{name}']:.3f})"
+        curves[name.startswith(_FLOORS)][label] = roc_curve(anomalous, values)[:2]
+    blocks = {}
+    for name in ("error", "neighbours"):
+        if name in scores:
+            blocks[f"by {_LABELS[name]}"] = {
+                f"{kind},\n{end}": _end(parts, scores[name], anomalous == flag, step)
+                for kind, flag in (("trained classes", False), ("other classes", True))
+                for end, step in (("most normal", 1), ("most anomalous", -1))
+            }
+    figures.detections(run / f"{NAME}.png", curves[False], curves[True], blocks)
+
+
+def _end(parts: Parts, values: "Floats", of_kind: Any, step: int) -> list[tuple["Tensor", str]]:
+    """Images (C, H, W) in [0, 1] of a kind at one end of a score, the utmost first, with class and score."""
+    rows = of_kind.nonzero()[0]
+    rows = rows[values[rows].argsort(kind="stable")][::step][:_SHOWN]
+    return [
+        (parts.test[n].float() / 255, f"{parts.class_names[parts.labels[n]]}\n{values[n]:.3g}")
+        for n in rows.tolist()
+    ]
+
+
+def verdict(found: Mapping[str, Any]) -> str:
+    """Say in a line which score finds the anomalies best, and whether the network is needed for it."""
+    aurocs = {key.removeprefix(f"{NAME}/auroc_"): value for key, value in found["figures"].items()}
+    aurocs = {name: value for name, value in aurocs.items() if name in _LABELS}
+    floors = {name: value for name, value in aurocs.items() if name.startswith(_FLOORS)}
+    own = aurocs.keys() - floors.keys()
+    best, floor = max(sorted(own), key=aurocs.__getitem__), max(floors, key=floors.__getitem__)
+    mark = ", no better" if aurocs[best] <= floors[floor] else ""
+    return (
+        f"AUROC {aurocs[best]:.3f} by {_LABELS[best]}{mark}; without the network "
+        f"{floors[floor]:.3f} by {_LABELS[floor]}"
+    )
+
+
+def table(found: Mapping[str, Any]) -> Table:
+    """Return how well each score finds the anomalies as a table: a line for each score."""
+    images, figures, intervals = (found[key] for key in ("images", "figures", "intervals"))
+    shown = Table(
+        title=f"{images['normal']:,} test images of trained classes, {images['anomalous']:,} of other classes"
+    )
+    for column in ("score", "AUROC", "average precision"):
+        shown.add_column(column, justify="left" if column == "score" else "right")
+    for name, label in _LABELS.items():
+        keys = [f"{NAME}/{kind}_{name}" for kind in ("auroc", "ap")]
+        if keys[0] in figures:
+            ends = [intervals[key] for key in keys]
+            cells = [f"{figures[key]:.3f} [{a:.3f}, {b:.3f}]" for key, (a, b) in zip(keys, ends, strict=True)]
+            shown.add_row(label.replace("PCA", f"PCA of {found['latent']:,} numbers"), *cells)
+    share = images["anomalous"] / (images["normal"] + images["anomalous"])
+    shown.add_row("guessing", "0.500", f"{share:.3f}")
+    return shown
+
+
+def _show(run: Path, found: dict[str, Any]) -> None:
+    screen.say(f"{screen.shown(run)}: {verdict(found)}")
+    screen.console.print(table(found))
+
+
+def main() -> None:
+    """Entry point: exit status 0 when every run was measured."""
+    after.command_line(NAME, _USAGE, anomaly, _show)
+
+
+if __name__ == "__main__":
+    main()
