@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from caelab import compose
+from caelab.bench.measure import OUTPUT, STARTED
 from caelab.data.datamodule import Batches, Split
-from caelab.speed import AUTO, EXACT, choose, device_of, fused, keep_memory
-
-STARTED = "CAELAB_BENCH_STARTED"  # environment variable: when the process was started, in s since 1970
-OUTPUT = "CAELAB_BENCH_OUTPUT"  # environment variable: a folder for what a contestant writes
+from caelab.speed import AUTO, EXACT, choose, device_of, keep_memory
 
 Step = Callable[[Tensor], Tensor]
 
@@ -40,13 +39,13 @@ class Task:
         self.batch_size: int = cfg["dataset"]["batch_size"]
         self.epochs: int = cfg["trainer"]["max_epochs"]
         self.device = device_of(cfg["trainer"]["accelerator"])
-        self.speed = choose(speed, False, "32-true", self.device)
+        factory = compose.build(cfg["optimizer"], "optimizer")
+        self.speed = choose(speed, False, "32-true", self.device, factory)
+        self.factory = partial(factory, fused=True) if self.speed.fused else factory
         torch.manual_seed(cfg["seed"])
         net = compose.build(cfg["model"], "model", shape=data.shape).to(self.device)
         self.net: nn.Module = net.to(memory_format=torch.channels_last) if self.speed.channels_last else net
         self.loss: nn.Module = compose.build(cfg["loss"], "loss")
-        factory = compose.build(cfg["optimizer"], "optimizer")
-        self.factory = fused(factory) if self.speed.fused else factory
 
     def step(self) -> Step:
         """One training step of a bare loop on a batch (N, C, H, W) float32 in [0, 1]; returns its loss."""

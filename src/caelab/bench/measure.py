@@ -14,6 +14,9 @@ from typing import Any
 from caelab import screen
 from caelab.errors import UserError
 
+STARTED = "CAELAB_BENCH_STARTED"  # environment variable: when the process was started, in s since 1970
+OUTPUT = "CAELAB_BENCH_OUTPUT"  # environment variable: a folder for what a contestant writes
+
 Rounds = list[dict[str, dict[str, Any]]]
 """One dict a round: contestant -> its figures."""
 
@@ -26,9 +29,7 @@ RATIOS = [
 """Of images a second: which, to which, and the goals on two cores and on a data-centre GPU."""
 
 
-def carry_out(
-    name: str, overrides: Sequence[str], module: str = "caelab.bench.contestants"
-) -> dict[str, Any]:
+def carry_out(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Run one contestant in a process of its own.
 
     Raises:
@@ -37,10 +38,10 @@ def carry_out(
     with tempfile.TemporaryDirectory() as output:
         environment = {
             **os.environ,
-            "CAELAB_BENCH_OUTPUT": output,
-            "CAELAB_BENCH_STARTED": str(time.time()),
+            OUTPUT: output,
+            STARTED: str(time.time()),
         }
-        command = [sys.executable, "-m", module, name, *overrides]
+        command = [sys.executable, "-m", "caelab.bench.contestants", name, *overrides]
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise UserError(f"{name} {' '.join(overrides)} failed: {done.stderr.strip().rpartition(chr(10))[2]}")
