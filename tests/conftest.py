@@ -90,6 +90,26 @@ def train(
 
 
 @pytest.fixture
+def call_main(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Call the entry point of a command line with words: exit status, stdout, stderr."""
+
+    def call(main: Callable[[], None], *words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["caelab", *map(str, words)])
+        capfd.readouterr()
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        shown = capfd.readouterr()
+        return status, shown.out, shown.err
+
+    return call
+
+
+@pytest.fixture
 def disk_full_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], contextlib.AbstractContextManager[None]]:
     """Return a context in which no run can save its checkpoint after that epoch."""
     from caelab.callbacks import Checkpoints

@@ -1,7 +1,6 @@
 """The command line of anomalies: what it leaves beside a run, what it shows, and what mistakes say."""
 
 import json
-import sys
 
 import matplotlib.image
 import numpy as np
@@ -38,19 +37,12 @@ def drawn(monkeypatch):
 
 
 @pytest.fixture
-def command(monkeypatch, capfd):
+def command(call_main):
     """Call the command line: exit status, stdout, lines on stderr."""
 
     def call(*words):
-        monkeypatch.setattr(sys, "argv", ["caelab-anomaly", *map(str, words)])
-        capfd.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code
-        shown = capfd.readouterr()
-        return status, shown.out, [line for line in shown.err.splitlines() if line.startswith("caelab:")]
+        status, out, err = call_main(main, *words)
+        return status, out, [line for line in err.splitlines() if line.startswith("caelab:")]
 
     return call
 

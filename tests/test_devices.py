@@ -24,9 +24,8 @@ def call(environment, tmp_path, *overrides):
 def test_two_processes_end_where_one_does(environment, tmp_path):
     records, weights = {}, {}
     for name, more in (("one", []), ("two", TWO)):
-        done = call(
-            environment, tmp_path / name if (tmp_path / name).mkdir() else tmp_path / name, *PLAIN, *more
-        )
+        (tmp_path / name).mkdir()
+        done = call(environment, tmp_path / name, *PLAIN, *more)
         assert done.returncode == 0, done.stderr
         (path,) = (tmp_path / name).rglob("result.json")
         records[name] = json.loads(path.read_text())

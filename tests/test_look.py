@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -37,20 +36,12 @@ def sketch(monkeypatch):
 
 
 @pytest.fixture
-def command(monkeypatch, capfd):
+def command(call_main):
     """Call the command line: exit status, lines on stdout, lines on stderr."""
-    monkeypatch.setenv("COLUMNS", "200")
 
     def call(*words):
-        monkeypatch.setattr(sys, "argv", ["caelab-look", *map(str, words)])
-        capfd.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code
-        shown = capfd.readouterr()
-        return status, shown.out.splitlines(), shown.err.splitlines()
+        status, out, err = call_main(main, *words)
+        return status, out.splitlines(), err.splitlines()
 
     return call
 

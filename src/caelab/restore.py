@@ -52,9 +52,7 @@ def load(run: str | Path) -> Autoencoder:
 
 def corruption(record: Record) -> Corruption:
     """Build the corruption that a run was trained and measured with; records older than it had none."""
-    built = compose.build(
-        record["config"].get("corruption", {"_target_": "caelab.corruptions.Clean"}), "corruption"
-    )
+    built = compose.build(record["config"].get("corruption", results.CLEAN), "corruption")
     assert isinstance(built, Corruption)
     return built
 

@@ -37,12 +37,15 @@ _IRRELEVANT = (
     "dataset.root",
 )
 
+CLEAN = {"_target_": "caelab.corruptions.Clean"}
+"""Config of no corruption, which records from before corruptions lack."""
+
 # Keys that came after the first records, with the value that means what those did; it leaves no trace.
 _LATER = {
     "speed": "exact",
     "compile": False,
     "trainer.strategy": "auto",
-    "corruption": {"_target_": "caelab.corruptions.Clean"},
+    "corruption": CLEAN,
 }
 # What an analysis shares with the record of the training that it looked into.
 _TIE = ("fingerprint", "finished")
@@ -250,14 +253,13 @@ def floor(root: str | Path, record: Record, numbers: int | None = None) -> float
         numbers: the latent of PCA; None is that of the run.
     """
     numbers = record["size"]["latent"] if numbers is None else numbers
-    clean = _LATER["corruption"]
     for _, other in find(root):
         if (
             other["status"] == "finished"
             and other["choices"]["model"] == "pca"
             and other["size"]["latent"] == numbers
             and other["data"] == record["data"]
-            and other["config"].get("corruption", clean) == record["config"].get("corruption", clean)
+            and other["config"].get("corruption", CLEAN) == record["config"].get("corruption", CLEAN)
         ):
             return float(other["metrics"]["test/psnr"])
     return None

@@ -4,6 +4,7 @@ import logging
 import shutil
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ from caelab.module import AutoencoderModule
 from caelab.restore import checkpoint
 from caelab.results import Record
 from caelab.run_dir import claim, locked
-from caelab.speed import AUTO, Speed, choose, device_of, fused, keep_memory
+from caelab.speed import AUTO, Speed, choose, device_of, keep_memory
 
 log = logging.getLogger(__name__)
 
@@ -99,8 +100,7 @@ def _follow(cfg: DictConfig, run_dir: Path) -> Record:
 
 
 def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
-    speed = choose(cfg.speed, cfg.compile, str(cfg.trainer.precision), device_of(cfg.trainer.accelerator))
-    module, data = _build(cfg, speed)
+    module, data, speed = _build(cfg)
     checkpoints, stopwatch = Checkpoints(run_dir / "checkpoints"), Stopwatch()
     callbacks: list[Callback] = [stopwatch, checkpoints]
     if cfg.trainer.get("enable_progress_bar", True):
@@ -132,10 +132,13 @@ def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
     }
 
 
-def _build(cfg: DictConfig, speed: Speed) -> tuple[AutoencoderModule, ImageDataModule]:
+def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
     """Build and check everything before data are fetched: a mistake should not cost a download."""
     keep_memory()
     config = compose.plain(cfg)
+    optimizer = compose.build(config["optimizer"], "optimizer")
+    device = device_of(cfg.trainer.accelerator)
+    speed = choose(cfg.speed, cfg.compile, str(cfg.trainer.precision), device, optimizer)
     data = compose.build(config["dataset"], "dataset", order_seed=cfg.seed)
     if min(data.shape[1:]) < WINDOW:
         raise UserError(
@@ -148,8 +151,7 @@ def _build(cfg: DictConfig, speed: Speed) -> tuple[AutoencoderModule, ImageDataM
     if speed.compile:  # else it gives up after eight jobs in one process
         torch.compiler.reset()
     loss = compose.build(config["loss"], "loss")
-    optimizer = compose.build(config["optimizer"], "optimizer")
-    optimizer = fused(optimizer) if speed.fused else optimizer
+    optimizer = partial(optimizer, fused=True) if speed.fused else optimizer
     corruption = compose.build(config["corruption"], "corruption")
     try:  # on one image, before data are fetched
         corruption(torch.zeros(1, *data.shape), torch.zeros(1, dtype=torch.int64))
@@ -162,7 +164,7 @@ def _build(cfg: DictConfig, speed: Speed) -> tuple[AutoencoderModule, ImageDataM
         raise UserError(f"optimizer: {error}") from None
     data.prepare_data()
     data.setup("fit")
-    return module, data
+    return module, data, speed
 
 
 def _share_log() -> None:

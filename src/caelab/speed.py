@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ class Speed:
     Attributes:
         precision: as Lightning's Trainer takes it.
         channels_last: whether images lie in memory as (N, H, W, C).
-        fused: whether the optimizer steps all weights in one kernel, where it can.
+        fused: whether the optimizer steps all weights in one kernel.
         compile: whether the training step's forward and backward pass are compiled.
     """
 
@@ -49,7 +49,7 @@ def device_of(accelerator: str) -> torch.device:
     return torch.device("cpu")
 
 
-def choose(speed: str, compiled: bool, precision: str, device: torch.device) -> Speed:
+def choose(speed: str, compiled: bool, precision: str, device: torch.device, optimizer: Any) -> Speed:
     """Decide how a run is carried out; on the same machine the answer is always the same.
 
     Args:
@@ -57,6 +57,7 @@ def choose(speed: str, compiled: bool, precision: str, device: torch.device) -> 
         compiled: whether to compile, asked for beside it.
         precision: ``trainer.precision``; one that is not the default stands, under ``auto`` too.
         device: where the network is.
+        optimizer: factory of the optimizer.
 
     Raises:
         UserError: an unknown speed, or no compiler where one is needed.
@@ -72,7 +73,7 @@ def choose(speed: str, compiled: bool, precision: str, device: torch.device) -> 
         return Speed(precision, compile=compiled)
     half = "bf16-mixed" if precision == "32-true" and _fast_bfloat16(device) else precision
     known = device.type in ("cpu", "cuda")
-    return Speed(half, channels_last=known, fused=known, compile=compiled)
+    return Speed(half, channels_last=known, fused=known and _can_fuse(optimizer), compile=compiled)
 
 
 def compiler() -> str | None:
@@ -88,11 +89,10 @@ def _fast_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and any(bool(there()) for there in ways)
 
 
-def fused(optimizer: Any) -> Any:
-    """Return the optimizer factory with its fused step, or as it is where it has none."""
+def _can_fuse(optimizer: Any) -> bool:
+    """Whether an optimizer has a fused step, and the user has not decided about it."""
     parameter = inspect.signature(optimizer).parameters.get("fused")
-    undecided = parameter is not None and parameter.default is None
-    return partial(optimizer, fused=True) if undecided else optimizer
+    return parameter is not None and parameter.default is None
 
 
 @cache

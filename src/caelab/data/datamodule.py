@@ -73,7 +73,8 @@ class Split:
         """This split with its images on a GPU, if they fit there with room to spare; else as it is."""
         if device.type != "cuda" or 2 * self.images.nbytes > torch.cuda.mem_get_info(device)[0]:
             return self
-        return replace(self, images=_moved(self.images, device), index=self.index.to(device))
+        there = {"labels": self.labels.to(device), "index": self.index.to(device)}
+        return replace(self, images=_moved(self.images, device), **there)
 
     @property
     def targets(self) -> Tensor:
