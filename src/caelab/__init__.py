@@ -1,14 +1,22 @@
 """A lab bench for convolutional autoencoders."""
 
+from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["load"]
+__all__ = ["Run", "compare", "load", "sweep", "train"]
+
+# Imported on use: they bring Hydra or torch, and a command line must answer before that.
+_WHERE = {"Run": "api", "compare": "api", "load": "restore", "sweep": "api"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":  # imported on use: it brings torch, and a command line must answer before that
-        from caelab.restore import load
-
-        return load
+    if name == "train":  # the module of the command line, which can be called
+        return import_module("caelab.train")
+    if name in _WHERE:
+        return getattr(import_module(f"caelab.{_WHERE[name]}"), name)
     raise AttributeError(f"module 'caelab' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from caelab import screen
@@ -146,7 +146,7 @@ class EpochProgress(ProgressBar):
 
     def __init__(self) -> None:
         super().__init__()
-        self._bar: Progress | None = None
+        self._bar: screen.Bar | None = None
         self._task = TaskID(0)
         self._began = 0.0
 
@@ -157,7 +157,7 @@ class EpochProgress(ProgressBar):
         """Show the bar."""
         assert trainer.max_epochs is not None
         per_epoch = int(trainer.num_training_batches)
-        self._bar = Progress(
+        self._bar = screen.Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -167,7 +167,7 @@ class EpochProgress(ProgressBar):
             console=screen.console,
             transient=True,
             refresh_per_second=4,
-            disable=not screen.console.is_terminal,
+            disable=not (screen.console.is_terminal or screen.NOTEBOOK),
         )
         self._task = self._bar.add_task(
             "training", total=per_epoch * trainer.max_epochs, completed=per_epoch * trainer.current_epoch

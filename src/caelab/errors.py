@@ -1,9 +1,29 @@
-"""What a user can mend: reported as one line, without a traceback."""
+"""What a user can mend, reported as one line without a traceback, and how a sweep says that runs failed."""
+
+from pathlib import Path
+from typing import Any
 
 
 class UserError(Exception):
     """A mistake or condition that the user can mend.
 
     The message is one line that names the key, the file or the value, says what is wrong, and what would be
-    right. Command lines print it on stderr and exit with a status other than 0.
+    right. Command lines print it on stderr and exit with a status other than 0; a notebook shows it without
+    a traceback.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython asks for it.
+        return [f"{type(self).__name__}: {self}"]
+
+
+class RunsFailed(SystemExit):
+    """Some runs of a sweep failed, and all others are done: exit status 1.
+
+    Args:
+        runs: directory -> record of every run, finished or failed.
+    """
+
+    def __init__(self, runs: dict[Path, dict[str, Any]]) -> None:
+        super().__init__(1)
+        self.runs = runs

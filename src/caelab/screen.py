@@ -1,7 +1,9 @@
 """What a person sees while something goes on: lines, mistakes and progress bars, all through two consoles."""
 
+import io
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +14,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -22,9 +25,13 @@ T = TypeVar("T")
 
 # Where nobody looks (a file, a pipe) a table may be wide; rich would fold it at 80.
 _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+_EVERY = 0.25  # seconds between changes of a bar in a notebook
 
-console = Console(width=_WIDTH)
-errors = Console(stderr=True)
+NOTEBOOK = Console().is_jupyter
+"""Whether a notebook shows what is printed; there it is plain text, one output a cell, not one a line."""
+
+console = Console(width=115 if NOTEBOOK else _WIDTH, force_jupyter=False)
+errors = Console(stderr=True, force_jupyter=False)
 
 
 def say(line: str) -> None:
@@ -64,9 +71,42 @@ def duration(seconds: float) -> str:
     return f"about {minutes} min" if minutes else f"about {seconds:.0f} s"
 
 
+class Bar(Progress):
+    """A progress bar; in a notebook it changes in place, for which rich's own would need ipywidgets."""
+
+    def start(self) -> None:
+        """Show the bar."""
+        if not NOTEBOOK:
+            super().start()
+            return
+        from IPython.display import display
+
+        self._shown = display(self._text(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        self._told = time.monotonic()
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """Count further steps."""
+        super().advance(task_id, advance)
+        if NOTEBOOK and time.monotonic() - self._told > _EVERY:
+            self._told = time.monotonic()
+            self._shown.update(self._text(), raw=True)
+
+    def stop(self) -> None:
+        """Show the end."""
+        if NOTEBOOK:
+            self._shown.update(self._text(), raw=True)
+        else:
+            super().stop()
+
+    def _text(self) -> dict[str, str]:
+        text = io.StringIO()
+        Console(file=text, width=80, force_jupyter=False).print(self.get_renderable())
+        return {"text/plain": text.getvalue().rstrip()}
+
+
 def byte_progress() -> Progress:
     """A progress bar for bytes, with speed and remaining time."""
-    return Progress(
+    return Bar(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
@@ -78,7 +118,7 @@ def byte_progress() -> Progress:
 
 def item_progress() -> Progress:
     """A progress bar for counted things, with elapsed and remaining time."""
-    return Progress(
+    return Bar(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
@@ -96,6 +136,6 @@ def tracked(items: Sequence[T], description: str) -> Iterator[T]:
 
 def waiting() -> Progress:
     """A bar that only moves and counts seconds, for work of unknown length."""
-    return Progress(
+    return Bar(
         TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(), console=errors
     )

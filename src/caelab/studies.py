@@ -227,7 +227,7 @@ class Study:
         overrides = (
             f"dataset={dataset}",
             *entry.overrides,
-            *(f"{key}={_text(value)}" for key, value in point.items()),
+            *(f"{key}={compose.written(value)}" for key, value in point.items()),
             *([] if floor or own else [f"trainer.max_epochs={epochs}"]),
             *size,
             *self.common,
@@ -235,15 +235,8 @@ class Study:
         return Variant(label, dataset, overrides, dict(point), floor)
 
 
-def _text(value: Any) -> str:
-    """Return a value as it is written in an override."""
-    if isinstance(value, list):
-        return "[" + ",".join(_text(one) for one in value) + "]"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _point(point: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={_text(value)}" for key, value in point.items())
+    return ", ".join(f"{key}={compose.written(value)}" for key, value in point.items())
 
 
 def _label(label: str, point: Mapping[str, Any]) -> str:

@@ -1,14 +1,20 @@
 """Tables of runs on the screen."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.markup import escape
 from rich.table import Table
 
 from caelab.results import BYPASSING, Record, latent_reliance
 from caelab.screen import console, say, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Named = tuple[dict[str, str], Record]
 
 _GROUPS = ("dataset", "model", "loss", "optimizer")
 
@@ -24,21 +30,29 @@ def reliance(value: float | None) -> str:
     return f"{value:.2f} bypassing" if value < BYPASSING else f"{value:.2f}"
 
 
-_COLUMNS: dict[str, Callable[[Record], str]] = {
-    "parameters": lambda r: f"{r['size']['parameters']:,}",
-    "latent": lambda r: f"{r['size']['latent']:,}",
-    "effective code": lambda r: f"{r['size']['effective_code']:,}",
-    "latent reliance": lambda r: reliance(latent_reliance(r)),
-    "PSNR (dB)": lambda r: _decibel(r["metrics"]["test/psnr"]),
-    "SSIM": lambda r: f"{r['metrics']['test/ssim']:.3f}",
-    "epochs": lambda r: str(r["time"]["epochs"]),
-    "seconds": lambda r: f"{r['time']['fit_seconds'] + r['time']['test_seconds']:.0f}",
+class _Column(NamedTuple):
+    value: Callable[[Record], Any]
+    form: Callable[[Any], str]
+
+
+_COLUMNS = {
+    "parameters": _Column(lambda r: r["size"]["parameters"], "{:,}".format),
+    "latent": _Column(lambda r: r["size"]["latent"], "{:,}".format),
+    "effective code": _Column(lambda r: r["size"]["effective_code"], "{:,}".format),
+    "latent reliance": _Column(latent_reliance, reliance),
+    "PSNR (dB)": _Column(lambda r: r["metrics"]["test/psnr"], _decibel),
+    "SSIM": _Column(lambda r: r["metrics"]["test/ssim"], "{:.3f}".format),
+    "epochs": _Column(lambda r: r["time"]["epochs"], str),
+    "seconds": _Column(lambda r: r["time"]["fit_seconds"] + r["time"]["test_seconds"], "{:.0f}".format),
 }
 
 
 def _label(record: Record) -> dict[str, str]:
     """What names a run: its choices, its seed, and each key that its command set."""
-    label = {group: str(record["choices"][group]) for group in _GROUPS} | {"seed": str(record["seed"])}
+    choices = record.get("choices", {})  # a run whose data could not be had was never composed
+    label = {group: str(choices.get(group, "-")) for group in _GROUPS} | {
+        "seed": str(record.get("seed", "-"))
+    }
     for override in record["overrides"]:
         key, _, value = override.lstrip("+~").partition("=")
         if key not in label and not key.startswith(("hydra", "paths", "logger", "force", "trainer.enable")):
@@ -54,21 +68,41 @@ def labels(records: list[Record]) -> list[dict[str, str]]:
     return [{key: label.get(key, "-") for key in varied} for label in full]
 
 
+def _named(records: list[Record]) -> tuple[list[Named], list[Named]]:
+    """Label and record of each finished run, best test PSNR first, and of each other one."""
+    named = list(zip(labels(records), records, strict=True))
+    done = [pair for pair in named if pair[1]["status"] == "finished"]
+    others = [pair for pair in named if pair[1]["status"] != "finished"]
+    return sorted(done, key=lambda pair: -float(pair[1]["metrics"]["test/psnr"])), others
+
+
 def comparison(records: list[Record], title: str) -> Table:
     """Table of runs, best test PSNR first, failures last with their reason."""
     table = Table(title=title, title_justify="left")
-    named = list(zip(labels(records), records, strict=True))
-    for key in named[0][0]:
+    done, others = _named(records)
+    for key in (done + others)[0][0]:
         table.add_column(key)
-    for column in _COLUMNS:
-        table.add_column(column, justify="right")
-    done = [pair for pair in named if pair[1]["status"] == "finished"]
-    for label, record in sorted(done, key=lambda pair: -float(pair[1]["metrics"]["test/psnr"])):
-        table.add_row(*label.values(), *(cell(record) for cell in _COLUMNS.values()))
-    for label, record in named:
-        if record["status"] == "failed":
-            table.add_row(*label.values(), escape(f"failed: {record['error']}"), style="red")
+    for name in _COLUMNS:
+        table.add_column(name, justify="right")
+    for label, record in done:
+        cells = (column.form(column.value(record)) for column in _COLUMNS.values())
+        table.add_row(*label.values(), *cells)
+    for label, record in others:
+        table.add_row(*label.values(), escape(f"{record['status']}: {record['error']}"), style="red")
     return table
+
+
+def frame(records: list[Record]) -> "pd.DataFrame":
+    """Return the same table as numbers, rounded to 4 decimals; with an ``error`` where a run failed."""
+    import pandas as pd
+
+    done, others = _named(records)
+    rows = [label | {name: column.value(r) for name, column in _COLUMNS.items()} for label, r in done]
+    table = pd.DataFrame([*rows, *(label | {"error": record["error"]} for label, record in others)])
+    for key in (done + others)[0][0]:
+        with suppress(ValueError):  # a label is text, also where it is a number
+            table[key] = pd.to_numeric(table[key])
+    return table.round(4)
 
 
 def protocols(

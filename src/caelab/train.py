@@ -1,15 +1,18 @@
 """The command line of a run or a sweep: ``python -m caelab.train`` and ``caelab-train``.
 
 Light on purpose: help, completion, mistakes and finished runs answer before torch is imported.
+
+From Python ``caelab.train(model="improved", epochs=5)`` is one run: see ``caelab.api.train``.
 """
 
 import gc
 import os
 import signal
+import sys
 import traceback
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -18,7 +21,11 @@ from omegaconf import DictConfig
 
 from caelab import compose, results, screen, tables
 from caelab.errors import UserError
+from caelab.results import Record
 from caelab.run_dir import Busy, BusyError
+
+if TYPE_CHECKING:
+    from caelab.api import Run
 
 compose.register_resolvers()
 
@@ -32,7 +39,11 @@ def job(cfg: DictConfig) -> float | str | None:
     """Run what ``cfg`` says; in a sweep a failure is told and returned, and the next job goes on."""
     settings = HydraConfig.get()
     try:
-        return train(cfg)
+        record = train(cfg)
+        if settings.mode == RunMode.RUN:
+            floor = results.floor(cfg.paths.output, record)
+            tables.summary(record, Path(settings.runtime.output_dir), floor)
+        return float(record["metrics"]["val/psnr"])
     except Exception as error:
         if settings.mode == RunMode.RUN:
             _raised.append(error)
@@ -50,18 +61,17 @@ def job(cfg: DictConfig) -> float | str | None:
         gc.collect()  # a Trainer is full of cycles
 
 
-def train(cfg: DictConfig) -> float | None:
+def train(cfg: DictConfig) -> Record:
     """Carry out the run that Hydra composed, or take its finished record.
-
-    Returns:
-        Validation PSNR (dB) at the best epoch, what a search maximises.
 
     Raises:
         UserError: a mistake or condition that the user can mend.
     """
     settings = HydraConfig.get()
     if settings.runtime.choices.get("study"):
-        raise UserError(f"study={settings.runtime.choices['study']} is a set of runs; add -m")
+        raise UserError(
+            f"study={settings.runtime.choices['study']} is a set of runs; add -m, or call caelab.sweep"
+        )
     for override in settings.overrides.task:
         if (key := override.partition("=")[0]) in results.OF_A_STUDY:
             raise UserError(f"{key}: only a study takes it, as in -m study=table2 {override}")
@@ -72,16 +82,14 @@ def train(cfg: DictConfig) -> float | None:
     record = None if cfg.force else results.settled(run_dir, identity)
     if record:
         screen.say(f"finished before, taken from {screen.shown(run_dir)} (force=true runs it again)")
-    else:
-        from caelab.run import run
+        return record
+    from caelab.run import run
 
-        record = run(cfg, identity, run_dir)
-    if settings.mode == RunMode.RUN:
-        tables.summary(record, run_dir, results.floor(cfg.paths.output, record))
-    return float(record["metrics"]["val/psnr"])
+    return run(cfg, identity, run_dir)
 
 
-def _stop(signum: int, _frame: FrameType | None) -> NoReturn:
+def stop(signum: int, _frame: FrameType | None) -> NoReturn:
+    """End what goes on, as a signal's handler: exit status 128 + its number."""
     # SystemExit, since Lightning turns KeyboardInterrupt into status 1 and a caught SIGTERM into status 0.
     raise SystemExit(128 + signum)
 
@@ -89,17 +97,30 @@ def _stop(signum: int, _frame: FrameType | None) -> NoReturn:
 def main() -> None:
     """Entry point: exit status 0 when everything asked for was done."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the message is ours
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     try:
         with compose.mistakes_told():
             job()
             if _raised:
                 raise _raised.pop()
-    except SystemExit as stop:
-        if stop.code in (128 + signal.SIGTERM, 128 + signal.SIGINT):
+    except SystemExit as ended:
+        if ended.code in (128 + signal.SIGTERM, 128 + signal.SIGINT):
             screen.error("stopped; the same command goes on from the last finished epoch")
         raise
+
+
+class _Called(ModuleType):
+    """This module, which is the attribute ``caelab.train``, where a person calls it."""
+
+    def __call__(self, *given: Any, **keys: Any) -> "Run":
+        """Train one run: see ``caelab.api.train``."""
+        from caelab.api import train
+
+        return train(*given, **keys)
+
+
+sys.modules[__name__].__class__ = _Called
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from caelab import after, launching, results, screen, studies, tables
-from caelab.errors import UserError
+from caelab.errors import RunsFailed, UserError
 from caelab.jobs import AT_ONCE, Answer, answer
 from caelab.report.measure import index, score, section
 from caelab.run_dir import held
@@ -53,12 +53,15 @@ class CaelabSweeper(BasicSweeper):
                 f"hydra/launcher={choice}: its package is not installed; pip install 'caelab[{extra}]'"
             ) from error
 
-    def sweep(self, arguments: list[str]) -> None:
+    def sweep(self, arguments: list[str]) -> dict[Path, results.Record]:
         """Carry out a sweep.
+
+        Returns:
+            Directory -> record of each run.
 
         Raises:
             UserError: a study, budget or override that cannot be.
-            SystemExit: status 1, if a run failed.
+            RunsFailed: if a run failed; any other exception would be swallowed by Hydra.
         """
         assert self.config is not None
         self.records: dict[Path, results.Record] = {}
@@ -82,7 +85,8 @@ class CaelabSweeper(BasicSweeper):
             word = "analysis" if self.unanalysed == 1 else "analyses"
             screen.error(f"{self.unanalysed} {word} of finished runs failed")
         if self.failed or self.unanalysed:
-            raise SystemExit(1)  # any other exception would be swallowed by Hydra
+            raise RunsFailed(self.records)
+        return self.records
 
     def _combinations(self, arguments: list[str]) -> None:
         assert self.config is not None

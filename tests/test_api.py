@@ -1,0 +1,176 @@
+"""The lab from Python: the same runs as on the command line, found from both sides."""
+
+import logging
+import signal
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from conftest import TINY
+from omegaconf import DictConfig
+
+import caelab
+from caelab import compose, results
+from caelab.errors import RunsFailed, UserError
+
+SMALL = {
+    "dataset.train_size": 96,
+    "dataset.val_size": 40,
+    "dataset.test_size": 50,
+    "dataset.batch_size": 32,
+    "model.channels": [4, 8],
+    "model.hidden": [],
+    "model.latent": 8,
+    "trainer.accelerator": "cpu",
+}
+
+
+@pytest.fixture
+def here(train):
+    """An empty working directory; the fixture's command line writes there too."""
+    return train
+
+
+def test_the_command_line_finds_a_run_that_python_trained(here):
+    run = caelab.train(SMALL, model="base", dataset="shapes", epochs=2)
+    again = here()
+    assert "finished before" in again.out
+    assert again.run_dir == run.dir
+    assert again.record == run.record
+
+
+def test_python_finds_a_run_that_the_command_line_trained(here, capfd):
+    trained = here("loss=l1_mse", "loss.alpha=0.25")
+    run = caelab.train([*TINY, "loss.alpha=0.25"], loss="l1_mse")
+    assert (run.dir, run.record) == (trained.run_dir, trained.record)
+    assert "finished before" in capfd.readouterr().out
+
+
+def test_a_run_shows_what_lies_in_its_directory(here):
+    run = caelab.train(SMALL, model="base", epochs=2, seed=3)
+    assert run.metrics["test/psnr"] == results.read(run.dir)["metrics"]["test/psnr"]
+    assert f"test PSNR {run.metrics['test/psnr']:.2f} dB" in repr(run)
+    assert str(run.dir) not in repr(run)
+    ten = run.show()
+    assert (ten.format, ten.filename) == ("PNG", str(run.dir / "reconstructions.png"))
+    pixels = np.asarray(run.curves().convert("L"))
+    assert pixels.shape[1] == 7 * 150  # the width of a page at 150 dpi
+    assert (pixels < 128).any()
+    images = np.zeros((2, 3, 32, 32), dtype=np.float32)
+    import torch
+
+    assert run.load().encode(torch.from_numpy(images)).z.shape == (2, 8)
+    assert repr(caelab.Run(run.dir)) == repr(run)
+
+
+def test_a_sweep_returns_its_runs_and_a_failed_one_stops_no_other(here, capfd):
+    runs = caelab.sweep(SMALL | {"model.latent": (8, 0, 16)}, model="base", epochs=1)
+    assert [run.record["status"] for run in runs] == ["finished", "failed", "finished"]
+    assert "1 of 3 runs failed" in capfd.readouterr().err
+    table = caelab.compare(runs)
+    psnr = {run.record["size"]["latent"]: run.metrics["test/psnr"] for run in (runs[0], runs[2])}
+    best = sorted(psnr, key=lambda latent: -psnr[latent])
+    assert list(table["model.latent"]) == [*best, 0]
+    assert list(table["PSNR (dB)"])[:2] == [pytest.approx(psnr[latent], abs=5e-5) for latent in best]
+    assert table["error"][2] == "model: latent must be at least 1, got 0"
+    with pytest.raises(UserError, match="that run failed .model: latent must be at least 1, got 0"):
+        runs[1].metrics  # noqa: B018
+    words = [f"{key}={compose.written(value)}" for key, value in SMALL.items() if key != "model.latent"]
+    once_more = here("-m", "model=base", "trainer.max_epochs=1", "model.latent=16,8", *words, tiny=False)
+    assert once_more.out.count("finished before") == 2
+
+
+MISTAKES = [
+    (lambda: caelab.train(modle="base"), "modle: there is no such key; did you mean 'model'?"),
+    (lambda: caelab.train(model="improvd"), "model=improvd: there is no such model; did you mean"),
+    (lambda: caelab.train(model=["base", "pca"]), "model: one run has one value; caelab.sweep takes several"),
+    (lambda: caelab.train(study="table1"), "study=table1 is a set of runs; add -m, or call caelab.sweep"),
+    (lambda: caelab.train("optimizer.lr=abc"), "optimizer.lr=abc: expected a number, as in optimizer.lr=0.0"),
+    (lambda: caelab.sweep(optimizer=["adam", "adm"]), "optimizer=adm: there is no such optimizer; did you"),
+    (lambda: caelab.compare([]), "compare: no run given; caelab.sweep(...) returns some"),
+    (lambda: caelab.Run("nowhere"), "nowhere: no result.json there (no such directory)"),
+]
+
+
+@pytest.mark.parametrize(("call", "line"), MISTAKES)
+def test_a_mistake_is_one_line(here, call, line):
+    with pytest.raises(UserError) as caught:
+        call()
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+    assert caught.value._render_traceback_() == [f"UserError: {caught.value}"]
+
+
+def test_a_bug_keeps_its_traceback(here, monkeypatch):
+    from caelab.models.base import Base
+
+    def broken(self, x):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Base, "encode", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        caelab.train(SMALL, model="base", epochs=1)
+
+
+def test_an_interrupt_leaves_a_run_that_goes_on(here, monkeypatch, capfd):
+    from caelab.callbacks import Checkpoints
+
+    save = Checkpoints.save
+
+    def interrupted(self, trainer, epoch):
+        save(self, trainer, epoch)
+        if epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "save", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="the same call goes on from the last finished epoch"):
+            caelab.train(SMALL, model="base", epochs=2)
+    assert signal.getsignal(signal.SIGINT) == before
+    capfd.readouterr()
+    assert caelab.train(SMALL, model="base", epochs=2).record["time"]["epochs"] == 2
+    assert "going on after epoch 1" in capfd.readouterr().out
+
+
+def test_the_process_keeps_its_own_logging(here):
+    root = logging.getLogger()
+    own, shows = list(root.handlers), warnings.showwarning
+    caelab.train(SMALL, model="base", epochs=1)
+    assert root.handlers == own
+    assert warnings.showwarning == shows
+
+
+PLAIN = [True, None, 3, 1e-05, 0.1, "adam", "16-mixed", [[16, 32], []], [None, "b c"]]
+
+
+@pytest.mark.parametrize("value", [*PLAIN, "a folder/of 'mine' (x)", "a,b=c"])
+def test_hydra_reads_a_value_as_it_was(value):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    (override,) = OverridesParser.create().parse_overrides([f"key={compose.written(value)}"])
+    assert override.value() == value
+
+
+def test_the_package_answers_before_hydra_and_torch_are_imported():
+    code = "import sys, caelab; print(sorted({'hydra', 'torch', 'pandas'} & set(sys.modules)), dir(caelab))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("[] ")
+    assert all(f"'{name}'" in done.stdout for name in caelab.__all__)
+
+
+def test_a_failed_sweep_says_its_status_and_keeps_its_runs(tmp_path):
+    failed = RunsFailed({tmp_path: {"status": "failed"}})
+    assert failed.code == 1
+    assert list(failed.runs) == [tmp_path]
+
+
+def test_a_module_of_the_command_line_can_be_called_by_either_name():
+    import caelab.train as module
+
+    assert caelab.train is module
+    assert callable(module)
+    assert isinstance(module.results.OF_A_STUDY, tuple)
+    assert module.DictConfig is DictConfig
