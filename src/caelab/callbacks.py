@@ -3,7 +3,7 @@
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -12,6 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from torch import Tensor
 
 from caelab import screen
+from caelab.errors import PrunedError
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
 
 
 class Checkpoints(Checkpoint):
@@ -66,6 +70,34 @@ class Checkpoints(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the best epoch and its figures."""
         self.figures, self.epoch = state_dict["figures"], state_dict["epoch"]
+
+
+class Pruning(Callback):
+    """Tells a search the validation PSNR of each epoch, and ends the run where the search gives it up.
+
+    Between two epochs, once the checkpoint of the one is written, so that the run could still go on.
+
+    Args:
+        trial: of the search.
+    """
+
+    def __init__(self, trial: "Trial") -> None:
+        self.trial = trial
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report the epoch, unless that was done before a kill."""
+        done = self.trial.study.get_trials(deepcopy=False)[self.trial.number].intermediate_values
+        if trainer.current_epoch + 1 not in done:
+            self.trial.report(float(trainer.callback_metrics["val/psnr"]), trainer.current_epoch + 1)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End the run where the epochs before do not promise enough.
+
+        Raises:
+            PrunedError: it ends.
+        """
+        if trainer.current_epoch and self.trial.should_prune():
+            raise PrunedError(f"pruned at epoch {trainer.current_epoch} of {trainer.max_epochs}")
 
 
 _KEPT = ("fit_seconds", "epochs", "steps", "timed_images", "timed_seconds")

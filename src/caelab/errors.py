@@ -1,4 +1,4 @@
-"""What a user can mend, reported as one line without a traceback, and how a sweep says that runs failed."""
+"""What a user can mend, reported as one line without a traceback, and how runs end otherwise."""
 
 from pathlib import Path
 from typing import Any
@@ -27,3 +27,7 @@ class RunsFailed(SystemExit):
     def __init__(self, runs: dict[Path, dict[str, Any]]) -> None:
         super().__init__(1)
         self.runs = runs
+
+
+class PrunedError(Exception):
+    """A search has ended a trial early; the message says at which epoch."""

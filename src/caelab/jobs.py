@@ -23,7 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from caelab import compose, results, screen
-from caelab.run_dir import Busy
+from caelab.run_dir import Busy, Early
 
 compose.register_resolvers()  # a process that unpickles a job imports this module and nothing before it
 
@@ -43,6 +43,7 @@ class Answer:
         seed: of the run.
         reason: why it did not finish; None where it did.
         busy: another process was training the run.
+        pruned: why a search ended it early, which is no failure.
         seconds: that the job took.
     """
 
@@ -52,6 +53,7 @@ class Answer:
     seed: Any
     reason: str | None = None
     busy: bool = False
+    pruned: str | None = None
     seconds: float = 0.0
 
 
@@ -59,7 +61,8 @@ def answer(value: Any, cfg: DictConfig, settings: Any, seconds: float = 0.0) -> 
     """Say what became of a job.
 
     Args:
-        value: what its task returned: a figure, the reason of a failure, or a word that another has it.
+        value: what its task returned: a figure, the reason of a failure or of an early end, or a word that
+            another has it.
         cfg: its config.
         settings: Hydra's part of the config.
         seconds: that it took.
@@ -69,8 +72,9 @@ def answer(value: Any, cfg: DictConfig, settings: Any, seconds: float = 0.0) -> 
         list(settings.overrides.task),
         dict(settings.runtime.choices),
         cfg.get("seed"),
-        str(value) if isinstance(value, str) else None,
+        str(value) if isinstance(value, str) and not isinstance(value, Early) else None,
         isinstance(value, Busy),
+        str(value) if isinstance(value, Early) else None,
         seconds,
     )
 

@@ -216,7 +216,9 @@ class _Watch:
             self.done += not (found.reason or found.busy)
             self.failed += bool(found.reason) and not found.busy
             self.trained += found.seconds > AT_ONCE
-            state = "busy elsewhere" if found.busy else "failed" if found.reason else "finished"
+            state = (
+                "busy elsewhere" if found.busy else "failed" if found.reason else found.pruned or "finished"
+            )
             lines.append(f"{' '.join(o for o in found.overrides if o not in self.shared)} {state}".strip())
         if lines or time.monotonic() - self.told > _SILENCE:
             self.told = time.monotonic()

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from caelab.errors import UserError
 SCHEMA = 1
 RECORD = "result.json"
 ASIDE = "previous"
+SEARCH = "search.json"
 
 GROUPS = ("model", "loss", "optimizer", "dataset", "corruption")
 """What a run is composed of; records from before corruptions lack that one."""
@@ -169,8 +171,25 @@ def finished(run: str | Path) -> Record:
         hint = "the run is not finished" if Path(run).is_dir() else "no such directory"
         raise UserError(f"{run}: no {RECORD} there ({hint}); give the directory of a finished run")
     if record["status"] != "finished":
-        raise UserError(f"{run}: that run failed ({record['error']}); start it again first")
+        what = "failed" if record["status"] == "failed" else "ended early"
+        raise UserError(f"{run}: that run {what} ({record['error']}); start it again first")
     return record
+
+
+def write_search(folder: Path, found: Record) -> None:
+    """Write what a search of a study has found as ``search.json``, atomically."""
+    _write(folder / SEARCH, {"schema": SCHEMA, **found})
+
+
+def searches(*roots: str | Path) -> dict[str, Record]:
+    """Name of each search below the folders -> what it found; damaged files are left out."""
+    found = {}
+    for path in (path for root in roots for path in sorted(Path(root).rglob(SEARCH))):
+        with suppress(ValueError, OSError, KeyError, TypeError):
+            record = json.loads(path.read_text())
+            if record["schema"] == SCHEMA:
+                found[record["name"]] = record
+    return found
 
 
 def write_analysis(run_dir: Path, name: str, record: Record, analysis: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """One run: data, network, fit, the one look at the test split, and the record that it leaves."""
 
 import logging
+import os
 import shutil
 import time
 from contextlib import suppress
@@ -19,10 +20,10 @@ from torch import Tensor, nn
 
 from caelab import compose, describe, figures, loggers, results, screen
 from caelab.analysis.bypass import latent_reliance
-from caelab.callbacks import Checkpoints, EpochProgress, Stopwatch
+from caelab.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch
 from caelab.corruptions import Corruption
 from caelab.data.datamodule import ImageDataModule
-from caelab.errors import UserError
+from caelab.errors import PrunedError, UserError
 from caelab.metrics import WINDOW, published_protocol
 from caelab.models.autoencoder import Autoencoder
 from caelab.module import AutoencoderModule
@@ -30,6 +31,7 @@ from caelab.restore import checkpoint
 from caelab.results import Record
 from caelab.run_dir import claim, locked
 from caelab.speed import AUTO, Speed, choose, device_of, keep_memory
+from caelab.tuning import TRIAL
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
 
     Raises:
         UserError: a mistake or condition that the user can mend; the record then says "failed".
+        PrunedError: a search has ended this trial early; the record says "pruned".
     """
     if getattr(rank_zero_only, "rank", 0):  # started by the first process of several, for a device of its own
         return _follow(cfg, run_dir)
@@ -74,6 +77,12 @@ def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
             active += loggers.start(cfg)
             record |= _carry_out(cfg, run_dir, active)
             failed = False
+        except PrunedError as end:
+            failed = False
+            results.write(
+                run_dir, record | {"status": "pruned", "error": str(end), "finished": results.now()}
+            )
+            raise
         except Exception as error:
             log.exception("the run failed")
             line = compose.explain(error) or f"{type(error).__name__}: {error}"
@@ -105,6 +114,10 @@ def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
     callbacks: list[Callback] = [stopwatch, checkpoints]
     if cfg.trainer.get("enable_progress_bar", True):
         callbacks.append(EpochProgress())
+    if reference := os.environ.get(TRIAL):
+        from caelab.search import attach  # Optuna, which no other run needs
+
+        callbacks.append(Pruning(attach(reference)))
     trainer = _trainer(cfg, speed, active, callbacks, run_dir)
     images, device = len(data.splits["train"]), describe.device(trainer)
     picked = f", speed=auto: {speed}" if cfg.speed == AUTO else ""

@@ -36,6 +36,10 @@ class Busy(str):
     """Why a job of a sweep did not run: another process is training the same run."""
 
 
+class Early(str):
+    """Why a trial of a search ended before its last epoch."""
+
+
 class BusyError(UserError):
     """Another process is training in the directory."""
 

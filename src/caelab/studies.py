@@ -1,140 +1,27 @@
 """Studies: named sets of runs, read from conf/study/, that a sweep carries out and a report draws."""
 
-import itertools
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import OmegaConf
 
-from caelab import after, compose, results
+from caelab import after, compose
 from caelab.errors import UserError
-
-if TYPE_CHECKING:  # it brings torch
-    from caelab.data.datamodule import ImageDataModule
+from caelab.results import Record
+from caelab.tuning import Entry, Search, Tuning
+from caelab.variants import Variant, point_text
 
 ALL = "all"
 BUDGETS = ("full", "quick")
-_SEARCH_SEED = 20231  # of the points that a random search draws: the same in every sweep and report
-
-
-@cache
-def _options(overrides: tuple[str, ...]) -> DictConfig:
-    return compose.config([*overrides, "logger=none"])[0]
-
-
-@cache
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    """Compose a variant once for all of its seeds; what it logs to is no part of what it is.
-
-    Composing takes Hydra a tenth of a second, so variants of the same options share that, and only get their
-    values here.
-    """
-    parsed = OverridesParser.create().parse_overrides([o for o in overrides if not o.startswith("logger")])
-    values = [o for o in parsed if "." in o.key_or_group and not (o.is_add() or o.is_delete())]
-    cfg = _options(tuple(str(o.input_line) for o in parsed if o not in values)).copy()
-    OmegaConf.set_struct(cfg, True)
-    for override in values:
-        try:
-            OmegaConf.update(cfg, override.key_or_group, override.value())
-        except OmegaConfBaseException:
-            return compose.config([*overrides, "logger=none"])[0]  # which says what is wrong
-    OmegaConf.set_struct(cfg, False)
-    return cfg
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One row of a study on one dataset: everything but the seed.
-
-    Attributes:
-        label: its name, unique in the study and dataset.
-        dataset: option of the dataset group.
-        overrides: all of its overrides but the seed, in the order in which they hold.
-        settings: the point of the row's grid: ``{"model.latent": 64}``.
-        floor: whether it is fitted without training, so that a seed changes nothing.
-    """
-
-    label: str
-    dataset: str
-    overrides: tuple[str, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    floor: bool = False
-
-    def at(self, seed: int) -> tuple[str, ...]:
-        """Overrides of its run with this seed."""
-        return (*self.overrides, f"seed={seed}")
-
-    def identity(self, seed: int) -> str:
-        """Fingerprint of its run with this seed."""
-        cfg = self.config.copy()
-        cfg.seed = seed
-        return results.fingerprint(cfg)
-
-    @property
-    def config(self) -> DictConfig:
-        """The job config of its run with the default seed, unchecked."""
-        return _composed(self.overrides)
-
-    def data(self) -> "ImageDataModule":
-        """Build its dataset, whose arrays are opened later."""
-        built: ImageDataModule = compose.build(compose.plain(self.config.dataset), "dataset")
-        return built
 
 
 Score = Callable[[Variant], float | None]
 """Validation PSNR (dB) of a trial's finished run; None where there is none."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A row as a study's YAML describes it, or several: one for each point of its grid.
-
-    Attributes:
-        overrides: as on the command line.
-        grid: key -> values.
-        datasets: the only ones it is for; None is all of the study's.
-    """
-
-    overrides: Sequence[str] = ()
-    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    datasets: Sequence[str] | None = None
-
-    def points(self) -> list[dict[str, Any]]:
-        """Every point of the grid; one empty point where there is none."""
-        return [
-            dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())
-        ]
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """A search on validation PSNR whose best point is then run over the seeds.
-
-    Attributes:
-        entries: label -> what is searched: each point of its grid.
-        epochs: of each trial.
-        trials: points drawn at random from each grid; None tries them all.
-        seed: of the trials, none of those that are reported.
-    """
-
-    entries: Mapping[str, Entry]
-    epochs: int
-    trials: int | None = None
-    seed: int = 1000
-
-    def points(self, label: str) -> list[dict[str, Any]]:
-        """The points that are tried for the entry of that label."""
-        every = self.entries[label].points()
-        if self.trials is None or self.trials >= len(every):
-            return every
-        return random.Random(_SEARCH_SEED).sample(every, self.trials)
 
 
 @dataclass(frozen=True)
@@ -183,37 +70,51 @@ class Study:
             return {}
         return {
             label: [
-                self._variant(f"{label}, {_point(point)}", entry, point, dataset, self.tune.epochs)
+                self.variant(f"{label}, {point_text(point)}", entry, point, dataset, self.tune.epochs)
                 for point in self.tune.points(label)
             ]
             for label, entry in self.tune.entries.items()
+            if not entry.space
         }
 
-    def variants(self, dataset: str, score: Score) -> list[Variant]:
+    def searches(self, dataset: str) -> list[Search]:
+        """The rows whose space is searched on that dataset."""
+        entries = self.tune.entries if self.tune else {}
+        return [Search(self, label, dataset) for label, entry in entries.items() if entry.space]
+
+    def variants(
+        self, dataset: str, score: Score, searched: Mapping[str, Record] = MappingProxyType({})
+    ) -> list[Variant]:
         """The rows on that dataset, floors last.
 
         Args:
             dataset: one of its datasets.
-            score: of a trial. The best trial of each search becomes a row, once all its trials are there.
+            score: of a trial. The best trial of each grid becomes a row, once all its trials are there.
+            searched: name of a search -> what it found. The best trial of each search becomes a row, too.
         """
         rows = []
+        for search in self.searches(dataset):
+            best = searched.get(search.name, {}).get("best")
+            if best:
+                entry = search.tune.entries[search.label]
+                rows.append(self.variant(search.label, entry, best["point"], dataset, self.epochs))
         for label, trials in self.trials(dataset).items():
             assert self.tune
             scores = [score(trial) for trial in trials]
             if None not in scores:
                 best = trials[max(range(len(trials)), key=lambda i: scores[i] or 0.0)]
                 entry = self.tune.entries[label]
-                rows.append(self._variant(label, entry, best.settings, dataset, self.epochs))
+                rows.append(self.variant(label, entry, best.settings, dataset, self.epochs))
         for entries, floor in ((self.runs, False), (self.floors, True)):
             for label, entry in entries.items():
                 if entry.datasets is None or dataset in entry.datasets:
                     rows += [
-                        self._variant(_label(label, point), entry, point, dataset, self.epochs, floor)
+                        self.variant(_label(label, point), entry, point, dataset, self.epochs, floor)
                         for point in entry.points()
                     ]
         return rows
 
-    def _variant(
+    def variant(
         self,
         label: str,
         entry: Entry,
@@ -222,6 +123,7 @@ class Study:
         epochs: int,
         floor: bool = False,
     ) -> Variant:
+        """Return a row of the study at one point of its grid or space."""
         size = [] if self.train_size is None else [f"dataset.train_size={self.train_size}"]
         own = any(o.startswith("trainer.max_epochs=") for o in entry.overrides)
         overrides = (
@@ -235,12 +137,8 @@ class Study:
         return Variant(label, dataset, overrides, dict(point), floor)
 
 
-def _point(point: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={compose.written(value)}" for key, value in point.items())
-
-
 def _label(label: str, point: Mapping[str, Any]) -> str:
-    return f"{label}, {_point(point)}" if point else label
+    return f"{label}, {point_text(point)}" if point else label
 
 
 def names() -> list[str]:
@@ -280,9 +178,13 @@ def load(name: str, budget: str = "full", seeds: int | None = None, overrides: S
         values["datasets"] = datasets
     for part in ("runs", "floors"):
         values[part] = _entries(values.get(part, {}), f"study={name}: {part}")
+        for label, entry in values[part].items():
+            if entry.space:
+                raise UserError(f"study={name}: {part}.{label}: only rows of tune have a space; give a grid")
     if values.get("tune"):
         tune = values["tune"] | {"entries": _entries(values["tune"]["entries"], f"study={name}: tune")}
         values["tune"] = _made(Tuning, tune, f"study={name}: tune")
+        values["tune"].check(f"study={name}: tune")
     study: Study = _made(Study, {"name": name, **values, "common": common}, f"study={name}")
     _refuse_varied(study, common)
     for analysis in study.after:
@@ -319,7 +221,7 @@ def _refuse_varied(study: Study, common: Sequence[str]) -> None:
     tuned = study.tune.entries.values() if study.tune else ()
     entries = [*study.runs.values(), *study.floors.values(), *tuned]
     varied = {o.partition("=")[0] for entry in entries for o in entry.overrides}
-    varied |= {key for entry in entries for key in entry.grid} | {"seed"}
+    varied |= {key for entry in entries for key in (*entry.grid, *entry.space)} | {"seed"}
     try:
         parsed = OverridesParser.create().parse_overrides(list(common))
     except OverrideParseException as error:

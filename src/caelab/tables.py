@@ -88,8 +88,31 @@ def comparison(records: list[Record], title: str) -> Table:
         cells = (column.form(column.value(record)) for column in _COLUMNS.values())
         table.add_row(*label.values(), *cells)
     for label, record in others:
-        table.add_row(*label.values(), escape(f"{record['status']}: {record['error']}"), style="red")
+        failed = record["status"] == "failed"
+        reason = f"failed: {record['error']}" if failed else str(record["error"])
+        table.add_row(*label.values(), escape(reason), style="red" if failed else "dim")
     return table
+
+
+def trials(found: Record) -> Table:
+    """Table of a search's trials, best validation PSNR first, those that ended early below."""
+    history = [trial for trial in found["history"] if trial["state"] != "failed"]
+    pruned = sum(trial["state"] == "pruned" for trial in history)
+    title = f"{found['label']}: {len(history)} trials of {found['epochs']} epochs, {pruned} pruned"
+    table = Table(title=escape(title), title_justify="left")
+    for column in ("trial", *found["space"], "validation PSNR (dB)", "state"):
+        table.add_column(column, justify="left" if column == "state" else "right")
+    for trial in sorted(history, key=lambda t: (t["state"] == "pruned", -(t["psnr"] or 0.0))):
+        point = (_setting(trial["point"].get(key)) for key in found["space"])
+        state = f"pruned at epoch {trial['epochs']}" if trial["state"] == "pruned" else "finished"
+        psnr = "" if trial["psnr"] is None else _decibel(trial["psnr"])
+        style = "dim" if trial["state"] == "pruned" else None
+        table.add_row(str(trial["number"]), *point, psnr, state, style=style)
+    return table
+
+
+def _setting(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def frame(records: list[Record]) -> "pd.DataFrame":

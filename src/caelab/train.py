@@ -20,9 +20,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from caelab import compose, results, screen, tables
-from caelab.errors import UserError
+from caelab.errors import PrunedError, UserError
 from caelab.results import Record
-from caelab.run_dir import Busy, BusyError
+from caelab.run_dir import Busy, BusyError, Early
 
 if TYPE_CHECKING:
     from caelab.api import Run
@@ -44,6 +44,8 @@ def job(cfg: DictConfig) -> float | str | None:
             floor = results.floor(cfg.paths.output, record)
             tables.summary(record, Path(settings.runtime.output_dir), floor)
         return float(record["metrics"]["val/psnr"])
+    except PrunedError as end:
+        return Early(end)
     except Exception as error:
         if settings.mode == RunMode.RUN:
             _raised.append(error)

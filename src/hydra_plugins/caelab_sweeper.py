@@ -1,33 +1,26 @@
 """How caelab sweeps: Hydra finds this sweeper by its place in ``hydra_plugins``."""
 
-import itertools
 import os
-import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from caelab import after, launching, results, screen, studies, tables
+from caelab import after, results, screen, studies, tables
 from caelab.errors import RunsFailed, UserError
-from caelab.jobs import AT_ONCE, Answer, answer
 from caelab.report.measure import index, score, section
-from caelab.run_dir import held
-from caelab.studies import Study, Variant
+from caelab.studies import Study
+from caelab.sweeping import Job, Sweep
+from caelab.tuning import Search
+from caelab.variants import Variant
 
 _PICTURED = 40  # runs in one picture, at most: it is loaded and drawn run by run, and 364 are no PNG any more
-_POLL = 1.0  # seconds between looks at a run that another process trains
-
-Job = Sequence[str]
 
 
 class CaelabSweeper(BasicSweeper):
@@ -64,11 +57,10 @@ class CaelabSweeper(BasicSweeper):
             RunsFailed: if a run failed; any other exception would be swallowed by Hydra.
         """
         assert self.config is not None
-        self.records: dict[Path, results.Record] = {}
-        self.index: dict[str, tuple[Path, results.Record]] = {}
+        assert self.launcher is not None
+        self.runs = Sweep(self.launcher)
         self.reasons: dict[str, str | None] = {}
-        self.launched = self.taken = self.failed = self.total = self.unanalysed = 0
-        self.seconds: list[float] = []
+        self.unanalysed = 0
         own = {
             key: a.partition("=")[2] for a in arguments if (key := a.partition("=")[0]) in results.OF_A_STUDY
         }
@@ -79,14 +71,14 @@ class CaelabSweeper(BasicSweeper):
             raise UserError(f"{next(iter(own))}: only a study takes it, as in study=table2 seeds=5")
         else:
             self._combinations(rest)
-        if self.failed:
-            screen.error(f"{self.failed} of {self.total} runs failed")
+        if self.runs.failed:
+            screen.error(f"{self.runs.failed} of {self.runs.total} runs failed")
         if self.unanalysed:
             word = "analysis" if self.unanalysed == 1 else "analyses"
             screen.error(f"{self.unanalysed} {word} of finished runs failed")
-        if self.failed or self.unanalysed:
-            raise RunsFailed(self.records)
-        return self.records
+        if self.runs.failed or self.unanalysed:
+            raise RunsFailed(self.runs.records)
+        return self.runs.records
 
     def _combinations(self, arguments: list[str]) -> None:
         assert self.config is not None
@@ -94,17 +86,17 @@ class CaelabSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         (jobs,) = self.split_arguments(parser.parse_overrides(arguments), None)
         self.validate_batch_is_legal(_kinds(jobs))
-        self.total = len(jobs)
+        self.runs.total = len(jobs)
         with _group(f"sweep-{datetime.now():%Y-%m-%d_%H-%M-%S}"):
-            self._launch(jobs)
+            self.runs.launch(jobs)
         self._compare()
 
     def _compare(self) -> None:
         """Print the table of all runs, and draw their reconstructions where they share their data."""
         assert self.config is not None
-        title = f"{len(self.records)} runs, test split"
-        screen.console.print(tables.comparison(list(self.records.values()), title))
-        done = {path: record for path, record in self.records.items() if record["status"] == "finished"}
+        title = f"{len(self.runs.records)} runs, test split"
+        screen.console.print(tables.comparison(list(self.runs.records.values()), title))
+        done = {path: record for path, record in self.runs.records.items() if record["status"] == "finished"}
         if len(done) > 1 and len({record["data"]["sha256"] for record in done.values()}) == 1:
             from caelab.figures import compare_runs
 
@@ -124,20 +116,25 @@ class CaelabSweeper(BasicSweeper):
         plans = [studies.load(name, budget, seeds, rest) for name in names]
         if everything:
             plans = [self._at_hand(study) for study in plans]
-        self.index = index(self.config.paths.output)
+        self.runs.index = index(self.config.paths.output)
+        self.searched = results.searches(self.config.paths.output)
         for study in plans:
             with _group(f"{study.name}-{budget}"):
                 self._study(study, force="force=true" in rest)
         self._summarise(plans)
-        for record in self.records.values():
-            if record["status"] != "finished":
+        for record in self.runs.records.values():
+            if record["status"] == "failed":
                 screen.error(f"{' '.join(record['overrides'])}: {record['error']}")
 
     def _summarise(self, plans: list[Study]) -> None:
         from caelab.report import summary  # pandas and scipy, which the runs need not wait for
         from caelab.report.claims import verdicts
 
-        sections = [section(study, dataset, self.index) for study in plans for dataset in study.datasets]
+        sections = [
+            section(study, dataset, self.runs.index, self.searched)
+            for study in plans
+            for dataset in study.datasets
+        ]
         summary.show(sections, [verdict for one in sections for verdict in verdicts(one)])
 
     def _at_hand(self, study: Study) -> Study:
@@ -170,105 +167,65 @@ class CaelabSweeper(BasicSweeper):
         ]
         if trials:
             screen.say(f"study={study.name}: {len(trials)} trials of what is tuned on validation")
-            self._runs(trials, force)
-        rows = [v for dataset in study.datasets for v in study.variants(dataset, score(study, self.index))]
+            self._carry_out(trials, force)
+        for dataset in study.datasets:
+            for search in study.searches(dataset):
+                self._search(search)
+        scores = score(study, self.runs.index)
+        rows = [v for dataset in study.datasets for v in study.variants(dataset, scores, self.searched)]
         runs = [(v, seed) for seed in range(study.seeds) for v in rows if seed == 0 or not v.floor]
         screen.say(f"study={study.name}: {len(rows)} rows, {len(runs)} runs")
-        self._runs(runs, force)
-        found = [one for v, seed in runs if (one := self.index.get(v.identity(seed)))]
+        self._carry_out(runs, force)
+        found = [one for v, seed in runs if (one := self.runs.index.get(v.identity(seed)))]
         done = {path: record for path, record in found if record["status"] == "finished"}
         for analysis in study.after:
             self.unanalysed += after.carry_out(analysis, done)
 
-    def _runs(self, runs: list[tuple[Variant, int]], force: bool) -> None:
+    def _search(self, search: Search) -> None:
+        """Carry out the trials of a search that are left, with any other process that does the same."""
+        assert self.config is not None
+        try:
+            from caelab.search import Trials
+        except ImportError as error:
+            raise UserError(
+                f"study={search.study.name} searches with Optuna, which is not installed; "
+                "pip install 'caelab[search]'"
+            ) from error
+        if reason := self._unavailable(search.trial({})):
+            self.runs.fail(Path(search.name), search.trial({}).at(search.tune.seed), reason)
+            return
+        budget = f"{search.tune.trials} trials of {search.tune.epochs} epochs"
+        screen.say(f"study={search.study.name}: a search of {budget}")
+        trials = Trials(search, Path(self.config.paths.output))
+        try:
+            while asked := trials.ask(self.runs.at_once):
+                for trial in asked:
+                    screen.say(trials.starts(trial))
+                for number, answer in self.runs.answers([trial.job for trial in asked], told=False):
+                    screen.say(trials.tell(asked[number], answer))
+        except UserError as error:
+            self.runs.fail(trials.folder, search.trial({}).at(search.tune.seed), str(error))
+            return
+        self.searched[search.name] = trials.close()
+        screen.console.print(tables.trials(self.searched[search.name]))
+
+    def _carry_out(self, runs: list[tuple[Variant, int]], force: bool) -> None:
         """Take the finished ones of a study's runs as they are, and launch the others."""
         jobs: dict[str, Job] = {}
         for variant, seed in runs:
             identity = variant.identity(seed)
-            found = self.index.get(identity)
+            found = self.runs.index.get(identity)
             if found and found[1]["status"] == "finished" and not force:
-                self.taken += found[0] not in self.records
-                self.records[found[0]] = found[1]
+                self.runs.taken += found[0] not in self.runs.records
+                self.runs.records[found[0]] = found[1]
             elif reason := self._unavailable(variant):
-                self._fail(Path(identity), variant.at(seed), reason)
+                self.runs.fail(Path(identity), variant.at(seed), reason)
             else:
                 jobs[identity] = variant.at(seed)
-        self.total = len(self.records) + len(jobs)
-        if self.taken:
-            screen.say(f"{self.taken} of {self.total} runs finished before")
-        self._launch(list(jobs.values()))
-
-    def _launch(self, jobs: Sequence[Job]) -> None:
-        """Carry out jobs, those that another process is training last."""
-        if not jobs:
-            return
-        _refuse_several_devices(jobs)
-        carry_out = self._one_by_one if isinstance(self.launcher, BasicLauncher) else self._side_by_side
-        busy: list[tuple[Job, Path]] = []
-        for job, left in zip(jobs, carry_out(jobs), strict=True):
-            path = Path(left.run_dir)
-            if left.busy:
-                busy.append((job, path))
-            else:
-                self._keep(path, left)
-        if busy:
-            screen.say(f"waiting for {len(busy)} runs that another process is training")
-            while all(held(path) for _, path in busy):
-                time.sleep(_POLL)
-            self._launch([job for job, _ in busy])
-
-    def _one_by_one(self, jobs: Sequence[Job]) -> Iterator[Answer]:
-        assert self.launcher is not None
-        for number, (job, name) in enumerate(zip(jobs, _names(jobs), strict=True)):
-            self._progress(name, len(jobs) - number)
-            began = time.monotonic()
-            (returned,) = self.launcher.launch([job], initial_job_idx=self.launched)
-            seconds = time.monotonic() - began
-            self.launched += 1
-            if seconds > AT_ONCE:
-                self.seconds.append(seconds)
-            try:
-                value = returned.return_value
-            except Exception as error:  # before caelab's own code, which catches its errors
-                value = screen.one_line(error)
-            assert returned.cfg is not None
-            assert returned.hydra_cfg is not None
-            yield answer(value, returned.cfg, returned.hydra_cfg.hydra, seconds)
-
-    def _side_by_side(self, jobs: Sequence[Job]) -> list[Answer]:
-        assert self.launcher is not None
-        done = len(self.records) - self.failed
-        answers = launching.launch(self.launcher, jobs, self.launched, (done, self.failed))
-        self.launched += len(jobs)
-        return answers
-
-    def _keep(self, path: Path, answer: Answer) -> None:
-        """Keep what a job left."""
-        left = None
-        reason = answer.reason
-        try:
-            left = results.read(path)
-        except UserError as damage:
-            reason = reason or str(damage)
-        if left is not None:
-            self.index[left["fingerprint"]] = (path, left)
-        if left is None or reason:
-            self._fail(path, answer.overrides, str(reason), choices=answer.choices, seed=answer.seed)
-        else:
-            self.records[path] = left
-
-    def _fail(self, path: Path, overrides: Job, reason: str, **more: Any) -> None:
-        """Note a run that did not finish; it may have no record that could say so."""
-        self.failed += 1
-        self.records[path] = {"status": "failed", "error": reason, "overrides": list(overrides), **more}
-
-    def _progress(self, name: str, left: int) -> None:
-        """Say what starts, how far the sweep is, and how long it may take."""
-        done = len(self.records) - self.failed
-        line = f"[{done} done, {self.failed} failed, {left} to go"
-        if self.seconds:
-            line += f", {screen.duration(left * sum(self.seconds) / len(self.seconds))} left"
-        screen.say(f"{line}] {name}")
+        self.runs.total = len(self.runs.records) + len(jobs)
+        if self.runs.taken:
+            screen.say(f"{self.runs.taken} of {self.runs.total} runs finished before")
+        self.runs.launch(list(jobs.values()))
 
 
 def _kinds(jobs: Sequence[Job]) -> list[Job]:
@@ -281,23 +238,6 @@ def _kinds(jobs: Sequence[Job]) -> list[Job]:
         )
         kinds.setdefault(tuple(kind), job)
     return list(kinds.values())
-
-
-def _refuse_several_devices(jobs: Sequence[Job]) -> None:
-    """Refuse a run on several devices: each further process would start the whole sweep again."""
-    for override in itertools.chain(*jobs):
-        key, _, value = override.lstrip("+").partition("=")
-        if key == "trainer.devices" and not re.fullmatch(r"1|\[\d+\]", value):
-            raise UserError(
-                f"{override}: a sweep trains each run on one device, since the process of a second one would "
-                "start the whole sweep again; use trainer.devices=1, or leave out -m"
-            )
-
-
-def _names(jobs: Sequence[Job]) -> list[str]:
-    """Name each job by the overrides that not all of them share."""
-    shared = set.intersection(*(set(job) for job in jobs)) if len(jobs) > 1 else set()
-    return [" ".join(override for override in job if override not in shared) for job in jobs]
 
 
 @contextmanager

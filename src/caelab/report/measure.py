@@ -4,13 +4,15 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from omegaconf import OmegaConf
 
 from caelab import results, tables
 from caelab.report.rows import Row, Run, Section
 from caelab.results import Record
-from caelab.studies import Score, Study, Variant
+from caelab.studies import Score, Study
+from caelab.variants import Variant
 
 Index = Mapping[str, tuple[Path, Record]]
 """Fingerprint -> directory and record of a run, finished or failed."""
@@ -32,7 +34,7 @@ def score(study: Study, runs: Index) -> Score:
     def read(trial: Variant) -> float | None:
         assert study.tune
         found = runs.get(trial.identity(study.tune.seed))
-        if found is None:
+        if found is None or found[1]["status"] == "pruned":  # by another study's search
             return None
         finished = found[1]["status"] == "finished"
         return float(found[1]["metrics"]["val/psnr"]) if finished else -math.inf  # a rate may be too high
@@ -40,9 +42,18 @@ def score(study: Study, runs: Index) -> Score:
     return read
 
 
-def section(study: Study, dataset: str, runs: Index) -> Section:
-    """Collect what there is of a study on one of its datasets."""
-    variants = study.variants(dataset, score(study, runs))
+def section(
+    study: Study, dataset: str, runs: Index, searched: Mapping[str, Record] = MappingProxyType({})
+) -> Section:
+    """Collect what there is of a study on one of its datasets.
+
+    Args:
+        study: the study.
+        dataset: one of its datasets.
+        runs: all runs on disk.
+        searched: name of a search -> what it found.
+    """
+    variants = study.variants(dataset, score(study, runs), searched)
     rows = [_row(study, variant, runs) for variant in variants]
     there = {row.label for row in rows}
     trials = study.trials(dataset)
@@ -50,10 +61,22 @@ def section(study: Study, dataset: str, runs: Index) -> Section:
         if label not in there:
             reason = f"not all of its {len(tried)} trials are finished"
             rows.append(Row(label, dataset, missing=dict.fromkeys(range(study.seeds), reason)))
-    searched = list(trials)
-    rows.sort(key=lambda row: searched.index(row.label) if row.label in searched else len(searched))
+    searches = {search.label: searched.get(search.name) for search in study.searches(dataset)}
+    for label in searches.keys() - there:
+        reason = f"not all of its {study.tune.trials if study.tune else 0} trials are done"
+        rows.append(Row(label, dataset, missing=dict.fromkeys(range(study.seeds), reason)))
+    tuned = [*searches, *trials]
+    rows.sort(key=lambda row: tuned.index(row.label) if row.label in tuned else len(tuned))
     return Section(
-        study.name, study.title, study.text, dataset, rows, study.reference, study.axis, study.claims
+        study.name,
+        study.title,
+        study.text,
+        dataset,
+        rows,
+        study.reference,
+        study.axis,
+        study.claims,
+        {label: found for label, found in searches.items() if found},
     )
 
 
@@ -65,7 +88,7 @@ def _row(study: Study, variant: Variant, runs: Index) -> Row:
         if path is None or record is None:
             missing[seed] = "not run"
         elif record["status"] != "finished":
-            missing[seed] = f"failed: {record['error']}"
+            missing[seed] = f"failed: {record['error']}" if record["status"] == "failed" else "not run"
         else:
             found[seed] = Run(path, record)
     published = study.published.get(variant.dataset, {}).get(variant.label, {})

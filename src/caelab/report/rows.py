@@ -112,6 +112,7 @@ class Section:
         reference: label of the row that the others are compared with; None: all with all.
         axis: the setting that is the x axis of its figure, such as ``model.latent``; None draws bars.
         claims: what the published report says of it: see ``caelab.report.claims``.
+        searches: label of a row whose space was searched -> what the search found: see ``caelab.search``.
     """
 
     study: str
@@ -122,6 +123,7 @@ class Section:
     reference: str | None = None
     axis: str | None = None
     claims: Sequence[Mapping[str, Any]] = ()
+    searches: Mapping[str, Record] = field(default_factory=dict)
 
     def row(self, label: str) -> Row | None:
         """Return the row of that label."""

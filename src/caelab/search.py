@@ -1,0 +1,280 @@
+"""The trials of a search: Optuna says which point is next and which trial ends early, on validation PSNR.
+
+Any number of processes with the same command share them. A trial belongs to the process that holds its lock,
+so a process that dies leaves a trial that another takes up where its run stopped: none is lost, and none
+counts twice. What a search found lies in ``search.json``, which a report reads without Optuna.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from caelab import compose, results, screen
+from caelab.errors import UserError
+from caelab.jobs import Answer
+from caelab.results import Record
+from caelab.tuning import TRIAL, Search
+from caelab.variants import point_text
+
+_SEED = 20231  # of the sampler, with the number of the trial on top
+_WARM_UP = 2  # epochs before the median may end a trial
+_STARTUP = 5  # trials before the sampler, and the pruner, rely on what was found
+_IN_A_ROW = 5  # failed trials after which a search gives up; a failed one does not count, and is replaced
+_PATIENCE = 60  # seconds to wait for the database while another process writes
+_POLL = 1.0  # seconds between looks at the trials of other processes
+_STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial to be carried out.
+
+    Attributes:
+        number: of the trial in its search, from 0.
+        point: key -> value.
+        job: overrides of its run.
+    """
+
+    number: int
+    point: Mapping[str, Any]
+    job: Sequence[str]
+
+
+class Trials:
+    """The trials of a search on disk, of which this process carries out some.
+
+    Args:
+        search: what is searched.
+        output: folder of all runs.
+    """
+
+    def __init__(self, search: Search, output: Path) -> None:
+        self.search = search
+        self.folder = search.folder(output).absolute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.total = search.tune.trials or 0
+        self.space = {key: _distribution(values) for key, values in search.space.items()}
+        self._lock = FileLock(self.folder / ".lock")
+        self._mine: dict[int, tuple[Trial, FileLock]] = {}
+        self._failed_in_a_row = 0
+        with self._lock:
+            self.study = _study(self.folder, search.tune.pruner)
+
+    def ask(self, count: int = 1) -> list[Asked]:
+        """Take up to ``count`` trials: those that dead processes have left, then new ones.
+
+        Waits while other processes carry out the last ones, since they may leave theirs.
+
+        Returns:
+            None at all once every trial is done.
+
+        Raises:
+            UserError: too many trials failed in a row.
+        """
+        if self._failed_in_a_row >= _IN_A_ROW:
+            raise UserError(f"{self.search.name}: {_IN_A_ROW} trials in a row failed")
+        while True:
+            with self._lock:
+                trials = [t for t in self.study.get_trials(deepcopy=False) if t.state != TrialState.FAIL]
+                running = [t for t in trials if t.state == TrialState.RUNNING]
+                if len(trials) - len(running) >= self.total:
+                    return []
+                left = [one for t in running if (one := self._take(t))][:count]
+                room = min(count - len(left), self.total - len(trials))
+                asked = [*left, *(self._new() for _ in range(room))]
+            if asked:
+                return asked
+            time.sleep(_POLL)
+
+    def _new(self) -> Asked:
+        # Of its own number, so that neither a kill nor a second process changes what is drawn.
+        seed = _SEED + len(self.study.get_trials(deepcopy=False))
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
+        trial = self.study.ask()
+        lock = self._lock_of(trial.number)
+        lock.acquire()
+        return self._asked(trial, lock)
+
+    def _take(self, left: FrozenTrial) -> Asked | None:
+        """Take a trial up whose process is dead; None where it lives."""
+        lock = self._lock_of(left.number)
+        try:
+            lock.acquire()
+        except Timeout:
+            return None
+        self.study.sampler = optuna.samplers.TPESampler(seed=_SEED + left.number, n_startup_trials=_STARTUP)
+        return self._asked(Trial(self.study, left._trial_id), lock)
+
+    def _lock_of(self, number: int) -> FileLock:
+        return FileLock(self.folder / f".{number}.lock", timeout=0)
+
+    def _asked(self, trial: Trial, lock: FileLock) -> Asked:
+        for key, distribution in self.space.items():
+            trial._suggest(key, distribution)  # what was drawn before a kill stays
+        self._mine[trial.number] = (trial, lock)
+        point = self._point(trial.params)
+        reference = compose.written(f"{trial.number}:{self.search.tune.pruner}:{self.folder}")
+        job = (*self.search.trial(point).at(self.search.tune.seed), f"+hydra.job.env_set.{TRIAL}={reference}")
+        return Asked(trial.number, point, job)
+
+    def _point(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        point = {}
+        for key, values in self.search.space.items():
+            if key in params:  # a process may have died before it had drawn all
+                texts = {} if isinstance(values, Mapping) else {compose.written(one): one for one in values}
+                point[key] = texts.get(params[key], params[key])
+        return point
+
+    def tell(self, asked: Asked, answer: Answer) -> str:
+        """Note what became of a trial.
+
+        Args:
+            asked: as ``ask`` returned it.
+            answer: of its job.
+
+        Returns:
+            A line that says so.
+        """
+        trial, lock = self._mine.pop(asked.number)
+        state, psnr, said = _outcome(answer)
+        self._failed_in_a_row = self._failed_in_a_row + 1 if state == TrialState.FAIL else 0
+        self.study.tell(trial, psnr, state)
+        lock.release()
+        results.write_search(self.folder, self.found())
+        return f"  trial {asked.number}: {said}"
+
+    def close(self) -> Record:
+        """Write and return what the search has found, also the trials of other processes."""
+        found = self.found()
+        results.write_search(self.folder, found)
+        return found
+
+    def starts(self, asked: Asked) -> str:
+        """Return a line that says what starts and how far the search is."""
+        trials = self.study.get_trials(deepcopy=False)
+        done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        pruned = sum(t.state == TrialState.PRUNED for t in done)
+        best = max((t.value for t in done if t.state == TrialState.COMPLETE and t.value), default=None)
+        line = f"[{len(done)} of {self.total} trials done, {pruned} pruned"
+        return f"{line}{'' if best is None else f', best {best:.2f} dB'}] {_shown(asked.point)}"
+
+    def found(self) -> Record:
+        """Return what the search has found so far; the best point and the importances once it is complete."""
+        trials = [t for t in self.study.get_trials(deepcopy=False) if t.state in _STATES]
+        done = [t for t in trials if t.state == TrialState.COMPLETE]
+        complete = sum(t.state != TrialState.FAIL for t in trials) >= self.total
+        best = max(done, key=lambda t: (t.value, -t.number)) if done and complete else None
+        return {
+            "name": self.search.name,
+            "study": self.search.study.name,
+            "label": self.search.label,
+            "dataset": self.search.dataset,
+            "space": dict(self.search.space),
+            "pruner": self.search.tune.pruner,
+            "epochs": self.search.tune.epochs,
+            "trials": self.total,
+            "history": [
+                {
+                    "number": t.number,
+                    "state": _STATES[t.state],
+                    "point": self._point(t.params),
+                    "psnr": t.value
+                    if t.state == TrialState.COMPLETE
+                    else t.intermediate_values.get(t.last_step),
+                    "epochs": t.last_step or 0,
+                }
+                for t in trials
+            ],
+            "best": best and {"number": best.number, "point": self._point(best.params), "psnr": best.value},
+            "importance": self._importance(done) if complete else {},
+        }
+
+    def _importance(self, done: Sequence[FrozenTrial]) -> dict[str, float]:
+        """Share of each key in the variance of validation PSNR; empty where there is too little to tell."""
+        if len(done) < 2 or len({t.value for t in done}) < 2:
+            return {}
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=_SEED)
+        return {
+            key: float(share)
+            for key, share in optuna.importance.get_param_importances(self.study, evaluator=evaluator).items()
+        }
+
+
+def attach(reference: str) -> Trial:
+    """Return the trial that a run is of.
+
+    Args:
+        reference: number, pruner and folder of its search, as a job's environment names them.
+    """
+    number, pruner, folder = reference.split(":", 2)
+    study = _study(Path(folder), None if pruner == "None" else pruner)
+    (trial,) = [t for t in study.get_trials(deepcopy=False) if t.number == int(number)]
+    return Trial(study, trial._trial_id)
+
+
+def _study(folder: Path, pruner: str | None) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    url = f"sqlite:///{folder / 'trials.sqlite3'}"
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE}})
+    return optuna.create_study(
+        study_name=folder.name,
+        storage=storage,
+        direction="maximize",
+        load_if_exists=True,
+        pruner=_pruner(pruner),
+    )
+
+
+def _pruner(name: str | None) -> BasePruner:
+    if name == "median":  # below the median of what the others had at the same epoch
+        return MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=_WARM_UP)
+    return HyperbandPruner() if name == "hyperband" else NopPruner()
+
+
+def _distribution(values: Any) -> BaseDistribution:
+    if not isinstance(values, Mapping):
+        return CategoricalDistribution([compose.written(value) for value in values])
+    low, high, log = values["low"], values["high"], values.get("log", False)
+    whole = isinstance(low, int) and isinstance(high, int)
+    return IntDistribution(low, high, log=log) if whole else FloatDistribution(low, high, log=log)
+
+
+def _outcome(answer: Answer) -> tuple[TrialState, float | None, str]:
+    """State, validation PSNR (dB), and how that is said."""
+    if answer.pruned:
+        return TrialState.PRUNED, None, answer.pruned
+    try:
+        record = None if answer.reason else results.read(answer.run_dir)
+    except UserError as damage:
+        return TrialState.FAIL, None, f"failed: {damage}"
+    if record is None or record["status"] != "finished":
+        return TrialState.FAIL, None, f"failed: {answer.reason or 'it left no record'}"
+    psnr = float(record["metrics"]["val/psnr"])
+    return TrialState.COMPLETE, psnr, f"{psnr:.2f} dB, {screen.shown(Path(answer.run_dir))}"
+
+
+def _psnr(trial: FrozenTrial) -> float | None:
+    """Validation PSNR (dB) of a trial, of its last epoch where it ended early."""
+    return (
+        trial.value
+        if trial.state == TrialState.COMPLETE
+        else trial.intermediate_values.get(trial.last_step or 0)
+    )
+
+
+def _shown(point: Mapping[str, Any]) -> str:
+    return point_text({key: f"{v:.4g}" if isinstance(v, float) else v for key, v in point.items()})

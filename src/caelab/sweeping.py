@@ -1,0 +1,151 @@
+"""The runs of a sweep: launched one by one or side by side, waited for, kept and counted."""
+
+import itertools
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.plugins.launcher import Launcher
+
+from caelab import launching, results, screen
+from caelab.errors import UserError
+from caelab.jobs import AT_ONCE, Answer, answer
+from caelab.run_dir import held
+
+_POLL = 1.0  # seconds between looks at a run that another process trains
+
+Job = Sequence[str]
+
+
+class Sweep:
+    """What has become of the runs of one sweep.
+
+    Args:
+        launcher: set up by Hydra.
+
+    Attributes:
+        records: directory -> record of each run, finished or failed.
+        index: fingerprint -> directory and record of the runs on disk, kept up to date.
+        taken: runs that were finished before.
+        failed: runs that failed.
+        total: runs there are to be.
+    """
+
+    def __init__(self, launcher: Launcher) -> None:
+        self.launcher = launcher
+        self.records: dict[Path, results.Record] = {}
+        self.index: dict[str, tuple[Path, results.Record]] = {}
+        self.taken = self.failed = self.total = 0
+        self._launched = 0
+        self._seconds: list[float] = []
+
+    @property
+    def at_once(self) -> int:
+        """How many runs go on side by side."""
+        if isinstance(self.launcher, BasicLauncher):
+            return 1
+        return launching.at_once(str(self.launcher.config.trainer.accelerator))  # type: ignore[attr-defined]
+
+    def launch(self, jobs: Sequence[Job]) -> None:
+        """Carry out jobs, and keep what they leave."""
+        for _, left in self.answers(jobs):
+            self._keep(Path(left.run_dir), left)
+
+    def answers(self, jobs: Sequence[Job], told: bool = True) -> Iterator[tuple[int, Answer]]:
+        """Carry out jobs, those that another process is training last.
+
+        Args:
+            jobs: overrides of each.
+            told: whether what starts is said here.
+
+        Yields:
+            Position and answer of a job.
+        """
+        if not jobs:
+            return
+        _refuse_several_devices(jobs)
+        alone = isinstance(self.launcher, BasicLauncher)
+        busy: list[tuple[int, Path]] = []
+        for number, left in enumerate(self._one_by_one(jobs, told) if alone else self._side_by_side(jobs)):
+            if left.busy:
+                busy.append((number, Path(left.run_dir)))
+            else:
+                yield number, left
+        if busy:
+            screen.say(f"waiting for {len(busy)} runs that another process is training")
+            while all(held(path) for _, path in busy):
+                time.sleep(_POLL)
+            for position, left in self.answers([jobs[number] for number, _ in busy], told):
+                yield busy[position][0], left
+
+    def _one_by_one(self, jobs: Sequence[Job], told: bool) -> Iterator[Answer]:
+        for number, (job, name) in enumerate(zip(jobs, _names(jobs), strict=True)):
+            if told:
+                self._progress(name, len(jobs) - number)
+            began = time.monotonic()
+            (returned,) = self.launcher.launch([job], initial_job_idx=self._launched)
+            seconds = time.monotonic() - began
+            self._launched += 1
+            if seconds > AT_ONCE:
+                self._seconds.append(seconds)
+            try:
+                value = returned.return_value
+            except Exception as error:  # before caelab's own code, which catches its errors
+                value = screen.one_line(error)
+            assert returned.cfg is not None
+            assert returned.hydra_cfg is not None
+            yield answer(value, returned.cfg, returned.hydra_cfg.hydra, seconds)
+
+    def _side_by_side(self, jobs: Sequence[Job]) -> list[Answer]:
+        done = len(self.records) - self.failed
+        answers = launching.launch(self.launcher, jobs, self._launched, (done, self.failed))
+        self._launched += len(jobs)
+        return answers
+
+    def _keep(self, path: Path, answer: Answer) -> None:
+        """Keep what a job left."""
+        left = None
+        reason = answer.reason
+        try:
+            left = results.read(path)
+        except UserError as damage:
+            reason = reason or str(damage)
+        if left is not None:
+            self.index[left["fingerprint"]] = (path, left)
+        if left is None or reason:
+            self.fail(path, answer.overrides, str(reason), choices=answer.choices, seed=answer.seed)
+        else:
+            self.records[path] = left
+
+    def fail(self, path: Path, overrides: Job, reason: str, **more: Any) -> None:
+        """Note a run that did not finish; it may have no record that could say so."""
+        self.failed += 1
+        self.records[path] = {"status": "failed", "error": reason, "overrides": list(overrides), **more}
+
+    def _progress(self, name: str, left: int) -> None:
+        """Say what starts, how far the sweep is, and how long it may take."""
+        done = len(self.records) - self.failed
+        line = f"[{done} done, {self.failed} failed, {left} to go"
+        if self._seconds:
+            line += f", {screen.duration(left * sum(self._seconds) / len(self._seconds))} left"
+        screen.say(f"{line}] {name}")
+
+
+def _refuse_several_devices(jobs: Sequence[Job]) -> None:
+    """Refuse a run on several devices: each further process would start the whole sweep again."""
+    for override in itertools.chain(*jobs):
+        key, _, value = override.lstrip("+").partition("=")
+        if key == "trainer.devices" and not re.fullmatch(r"1|\[\d+\]", value):
+            raise UserError(
+                f"{override}: a sweep trains each run on one device, since the process of a second one would "
+                "start the whole sweep again; use trainer.devices=1, or leave out -m"
+            )
+
+
+def _names(jobs: Sequence[Job]) -> list[str]:
+    """Name each job by the overrides that not all of them share."""
+    shared = set.intersection(*(set(job) for job in jobs)) if len(jobs) > 1 else set()
+    return [" ".join(override for override in job if override not in shared) for job in jobs]
