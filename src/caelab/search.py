@@ -192,9 +192,7 @@ class Trials:
                     "number": t.number,
                     "state": _STATES[t.state],
                     "point": self._point(t.params),
-                    "psnr": t.value
-                    if t.state == TrialState.COMPLETE
-                    else t.intermediate_values.get(t.last_step),
+                    "psnr": _psnr(t),
                     "epochs": t.last_step or 0,
                 }
                 for t in trials
@@ -268,12 +266,9 @@ def _outcome(answer: Answer) -> tuple[TrialState, float | None, str]:
 
 
 def _psnr(trial: FrozenTrial) -> float | None:
-    """Validation PSNR (dB) of a trial, of its last epoch where it ended early."""
-    return (
-        trial.value
-        if trial.state == TrialState.COMPLETE
-        else trial.intermediate_values.get(trial.last_step or 0)
-    )
+    """Validation PSNR (dB) of a trial; of its last epoch, where it ended early."""
+    last = trial.intermediate_values.get(trial.last_step or 0)
+    return trial.value if trial.state == TrialState.COMPLETE else last
 
 
 def _shown(point: Mapping[str, Any]) -> str:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from caelab import compose, screen, studies
+from matplotlib.figure import Figure
+
+from caelab import compose, results, screen, studies
 from caelab.errors import UserError
-from caelab.report import figures, page, summary, tables
+from caelab.report import figures, page, summary, tables, trials
 from caelab.report.claims import display, verdicts
 from caelab.report.embed import Picture
 from caelab.report.measure import Index, index, others, section
@@ -54,7 +56,8 @@ def report(words: Sequence[str], out: Path) -> None:
     own: dict[str, str] = {key: given.pop(key) for key in ("study", "budget", "seeds") if key in given}
     runs = _runs(roots)
     plans = _plans(own, [f"{key}={value}" for key, value in given.items()])
-    sections = [section(study, dataset, runs) for study in plans for dataset in study.datasets]
+    searched = results.searches(*roots)
+    sections = [section(study, dataset, runs, searched) for study in plans for dataset in study.datasets]
     drawn = [one for one in sections if any(row.runs for row in one.rows)]
     if "study" not in own:
         drawn += others(runs, sections)
@@ -108,7 +111,7 @@ def _chapter(one: Section, out: Path) -> Chapter:
     tables.write(one, out / "tables")
     name = f"{one.study}-{one.dataset}"
     where = f"{one.title}, {display(one.dataset)}"
-    drawn = {
+    drawn: dict[str, Figure | None] = {
         "psnr": (figures.line if one.axis else figures.bars)(one),
         "curves": figures.curves(one),
         "pareto": figures.pareto(one.rows, where),
@@ -123,6 +126,9 @@ def _chapter(one: Section, out: Path) -> Chapter:
         "images": "first test image of each class over its reconstructions, seed 0",
         "paths": "what the latent alone and the skips alone reconstruct, all else at its mean, seed 0",
     }
+    for number, (label, found) in enumerate(one.searches.items()):
+        drawn[f"search-{number}"] = trials.search(one, label)
+        captions[f"search-{number}"] = trials.caption(found)
     pictures = [
         Picture(f"{where}: {captions[kind]}", figures.save(figure, out / "figures", f"{name}-{kind}")[0])
         for kind, figure in drawn.items()
