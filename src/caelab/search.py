@@ -55,7 +55,7 @@ class Asked:
 
 
 class Trials:
-    """The trials of a search on disk, of which this process carries out some.
+    """The trials of a search on disk, of which this process carries out some; a context.
 
     Args:
         search: what is searched.
@@ -74,13 +74,22 @@ class Trials:
         with self._lock:
             self.study = _study(self.folder, search.tune.pruner)
 
+    def __enter__(self) -> "Trials":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the trials that are not done to whoever comes next."""
+        for _, lock in self._mine.values():
+            lock.release()
+        self._mine.clear()
+
     def ask(self, count: int = 1) -> list[Asked]:
         """Take up to ``count`` trials: those that dead processes have left, then new ones.
 
         Waits while other processes carry out the last ones, since they may leave theirs.
 
         Returns:
-            None at all once every trial is done.
+            No trial once all of them are done.
 
         Raises:
             UserError: too many trials failed in a row.
@@ -158,8 +167,9 @@ class Trials:
         return f"  trial {asked.number}: {said}"
 
     def close(self) -> Record:
-        """Write and return what the search has found, also the trials of other processes."""
-        found = self.found()
+        """Write and return what the search has found, also in other processes, with the importances."""
+        done = [t for t in self.study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
+        found = self.found() | {"importance": self._importance(done)}
         results.write_search(self.folder, found)
         return found
 
@@ -173,7 +183,7 @@ class Trials:
         return f"{line}{'' if best is None else f', best {best:.2f} dB'}] {_shown(asked.point)}"
 
     def found(self) -> Record:
-        """Return what the search has found so far; the best point and the importances once it is complete."""
+        """Return what the search has found so far, and the best point once it is complete."""
         trials = [t for t in self.study.get_trials(deepcopy=False) if t.state in _STATES]
         done = [t for t in trials if t.state == TrialState.COMPLETE]
         complete = sum(t.state != TrialState.FAIL for t in trials) >= self.total
@@ -198,7 +208,7 @@ class Trials:
                 for t in trials
             ],
             "best": best and {"number": best.number, "point": self._point(best.params), "psnr": best.value},
-            "importance": self._importance(done) if complete else {},
+            "importance": {},
         }
 
     def _importance(self, done: Sequence[FrozenTrial]) -> dict[str, float]:

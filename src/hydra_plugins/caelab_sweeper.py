@@ -196,17 +196,17 @@ class CaelabSweeper(BasicSweeper):
             return
         budget = f"{search.tune.trials} trials of {search.tune.epochs} epochs"
         screen.say(f"study={search.study.name}: a search of {budget}")
-        trials = Trials(search, Path(self.config.paths.output))
-        try:
-            while asked := trials.ask(self.runs.at_once):
-                for trial in asked:
-                    screen.say(trials.starts(trial))
-                for number, answer in self.runs.answers([trial.job for trial in asked], told=False):
-                    screen.say(trials.tell(asked[number], answer))
-        except UserError as error:
-            self.runs.fail(trials.folder, search.trial({}).at(search.tune.seed), str(error))
-            return
-        self.searched[search.name] = trials.close()
+        with Trials(search, Path(self.config.paths.output)) as trials:
+            try:
+                while asked := trials.ask(self.runs.at_once):
+                    for trial in asked:
+                        screen.say(trials.starts(trial))
+                    for number, answer in self.runs.answers([trial.job for trial in asked], told=False):
+                        screen.say(trials.tell(asked[number], answer))
+            except UserError as error:
+                self.runs.fail(trials.folder, search.trial({}).at(search.tune.seed), str(error))
+                return
+            self.searched[search.name] = trials.close()
         screen.console.print(tables.trials(self.searched[search.name]))
 
     def _carry_out(self, runs: list[tuple[Variant, int]], force: bool) -> None:

@@ -17,10 +17,10 @@ def caption(found: Record) -> str:
     spent = sum(trial["epochs"] for trial in found["history"])
     done = len(states) - states.count("failed")
     pruned = f", {states.count('pruned')} of them pruned" if "pruned" in states else ""
-    budget = f"{done} of {found['trials']} trials of {found['epochs']} epochs{pruned}"
+    budget = f"{done} of {found['trials']} trials of {found['epochs']} epochs{pruned}, {spent} epochs in all"
     return (
-        f"the search for {found['label']}: {budget}, {spent} epochs in all, on validation with a seed of their "
-        "own; importance is a key's share of the variance of validation PSNR over the finished trials (fANOVA)"
+        f"the search for {found['label']}: {budget}, on validation with a seed of their own; importance is a "
+        "key's share of the variance of validation PSNR over the finished trials (fANOVA)"
     )
 
 

@@ -1,0 +1,269 @@
+"""Searches: what is proposed, counted and pruned, however many processes take part and whichever dies."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from searching import a_search, finish, height
+from test_api import SMALL
+
+import caelab
+from caelab import compose, results, search
+from caelab.callbacks import Pruning
+from caelab.errors import UserError
+from caelab.jobs import Answer
+from caelab.search import Trials, attach
+
+
+def carry_out(output, folder, stop_at=None):
+    """Carry out a search, or leave it when a trial of that number has started; return its points."""
+    points = {}
+    with Trials(a_search(), output) as trials:
+        while asked := trials.ask():
+            (one,) = asked
+            points[one.number] = one.point
+            if one.number == stop_at:
+                return points
+            finish(trials, one, folder)
+        return points | {"found": trials.close()}
+
+
+def test_an_abandoned_trial_is_taken_up_and_nothing_else_changes(tmp_path):
+    whole = carry_out(tmp_path / "whole", tmp_path)
+    assert carry_out(tmp_path / "broken", tmp_path, stop_at=3)[3] == whole[3]
+    broken = carry_out(tmp_path / "broken", tmp_path)
+    assert list(broken) == [3, 4, 5, 6, 7, "found"]
+    assert broken["found"]["history"] == whole["found"]["history"]
+    assert [trial["number"] for trial in whole["found"]["history"]] == list(range(8))
+    best = max(range(8), key=lambda number: height(whole[number]))
+    assert whole["found"]["best"] == {"number": best, "point": whole[best], "psnr": height(whole[best])}
+    assert sum(whole["found"]["importance"].values()) == pytest.approx(1)
+    for number in range(8):
+        assert 1e-5 <= whole[number]["optimizer.lr"] <= 1e-1
+        assert whole[number]["model.channels"] in ([4], [4, 8])
+    assert results.searches(tmp_path / "whole") == {
+        whole["found"]["name"]: {"schema": 1} | whole["found"],
+    }
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from caelab.search import Trials
+from searching import a_search, finish
+output, log, hang = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+with Trials(a_search(10), output) as trials:
+    while asked := trials.ask():
+        (one,) = asked
+        with log.open("a") as file:
+            print(one.number, one.point["optimizer.lr"], file=file, flush=True)
+        time.sleep(1000 if one.number == hang else 0.05)
+        finish(trials, one, output)
+"""
+
+
+def test_two_processes_and_a_killed_one_make_exactly_all_trials(tmp_path):
+    log = tmp_path / "log"
+
+    def start(hang):
+        words = [sys.executable, "-c", WORKER, str(Path(__file__).parent), str(tmp_path), str(log), str(hang)]
+        return subprocess.Popen(words)
+
+    dies = start(hang=3)
+    while not (log.exists() and "\n3 " in log.read_text()):
+        assert dies.poll() is None
+        time.sleep(0.05)
+    dies.send_signal(signal.SIGKILL)
+    dies.wait()
+    both = [start(hang=-1), start(hang=-1)]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    carried_out = [line.split() for line in log.read_text().splitlines()]
+    assert sorted(int(number) for number, _ in carried_out) == [0, 1, 2, 3, 3, *range(4, 10)]
+    assert len({rate for number, rate in carried_out if number == "3"}) == 1
+    (found,) = results.searches(tmp_path).values()
+    assert [trial["state"] for trial in found["history"]] == ["finished"] * 10
+
+
+def reports(asked, values):
+    """Report validation PSNR of epoch after epoch, as a run does; return whether each is the last."""
+    key = f"+hydra.job.env_set.{search.TRIAL}="
+    (reference,) = [word.removeprefix(key) for word in asked.job if word.startswith(key)]
+    trial = attach(reference)
+    given_up = []
+    for epoch, value in enumerate(values, start=1):
+        trial.report(value, epoch)
+        given_up.append(trial.should_prune())
+    return given_up
+
+
+def test_a_trial_below_the_median_ends_early(tmp_path):
+    with Trials(a_search(7), tmp_path) as trials:
+        for psnr in (10, 11, 12, 13, 14):
+            (one,) = trials.ask()
+            assert reports(one, [psnr, psnr, psnr]) == [False] * 3
+            finish(trials, one, tmp_path, float(psnr))
+        (one,) = trials.ask()
+        assert reports(one, [11.9, 11.9]) == [False, True]  # after the second epoch, 12 is the median
+        early = Answer(str(tmp_path), [], {}, 0, pruned="pruned at epoch 2 of 3")
+        assert trials.tell(one, early) == "  trial 5: pruned at epoch 2 of 3"
+        (last,) = trials.ask()
+        assert reports(last, [12.1, 12.1, 12.1]) == [False] * 3
+        finish(trials, last, tmp_path, 12.1)
+        assert trials.ask() == []
+        found = trials.close()
+    assert {key: found["history"][5][key] for key in ("state", "psnr", "epochs")} == {
+        "state": "pruned",
+        "psnr": 11.9,
+        "epochs": 2,
+    }
+    assert (found["best"]["number"], found["best"]["psnr"]) == (4, 14.0)
+
+
+def test_a_failed_trial_does_not_count_and_many_in_a_row_end_the_search(tmp_path):
+    with Trials(a_search(2, pruner=None), tmp_path) as trials:
+        (first,) = trials.ask()
+        broken = Answer(str(tmp_path / "nothing"), [], {}, 0, reason="the loss is nan")
+        assert trials.tell(first, broken) == "  trial 0: failed: the loss is nan"
+        for _ in range(2):
+            (one,) = trials.ask()
+            finish(trials, one, tmp_path)
+        assert trials.ask() == []
+        assert [trial["state"] for trial in trials.close()["history"]] == ["failed", "finished", "finished"]
+    with Trials(a_search(9, pruner="hyperband"), tmp_path) as trials:
+        for _ in range(5):
+            trials.tell(*trials.ask(), broken)
+        with pytest.raises(UserError, match="5 trials in a row failed"):
+            trials.ask()
+
+
+def test_other_spaces_and_pruners_are_other_searches_more_trials_are_not():
+    names = {a_search(pruner=pruner).name for pruner in ("median", "hyperband", None)}
+    assert len({*names, a_search(space={"optimizer.lr": [1e-3]}).name, a_search(epochs=2).name}) == 5
+    assert a_search(trials=99).name == a_search().name
+
+
+class Doubtful:
+    """A trial that is given up after its second epoch."""
+
+    number = 0
+
+    def __init__(self):
+        self.values = {}
+        self.study = self
+
+    def get_trials(self, deepcopy):
+        return [self]
+
+    @property
+    def intermediate_values(self):
+        return self.values
+
+    def report(self, value, step):
+        self.values[step] = value
+
+    def should_prune(self):
+        return len(self.values) == 2
+
+
+def test_a_pruned_run_never_counts_as_finished_and_can_go_on(train, monkeypatch):
+    trial = Doubtful()
+    monkeypatch.setenv(search.TRIAL, "0:median:nowhere")
+    monkeypatch.setattr(search, "attach", lambda reference: trial)
+    answer = train("-m", "trainer.max_epochs=3")
+    record = answer.record
+    assert (record["status"], record["error"]) == ("pruned", "pruned at epoch 2 of 3")
+    assert "metrics" not in record
+    assert "Traceback" not in answer.err
+    curves = (answer.run_dir / "metrics.csv").read_text().splitlines()
+    column = curves[0].split(",").index("val/psnr")
+    assert list(trial.values.values()) == [
+        pytest.approx(float(line.split(",")[column])) for line in curves[1:]
+    ]
+    with pytest.raises(UserError, match="that run ended early .pruned at epoch 2 of 3."):
+        caelab.Run(answer.run_dir)
+    monkeypatch.delenv(search.TRIAL)
+    again = train("trainer.max_epochs=3")
+    assert "going on after epoch 2" in again.out
+    assert (again.record["status"], again.record["time"]["epochs"]) == ("finished", 3)
+
+
+STUDY = """
+title: Toy
+text: Which rate?
+datasets: [shapes]
+epochs: 2
+seeds: 2
+tune:
+  epochs: 1
+  trials: 4
+  entries:
+    found: {overrides: [model=base], space: {optimizer.lr: [1.0e-6, 1.0e-2]}}
+runs:
+  base: [model=base]
+claims:
+  - {text: a search helps, better: [found], than: [base]}
+"""
+
+
+def test_the_best_of_a_search_is_run_over_the_seeds(train, tmp_path, monkeypatch, capfd):
+    shutil.copytree(compose.CONF, tmp_path / "conf")
+    (tmp_path / "conf" / "study" / "toy.yaml").write_text(STUDY)
+    monkeypatch.setattr(compose, "CONF", str(tmp_path / "conf"))
+    runs = caelab.sweep(SMALL, study="toy")
+    shown = capfd.readouterr()
+    assert "a search of 4 trials of 1 epochs" in shown.out
+    assert "found: 4 trials of 1 epochs, 0 pruned" in shown.out
+    assert "a search helps on shapes" in shown.out
+    (found,) = results.searches("multirun").values()
+    tried = {}
+    for path, record in results.find("multirun"):
+        if record["seed"] == 1000:
+            tried[record["config"]["optimizer"]["lr"]] = record["metrics"]["val/psnr"]
+            assert not any("hydra" in override for override in record["overrides"])
+            assert record["time"]["epochs"] == 1, path
+    assert found["best"]["point"] == {"optimizer.lr": 0.01}
+    assert found["best"]["psnr"] == max(tried.values()) == tried[0.01]
+    rates = [run.record["config"]["optimizer"]["lr"] for run in runs]
+    assert rates == [0.01, 0.001] * 2
+    stamps = {run.dir: run.record["finished"] for run in runs}
+    again = caelab.sweep(SMALL, study="toy")
+    assert {run.dir: run.record["finished"] for run in again} == stamps
+    assert "trial 0" not in capfd.readouterr().out
+
+
+def test_a_search_without_optuna_says_what_to_install(train, tmp_path, monkeypatch):
+    shutil.copytree(compose.CONF, tmp_path / "conf")
+    (tmp_path / "conf" / "study" / "toy.yaml").write_text(STUDY)
+    monkeypatch.setattr(compose, "CONF", str(tmp_path / "conf"))
+    monkeypatch.setitem(sys.modules, "caelab.search", None)
+    with pytest.raises(UserError, match="study=toy searches with Optuna, .* pip install 'caelab.search.'"):
+        caelab.sweep(SMALL, study="toy")
+
+
+def test_an_epoch_that_was_reported_before_a_kill_is_not_reported_again():
+    trial = Doubtful()
+    trial.values = {1: 5.0}
+
+    class Trainer:
+        current_epoch = 0
+        callback_metrics = {"val/psnr": 7.0}
+
+    callback = Pruning(trial)
+    callback.on_train_epoch_end(Trainer, None)
+    Trainer.current_epoch = 1
+    callback.on_train_epoch_end(Trainer, None)
+    assert trial.values == {1: 5.0, 2: 7.0}
+
+
+def test_search_json_is_plain(tmp_path):
+    found = carry_out(tmp_path, tmp_path)["found"]
+    (path,) = tmp_path.rglob("search.json")
+    assert json.loads(path.read_text()) == {"schema": 1, **found}
+    path.write_text("{")
+    assert results.searches(tmp_path) == {}
