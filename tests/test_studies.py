@@ -33,7 +33,7 @@ def expected_size(study):
 def test_every_run_of_a_study_can_be_composed_and_is_another_one(name, budget):
     study = studies.load(name, budget)
     rows = study.variants(study.datasets[0], lambda trial: 0.0)
-    searched = len(study.tune.entries) if study.tune else 0
+    searched = sum(not entry.space for entry in study.tune.entries.values()) if study.tune else 0
     assert len(rows) == expected_size(study) + searched
     assert len({row.label for row in rows}) == len(rows)
     for row in rows[::4]:
@@ -54,6 +54,7 @@ def test_every_run_of_a_study_can_be_composed_and_is_another_one(name, budget):
 def test_claims_references_and_published_figures_name_rows(name):
     study = studies.load(name)
     labels = {row.label for row in study.variants(study.datasets[0], lambda trial: 0.0)}
+    labels |= {search.label for search in study.searches(study.datasets[0])}
     for claim in study.claims:
         for key in {"better", "than", "no_gain", "over", "rows"} & claim.keys():
             if claim[key] != "others":
@@ -203,4 +204,68 @@ def test_a_misspelt_key_of_a_study_is_named(tmp_path, monkeypatch):
     (folder / "mine.yaml").write_text("title: t\ntext: x\ndatasets: [shapes]\nepoch: 3\n")
     monkeypatch.setattr(compose, "CONF", str(tmp_path))
     with pytest.raises(UserError, match="study=mine: there is no 'epoch' in a study; did you mean 'epochs'?"):
+        studies.load("mine")
+
+
+def test_a_search_is_another_one_under_other_words():
+    study = studies.load("search_residual")
+    (search,) = study.searches("cifar10")
+    assert search.name.startswith("search_residual-cifar10-")
+    point = {"model.blocks": 2, "model.encoder_blocks": 0, "optimizer.lr": 0.0012}
+    trial = search.trial(point)
+    cfg, choices = compose.config([*trial.at(study.tune.seed), "logger=none"])
+    compose.check(cfg, choices)
+    assert (cfg.model.blocks, cfg.model.encoder_blocks, cfg.optimizer.lr) == (2, 0, 0.0012)
+    assert cfg.trainer.max_epochs == study.tune.epochs < study.epochs
+    (other,) = studies.load("search_residual", overrides=["dataset.train_size=5000"]).searches("cifar10")
+    (quick,) = studies.load("search_residual", "quick").searches("cifar10")
+    assert len({search.name, other.name, quick.name}) == 3
+
+
+def test_the_best_of_a_search_becomes_a_row():
+    study = studies.load("search_residual")
+    (search,) = study.searches("cifar10")
+    assert "found" not in [row.label for row in study.variants("cifar10", no_score)]
+    searched = {search.name: {"best": {"point": {"model.blocks": 4}}}}
+    found = study.variants("cifar10", no_score, searched)[0]
+    assert (found.label, found.settings) == ("found", {"model.blocks": 4})
+    assert found.config.model.blocks == 4
+    assert found.config.trainer.max_epochs == study.epochs
+    assert "found" not in [
+        r.label for r in study.variants("cifar10", no_score, {search.name: {"best": None}})
+    ]
+    with pytest.raises(UserError, match="model.blocks=2: study=search_residual varies that itself"):
+        studies.load("search_residual", overrides=["model.blocks=2"])
+
+
+SPACE = "runs: {}\ntitle: t\ntext: x\ndatasets: [shapes]\nepochs: 3\ntune: "
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trials: 3, entries: {a: {space: {b.c: {low: 1}}}}", "tune.a: space.b.c={'low': 1}: give a list"),
+        ("trials: 3, entries: {a: {space: {b.c: {low: 2, high: 1}}}}", "with low < high"),
+        ("trials: 3, entries: {a: {space: {b.c: {low: 0, high: 1, log: true}}}}", "for a positive range"),
+        ("trials: 3, entries: {a: {space: {b.c: []}}}", "space.b.c=[]: give a list of choices"),
+        ("entries: {a: {space: {b.c: [1]}}}", "tune.a: a space needs trials, a whole number, 1 or more"),
+        ("trials: 3, entries: {a: {space: {b.c: [1]}, grid: {d.e: [1]}}}", "give a grid or a space"),
+        ("trials: 3, pruner: medium, entries: {}", "pruner=medium: there is median and hyperband, or null"),
+        ("entries: {a: {spaces: {b.c: [1]}}}", "there is no 'spaces' in a study; did you mean 'space'?"),
+    ],
+)
+def test_a_space_that_cannot_be_searched_is_named(tmp_path, monkeypatch, text, message):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "mine.yaml").write_text(f"{SPACE}{{epochs: 1, {text}}}")
+    monkeypatch.setattr(compose, "CONF", str(tmp_path))
+    with pytest.raises(UserError, match=re.escape(message)):
+        studies.load("mine")
+
+
+def test_only_tuned_rows_have_a_space(tmp_path, monkeypatch):
+    (tmp_path / "study").mkdir()
+    text = "title: t\ntext: x\ndatasets: [shapes]\nepochs: 3\nruns: {a: {space: {b.c: [1]}}}\n"
+    (tmp_path / "study" / "mine.yaml").write_text(text)
+    monkeypatch.setattr(compose, "CONF", str(tmp_path))
+    with pytest.raises(UserError, match="runs.a: only rows of tune have a space; give a grid"):
         studies.load("mine")

@@ -61,3 +61,37 @@ def test_a_run_that_goes_around_its_latent_is_marked():
     assert text.count("bypassing") == 1
     honest = record(size={"parameters": 1, "latent": 8, "effective_code": 8})
     assert "│ 1.00 │" in " ".join(shown(tables.comparison([honest], "one")).split())
+
+
+def test_the_frame_holds_the_same_runs_as_numbers():
+    runs = [
+        record(psnr=20.123456, overrides=["model.latent=8"]),
+        {**record(overrides=["model.latent=0"]), "status": "failed", "error": "no luck"},
+        record(psnr=21.0, overrides=["model.latent=16"]),
+    ]
+    frame = tables.frame(runs)
+    assert list(frame["model.latent"]) == [16, 8, 0]
+    assert list(frame["PSNR (dB)"])[:2] == [21.0, 20.1235]
+    assert list(frame["seconds"])[:2] == [4.0, 4.0]
+    assert frame["error"][2] == "no luck"
+    assert "error" not in tables.frame(runs[:1])
+
+
+def test_a_search_is_shown_best_first_and_what_ended_early_below():
+    history = [
+        {"number": 0, "state": "pruned", "point": {"optimizer.lr": 0.5}, "psnr": 25.0, "epochs": 2},
+        {"number": 1, "state": "failed", "point": {"optimizer.lr": 0.9}, "psnr": None, "epochs": 0},
+        {"number": 2, "state": "finished", "point": {"optimizer.lr": 0.00123456}, "psnr": 19.0, "epochs": 3},
+        {"number": 3, "state": "finished", "point": {"optimizer.lr": 0.1}, "psnr": 20.0, "epochs": 3},
+    ]
+    found = {"label": "found", "epochs": 3, "space": {"optimizer.lr": [1]}, "history": history}
+    text = shown(tables.trials(found))
+    rows = [
+        [cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")
+    ]
+    assert rows == [
+        ["3", "0.1", "20.00", "finished"],
+        ["2", "0.001235", "19.00", "finished"],
+        ["0", "0.5", "25.00", "pruned at epoch 2"],
+    ]
+    assert "found: 3 trials of 3 epochs, 1 pruned" in text
