@@ -37,7 +37,7 @@ class Column(NamedTuple):
 
 COLUMNS = {
     "run": Column("run", "directory, relative to the working directory"),
-    "status": Column("r.status", "finished or failed"),
+    "status": Column("r.status", "finished, failed, or pruned by a search"),
     "dataset": Column("r.choices.dataset", "option of the group dataset"),
     "model": Column("r.choices.model", "option of the group model"),
     "loss": Column("r.choices.loss", "option of the group loss"),

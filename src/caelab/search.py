@@ -77,7 +77,7 @@ class Trials:
     def __enter__(self) -> "Trials":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         """Leave the trials that are not done to whoever comes next."""
         for _, lock in self._mine.values():
             lock.release()

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -184,16 +185,14 @@ class CaelabSweeper(BasicSweeper):
     def _search(self, search: Search) -> None:
         """Carry out the trials of a search that are left, with any other process that does the same."""
         assert self.config is not None
-        try:
-            from caelab.search import Trials
-        except ImportError as error:
-            raise UserError(
-                f"study={search.study.name} searches with Optuna, which is not installed; "
-                "pip install 'caelab[search]'"
-            ) from error
-        if reason := self._unavailable(search.trial({})):
+        reason = self._unavailable(search.trial({}))
+        if reason is None and find_spec("optuna") is None:
+            reason = f"study={search.study.name} searches with Optuna; pip install 'caelab[search]'"
+        if reason:
             self.runs.fail(Path(search.name), search.trial({}).at(search.tune.seed), reason)
             return
+        from caelab.search import Trials
+
         budget = f"{search.tune.trials} trials of {search.tune.epochs} epochs"
         screen.say(f"study={search.study.name}: a search of {budget}")
         with Trials(search, Path(self.config.paths.output)) as trials:
