@@ -69,7 +69,7 @@ def launch(launcher: Launcher, jobs: Jobs, first: int, before: tuple[int, int]) 
         UserError: the launcher cannot start any.
     """
     settings = launcher.config  # type: ignore[attr-defined]
-    choice = _choice(launcher)
+    choice = chosen(launcher)
     folder = Path(settings.hydra.sweep.dir).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     board = Board(Path(tempfile.mkdtemp(prefix=".sweep-", dir=folder)))
@@ -116,7 +116,7 @@ def _each(launcher: Launcher, jobs: Jobs, first: int, board: Board) -> dict[int,
 
     Launched as one, they would end with the first that is killed, and the results of the others were lost.
     """
-    choice = _choice(launcher)
+    choice = chosen(launcher)
     if choice == "ray":
         from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
 
@@ -155,13 +155,14 @@ def _started_none(choice: str, error: Exception) -> UserError:
     return UserError(f"hydra/launcher={choice} started no run: {screen.one_line(error)}")
 
 
-def _choice(launcher: Launcher) -> str:
+def chosen(launcher: Launcher) -> str:
+    """Option of the group ``hydra/launcher``."""
     return str(launcher.config.hydra.runtime.choices["hydra/launcher"])  # type: ignore[attr-defined]
 
 
 def _in_flight(launcher: Launcher, jobs: int) -> int:
     settings = launcher.config  # type: ignore[attr-defined]
-    if _choice(launcher) in _HERE:
+    if chosen(launcher) in _HERE:
         return min(jobs, at_once(str(settings.trainer.accelerator)))
     return min(jobs, int(settings.hydra.launcher.get("array_parallelism", _IN_QUEUE)))
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.plugins.launcher import Launcher
 
 from caelab import launching, results, screen
@@ -43,9 +42,14 @@ class Sweep:
         self._seconds: list[float] = []
 
     @property
+    def _alone(self) -> bool:
+        # By name: Hydra executes its launcher's module once more than Python, so there are two such classes.
+        return launching.chosen(self.launcher) == "basic"
+
+    @property
     def at_once(self) -> int:
         """How many runs go on side by side."""
-        if isinstance(self.launcher, BasicLauncher):
+        if self._alone:
             return 1
         return launching.at_once(str(self.launcher.config.trainer.accelerator))  # type: ignore[attr-defined]
 
@@ -67,9 +71,10 @@ class Sweep:
         if not jobs:
             return
         _refuse_several_devices(jobs)
-        alone = isinstance(self.launcher, BasicLauncher)
         busy: list[tuple[int, Path]] = []
-        for number, left in enumerate(self._one_by_one(jobs, told) if alone else self._side_by_side(jobs)):
+        for number, left in enumerate(
+            self._one_by_one(jobs, told) if self._alone else self._side_by_side(jobs)
+        ):
             if left.busy:
                 busy.append((number, Path(left.run_dir)))
             else:
