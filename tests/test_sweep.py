@@ -5,12 +5,15 @@ import resource
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import TINY
+from omegaconf import OmegaConf
 
-from caelab import results, studies
+from caelab import launching, results, studies
+from caelab.sweeping import Sweep
 from hydra_plugins.caelab_sweeper import _kinds
 
 
@@ -248,3 +251,11 @@ def test_memory_stays_flat_and_data_load_once(train, monkeypatch):
     assert len(drawn) == 3  # training, validation and test images, once for all
     assert seen[1][0] <= seen[0][0] * 1.01 + 1000
     assert seen[1][1] - seen[0][1] < 60_000  # kilobytes
+
+
+@pytest.mark.parametrize(("option", "alone"), [("basic", True), ("joblib", False)])
+def test_a_sweep_knows_its_launcher_by_its_option(option, alone):
+    """Hydra executes a plugin's module anew, so the class that a module imports may not be the launcher's."""
+    choices = {"hydra": {"runtime": {"choices": {"hydra/launcher": option}}}}
+    launcher = SimpleNamespace(config=OmegaConf.create({**choices, "trainer": {"accelerator": "cpu"}}))
+    assert Sweep(launcher).at_once == (1 if alone else launching.at_once("cpu"))
