@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -245,7 +246,7 @@ def test_a_search_without_optuna_says_what_to_install_and_stops_no_other(train, 
     text = STUDY.replace("epochs: 2\nseeds: 2", "epochs: 1\nseeds: 1")
     (tmp_path / "conf" / "study" / "toy.yaml").write_text(text)
     monkeypatch.setattr(compose, "CONF", str(tmp_path / "conf"))
-    monkeypatch.setattr("hydra_plugins.caelab_sweeper.find_spec", lambda name: None)
+    monkeypatch.setattr(import_module("hydra_plugins.caelab_sweeper"), "find_spec", lambda name: None)
     runs = caelab.sweep(SMALL, study="toy")
     assert [run.record["status"] for run in runs] == ["failed", "finished"]
     assert "study=toy searches with Optuna; pip install 'caelab[search]'" in capfd.readouterr().err
