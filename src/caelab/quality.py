@@ -9,6 +9,7 @@ PSNR_CAP = 100.0
 WINDOW = 11
 SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2  # SSIM's constants K1 and K2, squared, at data range 1
+_NUMBERS = 1 << 21  # of a band of a large image
 
 
 def psnr(mse: Tensor) -> Tensor:
@@ -92,3 +93,31 @@ def require_window(x: Tensor, window: int) -> None:
     height, width = x.shape[-2:]
     if min(height, width) < window:
         raise ValueError(f"image_size must be at least {window} for SSIM, got {height}x{width}")
+
+
+def of_one(x_hat: Tensor, x: Tensor) -> tuple[float, float | None]:
+    """PSNR (dB) and SSIM of one image of any size, band by band, so that a large one needs little memory.
+
+    Args:
+        x_hat: (C, H, W), uint8 in [0, 255] or floating point in [0, 1].
+        x: of the same shape.
+
+    Returns:
+        Both; None for SSIM where a side is below its window of 11.
+    """
+    channels, height, width = x.shape
+    rows = max(1, _NUMBERS // (channels * width))
+    windows = height - WINDOW + 1 if width >= WINDOW else 0  # rows of the image of similarities
+    squares, similarity = 0.0, 0.0
+    for top in range(0, height, rows):
+        # with what the last rows' windows reach of the next band
+        pair = [_unit(image[None, :, top : top + rows + WINDOW - 1]) for image in (x_hat, x)]
+        squares += (pair[0] - pair[1])[:, :, :rows].square().sum(dtype=torch.float64).item()
+        if (here := min(rows, windows - top)) > 0:
+            similarity += here * ssim(*pair).item()
+    mse = torch.tensor(squares / x.numel(), dtype=torch.float64)
+    return psnr(mse).item(), similarity / windows if windows > 0 else None
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x.float() / 255 if x.dtype == torch.uint8 else x.float()
