@@ -43,7 +43,7 @@ class Writer:
 
     def __init__(self, path: Path, trained: Trained, fit: Fit) -> None:
         self._path, self._trained, self._fit = path, trained, fit
-        self._shapes = {"z": (trained.latent,)}
+        self._shapes: dict[str, tuple[int, ...]] = {"z": (trained.latent,)}
         self._shapes |= {f"skip_{i}": shape for i, shape in enumerate(trained.skips, start=1)}
 
     def __enter__(self) -> Self:

@@ -99,14 +99,19 @@ class Fit:
             (H, W, C) uint8 of the original's size; of the network's with ``crop``.
         """
         if self.way == "resize":
-            image = Image.fromarray(tiles[0].squeeze(-1) if tiles.shape[-1] == 1 else tiles[0])
-            return pixels(image.resize(size[::-1], Image.Resampling.BICUBIC))
+            return pixels(picture(tiles[0]).resize(size[::-1], Image.Resampling.BICUBIC))
         if self.way != "tile":
-            return tiles[0]
+            one: Pixels = tiles[0]
+            return one
         rows, columns = self.grid(size)
         height, width, channels = tiles.shape[1:]
         whole = tiles.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
         return whole.reshape(rows * height, columns * width, channels)[: size[0], : size[1]]
+
+
+def picture(pixels: Pixels) -> Image.Image:
+    """Return pixels (H, W, C), uint8 or float32, as a Pillow image."""
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def pixels(picture: Image.Image) -> Pixels:

@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,7 +70,7 @@ def _files(path: Path, out: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    known = Image.registered_extensions()
+    known = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     there = [file for file in sorted(path.rglob("*")) if file.is_file() and not _hidden(file, path)]
     if _plain(out) != _plain(path):  # an older output in it is no input
         there = [file for file in there if _plain(out) not in _plain(file).parents]
@@ -87,18 +88,22 @@ def _hidden(file: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
-def _names(paths: Iterable[Path], reserved: Sequence[str]) -> Iterator[str]:
-    """Name outputs: the same path as ``.png``, with the old ending or a number where that is taken."""
-    taken = set(reserved)
+def _names(paths: Sequence[Path], reserved: Sequence[str]) -> Iterator[str]:
+    """Name outputs: the same path as ``.png``, with the old ending or a number where that is another's."""
+    inputs, taken = {path.as_posix() for path in paths}, set(reserved)
     for path in paths:
-        name, number = path.with_suffix(".png").as_posix(), 1
-        if name in taken:
-            name = f"{path.as_posix()}.png"
-        while name in taken:
-            number += 1
-            name = path.with_name(f"{path.stem}-{number}.png").as_posix()
+        own = path.as_posix()
+        free = (n for n in _candidates(path) if n not in taken and (n == own or n not in inputs))
+        name = next(free)
         taken.add(name)
         yield name
+
+
+def _candidates(path: Path) -> Iterator[str]:
+    yield path.with_suffix(".png").as_posix()
+    yield f"{path.as_posix()}.png"
+    for number in count(2):
+        yield path.with_name(f"{path.stem}-{number}.png").as_posix()
 
 
 def require_free(paths: Sequence[Path], force: bool, kept: Iterable[Path] = ()) -> None:

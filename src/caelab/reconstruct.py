@@ -92,7 +92,7 @@ def reconstruct(
     made = (model.decode(model.encode(x)) for x in read.batches(model.batch))
     rows: list[Row] = []
     shown: dict[str, list[tuple[Tensor, str]]] = {"original": [], "reconstruction": []}
-    with (out / TABLE).open("w", newline="") as file:
+    with (out / TABLE).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         table = csv.writer(file)
         table.writerow(Row._fields)
         for entry, pixels in stream.pictures(made, fit, read.entries):
@@ -134,14 +134,12 @@ def _row(entry: "Entry", fit: "Fit", original: "Pixels", pixels: "Pixels") -> Ro
 def _thumb(pixels: "Pixels") -> "Tensor":
     """Return a small copy of a picture, (C, h, w) in [0, 1]."""
     import torch
-    from PIL import Image
 
-    from caelab.fitting import pixels as plain
+    from caelab import fitting
 
-    image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
-    if max(image.size) > _THUMB:
-        image.thumbnail((_THUMB, _THUMB))
-    small = torch.tensor(plain(image)).movedim(-1, 0)
+    image = fitting.picture(pixels)
+    image.thumbnail((_THUMB, _THUMB))
+    small = torch.tensor(fitting.pixels(image)).movedim(-1, 0)
     return small if small.is_floating_point() else small / 255
 
 

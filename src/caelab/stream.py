@@ -16,7 +16,7 @@ from torch import Tensor
 
 from caelab import screen
 from caelab.data.pictures import DEEP, MODES, remarks, upright
-from caelab.fitting import Fit, Pixels, Size
+from caelab.fitting import Fit, Pixels, Size, picture
 from caelab.images import network_input, to_bytes
 from caelab.inputs import Source
 
@@ -70,14 +70,14 @@ class Stream:
         channels = self._fit.shape[0]
         for source in screen.tracked(self._sources, self._description):
             try:
-                picture = opened(source.file, channels, self._note)
-                cut = self._fit.cut(picture)
+                image = opened(source.file, channels, self._note)
+                cut = self._fit.cut(image)
                 first = next(cut)  # which refuses a picture before it counts as read
             # Pillow's readers raise almost anything on a damaged file
             except Exception as error:
                 self.skipped[source.file] = screen.one_line(error)
                 continue
-            self.entries.append(Entry(source, (picture.height, picture.width)))
+            self.entries.append(Entry(source, (image.height, image.width)))
             for tiles in (first, *cut):
                 yield network_input(torch.tensor(tiles).movedim(-1, 1), channels)
 
@@ -108,8 +108,8 @@ def opened(file: Path, channels: int, look: Callable[[Path, Image.Image], None] 
         warnings.simplefilter("ignore")  # Pillow's, of large and of slightly odd files
         if look:
             look(file, image)
-        picture = upright(image)
-    return picture if picture.mode == DEEP else picture.convert(MODES[channels])
+        turned = upright(image)
+    return turned if turned.mode == DEEP else turned.convert(MODES[channels])
 
 
 def pictures(made: Iterator[Tensor], fit: Fit, entries: deque[Entry]) -> Iterator[tuple[Entry, Pixels]]:
@@ -147,4 +147,4 @@ def _images(fit: Fit, entry: Entry) -> int:
 def save(pixels: Pixels, path: Path) -> None:
     """Save pixels (H, W, C) uint8 as PNG, in a folder that may have to be made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels).save(path, "PNG")
+    picture(pixels).save(path, "PNG")
