@@ -62,7 +62,7 @@ def test_decoding_what_was_encoded_is_reconstructing(folder, way, batch, monkeyp
 
 def test_the_command_line_says_how_many(folder, command):
     encode(folder / "run", [folder / "in"], folder / "codes.npz", "tile")
-    assert command("run", "codes.npz", "--out", "out") == (0, "5 images in out\n", [])
+    assert command("run", "codes.npz", "--out", "out") == (0, "out: 5 decoded\n", [])
     with Image.open(folder / "out/b/1.png") as image:
         assert image.size == (50, 7)
     status, _, lines = command("run", "codes.npz", "--out", "out")

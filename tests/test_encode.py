@@ -35,7 +35,7 @@ def command(call_main):
 def test_codes_are_those_of_the_tiles(folder, command):
     status, out, lines = command("run", "in", "--out", "codes.npz", "--fit", "tile")
     assert (status, lines) == (0, [])
-    assert "Bytes of 3 images" in out
+    assert "Bytes per image; 3 encoded" in out
     with np.load(folder / "codes.npz") as codes:
         assert codes["z"].shape == (1 + 6 + 1, 3 * 8 * 8)
         assert codes["tiles"].tolist() == [[1, 1], [2, 3], [1, 1]]
@@ -66,8 +66,8 @@ def test_broken_files_are_skipped_and_named(folder, command):
     status, out, lines = command("run", "in", "--out", "codes.npz", "--fit", "resize")
     assert status == 1
     assert lines[0].startswith("caelab: in/0.png: skipped: ")
-    assert lines[1:] == ["caelab: 1 of 3 files were skipped"]
-    assert "Bytes of 2 images" in out
+    assert lines[1:] == ["caelab: skipped 1 of 3 files"]
+    assert "Bytes per image; 2 encoded" in out
     with np.load(folder / "codes.npz") as codes:
         assert codes["names"].tolist() == ["1.png", "2.png"]
 

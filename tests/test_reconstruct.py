@@ -153,8 +153,8 @@ def test_broken_files_are_skipped_and_named_at_the_end(run, folder, command):
         "caelab: in/a/0.png",
         "caelab: in/b/2.jpg",
     ]
-    assert lines[2:] == ["caelab: 2 of 6 files were skipped"]
-    assert "worst of 4" in out
+    assert lines[2:] == ["caelab: skipped 2 of 6 files"]
+    assert "Lowest PSNR first; 4 reconstructed" in out
     assert len(table(folder / "out/reconstructions.csv")) == 4
     assert not (folder / "out/a/0.png").exists()
 
@@ -165,7 +165,7 @@ def test_where_no_file_can_be_read_there_is_no_table(run, folder, command):
     assert lines == [
         "caelab: in/b/1.png: skipped: 50x7 pixels, the network takes 16x16; give --fit resize, crop or tile",
         "caelab: in/b/dot.png: skipped: 1x1 pixels, the network takes 16x16; give --fit resize, crop or tile",
-        "caelab: 2 of 2 files were skipped",
+        "caelab: skipped 2 of 2 files",
     ]
     assert not (folder / "out/overview.png").exists()
 

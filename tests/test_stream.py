@@ -80,7 +80,7 @@ def test_what_cannot_be_read_is_skipped_and_told(files, tmp_path, capsys):
     assert lines[0] == f"transparency: put on white ({tmp_path}/clear.png and 2 more)"
     assert lines[1].startswith(f"caelab: {tmp_path}/1.png: skipped: ")
     assert "its values go from 7 to 7" in lines[4]
-    assert lines[5:] == ["caelab: 4 of 11 files were skipped"]
+    assert lines[5:] == ["caelab: skipped 4 of 11 files"]
 
 
 def test_another_size_is_skipped_without_a_way(files, tmp_path):

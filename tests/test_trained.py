@@ -119,6 +119,13 @@ def test_skips_are_part_of_the_code(tmp_path, monkeypatch):
     assert torch.allclose(found.decode(code), expected, atol=1e-6)
     arrays = Code(code.z.numpy(), tuple(skip.numpy() for skip in code.skips))
     assert torch.equal(found.decode(arrays), found.decode(code))
+    short = Code(code.z, (code.skips[0][:4], code.skips[1]))
+    with pytest.raises(UserError) as caught:
+        found.decode(short)
+    assert str(caught.value) == (
+        "a code of shapes (5, 5), (4, 4, 8, 8), (5, 8, 4, 4); "
+        "this network takes (N, 5), (N, 4, 8, 8), (N, 8, 4, 4)"
+    )
 
 
 def test_images_come_back_as_they_were_given(tmp_path):
@@ -309,7 +316,9 @@ def test_other_mistakes_are_one_line(run, monkeypatch):
     "code",
     [
         Code(torch.zeros(2, 7)),
+        Code(torch.zeros(12, 7)),
         Code(torch.zeros(6)),
+        Code(torch.tensor(1.0)),
         Code(torch.zeros(0, 6)),
         Code(torch.zeros(2, 6), (torch.ones(2, 1),)),
     ],

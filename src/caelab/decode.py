@@ -57,7 +57,7 @@ def main() -> None:
     given = parser.parse_args()
     with compose.mistakes_told():
         paths = decode(given.run, given.codes, given.out, force=given.force)
-    screen.say(f"{len(paths):,} images in {screen.shown(given.out)}")
+    screen.say(f"{screen.shown(given.out)}: {len(paths):,} decoded")
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def encode(
 
 def summary(rows: Sequence[Row]) -> Table:
     """Return the first pictures and the mean of all as a table of bytes."""
-    table = Table(title=f"Bytes of {len(rows):,} images", title_justify="left")
+    table = Table(title=f"Bytes per image; {len(rows):,} encoded", title_justify="left")
     table.add_column("file", overflow="fold")
     for column in ("tiles", "code", "file", "8-bit pixels", "code / file"):
         table.add_column(column, justify="right")

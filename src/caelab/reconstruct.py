@@ -149,7 +149,7 @@ def _short(name: str, length: int = 14) -> str:
 
 def summary(rows: Sequence[Row]) -> Table:
     """Return the worst pictures and the mean of all as a table."""
-    table = Table(title=f"The {min(WORST, len(rows))} worst of {len(rows):,}", title_justify="left")
+    table = Table(title=f"Lowest PSNR first; {len(rows):,} reconstructed", title_justify="left")
     table.add_column("file", overflow="fold")
     for column in ("size", "tiles", "PSNR (dB)", "SSIM"):
         table.add_column(column, justify="right")

@@ -93,7 +93,7 @@ class Stream:
         for file, reason in self.skipped.items():
             screen.error(f"{file}: skipped: {reason}")
         if self.skipped:
-            screen.error(f"{len(self.skipped):,} of {len(self._sources):,} files were skipped")
+            screen.error(f"skipped {len(self.skipped):,} of {len(self._sources):,} files")
 
 
 def opened(file: Path, channels: int, look: Callable[[Path, Image.Image], None] | None = None) -> Image.Image:

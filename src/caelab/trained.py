@@ -99,10 +99,10 @@ class Trained:
         Raises:
             UserError: the code is not one of this network, by its shapes.
         """
-        z, skips = torch.as_tensor(code.z), tuple(torch.as_tensor(skip) for skip in code.skips)
-        self._check(z, skips)
-        parts = zip(*(torch.split(part, self.batch) for part in (z, *skips)), strict=True)
-        return torch.cat([self._decode(Code(z, tuple(skips))) for z, *skips in parts]).cpu()
+        whole = [torch.as_tensor(part).float() for part in (code.z, *code.skips)]
+        self._check(whole)
+        parts = zip(*(torch.split(part, self.batch) for part in whole), strict=True)
+        return torch.cat([self._decode(Code(z, tuple(skips))).cpu() for z, *skips in parts])
 
     def reconstruct(self, images: Any) -> Any:
         """Encode and decode images.
@@ -133,15 +133,13 @@ class Trained:
         device = self.network.weight.device
         return self.network.decode(Code(code.z.to(device), tuple(skip.to(device) for skip in code.skips)))
 
-    def _check(self, z: Tensor, skips: Sequence[Tensor]) -> None:
-        got = [tuple(part.shape) for part in (z, *skips)]
-        want = [(len(z), *rest) for rest in ((self.latent,), *self.skips)]
-        if got != want or not len(z):
-            raise UserError(f"a code of shapes {_listed(got)}; this network takes (N, {_listed(want)[4:]}")
-
-
-def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
-    return ", ".join(map(str, shapes))
+    def _check(self, parts: Sequence[Tensor]) -> None:
+        want = [(self.latent,), *self.skips]
+        counts = {part.shape[:1] for part in parts}
+        if [tuple(part.shape[1:]) for part in parts] != want or len(counts) > 1 or counts <= {(0,), ()}:
+            got = ", ".join(str(tuple(part.shape)) for part in parts)
+            takes = ", ".join(f"(N, {', '.join(map(str, shape))})" for shape in want)
+            raise UserError(f"a code of shapes {got}; this network takes {takes}")
 
 
 def load(path: str | Path, device: str = "auto") -> Trained:
