@@ -127,6 +127,13 @@ def flipped(path):
     path.write_bytes(data)
 
 
+def encrypted(path):
+    data = bytearray(path.read_bytes())
+    for start in (b"PK\x01\x02", b"PK\x03\x04"):
+        data[data.index(start) + (8 if start[2] == 1 else 6)] |= 1
+    path.write_bytes(data)
+
+
 def pickled(path):
     rewritten(path, names=np.array([{}, {}, {}], dtype=object))
 
@@ -142,6 +149,7 @@ def no_array(path):
         (cut, "File is not a zip file"),
         (flipped, "checksum of skip_1.npy"),
         (lambda path: path.write_text("z"), "File is not a zip file"),
+        (encrypted, "File 'schema.npy' is encrypted"),
         (no_array, "There is no item named 'names.npy' in the archive"),
         (pickled, "Object arrays cannot be loaded when allow_pickle=False"),
         (lambda path: rewritten(path, z=None), "There is no item named 'z.npy' in the archive"),

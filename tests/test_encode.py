@@ -57,8 +57,8 @@ def test_bytes_of_code_and_file_are_told(folder):
     assert cells[0][-1] == "mean of all"
     assert cells[2] == ["768", "4,608", "768", "2,048"]
     ratio = sum(row.code for row in rows) / sum(row.file for row in rows)
-    assert cells[5][-1] == f"{ratio:.2f}"
-    assert cells[5][0] == f"{768 / rows[0].file:.2f}"
+    assert cells[5][-1] == f"{ratio:.3g}"
+    assert cells[5][0] == f"{768 / rows[0].file:.3g}"
 
 
 def test_broken_files_are_skipped_and_named(folder, command):

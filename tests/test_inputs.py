@@ -1,5 +1,6 @@
 """Which files a command takes, what their outputs are called, and what is not overwritten."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,29 @@ def test_inputs_are_never_overwritten(there):
     for force in (False, True):
         with pytest.raises(UserError, match=r"^link/1\.png: is an input, and would be overwritten"):
             inputs.require_free([Path("link/1.png")], force, [Path("in/1.png")])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "a", "b", "--out", "out", "--fit", "tile"],
+        ["--out", "out", "run", "a", "--fit", "tile", "b"],
+        ["run", "--fit", "tile", "--out", "out", "a", "b"],
+    ],
+)
+def test_words_may_come_in_any_order(words, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["caelab-reconstruct", *words])
+    found = vars(inputs.arguments("reconstruct", "caelab-reconstruct RUN\n\nmore"))
+    images = [Path("a"), Path("b")]
+    assert found == {"run": Path("run"), "images": images, "out": Path("out"), "fit": "tile", "force": False}
+
+
+def test_a_missing_word_is_two_lines(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["caelab-reconstruct", "run", "a"])
+    with pytest.raises(SystemExit) as stop:
+        inputs.arguments("reconstruct", "caelab-reconstruct RUN\n\nmore")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "usage: caelab-reconstruct RUN",
+        "caelab-reconstruct: error: the following arguments are required: --out",
+    ]

@@ -275,6 +275,7 @@ def half_a_file(path):
             "FILE is no export of caelab: its metadata has no",
         ),
         (lambda path: save_file({}, path, {"caelab": "{"}), "FILE is damaged ("),
+        (lambda path: export(path, model="base"), "FILE: base is no network of caelab.models of this caelab"),
         (lambda path: export(path, schema=2), "FILE has schema 2, this caelab reads 1"),
         (
             lambda path: export(path, shape=None),

@@ -21,6 +21,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from torch import Tensor
 
+from caelab import screen
 from caelab.errors import UserError
 from caelab.fitting import Fit, Size
 from caelab.inputs import Source
@@ -30,6 +31,7 @@ from caelab.trained import Trained
 
 SCHEMA = 1
 _NUMBER = np.dtype("<f4")
+_DAMAGE = (ValueError, TypeError, KeyError, EOFError, OSError, RuntimeError)  # which zipfile and NumPy raise
 
 
 class Writer:
@@ -129,8 +131,10 @@ class Reader:
             self._shapes = self._codes()
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; caelab-encode writes one") from None
-        except (zipfile.BadZipFile, ValueError, TypeError, KeyError, EOFError) as error:
-            reason = str(error).strip("'\"")
+        except (zipfile.BadZipFile, *_DAMAGE) as error:
+            if isinstance(error, OSError) and error.filename:  # it cannot be opened
+                raise
+            reason = screen.one_line(error).strip("'\"")
             raise UserError(f"{path} is damaged, or no file of codes ({reason}); encode anew") from None
 
     def _array(self, name: str) -> NDArray[Any]:

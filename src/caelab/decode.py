@@ -1,6 +1,5 @@
 """Images from codes: ``python -m caelab.decode RUN codes.npz --out DIR``."""
 
-import argparse
 from collections import deque
 from pathlib import Path
 
@@ -49,11 +48,8 @@ def decode(run: Path, codes: Path, out: Path, *, force: bool = False) -> list[Pa
 
 def main() -> None:
     """Entry point: exit status 0 when every image was decoded."""
-    parser = argparse.ArgumentParser(prog="caelab-decode", usage=_USAGE)
-    parser.add_argument("run", type=Path, metavar="RUN")
-    parser.add_argument("codes", type=Path, metavar="CODES")
-    parser.add_argument("--out", type=Path, metavar="DIR", required=True)
-    parser.add_argument("--force", action="store_true")
+    parser = inputs.parser("decode", _USAGE)
+    parser.add_argument("codes", type=Path, metavar="CODES", help="what caelab-encode wrote")
     given = parser.parse_args()
     with compose.mistakes_told():
         paths = decode(given.run, given.codes, given.out, force=given.force)

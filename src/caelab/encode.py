@@ -97,7 +97,7 @@ def summary(rows: Sequence[Row]) -> Table:
 
 
 def _bytes(code: float, file: float, pixels: float) -> list[str]:
-    return [*(f"{value:,.0f}" for value in (code, file, pixels)), f"{code / file:.2f}"]
+    return [*(f"{value:,.0f}" for value in (code, file, pixels)), f"{code / file:.3g}"]
 
 
 def main() -> None:

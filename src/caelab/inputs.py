@@ -26,14 +26,31 @@ class Source(NamedTuple):
 
 
 def arguments(command: str, usage: str) -> argparse.Namespace:
-    """Parse ``RUN IMAGES... --out PATH [--fit WAY] [--force]``."""
-    parser = argparse.ArgumentParser(prog=f"caelab-{command}", usage=usage)
-    parser.add_argument("run", type=Path, metavar="RUN")
-    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGES")
-    parser.add_argument("--out", type=Path, metavar="PATH", required=True)
-    parser.add_argument("--fit", metavar="WAY")
-    parser.add_argument("--force", action="store_true")
-    return parser.parse_args()
+    """Parse ``RUN IMAGES... --out PATH [--fit WAY] [--force]``, in any order."""
+    found = parser(command, usage)
+    found.add_argument("images", nargs="*", type=Path, metavar="IMAGES", help="files and folders")
+    found.add_argument("--fit", metavar="WAY", help="resize, crop or tile, for images of another size")
+    return found.parse_intermixed_args()
+
+
+def parser(command: str, usage: str) -> argparse.ArgumentParser:
+    """Begin a parser with ``RUN --out PATH [--force]``.
+
+    Args:
+        command: its name without ``caelab-``.
+        usage: its first paragraph is shown with a mistake, all of it with ``--help``.
+    """
+    short, _, description = usage.partition("\n\n")
+    found = argparse.ArgumentParser(
+        prog=f"caelab-{command}",
+        usage=short,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    found.add_argument("run", type=Path, metavar="RUN", help="directory of a run, or exported file")
+    found.add_argument("--out", type=Path, metavar="PATH", required=True, help="where outputs go")
+    found.add_argument("--force", action="store_true", help="overwrite older outputs")
+    return found
 
 
 def sources(given: Sequence[Path], out: Path, reserved: Sequence[str] = ()) -> list[Source]:

@@ -222,7 +222,7 @@ def _exported(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _build(model: dict[str, Any], shape: Sequence[int], path: Path) -> Autoencoder:
     """Build a network of this package, whatever the file names."""
-    target = str(model.get("_target_"))
+    target = str(model.get("_target_")) if isinstance(model, dict) else str(model)
     module, _, name = target.rpartition(".")
     try:
         kind = getattr(import_module(module), name) if module.startswith(_MODELS) else None
