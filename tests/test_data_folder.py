@@ -127,6 +127,14 @@ def test_floats_are_taken_from_0_to_1(tmp_path):
         assert np.array_equal(to_uint8(image, 1, 16)[0].ravel(), np.arange(256))
 
 
+def test_floats_of_another_scale_are_skipped_and_named(tmp_path, flat, capsys):
+    Image.fromarray(np.full((8, 8), 200, np.float32)).save(flat / "x.tif")
+    module = ready(tmp_path, flat)
+    assert sum(len(split) for split in module.splits.values()) == 25
+    said = capsys.readouterr().err
+    assert f"{flat}/x.tif: its values go from 200 to 200; they must be within 0 and 1" in said
+
+
 def test_transparent_pixels_are_white(tmp_path):
     half = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
     half.paste((255, 0, 0, 255), (0, 0, 4, 8))
