@@ -30,10 +30,7 @@ def test_floats_stay_as_they_are():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (
-            np.array([[0, 70_000]], np.int32),
-            "its values go from 0 to 70000|65,535",
-        ),
+        (np.array([[0, 70_000]], np.int32), "its values go from 0 to 70000|65,535"),
         (np.array([[-3, 5]], np.int32), "its values go from -3 to 5|65,535"),
         (np.array([[0, 255]], np.float32), "its values go from 0 to 255|1"),
         (np.array([[0, np.nan]], np.float32), "its values go from nan to nan|1"),

@@ -98,26 +98,14 @@ def test_every_byte_survives():
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (
-            np.zeros((2, 7, 9, 3), np.uint8),
-            "images of 7x9 pixels (height x width), the network takes 5x4: ",
-        ),
+        (np.zeros((2, 7, 9, 3), np.uint8), "images of 7x9 pixels (height x width), the network takes 5x4: "),
         (Image.new("L", (9, 7)), "images of 7x9 pixels (height x width), the network takes 5x4: "),
         (torch.zeros(3, 4, 5), "images of 4x5 pixels (height x width), the network takes 5x4: "),
-        (
-            np.zeros((100, 5, 4), np.uint8),
-            "an array of shape (100, 5, 4); give (H, W), (H, W, C) or",
-        ),
+        (np.zeros((100, 5, 4), np.uint8), "an array of shape (100, 5, 4); give (H, W), (H, W, C) or"),
         (np.zeros((2, 5, 4, 4), np.uint8), "images of 4 channels, the network takes 3"),
         (torch.zeros(5, 4), "a tensor of shape (5, 4); give (N, C, H, W) or (C, H, W)"),
-        (
-            np.zeros((5, 4, 3), np.int64),
-            "images of int64; give uint8 from 0 to 255, or floating",
-        ),
-        (
-            np.zeros((5, 4, 3), np.uint16),
-            "images of uint16; give uint8 from 0 to 255, or floating",
-        ),
+        (np.zeros((5, 4, 3), np.int64), "images of int64; give uint8 from 0 to 255, or floating"),
+        (np.zeros((5, 4, 3), np.uint16), "images of uint16; give uint8 from 0 to 255, or floating"),
         (np.zeros((5, 4, 3), bool), "images of bool; give uint8 from 0 to 255, or floating"),
         (torch.zeros(3, 5, 4, dtype=torch.int32), "images of int32; give uint8 from 0 to 255, or floating"),
         (255.0 * (PIXELS > 9), "images from 0 to 255; floating point must be from 0 to 1"),
@@ -125,10 +113,7 @@ def test_every_byte_survives():
         ([], "no image given; give NumPy arrays, Pillow images, torch tensors, or a list of any of them"),
         (PIXELS[:0], "no image given; give NumPy arrays"),
         ("cat.png", "images of type str; give NumPy arrays"),
-        (
-            Image.fromarray(np.full((5, 4), 9, np.float32)),
-            "a Pillow image of mode F: its values go from 9",
-        ),
+        (Image.fromarray(np.full((5, 4), 9, np.float32)), "a Pillow image of mode F: its values go from 9"),
     ],
 )
 def test_what_it_cannot_take_is_one_line_that_says_what_it_got_and_wants(images, message):
