@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 __all__ = ["Run", "compare", "load", "sweep", "train"]
 
 # Imported on use: they bring Hydra or torch, and a command line must answer before that.
-_WHERE = {"Run": "api", "compare": "api", "load": "restore", "sweep": "api"}
+_WHERE = {"Run": "api", "compare": "api", "load": "trained", "sweep": "api"}
 
 
 def __getattr__(name: str) -> Any:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image
 
-    from caelab.models.autoencoder import Autoencoder
+    from caelab.trained import Trained
 
 Overrides = str | Sequence[str] | Mapping[str, Any]
 
@@ -67,9 +67,9 @@ class Run:
         """
         return results.figures(self.dir, self._finished())
 
-    def load(self) -> "Autoencoder":
+    def load(self) -> "Trained":
         """Load the trained network: see ``caelab.load``."""
-        from caelab.restore import load
+        from caelab.trained import load
 
         return load(self.dir)
 
