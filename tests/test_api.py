@@ -12,8 +12,9 @@ from conftest import TINY
 from omegaconf import DictConfig
 
 import caelab
-from caelab import compose, results
+from caelab import results
 from caelab.errors import RunsFailed, UserError
+from caelab.variants import written
 
 SMALL = {
     "dataset.train_size": 96,
@@ -77,7 +78,7 @@ def test_a_sweep_returns_its_runs_and_a_failed_one_stops_no_other(here, capfd):
     assert table["error"][2] == "model: latent must be at least 1, got 0"
     with pytest.raises(UserError, match="that run failed .model: latent must be at least 1, got 0"):
         runs[1].metrics  # noqa: B018
-    words = [f"{key}={compose.written(value)}" for key, value in SMALL.items() if key != "model.latent"]
+    words = [f"{key}={written(value)}" for key, value in SMALL.items() if key != "model.latent"]
     once_more = here("-m", "model=base", "trainer.max_epochs=1", "model.latent=16,8", *words, tiny=False)
     assert once_more.out.count("finished before") == 2
 
@@ -150,7 +151,7 @@ PLAIN = [True, None, 3, 1e-05, 0.1, "adam", "16-mixed", [[16, 32], []], [None, "
 def test_hydra_reads_a_value_as_it_was(value):
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    (override,) = OverridesParser.create().parse_overrides([f"key={compose.written(value)}"])
+    (override,) = OverridesParser.create().parse_overrides([f"key={written(value)}"])
     assert override.value() == value
 
 

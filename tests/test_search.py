@@ -1,6 +1,7 @@
 """Searches: what is proposed, counted and pruned, however many processes take part and whichever dies."""
 
 import json
+import math
 import shutil
 import signal
 import subprocess
@@ -14,10 +15,11 @@ from searching import a_search, finish, height
 from test_api import SMALL
 
 import caelab
-from caelab import compose, results, search
+from caelab import compose, results, search, studies
 from caelab.callbacks import Pruning
 from caelab.errors import UserError
 from caelab.jobs import Answer
+from caelab.report import measure
 from caelab.search import Trials, attach
 
 
@@ -273,3 +275,24 @@ def test_search_json_is_plain(tmp_path):
     assert json.loads(path.read_text()) == {"schema": 1, **found}
     path.write_text("{")
     assert results.searches(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("status", "expected"), [("pruned", None), ("failed", -math.inf)])
+def test_a_pruned_run_is_no_trial_of_a_grid(status, expected):
+    study = studies.load("optimizers")
+    trial = study.trials("cifar10")["adam"][0]
+    runs = {trial.identity(study.tune.seed): (Path("somewhere"), {"status": status})}
+    assert measure.score(study, runs)(trial) == expected
+
+
+def test_a_search_is_part_of_its_section_and_waits_for_all_trials():
+    study = studies.load("search_residual")
+    (one,) = study.searches("cifar10")
+    waiting = measure.section(study, "cifar10", {})
+    assert (waiting.rows[0].label, waiting.searches) == ("found", {})
+    assert set(waiting.rows[0].missing.values()) == {"not all of its 30 trials are done"}
+    found = {"best": {"point": {"model.blocks": 2}}}
+    done = measure.section(study, "cifar10", {}, {one.name: found})
+    assert (done.rows[0].label, done.rows[0].settings) == ("found", {"model.blocks": 2})
+    assert done.searches == {"found": found}
+    assert len(done.rows) == len(waiting.rows)

@@ -23,6 +23,7 @@ from caelab.errors import RunsFailed, UserError
 from caelab.results import Record
 from caelab.train import job, stop
 from caelab.train import train as carry_out
+from caelab.variants import written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,7 +206,7 @@ def _words(overrides: Overrides, keys: Mapping[str, Any], epochs: Any) -> list[s
 
 def _text(value: Any) -> str:
     several = isinstance(value, Iterable) and not isinstance(value, str | list)
-    return ",".join(compose.written(one) for one in value) if several else compose.written(value)
+    return ",".join(written(one) for one in value) if several else written(value)
 
 
 @contextmanager

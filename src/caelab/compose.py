@@ -29,7 +29,6 @@ from caelab.errors import UserError
 from caelab.screen import one_line
 
 _PACKAGE = Path(__file__).parent
-_PLAIN = re.compile(r"[\w./+:@-]+")  # text that an override takes as it is
 _NEAR = 0.6  # how alike two names must be for one to be a misspelling of the other
 # In a wheel conf/ is part of the package; in a checkout it stands at the top, two levels up.
 CONF = str(_PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1] / "conf")
@@ -75,16 +74,6 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
     OmegaConf.register_new_resolver("variant", variant, replace=True)
     OmegaConf.register_new_resolver("at_once", at_once, replace=True)
-
-
-def written(value: Any) -> str:
-    """Return a value as it is written in an override, with quotes where the grammar asks for them."""
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(written(one) for one in value) + "]"
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    text = str(value)
-    return text if _PLAIN.fullmatch(text) else "'" + text.replace("'", r"\'") + "'"
 
 
 def nearest(name: str, known: list[str]) -> str:

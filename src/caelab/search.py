@@ -23,12 +23,12 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from caelab import compose, results, screen
+from caelab import results, screen
 from caelab.errors import UserError
 from caelab.jobs import Answer
 from caelab.results import Record
 from caelab.tuning import TRIAL, Search
-from caelab.variants import point_text
+from caelab.variants import point_text, written
 
 _SEED = 20231  # of the sampler, with the number of the trial on top
 _WARM_UP = 2  # epochs before the median may end a trial
@@ -136,7 +136,7 @@ class Trials:
             trial._suggest(key, distribution)  # what was drawn before a kill stays
         self._mine[trial.number] = (trial, lock)
         point = self._point(trial.params)
-        reference = compose.written(f"{trial.number}:{self.search.tune.pruner}:{self.folder}")
+        reference = written(f"{trial.number}:{self.search.tune.pruner}:{self.folder}")
         job = (*self.search.trial(point).at(self.search.tune.seed), f"+hydra.job.env_set.{TRIAL}={reference}")
         return Asked(trial.number, point, job)
 
@@ -144,7 +144,7 @@ class Trials:
         point = {}
         for key, values in self.search.space.items():
             if key in params:  # a process may have died before it had drawn all
-                texts = {} if isinstance(values, Mapping) else {compose.written(one): one for one in values}
+                texts = {} if isinstance(values, Mapping) else {written(one): one for one in values}
                 point[key] = texts.get(params[key], params[key])
         return point
 
@@ -255,7 +255,7 @@ def _pruner(name: str | None) -> BasePruner:
 
 def _distribution(values: Any) -> BaseDistribution:
     if not isinstance(values, Mapping):
-        return CategoricalDistribution([compose.written(value) for value in values])
+        return CategoricalDistribution([written(value) for value in values])
     low, high, log = values["low"], values["high"], values.get("log", False)
     whole = isinstance(low, int) and isinstance(high, int)
     return IntDistribution(low, high, log=log) if whole else FloatDistribution(low, high, log=log)

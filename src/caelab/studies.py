@@ -14,7 +14,7 @@ from caelab import after, compose
 from caelab.errors import UserError
 from caelab.results import Record
 from caelab.tuning import Entry, Search, Tuning
-from caelab.variants import Variant, point_text
+from caelab.variants import Variant, point_text, written
 
 ALL = "all"
 BUDGETS = ("full", "quick")
@@ -129,7 +129,7 @@ class Study:
         overrides = (
             f"dataset={dataset}",
             *entry.overrides,
-            *(f"{key}={compose.written(value)}" for key, value in point.items()),
+            *(f"{key}={written(value)}" for key, value in point.items()),
             *([] if floor or own else [f"trainer.max_epochs={epochs}"]),
             *size,
             *self.common,
