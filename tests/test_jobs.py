@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from caelab import jobs, train
 from caelab.jobs import Answer, Board, Job, answer
-from caelab.run_dir import Busy
+from caelab.run_dir import Busy, Early
 
 SETTINGS = OmegaConf.create(
     {
@@ -24,16 +24,17 @@ CFG = OmegaConf.create({"seed": 3})
 
 
 @pytest.mark.parametrize(
-    ("value", "reason", "busy"),
+    ("value", "reason", "busy", "pruned"),
     [
-        (26.5, None, False),
-        (None, None, False),
-        ("lr is no number", "lr is no number", False),
-        (Busy("x"), "x", True),
+        (26.5, None, False, None),
+        (None, None, False, None),
+        ("lr is no number", "lr is no number", False, None),
+        (Busy("x"), "x", True, None),
+        (Early("pruned at epoch 2 of 3"), None, False, "pruned at epoch 2 of 3"),
     ],
 )
-def test_an_answer_says_what_became_of_a_job(value, reason, busy):
-    expected = Answer("/there", ["seed=3"], {"model": "base"}, 3, reason, busy, 2.5)
+def test_an_answer_says_what_became_of_a_job(value, reason, busy, pruned):
+    expected = Answer("/there", ["seed=3"], {"model": "base"}, 3, reason, busy, 2.5, pruned)
     assert answer(value, CFG, SETTINGS, 2.5) == expected
 
 

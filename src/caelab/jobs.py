@@ -43,8 +43,8 @@ class Answer:
         seed: of the run.
         reason: why it did not finish; None where it did.
         busy: another process was training the run.
-        pruned: why a search ended it early, which is no failure.
         seconds: that the job took.
+        pruned: why a search ended it early, which is no failure.
     """
 
     run_dir: str
@@ -53,8 +53,8 @@ class Answer:
     seed: Any
     reason: str | None = None
     busy: bool = False
-    pruned: str | None = None
     seconds: float = 0.0
+    pruned: str | None = None
 
 
 def answer(value: Any, cfg: DictConfig, settings: Any, seconds: float = 0.0) -> Answer:
@@ -74,8 +74,8 @@ def answer(value: Any, cfg: DictConfig, settings: Any, seconds: float = 0.0) -> 
         cfg.get("seed"),
         str(value) if isinstance(value, str) and not isinstance(value, Early) else None,
         isinstance(value, Busy),
-        str(value) if isinstance(value, Early) else None,
         seconds,
+        str(value) if isinstance(value, Early) else None,
     )
 
 
