@@ -19,6 +19,7 @@ _MADE = (
     "reconstructions.png",
     "reconstructions.npz",
     "evaluations",
+    "export",
     "audit.json",
     "audit.npz",
     "audit.png",
