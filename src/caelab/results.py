@@ -257,7 +257,7 @@ def floor(root: str | Path, record: Record, numbers: int | None = None) -> float
 
 
 def floor_run(root: str | Path, record: Record, numbers: int) -> Record | None:
-    """Record of a finished run of PCA with that latent on the same images, corrupted alike, if there is one."""
+    """Record of a finished run of PCA with that latent on the same images, corrupted alike, or None."""
     for _, other in find(root):
         if (
             other["status"] == "finished"

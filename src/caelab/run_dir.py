@@ -20,6 +20,7 @@ _MADE = (
     "reconstructions.npz",
     "evaluations",
     "export",
+    "floors.json",
     "audit.json",
     "audit.npz",
     "audit.png",

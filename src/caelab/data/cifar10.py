@@ -139,9 +139,9 @@ class CIFAR10(OfficialDataModule):
     shape = (3, 32, 32)
     pictures = "small colour photographs of six animals and four vehicles, gathered from the web"
     licence = (
-        "CIFAR-10's page states no licence; it asks to cite Krizhevsky, \"Learning Multiple Layers of Features "
-        "from Tiny Images\" (2009). The photographs were gathered from the web, so the rights in them lie with "
-        "those who took them."
+        "CIFAR-10's page states no licence; it asks to cite Krizhevsky, 'Learning Multiple Layers of "
+        "Features from Tiny Images' (2009). The photographs come from the web, and the rights in them lie "
+        "with those who took them."
     )
     sources = (
         Source(f"the folder {FOLDER}", find_folder, read_folder),

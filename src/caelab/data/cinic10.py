@@ -115,9 +115,10 @@ class CINIC10(ImageDataModule):
     shape = (3, 32, 32)
     pictures = "colour photographs of vehicles and animals, CIFAR-10's and ImageNet's of the same ten classes"
     licence = (
-        "CINIC-10 is given out by the University of Edinburgh, its paper's authors ask to be cited, and copies "
-        "of it name CC BY 4.0. Its pictures are CIFAR-10's and ImageNet's: ImageNet is for non-commercial "
-        "research and education only, and the rights in single photographs lie with those who took them."
+        "CINIC-10 is given out by the University of Edinburgh; its authors ask for their paper to be cited, "
+        "and copies of it name CC BY 4.0. Its pictures are CIFAR-10's and ImageNet's: ImageNet is for "
+        "non-commercial research and education only, and the rights in single photographs lie with those "
+        "who took them."
     )
     urls: tuple[str, ...] = URLS
     archive_md5 = "6ee4d0c996905fe93221de577967a372"

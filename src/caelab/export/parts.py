@@ -1,6 +1,6 @@
 """A trained network as the parts that are exported: encoder, decoder, and both as one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from caelab.models.autoencoder import Autoencoder, Code
 
 Tensors = tuple[Tensor, ...]
+Runner = Callable[[Tensors], Tensors]
+"""Maps the inputs of a part to its outputs, in the order of their names."""
 
 
 class Encoder(nn.Module):
