@@ -16,7 +16,7 @@ from caelab.screen import one_line
 TOLERANCE = 1e-4
 """How far any number may be from the original's: see ``difference``."""
 
-SECONDS = 0.3
+SECONDS = 0.2
 """For how long a speed is measured."""
 
 
