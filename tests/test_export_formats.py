@@ -54,7 +54,9 @@ def exported(run):
             done[name] = run / "export" / name
         return done[name]
 
-    return get
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("caelab.export.check.SECONDS", 0.0)  # one pass
+        yield get
 
 
 @pytest.fixture(scope="module")

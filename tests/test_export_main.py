@@ -14,7 +14,8 @@ BASE = {"_target_": "caelab.models.base.Base", "latent": 6, "channels": [2, 3], 
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, monkeypatch):
+    monkeypatch.setattr("caelab.export.check.SECONDS", 0.0)  # one pass
     return leave_whole_run(tmp_path / "run", BASE)
 
 

@@ -101,11 +101,11 @@ def difference(part: Runner, reloaded: Runner, given: Tensors) -> float:
     return worst
 
 
-def speed(run: Runner, given: Tensors, seconds: float = SECONDS) -> float:
-    """Images per second: the median over as many passes as fit into the seconds, one of them at least."""
+def speed(run: Runner, given: Tensors) -> float:
+    """Images per second: the median over as many passes as fit into ``SECONDS``, one of them at least."""
     run(given)  # what is prepared on first use
     passes: list[float] = []
-    end = time.perf_counter() + seconds
+    end = time.perf_counter() + SECONDS
     while not passes or time.perf_counter() < end:
         began = time.perf_counter()
         run(given)
