@@ -116,3 +116,29 @@ def test_randomness_of_an_epoch_is_a_function_of_seed_and_epoch(tmp_path):
 def test_a_network_without_trainable_parameters_has_no_optimizer():
     module = AutoencoderModule(PCA((1, 11, 11), 2), nn.MSELoss(), torch.optim.Adam)
     assert module.configure_optimizers() is None
+
+
+def test_half_of_the_training_images_are_mirrored_and_no_others(tmp_path):
+    class Sees(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.images = []
+
+        def forward(self, x_hat, x):
+            self.images.append(x)
+            return (x_hat - x).square().mean()
+
+    loss = Sees()
+    trainer, module, data = make(tmp_path, loss, max_epochs=4)
+    module.flip = True
+    trainer.fit(module, datamodule=data)
+    whole = {name: data.splits[name][:].float() / 255 for name in ("train", "val")}
+    turned = 0
+    for image in torch.cat([batch for batch in loss.images if len(batch) in (32, 6)]):
+        turned += bool((image == whole["train"].flip(-1)).flatten(1).all(1).any())
+        either = torch.cat([whole["train"], whole["train"].flip(-1)])
+        assert (image == either).flatten(1).all(1).any()
+    assert 110 <= turned <= 170  # of 280: within 3.5 standard deviations of a half
+    checked = [batch for batch in loss.images if len(batch) == 30]
+    assert all(torch.equal(batch, whole["val"]) for batch in checked)
+    assert len(checked) == 4

@@ -227,7 +227,15 @@ def test_a_second_process_is_kept_out(train):
     assert "another process is training there" in answer.err
 
 
-LONG = (*TINY, "dataset.train_size=640", "dataset.batch_size=8", "trainer.max_epochs=6")
+LONG = (
+    *TINY,
+    "dataset.train_size=640",
+    "dataset.batch_size=8",
+    "trainer.max_epochs=6",
+    "scheduler=cosine",
+    "ema=0.9",
+    "flip=true",
+)
 
 
 def start(output: Path, environment: dict[str, str], *overrides: str) -> subprocess.Popen[str]:
@@ -249,7 +257,9 @@ def wait_for_epoch(output: Path, epochs: int, process: subprocess.Popen[str]) ->
 def outcome(output: Path) -> tuple[dict, dict, str]:
     (path,) = output.rglob("result.json")
     record = json.loads(path.read_text())
-    weights = torch.load(path.parent / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    last = torch.load(path.parent / "checkpoints" / "last.ckpt", weights_only=True)
+    weights = {("averaged", key): value for key, value in last["state_dict"].items()}
+    weights |= {("trained", key): value for key, value in last["current_model_state"].items()}
     return record, weights, (path.parent / "metrics.csv").read_text()
 
 
@@ -281,6 +291,34 @@ def test_killed_and_started_again_ends_bit_for_bit_the_same(tmp_path, environmen
     assert curves == expected_curves
     assert weights.keys() == expected_weights.keys()
     assert all(torch.equal(weights[key], expected_weights[key]) for key in weights)
+
+
+def test_the_moving_average_is_what_is_kept_and_measured(train):
+    for epochs in (1, 2, 3):  # of one step each, so that each run's weights are those after one step more
+        answer = train("ema=0.75", "dataset.train_size=32", f"trainer.max_epochs={epochs}")
+    runs = sorted(
+        zip(answer.run_dirs, answer.records, strict=True), key=lambda pair: pair[1]["time"]["epochs"]
+    )
+    lasts = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run, _ in runs]
+    steps = [last["current_model_state"] for last in lasts]
+    run_dir, record = runs[-1]
+    key = "net.decoder.0.0.weight"
+    expected = 0.75 * (0.75 * steps[0][key] + 0.25 * steps[1][key]) + 0.25 * steps[2][key]
+    torch.testing.assert_close(lasts[-1]["state_dict"][key], expected)
+    best = torch.load(run_dir / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    net, data = load(run_dir), datamodule(record)
+    assert torch.equal(net.state_dict()[key.removeprefix("net.")], best[key])
+    data.setup()
+    images = data.splits["test"][:]
+    mse = (net.reconstruct(images) - images.float() / 255).square().flatten(1).mean(1).double()
+    assert record["metrics"]["test/psnr"] == pytest.approx(float((-10 * mse.log10()).mean()), abs=1e-4)
+
+
+@pytest.mark.parametrize("value", ["1", "0.0", "1.5", "half"])
+def test_an_average_that_cannot_be_is_refused(train, value):
+    answer = train(f"ema={value}")
+    assert answer.status == 1
+    assert answer.err.strip().endswith(f"ema={value}: must be between 0 and 1, such as ema=0.999, or null")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -144,7 +144,7 @@ def check(cfg: DictConfig, choices: dict[str, Any]) -> None:
         leaf = Path(CONF, group, f"{choices.get(group)}.yaml")
         if leaf.is_file():
             _check_kinds(_flatten(values[group], group + "."), _flatten(_read_yaml(leaf), group + "."))
-    _check_kinds(values, {key: top[key] for key in ("seed", "force", "speed", "compile")})
+    _check_kinds(values, {key: top[key] for key in ("seed", "force", "speed", "compile", "flip")})
     _check_kinds(values["trainer"], {"max_epochs": 1}, "trainer.")
     _check_ranges(values)
 
@@ -175,6 +175,9 @@ def _check_ranges(values: dict[str, Any]) -> None:
     epochs, seed = values["trainer"]["max_epochs"], values["seed"]
     if epochs is None or epochs < 1:
         raise UserError(f"trainer.max_epochs={epochs}: must be at least 1")
+    ema = values["ema"]
+    if ema is not None and not (isinstance(ema, float) and 0 < ema < 1):
+        raise UserError(f"ema={ema}: must be between 0 and 1, such as ema=0.999, or null")
     if not 0 <= seed < 2**32:
         raise UserError(f"seed={seed}: must be within 0..{2**32 - 1}")
 

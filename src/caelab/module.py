@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from caelab.corruptions import TEST, VAL, Clean, Corruption, keys
@@ -15,6 +16,7 @@ from caelab.data.datamodule import Batches
 from caelab.errors import UserError
 from caelab.metrics import ImageQuality
 from caelab.models.autoencoder import Autoencoder
+from caelab.schedulers import Constant
 
 # Reading a loss makes the CPU wait for a GPU; there the losses are read in groups of this many steps.
 _READ_EVERY_ON_GPU = 50
@@ -29,6 +31,8 @@ class AutoencoderModule(LightningModule):
         optimizer: maps parameters to an optimizer.
         seed: with the epoch, of everything random in a training step.
         corruption: of what the network is given; loss and figures compare with the clean images.
+        scheduler: maps the optimizer and the number of steps to its schedule, or to None.
+        flip: whether training images are mirrored, left to right, with a chance of one half.
         compiled: whether the training step's forward and backward pass are compiled; checkpoints and
             evaluation are those of the plain network either way.
     """
@@ -40,6 +44,8 @@ class AutoencoderModule(LightningModule):
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         seed: int = 0,
         corruption: Corruption | None = None,
+        scheduler: Callable[[Optimizer, int], LRScheduler | None] | None = None,
+        flip: bool = False,
         compiled: bool = False,
     ) -> None:
         super().__init__()
@@ -50,13 +56,25 @@ class AutoencoderModule(LightningModule):
         self.optimizer = optimizer
         self.seed = seed
         self.corruption = corruption or Clean()
+        self.scheduler = scheduler or Constant()
+        self.flip = flip
         self.quality = ImageQuality()
         self.mean_loss = MeanMetric()
         self._sizes: list[int] = []
         self._unread: list[Tensor] = []
         self._read: list[float] = []
 
-    def configure_optimizers(self) -> Optimizer | None:
+    def configure_optimizers(self) -> Any:
+        """Return the optimizer, and where there is one its schedule by steps, as Lightning takes them."""
+        optimizer = self.build_optimizer()
+        if optimizer is None:
+            return None
+        schedule = self.scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def build_optimizer(self) -> Optimizer | None:
         """Build the optimizer over the trainable parameters; None for a network that has none."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         return self.optimizer(parameters) if parameters else None
@@ -90,6 +108,9 @@ class AutoencoderModule(LightningModule):
         Raises:
             UserError: a loss is NaN or infinite.
         """
+        if self.flip:
+            mirrored = torch.rand(len(batch), 1, 1, 1, device=batch.device) < 0.5
+            batch = torch.where(mirrored, batch.flip(-1), batch)
         key = self._keys(self._loader, batch_idx, self.seed, self.current_epoch)
         loss = self._score(*self(batch, key))
         self._sizes.append(len(batch))
@@ -147,6 +168,8 @@ class AutoencoderModule(LightningModule):
             both = torch.tensor([total, sum(self._sizes)], dtype=torch.float64, device=self.device)
             total, images = self.trainer.strategy.reduce(both, reduce_op="sum").tolist()
             figures["train/loss"] = torch.tensor(total / images, dtype=torch.float32)
+            for config in self.trainer.lr_scheduler_configs:
+                figures["train/lr"] = torch.tensor(config.scheduler.get_last_lr()[0])
         self.log_dict(figures)
 
     on_test_epoch_start = on_validation_epoch_start

@@ -19,8 +19,8 @@ SCHEMA = 1
 RECORD = "result.json"
 ASIDE = "previous"
 
-GROUPS = ("model", "loss", "optimizer", "dataset", "corruption")
-"""What a run is composed of; records from before corruptions lack that one."""
+GROUPS = ("model", "loss", "optimizer", "scheduler", "dataset", "corruption")
+"""What a run is composed of; records from before schedulers and corruptions lack those."""
 BYPASSING = 0.5
 """Latent reliance below which a run is marked as bypassing its latent."""
 
@@ -44,6 +44,9 @@ CLEAN = {"_target_": "caelab.corruptions.Clean"}
 _LATER = {
     "speed": "exact",
     "compile": False,
+    "flip": False,
+    "ema": None,
+    "scheduler": {"_target_": "caelab.schedulers.Constant"},
     "trainer.strategy": "auto",
     "corruption": CLEAN,
 }

@@ -11,7 +11,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
@@ -103,6 +103,8 @@ def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
     module, data, speed = _build(cfg)
     checkpoints, stopwatch = Checkpoints(run_dir / "checkpoints"), Stopwatch()
     callbacks: list[Callback] = [stopwatch, checkpoints]
+    if cfg.ema is not None:
+        callbacks.append(EMAWeightAveraging(decay=cfg.ema))
     if cfg.trainer.get("enable_progress_bar", True):
         callbacks.append(EpochProgress())
     trainer = _trainer(cfg, speed, active, callbacks, run_dir)
@@ -157,9 +159,10 @@ def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
         corruption(torch.zeros(1, *data.shape), torch.zeros(1, dtype=torch.int64))
     except ValueError as error:
         raise UserError(f"corruption.{error}") from None
-    module = AutoencoderModule(net, loss, optimizer, cfg.seed, corruption, speed.compile)
+    scheduler = compose.build(config["scheduler"], "scheduler")
+    module = AutoencoderModule(net, loss, optimizer, cfg.seed, corruption, scheduler, cfg.flip, speed.compile)
     try:
-        module.configure_optimizers()
+        module.build_optimizer()
     except (ValueError, TypeError) as error:
         raise UserError(f"optimizer: {error}") from None
     data.prepare_data()

@@ -1,0 +1,153 @@
+"""The residual model: exact PCA without its convolutions, PCA at first with them, better when trained."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from caelab.models.pca import PCA
+from caelab.models.residual import Residual, Scaled, unshuffled
+
+SHAPE = (3, 10, 14)
+
+
+def pictures(count=60, seed=0):
+    """Grey levels that stay far from 0 and 255: soft blobs, which a few components describe badly."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[0:10, 0:14]
+    y, x = rng.uniform(2, 8, (2, count, 1, 1, 1)) * np.array([1, 1.4]).reshape(2, 1, 1, 1, 1)
+    blob = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 6)
+    colour = rng.uniform(-60, 60, (count, 3, 1, 1))
+    return torch.from_numpy((127 + colour * blob).round().astype(np.uint8))
+
+
+def pca(images, latent=6):
+    floor = PCA(SHAPE, latent)
+    floor.initialise(images)
+    return floor
+
+
+def test_without_convolutions_it_starts_as_pca():
+    images = pictures()
+    net = Residual(SHAPE, latent=6, blocks=0, encoder_blocks=0)
+    net.initialise(images)
+    torch.testing.assert_close(net.reconstruct(images), pca(images).reconstruct(images), rtol=0, atol=1e-5)
+    x = images / 255
+    torch.testing.assert_close(net.encode(x).z, pca(images).encode(x).z, rtol=0, atol=1e-4)
+
+
+def test_with_convolutions_it_starts_within_a_hundredth_of_a_decibel_of_pca():
+    images = pictures()
+    torch.manual_seed(0)
+    net = Residual(SHAPE, latent=6)
+    net.initialise(images)
+    x = images / 255
+    ours, floor = ((m.reconstruct(images) - x).square().mean().item() for m in (net, pca(images)))
+    assert ours != floor
+    assert abs(10 * np.log10(ours / floor)) < 0.01
+
+
+def test_training_leads_above_pca():
+    images = pictures(100)
+    torch.manual_seed(0)
+    net = Residual(SHAPE, latent=6, channels=16, encoder_channels=16)
+    net.initialise(images)
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    x = images / 255
+    for _ in range(300):
+        loss = (net(x) - x).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    ours, floor = ((m.reconstruct(images) - x).square().mean().item() for m in (net, pca(images)))
+    assert 10 * np.log10(floor / ours) > 1  # on these images no linear autoencoder of this latent does better
+
+
+def test_at_random_it_does_not_start_as_pca():
+    images = pictures()
+    torch.manual_seed(0)
+    net = Residual(SHAPE, latent=6, pca=False)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    net.initialise(images)
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+def test_nothing_goes_around_the_latent():
+    net = Residual((3, 32, 32))
+    code = net.encode(torch.rand(2, 3, 32, 32))
+    assert code.skips == ()
+    assert code.numbers == 256
+
+
+def test_parameters_in_closed_form():
+    linear = 3072 * 256 + 256 + 256 * 3072 + 3072
+
+    def conv(n_in, n_out, side):
+        return n_in * n_out * side**2 + n_out
+
+    decoder = conv(12, 48, 3) + 3 * 2 * conv(48, 48, 3) + conv(48, 12, 3)
+    encoder = conv(48, 64, 3) + 2 * conv(64, 64, 3) + conv(64, 16, 1) + 16 * 64 * 256 + 256
+    assert Residual((3, 32, 32)).size == linear + decoder + encoder
+    assert Residual((3, 32, 32), encoder_blocks=0).size == linear + decoder
+    assert Residual((3, 32, 32), blocks=0, encoder_blocks=0).size == linear
+
+
+def test_a_step_of_adam_moves_a_scaled_weight_by_its_scale():
+    layer = Scaled(4, 100)
+    with torch.no_grad():
+        layer.start(torch.ones(100, 4), torch.zeros(100))
+    torch.testing.assert_close(layer(torch.eye(4)), torch.ones(4, 100))
+    layer(torch.eye(4)).sum().backward()
+    torch.optim.Adam(layer.parameters(), lr=0.5).step()  # the first step of Adam is lr times the sign
+    moved = layer(torch.eye(4)) + 0.5  # the bias moved by the whole rate
+    torch.testing.assert_close(moved, torch.full((4, 100), 1 - 0.5 / 10))
+
+
+def test_pixels_become_channels_and_sides_are_continued():
+    x = torch.rand(2, 3, 5, 7)
+    cells = unshuffled(x, 4)
+    padded = np.pad(x.numpy() - 0.5, ((0, 0), (0, 0), (0, 3), (0, 1)), mode="edge")
+    expected = padded.reshape(2, 3, 2, 4, 2, 4).transpose(0, 1, 3, 5, 2, 4).reshape(2, 48, 2, 2)
+    np.testing.assert_array_equal(cells.numpy(), expected)
+
+
+def test_the_large_one_is_the_same_in_another_size():
+    folder = Path(__file__).parents[1] / "conf" / "model"
+    small, large = (OmegaConf.load(folder / f"{name}.yaml") for name in ("residual", "residual_large"))
+    assert small.keys() == large.keys()
+    sizes = [instantiate(leaf, shape=(3, 32, 32)).size for leaf in (small, large)]
+    assert sizes[1] > 3 * sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"latent": 421}, "latent must be at most 420, the numbers in one image, got 421"),
+        ({"latent": 0}, "latent must be at least 1, got 0"),
+        ({"blocks": -1}, "blocks must be at least 0, got -1"),
+        ({"channels": 0}, "channels must be at least 1, got 0"),
+        ({"encoder_blocks": 0.5}, "encoder_blocks must be a whole number, got 0.5"),
+        ({"encoder_channels": 0}, "encoder_channels must be at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Residual(SHAPE, **{"latent": 6} | arguments)
+
+
+def test_fewer_images_than_numbers_in_the_latent_are_refused():
+    with pytest.raises(ValueError, match="latent must be at most 5, the number of training images, got 6"):
+        Residual(SHAPE, latent=6).initialise(pictures(5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_linear_path_is_float32_whatever_the_precision(dtype):
+    net = Residual(SHAPE, latent=6, blocks=0, encoder_blocks=0)
+    net.initialise(pictures())
+    x = pictures() / 255
+    expected = net(x)
+    with torch.autocast("cpu", dtype=dtype, enabled=dtype == torch.bfloat16):
+        assert torch.equal(net(x), expected)
