@@ -26,6 +26,7 @@ from caelab.models.honest_skip import HonestSkip
 from caelab.models.improved import Improved
 from caelab.models.internal_skip import InternalSkip
 from caelab.models.pca import PCA
+from caelab.models.residual import Residual
 
 SKIPS = {
     "_target_": "caelab.models.improved_skip.ImprovedSkip",
@@ -182,6 +183,17 @@ def test_code_in_the_card_loads_the_files(exported, net, name, monkeypatch):
     assert "0123456789abcdef" in str(made["about"])
 
 
+@pytest.mark.parametrize("name", ["onnx", "torch_export"])
+def test_code_in_the_docs_loads_the_files(exported, net, name, monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "exports.md").read_text(), re.DOTALL)
+    (code,) = [block for block in blocks if {"onnx": ".onnx", "torch_export": ".pt2"}[name] in block]
+    monkeypatch.chdir(exported(name))
+    made = {}
+    exec(code.replace("3, 32, 32", "3, 28, 28"), made)
+    want = outputs(net, torch.zeros(5, 3, 28, 28))[-1]
+    torch.testing.assert_close(torch.as_tensor(made["x_hat"]), want)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_flipped_bytes_are_found(exported, net, name, tmp_path):
     bias = net.state_dict()["decoder.1.0.bias"].numpy().tobytes()
@@ -205,6 +217,7 @@ TINY = {"latent": 4, "channels": (2, 3)}
         Improved((3, 15, 17), **TINY),
         HonestSkip((1, 28, 28), **TINY, skip_levels=(1,)),
         InternalSkip((1, 13, 16), **TINY, encoder_skips=((0, 2),), decoder_skips=((0, 1),), residual=True),
+        Residual((1, 13, 18), 5, channels=4, blocks=1, encoder_channels=8),
         PCA((1, 12, 12), 5),
         PCA((1, 12, 12), 0),
     ],
