@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from caelab.errors import UserError
 from caelab.schedulers import Constant, Cosine, OneCycle
 
 
@@ -27,7 +26,9 @@ def test_constant_is_the_optimizers_rate():
 
 
 def test_cosine_without_warmup_falls_from_the_rate_to_nothing():
-    assert rates(Cosine(), 4) == pytest.approx([0.5 * math.cos(math.pi * i / 8) ** 2 for i in range(4)])
+    assert rates(Cosine(warmup=0), 4) == pytest.approx(
+        [0.5 * math.cos(math.pi * i / 8) ** 2 for i in range(4)]
+    )
 
 
 def test_cosine_is_torchs_own_where_there_is_no_warmup():
@@ -38,11 +39,11 @@ def test_cosine_is_torchs_own_where_there_is_no_warmup():
         expected.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         reference.step()
-    assert rates(Cosine(final=0.2), 7) == pytest.approx(expected)
+    assert rates(Cosine(warmup=0, final=0.2), 7) == pytest.approx(expected)
 
 
 def test_warmup_is_a_line_up_to_the_rate():
-    assert rates(Cosine(warmup=4), 9)[:5] == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5])
+    assert rates(Cosine(warmup=0.4), 10)[:5] == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5])
 
 
 def test_one_cycle_rises_to_the_rate_and_falls_below_its_start():
@@ -55,8 +56,7 @@ def test_one_cycle_rises_to_the_rate_and_falls_below_its_start():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Cosine(warmup=-1), "warmup must be a whole number of steps, got -1"),
-        (lambda: Cosine(warmup=0.1), "warmup must be a whole number of steps, got 0.1"),
+        (lambda: Cosine(warmup=-1), "warmup must be within 0..1, got -1"),
         (lambda: Cosine(final=2), "final must be within 0..1, got 2"),
         (lambda: OneCycle(rise="a"), "rise must be within 0..1, got 'a'"),
     ],
@@ -66,13 +66,12 @@ def test_what_cannot_be_is_refused(build, message):
         build()
 
 
-def test_a_warmup_as_long_as_the_fit_is_refused():
-    with pytest.raises(UserError, match="scheduler.warmup=9: must be less than the 9 steps"):
-        rates(Cosine(warmup=9), 9)
+def test_a_fit_may_be_all_warmup():
+    assert rates(Cosine(warmup=1.0), 4) == [0.125, 0.25, 0.375, 0.5]
 
 
 def test_the_rate_of_each_epoch_is_in_the_curves(train):
-    answer = train("scheduler=cosine", "scheduler.warmup=2", "optimizer.lr=0.01")
+    answer = train("scheduler=cosine", "scheduler.warmup=0.33", "optimizer.lr=0.01")
     assert answer.status == 0, answer.err
     lines = (answer.run_dir / "metrics.csv").read_text().splitlines()
     column = lines[0].split(",").index("train/lr")
@@ -88,6 +87,6 @@ def test_a_run_without_a_schedule_shows_no_rate(train):
 def test_a_mistake_is_one_line(train):
     answer = train("scheduler=cosine", "scheduler.warmup=6")
     assert answer.status == 1
-    assert answer.err.strip().endswith("scheduler.warmup=6: must be less than the 6 steps of this run")
+    assert answer.err.strip().endswith("scheduler: warmup must be within 0..1, got 6")
     answer = train("scheduler=cosin")
     assert "did you mean 'cosine'?" in answer.err

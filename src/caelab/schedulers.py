@@ -5,8 +5,6 @@ import math
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from caelab.errors import UserError
-
 
 class Constant:
     """The learning rate stays what the optimizer says: no schedule."""
@@ -18,40 +16,32 @@ class Constant:
 class Cosine:
     """Linear warm-up, then half a cosine down to a fraction of the rate.
 
-    Step ``i`` of ``n``, with ``w`` steps of warm-up, has ``(i + 1) / w`` of the optimizer's rate while
-    ``i < w``, then ``final + (1 - final) * (1 + cos(pi * (i - w) / (n - w))) / 2`` of it: equation 5 of
-    Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017), without a restart.
+    Step ``i`` of ``n``, with ``w = round(warmup * n)`` steps of warm-up, has ``(i + 1) / w`` of the
+    optimizer's rate while ``i < w``, then ``final + (1 - final) * (1 + cos(pi * (i - w) / (n - w))) / 2`` of
+    it: equation 5 of Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017),
+    without a restart.
 
     Args:
-        warmup: steps in which the rate rises.
+        warmup: fraction of the steps in which the rate rises, in [0, 1].
         final: fraction of the rate that is left at the end, in [0, 1].
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
     """
 
-    def __init__(self, warmup: int = 0, final: float = 0.0) -> None:
-        if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
-            raise ValueError(f"warmup must be a whole number of steps, got {warmup!r}")
-        self.warmup, self.final = warmup, _fraction("final", final)
+    def __init__(self, warmup: float = 0.05, final: float = 0.0) -> None:
+        self.warmup, self.final = _fraction("warmup", warmup), _fraction("final", final)
 
     def __call__(self, optimizer: Optimizer, steps: int) -> LRScheduler:
-        """Schedule ``steps`` steps.
-
-        Raises:
-            UserError: the warm-up is as long as the fit.
-        """
-        if self.warmup >= steps:
-            raise UserError(
-                f"scheduler.warmup={self.warmup}: must be less than the {steps} steps of this run"
-            )
+        """Schedule ``steps`` steps; the optimizer's rate is the highest."""
         return LambdaLR(optimizer, lambda step: self.factor(step, steps))
 
     def factor(self, step: int, steps: int) -> float:
         """Fraction of the optimizer's rate at a step, counted from 0."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        done = (step - self.warmup) / (steps - self.warmup)
+        rising = round(self.warmup * steps)
+        if step < rising:
+            return (step + 1) / rising
+        done = (step - rising) / max(1, steps - rising)
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
 
 

@@ -113,7 +113,7 @@ class Residual(Autoencoder):
 
     def decode(self, code: Code) -> Tensor:
         """Map a code to ``x_hat`` (N, C, H, W), float32 in [0, 1]."""
-        x = self.from_latent(code.z).unflatten(1, self.shape)  # (N, C, H, W)
+        x: Tensor = self.from_latent(code.z).unflatten(1, self.shape)  # (N, C, H, W)
         if self.decoder is not None:
             fine = F.pixel_shuffle(
                 self.decoder(unshuffled(x.to(self.weight.dtype), _DECODER_PIXELS)), _DECODER_PIXELS
