@@ -84,7 +84,9 @@ def test_floors_that_are_not_beaten_are_told(data):
         "A linear projection on 256 numbers is closer to the images (26.50 dB, this model 25.00"
     )
     (line,) = limits(record(), data, [Floor(256, worse, ""), Floor(0, better, "")])[4:]
-    assert line.startswith("It is no better than nothing: the mean training image is as close (26.50 dB")
+    assert line.startswith(
+        "It is no better than nothing: the mean training image is at least as close (26.50 dB"
+    )
 
 
 def test_a_dataset_that_says_nothing_of_itself_is_named(tmp_path):
