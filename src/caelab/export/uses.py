@@ -101,8 +101,8 @@ def _code(record: Record, floors: Sequence[Floor]) -> list[str]:
             )
         if not floor.numbers and above is not None and psnr is not None and above >= psnr:
             found.append(
-                f"It is no better than nothing: the mean training image is at least as close ({above:.2f} dB, "
-                f"this model {psnr:.2f} dB)."
+                "It is no better than nothing: the mean training image is at least as close "
+                f"({above:.2f} dB, this model {psnr:.2f} dB)."
             )
     return found
 
