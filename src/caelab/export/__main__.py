@@ -127,8 +127,8 @@ def _images(run: Path, record: Record, data: "ImageDataModule | None") -> tuple[
     except Exception as error:  # NumPy raises almost anything on a damaged file
         reason = "missing" if isinstance(error, FileNotFoundError) else screen.one_line(error)
         raise UserError(
-            f"{path} cannot be read ({reason}), and there are no other images to check the export on; "
-            f"bring the data of the run to {run.name}'s dataset.data_dir"
+            f"{path} cannot be read ({reason}): there are no images to check the export on; bring the run's "
+            "data to this machine"
         ) from None
     return images, f"the {len(images)} test images that the run kept"
 
