@@ -51,43 +51,6 @@ class Skipping(Linear):
         return super().decode(code) + code.skips[0]
 
 
-def leave_run(path: Path, image_size: int = 16, **model) -> Path:
-    """Leave record and checkpoint of a ``Base`` with random weights on ``shapes`` in a directory."""
-    shape = [3, image_size, image_size]
-    model = {"latent": 6, "channels": [4, 8], "hidden": []} | model
-    torch.manual_seed(0)
-    net = Base(shape, **model)
-    (path / "checkpoints").mkdir(parents=True)
-    torch.save(
-        {"state_dict": {f"net.{k}": v for k, v in net.state_dict().items()}}, path / "checkpoints/best.ckpt"
-    )
-    dataset = {
-        "_target_": "caelab.data.shapes.Shapes",
-        "data_dir": str(path / "data"),
-        "batch_size": 32,
-        "image_size": image_size,
-        **SIZES,
-    }
-    record = {
-        "schema": results.SCHEMA,
-        "fingerprint": "0123456789abcdef",
-        "status": "finished",
-        "finished": "2026-05-01T12:00:00+00:00",
-        "overrides": ["model=base", "dataset=shapes"],
-        "choices": {"model": "base", "loss": "mse", "optimizer": "adam", "dataset": "shapes"},
-        "config": {"model": {"_target_": "caelab.models.base.Base", **model}, "dataset": dataset},
-        "seed": 3,
-        "best_epoch": 2,
-        "metrics": {"test/psnr": 21.5},
-        "size": {"latent": 6, "effective_code": 6, "input_numbers": 3 * image_size**2},
-        "time": {"epochs": 4},
-        "data": {"shape": shape, "sha256": "other", "test": 50},
-        "artifacts": {"best": "checkpoints/best.ckpt"},
-    }
-    (path / results.RECORD).write_text(json.dumps(record))
-    return path
-
-
 def leave_whole_run(path: Path, model: dict, image_size: int = 28) -> Path:
     """Leave what a finished run of any model on ``shapes`` leaves; its weights are those it starts from."""
     leave_run(path, image_size)
@@ -129,4 +92,41 @@ def leave_whole_run(path: Path, model: dict, image_size: int = 28) -> Path:
         },
     }
     results.write(path, record)
+    return path
+
+
+def leave_run(path: Path, image_size: int = 16, **model) -> Path:
+    """Leave record and checkpoint of a ``Base`` with random weights on ``shapes`` in a directory."""
+    shape = [3, image_size, image_size]
+    model = {"latent": 6, "channels": [4, 8], "hidden": []} | model
+    torch.manual_seed(0)
+    net = Base(shape, **model)
+    (path / "checkpoints").mkdir(parents=True)
+    torch.save(
+        {"state_dict": {f"net.{k}": v for k, v in net.state_dict().items()}}, path / "checkpoints/best.ckpt"
+    )
+    dataset = {
+        "_target_": "caelab.data.shapes.Shapes",
+        "data_dir": str(path / "data"),
+        "batch_size": 32,
+        "image_size": image_size,
+        **SIZES,
+    }
+    record = {
+        "schema": results.SCHEMA,
+        "fingerprint": "0123456789abcdef",
+        "status": "finished",
+        "finished": "2026-05-01T12:00:00+00:00",
+        "overrides": ["model=base", "dataset=shapes"],
+        "choices": {"model": "base", "loss": "mse", "optimizer": "adam", "dataset": "shapes"},
+        "config": {"model": {"_target_": "caelab.models.base.Base", **model}, "dataset": dataset},
+        "seed": 3,
+        "best_epoch": 2,
+        "metrics": {"test/psnr": 21.5},
+        "size": {"latent": 6, "effective_code": 6, "input_numbers": 3 * image_size**2},
+        "time": {"epochs": 4},
+        "data": {"shape": shape, "sha256": "other", "test": 50},
+        "artifacts": {"best": "checkpoints/best.ckpt"},
+    }
+    (path / results.RECORD).write_text(json.dumps(record))
     return path
