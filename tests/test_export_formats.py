@@ -241,7 +241,8 @@ def test_what_cannot_be_traced_is_refused_in_a_line_and_kept_as_config(tmp_path)
         list(FORMATS["torch_export"].write(pieces, {}))
     assert "\n" not in str(e.value)
     config = {"_target_": "caelab.models.classical.Classical", "filter": "median"}
-    ((file, content),) = FORMATS["safetensors"].write(pieces, {"model": config, "shape": [1, 12, 12]})
+    about = {"schema": 1, "model": config, "shape": [1, 12, 12], "fingerprint": "0", "metrics": {}}
+    ((file, content),) = FORMATS["safetensors"].write(pieces, about)
     (tmp_path / file).write_bytes(content)
     assert [
         one.difference for one in check(tmp_path, FORMATS["safetensors"], pieces, images(2, (1, 12, 12)))
