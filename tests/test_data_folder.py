@@ -118,11 +118,11 @@ def test_an_image_of_the_right_size_is_unchanged():
     assert np.array_equal(to_uint8(Image.fromarray(pixels), 3, 32), pixels.transpose(2, 0, 1))
 
 
-def test_sixteen_bits_keep_their_upper_eight(tmp_path):
+def test_sixteen_bits_are_rounded_to_eight(tmp_path):
     values = np.arange(0, 65_536, 64, dtype=np.uint16).reshape(32, 32)
     Image.fromarray(values).save(tmp_path / "deep.png")
     with Image.open(tmp_path / "deep.png") as image:
-        assert np.array_equal(to_uint8(image, 1, 32)[0], values // 256)
+        assert np.array_equal(to_uint8(image, 1, 32)[0], np.round(values / 257))
 
 
 def test_floats_are_taken_from_0_to_1(tmp_path):
@@ -130,6 +130,14 @@ def test_floats_are_taken_from_0_to_1(tmp_path):
     Image.fromarray(values).save(tmp_path / "float.tif")
     with Image.open(tmp_path / "float.tif") as image:
         assert np.array_equal(to_uint8(image, 1, 16)[0].ravel(), np.arange(256))
+
+
+def test_floats_of_another_scale_are_skipped_and_named(tmp_path, flat, capsys):
+    Image.fromarray(np.full((8, 8), 200, np.float32)).save(flat / "x.tif")
+    module = ready(tmp_path, flat)
+    assert sum(len(split) for split in module.splits.values()) == 25
+    said = capsys.readouterr().err
+    assert f"{flat}/x.tif: its values go from 200 to 200; they must be within 0 and 1" in said
 
 
 def test_transparent_pixels_are_white(tmp_path):

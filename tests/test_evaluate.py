@@ -8,6 +8,7 @@ import torch
 from conftest import TINY
 
 import caelab
+from caelab import restore
 from caelab.errors import UserError
 from caelab.evaluate import evaluate, main
 
@@ -85,16 +86,17 @@ def test_no_finished_run_there(tmp_path):
 
 def test_load_gives_the_trained_network(train):
     answer = train()
-    net = caelab.load(answer.run_dir)
+    found = caelab.load(answer.run_dir)
     images = torch.randint(
         0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    x = images.float() / 255
-    code = net.encode(x)
+    code = found.encode(images)
     assert code.z.shape == (4, 8)
     assert code.skips == ()
-    with torch.no_grad():
-        torch.testing.assert_close(net.decode(code), net.reconstruct(images))
+    torch.testing.assert_close(found.decode(code), restore.load(answer.run_dir).reconstruct(images))
     state = torch.load(answer.run_dir / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
-    assert all(torch.equal(value, state[f"net.{key}"]) for key, value in net.state_dict().items())
-    assert not net.training
+    own = found.network.state_dict()
+    assert all(torch.equal(value, state[f"net.{key}"]) for key, value in own.items())
+    assert not found.network.training
+    assert found.fingerprint == answer.record["fingerprint"]
+    assert found.metrics == answer.record["metrics"]

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from caelab.metrics import ImageQuality, psnr, published_protocol, ssim
+from caelab.metrics import ImageQuality, published_protocol
+from caelab.quality import psnr, ssim
 
 
 def photos(side, colour):

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,14 @@ def installed(wheel, tmp_path_factory):
     here = next(path for path in sys.path if path.endswith("site-packages"))
     (site / "dependencies.pth").write_text(here + "\n")  # after the wheel, which therefore wins
     return folder
+
+
+def test_every_script_is_the_main_of_its_module():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    for name, target in scripts.items():
+        module, _, function = target.partition(":")
+        assert module.removesuffix(".__main__") == name.replace("caelab-", "caelab.")
+        assert callable(getattr(import_module(module), function))
 
 
 def config(command: list[str], folder: Path) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 from caelab import compose, describe, restore, results
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.base import Base
+from caelab.models.classical import Classical
 
 SHAPE = (2, 3, 4)
 SIZES = {"train_size": 96, "val_size": 40, "test_size": 50}
@@ -130,3 +131,21 @@ def leave_run(path: Path, image_size: int = 16, **model) -> Path:
     }
     (path / results.RECORD).write_text(json.dumps(record))
     return path
+
+
+def leave_network(path: Path, net: Autoencoder, **model) -> Path:
+    """Leave record and checkpoint of a network of ``caelab.models``, built with those arguments."""
+    leave_run(path)
+    torch.save(
+        {"state_dict": {f"net.{k}": v for k, v in net.state_dict().items()}}, path / "checkpoints/best.ckpt"
+    )
+    record = json.loads((path / results.RECORD).read_text())
+    record["config"]["model"] = {"_target_": f"{type(net).__module__}.{type(net).__qualname__}", **model}
+    record["data"]["shape"] = list(net.shape)
+    (path / results.RECORD).write_text(json.dumps(record))
+    return path
+
+
+def leave_identity(path: Path, shape: tuple[int, ...] = (3, 8, 8)) -> Path:
+    """Leave a run whose code is the image itself, so that every pixel comes back."""
+    return leave_network(path, Classical(shape))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,21 +13,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caelab.corruptions import TEST, Corruption, keys
-from caelab.data.datamodule import ImageDataModule
-from caelab.metrics import ImageQuality
 from caelab.models.autoencoder import Autoencoder
+from caelab.quality import psnr, unit_range
 from caelab.results import Record
 from caelab.tables import labels
 
+if TYPE_CHECKING:  # it brings Lightning
+    from caelab.data.datamodule import ImageDataModule
 
-def first_rows(data: ImageDataModule) -> Tensor:
+
+def first_rows(data: "ImageDataModule") -> Tensor:
     """Places of the first test image of each class, (classes,) int64."""
     targets = data.splits["test"].targets
     return torch.tensor([int((targets == label).nonzero()[0]) for label in sorted(set(targets.tolist()))])
 
 
 def first_of_each_class(
-    data: ImageDataModule, net: Autoencoder, corruption: Corruption
+    data: "ImageDataModule", net: Autoencoder, corruption: Corruption
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the first test image of each class, what the network is given, and what it makes of that.
 
@@ -47,14 +49,25 @@ def keep(path: Path, **pictures: Tensor) -> None:
 
 def reconstructions(path: Path, originals: Tensor, rows: dict[str, Tensor]) -> Path:
     """Draw originals (N, C, H, W) over named reconstructions of the same shape, each with its PSNR in dB."""
-    columns = len(originals)
-    figure = Figure(figsize=(1.0 * columns + 1.6, 1.2 * (len(rows) + 1)), layout="constrained")
-    axes = figure.subplots(len(rows) + 1, columns, squeeze=False)
-    for row, (name, images) in enumerate({"original": originals, **rows}.items()):
-        decibels = _psnr(images, originals) if row else [None] * columns
-        for axis, image, decibel in zip(axes[row], images, decibels, strict=True):
-            _tile(axis, image, "" if decibel is None else f"{decibel:.1f} dB")
-        axes[row][0].set_ylabel(name or "reconstruction", fontsize=9, rotation=0, ha="right", va="center")
+    captioned = {"original": [(x, "") for x in originals]}
+    for name, images in rows.items():
+        decibels = _psnr(images, originals)
+        captioned[name or "reconstruction"] = [
+            (x_hat, f"{one:.1f} dB") for x_hat, one in zip(images, decibels, strict=True)
+        ]
+    return grid(path, captioned)
+
+
+def grid(path: Path, rows: Mapping[str, Sequence[tuple[Tensor, str]]]) -> Path:
+    """Draw named rows of equally many images (C, H, W) in [0, 1], of any sizes, each with a note."""
+    columns = len(next(iter(rows.values())))
+    figure = Figure(figsize=(1.0 * columns + 1.6, 1.2 * len(rows)), layout="constrained")
+    for axes, (name, images) in zip(
+        figure.subplots(len(rows), columns, squeeze=False), rows.items(), strict=True
+    ):
+        for axis, (image, note) in zip(axes, images, strict=True):
+            _tile(axis, image, note)
+        axes[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
     figure.savefig(path, dpi=150)
     return path
 
@@ -119,9 +132,8 @@ def _roc(axis: Axes, curves: Mapping[str, Curve], floors: Mapping[str, Curve]) -
 
 
 def _psnr(x_hat: Tensor, x: Tensor) -> list[float]:
-    quality = ImageQuality()
-    quality.update(x_hat, x)
-    return [float(v) for v in quality.per_image()["psnr"]]
+    x_hat, x = unit_range(x_hat, x)
+    return [float(v) for v in psnr((x_hat - x).square().mean((1, 2, 3)))]
 
 
 def compare_runs(records: dict[Path, Record], output: Path) -> Path:

@@ -9,11 +9,12 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
+from typing import TYPE_CHECKING, Any
 
 from caelab.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 SCHEMA = 1
 RECORD = "result.json"
@@ -56,7 +57,7 @@ _TIE = ("fingerprint", "finished")
 Record = dict[str, Any]
 
 
-def fingerprint(cfg: DictConfig) -> str:
+def fingerprint(cfg: "DictConfig") -> str:
     """Identify a run by what matters to its figures.
 
     Args:
@@ -67,6 +68,8 @@ def fingerprint(cfg: DictConfig) -> str:
         64 hexadecimal digits: the SHA-256 of the schema version and the resolved config. A folder of images
         stands for what lies in it. Other data need no part in it: their arrays have a known checksum.
     """
+    from omegaconf import OmegaConf  # which a trained network is read without
+
     nodes = {key: cfg._get_node(key) for key in cfg if key not in _IRRELEVANT}
     relevant = OmegaConf.create(nodes | {"paths": {key: str(key) for key in cfg.paths}})
     plain = OmegaConf.to_container(relevant, resolve=True)
@@ -91,8 +94,10 @@ def _contents(folder: Path) -> list[tuple[str, int, int]]:
     return [(str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns) for path, stat in files]
 
 
-def start(cfg: DictConfig, choices: dict[str, Any], overrides: list[str]) -> Record:
+def start(cfg: "DictConfig", choices: dict[str, Any], overrides: list[str]) -> Record:
     """Begin the record of a run with what is known before it: what it is, and when it began."""
+    from omegaconf import OmegaConf
+
     return {
         "schema": SCHEMA,
         "fingerprint": fingerprint(cfg),

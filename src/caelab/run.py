@@ -23,13 +23,14 @@ from caelab.callbacks import Checkpoints, EpochProgress, Stopwatch
 from caelab.corruptions import Corruption
 from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
-from caelab.metrics import WINDOW, published_protocol
+from caelab.metrics import published_protocol
 from caelab.models.autoencoder import Autoencoder
 from caelab.module import AutoencoderModule
-from caelab.restore import checkpoint
+from caelab.quality import WINDOW
 from caelab.results import Record
 from caelab.run_dir import claim, locked
 from caelab.speed import AUTO, Speed, choose, device_of, keep_memory
+from caelab.trained import checkpoint
 
 log = logging.getLogger(__name__)
 

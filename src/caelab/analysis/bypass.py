@@ -10,9 +10,9 @@ from torch import Tensor
 
 from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.errors import UserError
-from caelab.metrics import psnr, unit_range
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.pca import PCA
+from caelab.quality import psnr, unit_range
 
 LEAST_IMAGES = 2
 """Test images without which no image has another."""

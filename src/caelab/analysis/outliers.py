@@ -11,8 +11,8 @@ from torch import Tensor
 from caelab.analysis.bypass import Watch, encoded, evaluating
 from caelab.data.datamodule import EVALUATION_BATCH
 from caelab.errors import UserError
-from caelab.metrics import unit_range
 from caelab.models.autoencoder import Autoencoder, Images
+from caelab.quality import unit_range
 
 NEIGHBOURS = 5
 """Training images that count as near to an image."""

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caelab.analysis.codes import BATCH, Floats
-from caelab.metrics import psnr
 from caelab.models.autoencoder import Autoencoder
+from caelab.quality import psnr
 
 
 def decibels(net: Autoencoder, images: Tensor) -> Floats:

@@ -14,11 +14,11 @@ from PIL import Image, ImageOps
 
 from caelab.data.cache import Arrays, open_or_build
 from caelab.data.datamodule import ImageDataModule, Split, in_order, permutation, whole_number
+from caelab.data.pictures import DEEP, MODES, upright
 from caelab.errors import UserError
 from caelab.screen import item_progress, note, one_line
 
 SPLITS = ("train", "val", "test")
-MODES = {1: "L", 3: "RGB"}
 NAMED = 10  # unreadable files that are named; the rest are counted
 HELD_OUT = 10  # one image in ten is validation, one in ten is test
 
@@ -26,20 +26,15 @@ HELD_OUT = 10  # one image in ten is validation, one in ten is test
 def to_uint8(image: Image.Image, channels: int, size: int) -> npt.NDArray[np.uint8]:
     """One picture as (channels, size, size): upright, on white where transparent, its middle square scaled.
 
-    16-bit values keep their upper 8 bits; floats are taken to lie in [0, 1].
+    Values of more than 8 bits are rounded to them; see `pictures.upright` for what else becomes of a picture.
     """
     image.draft(
         MODES[channels], (2 * size, 2 * size)
     )  # a JPEG is decoded at a fraction of its size if that does
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):
-        upright = Image.fromarray((np.asarray(upright).clip(0, 65_535) >> 8).astype(np.uint8))
-    elif upright.mode == "F":
-        upright = Image.fromarray((255 * np.asarray(upright).clip(0, 1) + 0.5).astype(np.uint8))
-    if upright.has_transparency_data:
-        colours = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
-    square = ImageOps.fit(upright.convert(MODES[channels]), (size, size), Image.Resampling.BICUBIC)
+    picture = upright(image)
+    if picture.mode == DEEP:
+        picture = Image.fromarray((255 * np.asarray(picture)).round().astype(np.uint8))
+    square = ImageOps.fit(picture.convert(MODES[channels]), (size, size), Image.Resampling.BICUBIC)
     return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1)
 
 

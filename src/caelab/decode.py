@@ -1,0 +1,60 @@
+"""Images from codes: ``python -m caelab.decode RUN codes.npz --out DIR``."""
+
+from collections import deque
+from pathlib import Path
+
+from rich.markup import escape
+
+from caelab import compose, inputs, screen
+
+_USAGE = """caelab-decode RUN codes.npz --out DIR [--force]
+
+Decodes what caelab-encode wrote, with the same model RUN, and writes a PNG of each image's name to DIR: the
+very ones that caelab-reconstruct writes.
+
+  caelab-decode multirun/runs/cifar10/improved-mse-adam-s0-0123456789 codes.npz --out rebuilt
+"""
+
+
+def decode(run: Path, codes: Path, out: Path, *, force: bool = False) -> list[Path]:
+    """Decode a file of codes to pictures.
+
+    Args:
+        run: directory of a finished run, or an exported file: the model that encoded.
+        codes: path of the file.
+        out: folder of the outputs.
+        force: overwrite older outputs.
+
+    Returns:
+        The paths of the pictures.
+
+    Raises:
+        UserError: no such model or file, a damaged one, one of another model, or outputs that are there.
+    """
+    from caelab import code_file, stream, trained
+
+    with screen.errors.status(f"opening {escape(screen.shown(run))}"):
+        read = code_file.Reader(codes)
+        paths = [out / entry.source.name for entry in read.entries]
+        inputs.require_free(paths, force)
+        model = trained.load(run)
+        read.require(model, run)
+    made = (model.decode(code) for code in read.codes(model.batch))
+    found = stream.pictures(made, read.fit, deque(read.entries))
+    for path, (_, pixels) in zip(screen.tracked(paths, "decoding"), found, strict=True):
+        stream.save(pixels, path)
+    return paths
+
+
+def main() -> None:
+    """Entry point: exit status 0 when every image was decoded."""
+    parser = inputs.parser("decode", _USAGE)
+    parser.add_argument("codes", type=Path, metavar="CODES", help="what caelab-encode wrote")
+    given = parser.parse_args()
+    with compose.mistakes_told():
+        paths = decode(given.run, given.codes, given.out, force=given.force)
+    screen.say(f"{screen.shown(given.out)}: {len(paths):,} decoded")
+
+
+if __name__ == "__main__":
+    main()

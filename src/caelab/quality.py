@@ -1,0 +1,123 @@
+"""PSNR and SSIM as functions of tensors: the one definition of each, which ``docs/metrics.md`` gives."""
+
+import torch
+from torch import Tensor
+
+PSNR_CAP = 100.0
+"""PSNR in dB of a perfect image, which would be infinite; an MSE of 1e-10 or less counts as perfect."""
+
+WINDOW = 11
+SIGMA = 1.5
+C1, C2 = 0.01**2, 0.03**2  # SSIM's constants K1 and K2, squared, at data range 1
+_NUMBERS = 1 << 21  # of a band of a large image
+
+
+def psnr(mse: Tensor) -> Tensor:
+    """PSNR in dB of a mean squared error, at peak 1 and capped: equation 1 of the report."""
+    return (-10 * mse.log10()).clamp(max=PSNR_CAP)
+
+
+def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Structural similarity of each image: equation 2 of the report under a Gaussian window.
+
+    Window 11x11, sigma 1.5, population (co)variances, data range 1, averaged over the channels and the
+    pixels whose whole window lies within the image. Agrees within 1e-4 with scikit-image's
+    ``structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1)``.
+
+    Args:
+        x_hat: (N, C, H, W) in [0, 1], float32.
+        x: of the same shape.
+
+    Returns:
+        (N,) float32, at most 1.
+
+    Raises:
+        ValueError: the images are smaller than the window.
+    """
+    # With d = x - x_hat, SSIM = (1 - mean(d)^2 / (mean(x)^2 + mean(x_hat)^2 + C1)) *
+    # (1 - var(d) / (var(x) + var(x_hat) + C2)): what small differences say is not lost to rounding. Taking
+    # the image's mean away first does the same for the variances.
+    require_window(x, WINDOW)
+    offset = x.mean((2, 3), keepdim=True)
+    d, x, x_hat = x - x_hat, x - offset, x_hat - offset
+    blurred = gaussian(torch.stack((x, d, x.square() + x_hat.square(), d.square())))
+    mean_x, mean_d, mean_squares, mean_dd = blurred.unbind()
+    mean_x_hat = mean_x - mean_d
+    variances = mean_squares - mean_x.square() - mean_x_hat.square()
+    variance_d = mean_dd - mean_d.square()
+    luminance = mean_d.square() / ((mean_x + offset).square() + (mean_x_hat + offset).square() + C1)
+    structure = variance_d / (variances + C2)
+    similarity: Tensor = (1 - luminance) * (1 - structure)  # (N, C, H - 10, W - 10)
+    return similarity.mean((1, 2, 3))
+
+
+def gaussian(images: Tensor) -> Tensor:
+    """Blur (..., H, W) with SSIM's window where all of it fits: (..., H - 10, W - 10).
+
+    Sums of shifted images, not a convolution or a matrix product: as fast at this size, and out of reach of
+    autocast and of TF32, whose ten bits would show in SSIM's second decimal place.
+    """
+    half = WINDOW // 2
+    weights = torch.exp(-0.5 * (torch.arange(half + 1, dtype=torch.float64) / SIGMA) ** 2)
+    centre, *wings = (weights / (2 * weights.sum() - weights[0])).tolist()
+    for dim in (-2, -1):
+        length = images.shape[dim] - 2 * half
+        blurred = images.narrow(dim, half, length) * centre
+        for shift, weight in enumerate(wings, start=1):
+            pair = images.narrow(dim, half - shift, length) + images.narrow(dim, half + shift, length)
+            blurred = blurred.add_(pair, alpha=weight)
+        images = blurred
+    return images
+
+
+def unit_range(x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both as float32 clamped to [0, 1].
+
+    Raises:
+        ValueError: they are not two (N, C, H, W) of one shape, or not floating point.
+    """
+    if x_hat.shape != x.shape or x.ndim != 4:
+        got = f"{tuple(x_hat.shape)} and {tuple(x.shape)}"
+        raise ValueError(f"x_hat must have the (N, C, H, W) of x, got {got}")
+    if not (x_hat.is_floating_point() and x.is_floating_point()):
+        raise ValueError(f"x_hat and x must be floating point in [0, 1], got {x_hat.dtype} and {x.dtype}")
+    return x_hat.detach().float().clamp(0, 1), x.detach().float().clamp(0, 1)
+
+
+def require_window(x: Tensor, window: int) -> None:
+    """Refuse images that SSIM's window does not fit into.
+
+    Raises:
+        ValueError: a side of ``x`` is below ``window``.
+    """
+    height, width = x.shape[-2:]
+    if min(height, width) < window:
+        raise ValueError(f"image_size must be at least {window} for SSIM, got {height}x{width}")
+
+
+def of_one(x_hat: Tensor, x: Tensor) -> tuple[float, float | None]:
+    """PSNR (dB) and SSIM of one image of any size, band by band, so that a large one needs little memory.
+
+    Args:
+        x_hat: (C, H, W), uint8 in [0, 255] or floating point in [0, 1].
+        x: of the same shape.
+
+    Returns:
+        Both; None for SSIM where a side is below its window of 11.
+    """
+    channels, height, width = x.shape
+    rows = max(1, _NUMBERS // (channels * width))
+    windows = height - WINDOW + 1 if width >= WINDOW else 0  # rows of the image of similarities
+    squares, similarity = 0.0, 0.0
+    for top in range(0, height, rows):
+        # with what the last rows' windows reach of the next band
+        pair = [_unit(image[None, :, top : top + rows + WINDOW - 1]) for image in (x_hat, x)]
+        squares += (pair[0] - pair[1])[:, :, :rows].square().sum(dtype=torch.float64).item()
+        if (here := min(rows, windows - top)) > 0:
+            similarity += here * ssim(*pair).item()
+    mse = torch.tensor(squares / x.numel(), dtype=torch.float64)
+    return psnr(mse).item(), similarity / windows if windows > 0 else None
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x.float() / 255 if x.dtype == torch.uint8 else x.float()

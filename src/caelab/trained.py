@@ -1,0 +1,246 @@
+"""A trained network without the lab around it: what ``caelab.load`` returns.
+
+Needs torch and NumPy only: neither Hydra nor Lightning nor the data that the network was trained on.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caelab import images as kinds
+from caelab import results
+from caelab.errors import UserError
+from caelab.models.autoencoder import Autoencoder, Code
+
+EXPORT = ".safetensors"
+SCHEMA = 1
+"""Version of what an exported file says about itself."""
+
+_ABOUT = ("model", "shape", "fingerprint", "metrics")
+_MODELS = "caelab.models."
+_BATCH = 256
+_NUMBERS = 1 << 20  # of the images of a batch, so that those of large images need no more memory
+
+
+class Trained:
+    """A trained network, for images of its own size.
+
+    Images may be
+
+    - NumPy arrays (H, W), (H, W, C) or (N, H, W, C), uint8 in [0, 255] or floating point in [0, 1];
+    - a Pillow image of any mode: upright by its EXIF orientation, on white where it is transparent;
+    - torch tensors (C, H, W) or (N, C, H, W), uint8 or floating point likewise;
+    - a list of any of these.
+
+    Colour is turned to grey (ITU-R 601-2) for a network of one channel, and grey to three equal channels for
+    one of three. Any number of images is carried out in batches, without gradients.
+
+    Args:
+        network: is set to eval mode.
+        fingerprint: of the run that trained it, hexadecimal.
+        metrics: figures of that run, such as ``test/psnr`` in dB.
+    """
+
+    def __init__(self, network: Autoencoder, fingerprint: str, metrics: dict[str, float]) -> None:
+        self.network = network.eval()
+        self.fingerprint = fingerprint
+        self.metrics = metrics
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images it takes."""
+        return self.network.shape
+
+    @property
+    def latent(self) -> int:
+        """Numbers in ``z`` of an image."""
+        return self.network.latent
+
+    @property
+    def batch(self) -> int:
+        """Images that are carried out at once."""
+        channels, height, width = self.shape
+        return min(_BATCH, max(1, _NUMBERS // (channels * height * width)))
+
+    @cached_property
+    def weights(self) -> str:
+        """SHA-256 of all its numbers, hexadecimal: who has the same can decode its codes."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def skips(self) -> list[tuple[int, ...]]:
+        """Shape of each tensor that goes around the latent, for one image."""
+        return [tuple(skip.shape[1:]) for skip in self._encode(torch.zeros(1, *self.shape)).skips]
+
+    def encode(self, images: Any) -> Code:
+        """Map images to their code: ``z`` (N, latent) and skips (N, ...), float32 on the CPU.
+
+        Raises:
+            UserError: images that it cannot take, with what they are and what they must be.
+        """
+        parts = [self._encode(x) for x in self._batches(kinds.take(images, self.shape).x)]
+        skips = zip(*(part.skips for part in parts), strict=True)
+        return Code(torch.cat([part.z for part in parts]), tuple(torch.cat(skip) for skip in skips))
+
+    def decode(self, code: Code) -> Tensor:
+        """Map a code of ``encode`` to images (N, C, H, W), float32 in [0, 1] on the CPU.
+
+        Raises:
+            UserError: the code is not one of this network, by its shapes.
+        """
+        whole = [torch.as_tensor(part).float() for part in (code.z, *code.skips)]
+        self._check(whole)
+        parts = zip(*(torch.split(part, self.batch) for part in whole), strict=True)
+        return torch.cat([self._decode(Code(z, tuple(skips))).cpu() for z, *skips in parts])
+
+    def reconstruct(self, images: Any) -> Any:
+        """Encode and decode images.
+
+        Returns:
+            Reconstructions of the kind, layout and number type that were given (uint8 is rounded, floating
+            point is float32), and of the network's channels: (H, W) in gives (H, W, 3) out of a network of
+            colour images. Pillow images come back as 8 bits.
+
+        Raises:
+            UserError: images that it cannot take, with what they are and what they must be.
+        """
+        given = kinds.take(images, self.shape)
+        parts = [given.finished(self._decode(self._encode(x))) for x in self._batches(given.x)]
+        return given.back(torch.cat(parts))
+
+    def _batches(self, x: Tensor) -> Iterator[Tensor]:
+        for part in torch.split(x, self.batch):
+            yield kinds.network_input(part, self.shape[0])
+
+    @torch.inference_mode()
+    def _encode(self, x: Tensor) -> Code:
+        code = self.network.encode(x.to(self.network.weight.device))
+        return Code(code.z.cpu(), tuple(skip.cpu() for skip in code.skips))
+
+    @torch.inference_mode()
+    def _decode(self, code: Code) -> Tensor:
+        device = self.network.weight.device
+        return self.network.decode(Code(code.z.to(device), tuple(skip.to(device) for skip in code.skips)))
+
+    def _check(self, parts: Sequence[Tensor]) -> None:
+        want = [(self.latent,), *self.skips]
+        counts = {part.shape[:1] for part in parts}
+        if [tuple(part.shape[1:]) for part in parts] != want or len(counts) > 1 or counts <= {(0,), ()}:
+            got = ", ".join(str(tuple(part.shape)) for part in parts)
+            takes = ", ".join(f"(N, {', '.join(map(str, shape))})" for shape in want)
+            raise UserError(f"a code of shapes {got}; this network takes {takes}")
+
+
+def load(path: str | Path, device: str = "auto") -> Trained:
+    """Load a trained network, in float32 and eval mode.
+
+    Args:
+        path: the directory of a finished run, whose best checkpoint it is, or an exported ``.safetensors``.
+        device: where it computes: ``cpu``, ``cuda``, or ``auto``, a GPU where there is one.
+
+    Raises:
+        UserError: there is no finished run or export, its weights are missing or damaged, its network is none
+            of ``caelab.models``, or there is no such device.
+    """
+    path = Path(path)
+    if path.suffix == EXPORT:
+        about, state = _exported(path)
+        model, shape, fingerprint, metrics = (about[key] for key in _ABOUT)
+    elif path.is_file():
+        raise UserError(f"{path}: give the directory of a finished run, or an exported {EXPORT} file")
+    else:
+        record = results.finished(path)
+        model, shape = record["config"]["model"], record["data"]["shape"]
+        fingerprint, metrics = record["fingerprint"], record["metrics"]
+        path, state = _checkpoint(path, record)
+    network = _build(model, shape, path)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
+        raise UserError(f"{path} does not fit its model: {reason}") from None
+    return Trained(network.to(_device(device)), fingerprint, metrics)
+
+
+def checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; train the run anew with force=true") from None
+    except Exception as error:
+        reason = type(error).__name__
+        raise UserError(
+            f"{path} is damaged ({reason}); remove it, or train the run anew with force=true"
+        ) from None
+
+
+def _checkpoint(run: Path, record: results.Record) -> tuple[Path, dict[str, Tensor]]:
+    """Path and network's state of a run's best checkpoint."""
+    path = run / record["artifacts"].get("best", "checkpoints/best.ckpt")
+    state = checkpoint(path).get("state_dict")
+    if not isinstance(state, dict):
+        raise UserError(f"{path} is no checkpoint of caelab; train the run anew with force=true")
+    return path, {k.removeprefix("net."): v for k, v in state.items() if k.startswith("net.")}
+
+
+def _exported(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What an exported file says about itself, and its network's state."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("caelab", "null"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (SafetensorError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); export it anew") from None
+    if not isinstance(about, dict):
+        raise UserError(f"{path} is no export of caelab: its metadata has no 'caelab'")
+    if about.get("schema") != SCHEMA:
+        raise UserError(f"{path} has schema {about.get('schema')}, this caelab reads {SCHEMA}")
+    if missing := [key for key in _ABOUT if key not in about]:
+        raise UserError(f"{path} is damaged: its metadata has no {missing[0]!r}; export it anew")
+    return about, state
+
+
+def _build(model: dict[str, Any], shape: Sequence[int], path: Path) -> Autoencoder:
+    """Build a network of this package, whatever the file names."""
+    target = str(model.get("_target_")) if isinstance(model, dict) else str(model)
+    module, _, name = target.rpartition(".")
+    try:
+        kind = getattr(import_module(module), name) if module.startswith(_MODELS) else None
+    except (ImportError, AttributeError):
+        kind = None
+    if not (isinstance(kind, type) and issubclass(kind, Autoencoder)):
+        raise UserError(f"{path}: {target} is no network of {_MODELS.rstrip('.')} of this caelab")
+    arguments = {key: value for key, value in model.items() if not key.startswith("_")}
+    try:
+        return kind(shape=tuple(shape), **arguments)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: {target} refuses its arguments: {error}") from None
+
+
+def _device(name: str) -> torch.device:
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device={name!r}: must be 'auto', 'cpu' or 'cuda'")
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise UserError("device='cuda': torch finds no GPU here; 'cpu' and 'auto' work")
+    return torch.device("cuda" if there and name != "cpu" else "cpu")

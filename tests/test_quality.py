@@ -1,0 +1,37 @@
+"""PSNR and SSIM of single images of any size; those of batches are in test_metrics.py."""
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from caelab import quality
+
+
+def pair(shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    noise = torch.randint(-20, 21, shape, generator=generator)
+    return (x + noise).clamp(0, 255).to(torch.uint8), x
+
+
+@pytest.mark.parametrize("shape", [(3, 70, 50), (1, 11, 11), (3, 33, 90), (1, 64, 12)])
+@pytest.mark.parametrize("numbers", [1, 1_000, 1 << 21])
+def test_bands_give_what_scikit_image_gives_of_the_whole(shape, numbers, monkeypatch):
+    monkeypatch.setattr(quality, "_NUMBERS", numbers)
+    x_hat, x = pair(shape)
+    psnr, ssim = quality.of_one(x_hat, x)
+    whole = [one.movedim(0, -1).double().numpy() / 255 for one in (x, x_hat)]
+    assert psnr == pytest.approx(peak_signal_noise_ratio(*whole, data_range=1), abs=1e-4)
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}
+    assert ssim == pytest.approx(structural_similarity(*whole, channel_axis=-1, **options), abs=1e-4)
+    floats = quality.of_one(x_hat.float() / 255, x.float() / 255)
+    assert floats == pytest.approx((psnr, ssim), abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (1, 10, 40), (3, 40, 10)])
+def test_an_image_below_the_window_has_no_ssim(shape):
+    x_hat, x = pair(shape)
+    mse = np.square(x_hat.numpy() / 255 - x.numpy() / 255).mean()
+    assert quality.of_one(x_hat, x) == (pytest.approx(-10 * np.log10(mse), abs=1e-4), None)
+    assert quality.of_one(x, x) == (100.0, None)
