@@ -183,10 +183,10 @@ def test_code_in_the_card_loads_the_files(exported, net, name, monkeypatch):
     assert "0123456789abcdef" in str(made["about"])
 
 
-@pytest.mark.parametrize("name", ["onnx", "torch_export"])
+@pytest.mark.parametrize("name", FORMATS)
 def test_code_in_the_docs_loads_the_files(exported, net, name, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "exports.md").read_text(), re.DOTALL)
-    (code,) = [block for block in blocks if {"onnx": ".onnx", "torch_export": ".pt2"}[name] in block]
+    (code,) = [block for block in blocks if FORMATS[name].file("") in block]
     monkeypatch.chdir(exported(name))
     made = {}
     exec(code.replace("3, 32, 32", "3, 28, 28"), made)

@@ -189,16 +189,11 @@ class SafeTensors:
         yield self.file("autoencoder"), safetensors.torch.save(weights, {KEY: text})
 
     def read(self, folder: Path, part: "Part") -> "Runner":
-        """Build the network from what the file says of itself, and give it the file's weights."""
-        from safetensors import safe_open
-
+        """Build the network from the file alone, as ``caelab.load`` does."""
+        from caelab import trained
         from caelab.export.parts import parts
 
-        with safe_open(folder / self.file(part.name), "pt") as file:
-            about = json.loads(file.metadata()[KEY])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-        net = compose.build(about["model"], "model", shape=tuple(about["shape"]))
-        net.load_state_dict(weights)
+        net = trained.load(folder / self.file(part.name), "cpu").network
         return {one.name: one for one in parts(net)}[part.name]
 
 
