@@ -153,14 +153,13 @@ def answer(found: Mapping[str, Any]) -> list[str]:
         f"{LOST:g} dB is lost, of {whole}"
     ]
     for key, what in (("payload", "without headers"), ("file", "as whole files")):
-        others = [f"{name} {_decibels(psnr)}" for name, psnr in _beside(found, size, key).items()]
+        others = []
+        for name, psnr in _beside(found, size, key).items():
+            least = min(one[key] for one in found["codecs"][name])
+            others.append(f"{name} " + (f"takes {least:.0f} or more" if psnr is None else f"{psnr:.2f} dB"))
         if others:
             lines.append(f"at {size:,.0f} bytes: model {end['psnr']:.2f} dB; {what} {', '.join(others)}")
     return lines
-
-
-def _decibels(psnr: float | None) -> str:
-    return "takes more at any quality" if psnr is None else f"{psnr:.2f} dB"
 
 
 def table(found: Mapping[str, Any]) -> Table:
@@ -212,7 +211,8 @@ def comparison(found: Mapping[Path, Mapping[str, Any]]) -> Table:
 
 def _named(found: Mapping[Path, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Name each run by what tells it from the others."""
-    names = [", ".join(label.values()) for label in tables.labels([results.finished(run) for run in found])]
+    told = tables.labels([results.finished(run) for run in found])
+    names = [", ".join(value for value in label.values() if value != "-") for label in told]
     return dict(zip(names, found.values(), strict=True))
 
 
@@ -239,8 +239,7 @@ def _taken(run: Path, bits: Sequence[int], force: bool) -> dict[str, Any]:
 
 
 def _show(run: Path, found: dict[str, Any]) -> None:
-    for line in answer(found):
-        screen.say(f"{screen.shown(run)}: {line}")
+    screen.say("\n  ".join([f"{screen.shown(run)}:", *answer(found)]))
     screen.console.print(table(found))
 
 
