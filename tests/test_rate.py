@@ -51,7 +51,7 @@ def test_it_leaves_a_file_tied_to_the_run_and_a_picture(measured):
     assert results.analyses(path, record) == found["figures"]
     assert matplotlib.image.imread(path / "rate.png").std() > 0.01
     assert found["images"] == {"train": 96, "test": 50}
-    assert found["pixels"] == 16 * 16
+    assert found["image"] == [3, 16, 16]
 
 
 def test_figures_are_those_of_the_best_checkpoint(measured):
@@ -88,7 +88,7 @@ def test_the_command_line_shows_each_quantiser_and_takes_what_was_measured(run, 
     assert (status, len(lines)) == (0, 1)
     assert lines[0].endswith("measured before; --force measures it again")
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
-    assert [line[0] for line in cells] == ["8 sd/4", "8 sd/256", "float32"]
+    assert [line[0] for line in cells] == ["8 sd/4", "8 sd/256", "float32", "the image"]
     fine = found["points"][1]
     assert cells[1][1:6] == [
         f"{fine['rate'] / 6:.2f}",
@@ -97,7 +97,7 @@ def test_the_command_line_shows_each_quantiser_and_takes_what_was_measured(run, 
         f"{fine['rate'] / 256:.3f}",
         f"{fine['rate'] / 8:.1f}",
     ]
-    assert cells[2][2] == "192"
+    assert [line[2] for line in cells[2:]] == ["192", f"{8 * 3 * 16 * 16:,}"]
     assert f"{found['figures']['rate/bits_per_number']:.2f} bits a number" in out
 
 
@@ -161,7 +161,7 @@ FOUND = {
     "enough": None,
     "codecs": {"JPEG": [{"file": 600.0, "payload": 30.0, "psnr": 20.0}]},
     "images": {"train": 1, "test": 1},
-    "pixels": 64,
+    "image": [1, 8, 8],
     "figures": {},
 }
 
@@ -185,8 +185,8 @@ def test_the_answer_says_what_is_known():
 
 def test_a_table_has_a_dash_where_a_codec_takes_more():
     shown = table(FOUND)
-    assert shown.row_count == 2
-    assert list(shown.columns[-1].cells) == ["-", ""]
+    assert shown.row_count == 3
+    assert list(shown.columns[-1].cells) == ["-", "", ""]
     assert np.isclose(float(list(shown.columns[4].cells)[0]), 80 / 64)
 
 

@@ -50,9 +50,9 @@ def rate(run: Path, bits: Sequence[int] = BITS) -> dict[str, Any]:
 
     Returns:
         ``figures``, by key as in ``docs/metrics.md``; ``points``, a line a quantiser; ``enough``, where
-        ``LOST`` is lost, or None; ``codecs``, the settings of JPEG and WebP; ``code``, ``clipped``,
-        ``images``, ``pixels`` and ``seconds``. Also written to ``rate.json`` of the run's directory, beside
-        ``rate.png``.
+        ``LOST`` is lost, or None; ``code``: ``numbers``, its ``psnr`` as it is, and the share ``clipped``;
+        ``codecs``, the settings of JPEG and WebP; ``images`` of each split; ``image``, its shape;
+        ``seconds``. Also written to ``rate.json`` of the run's directory, beside ``rate.png``.
 
     Raises:
         UserError: bits that cannot be, constriction is missing, no finished run, no checkpoint, data that
@@ -82,7 +82,7 @@ def rate(run: Path, bits: Sequence[int] = BITS) -> dict[str, Any]:
         "code": {"numbers": curve.numbers, "psnr": curve.psnr, "clipped": curve.clipped},
         "codecs": _of_codecs(record, test),
         "images": {"train": curve.training, "test": len(test)},
-        "pixels": net.shape[1] * net.shape[2],
+        "image": list(net.shape),
         "seconds": time.perf_counter() - began,
     }
     found["figures"] = _figures(found)
@@ -165,6 +165,8 @@ def answer(found: Mapping[str, Any]) -> list[str]:
 def table(found: Mapping[str, Any]) -> Table:
     """Return rate and distortion as a table: a line a quantiser, and the code as it is."""
     images, code = found["images"], found["code"]
+    channels, height, width = found["image"]
+    pixels = height * width
     shown = Table(
         title=f"{images['test']:,} test images; statistics of {images['train']:,} training images",
         title_justify="left",
@@ -177,13 +179,16 @@ def table(found: Mapping[str, Any]) -> Table:
     for point in found["points"]:
         bits = point["rate"]
         cells = [f"8 sd/{2 ** point['bits']}", f"{bits / code['numbers']:.2f}", f"{bits:,.1f}"]
-        cells += [f"{point['entropy']:,.1f}", f"{bits / found['pixels']:.3f}", f"{bits / 8:,.1f}"]
+        cells += [f"{point['entropy']:,.1f}", f"{bits / pixels:.3f}", f"{bits / 8:,.1f}"]
         cells += [f"{point['psnr']:.2f}", f"{code['psnr'] - point['psnr']:.2f}"]
         beside = _beside(found, bits / 8).values()
         shown.add_row(*cells, *("-" if psnr is None else f"{psnr:.2f}" for psnr in beside))
-    bits = 32 * code["numbers"]
-    cells = ["float32", "32.00", f"{bits:,}", "", f"{bits / found['pixels']:.3f}", f"{bits // 8:,}"]
-    shown.add_row(*cells, f"{code['psnr']:.2f}", "", *("" for _ in found["codecs"]), style="dim")
+    for name, each, numbers, psnr in (
+        ("float32", "32.00", 4 * code["numbers"], f"{code['psnr']:.2f}"),
+        ("the image", "", channels * pixels, ""),
+    ):
+        cells = [name, each, f"{8 * numbers:,}", "", f"{8 * numbers / pixels:.3f}", f"{numbers:,}", psnr]
+        shown.add_row(*cells, style="dim")
     return shown
 
 

@@ -26,7 +26,7 @@ _UNSEEN = (
     0.5  # added to each count, so that what training never showed has a probability (Krichevsky-Trofimov)
 )
 _SAME = 1e-6  # deviation, as a part of the largest number, up to which a part is constant but for rounding
-_ROWS = 250  # images that are counted at a time
+_ROWS = 250  # images at a time, where all at once would need several times the memory
 _PER_NUMBER = 4  # training images for each number, without which principal axes are those of the sample
 
 Whole = NDArray[np.int32]
@@ -104,9 +104,12 @@ class Quantiser:
 
     def cells(self, x: Tensor) -> tuple[Whole, int]:
         """Map codes (N, D) to their cells (N, D), and say how many numbers were clipped."""
-        y = _cut(_laid_out(x, self.sizes, self.parts))
-        inside = y.clip(self.low, self.high)
-        return inside.astype(np.int32), int((inside != y).sum())
+        cells, clipped = np.empty(x.shape, np.int32), 0
+        for rows in _chunks(len(x)):
+            y = _cut(_laid_out(x[rows], self.sizes, self.parts))
+            cells[rows] = inside = y.clip(self.low, self.high)
+            clipped += int((inside != y).sum())
+        return cells, clipped
 
     def decoded(self, whole: Whole, bits: int) -> Tensor:
         """Codes (N, D) in the middle of these steps (N, D)."""
