@@ -17,7 +17,7 @@ from caelab.errors import UserError
 from caelab.report import figures
 from caelab.report.rows import Row, Run, Section
 
-FRONT = "honest frontier: none through its latent is cheaper and better"
+FRONT = "honest frontier: none is cheaper and better"
 PSNR = {"base": [20.0, 21.0, 22.5], "improved": [23.0, 23.5]}
 
 

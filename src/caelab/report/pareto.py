@@ -98,7 +98,7 @@ def _costs(axes: Axes, points: Sequence[Point], label: str) -> None:
             color="#999999",
             lw=1,
             zorder=1,
-            label="honest frontier: none through its latent is cheaper and better",
+            label="honest frontier: none is cheaper and better",
         )
     logarithmic(axes, "x")
 
