@@ -252,8 +252,10 @@ def main() -> None:
     """Entry point: exit status 0 when every run was measured."""
     parser = argparse.ArgumentParser(prog=f"caelab-{NAME}", usage=_USAGE)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    parser.add_argument("--bits", default=",".join(map(str, BITS)), metavar="B,...")
-    parser.add_argument("--force", action="store_true")
+    default = ",".join(map(str, BITS))
+    steps = f"2^B steps span eight standard deviations, for each B from 1 to {FINEST} (default {default})"
+    parser.add_argument("--bits", default=default, metavar="B,...", help=steps)
+    parser.add_argument("--force", action="store_true", help="measure again what was measured before")
     given = parser.parse_args()
     with compose.mistakes_told():
         bits = _checked([int(b) if b.isdecimal() else b for b in given.bits.split(",")])
