@@ -1,7 +1,7 @@
 """How many bits does a trained model's code really need? ``python -m caelab.rate RUN...``."""
 
 import argparse
-import json
+import hashlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,6 @@ from caelab import after, compose, results, screen, tables
 from caelab.analysis import tradeoff
 from caelab.analysis.tradeoff import LOST
 from caelab.errors import UserError
-from caelab.results import Record
 
 if TYPE_CHECKING:  # they bring torch
     from caelab.data.datamodule import Split
@@ -37,7 +36,7 @@ BITS = (1, 2, 3, 4, 5, 6, 8)
 FINEST = 8
 """Bits of the finest quantiser there is."""
 
-# What owes nothing to the run, for the other runs that this process measures.
+# Test images, by their SHA-256 -> what owes nothing to the run, for the others that this process measures.
 _codecs: dict[str, dict[str, list[dict[str, float]]]] = {}
 
 
@@ -80,7 +79,7 @@ def rate(run: Path, bits: Sequence[int] = BITS) -> dict[str, Any]:
         "points": points,
         "enough": tradeoff.enough(curve.psnr, points),
         "code": {"numbers": curve.numbers, "psnr": curve.psnr, "clipped": curve.clipped},
-        "codecs": _of_codecs(record, test),
+        "codecs": _of_codecs(test),
         "images": {"train": curve.training, "test": len(test)},
         "image": list(net.shape),
         "seconds": time.perf_counter() - began,
@@ -100,11 +99,11 @@ def _checked(bits: Sequence[int]) -> list[int]:
     return sorted(set(bits))
 
 
-def _of_codecs(record: Record, test: "Split") -> dict[str, list[dict[str, float]]]:
+def _of_codecs(test: "Split") -> dict[str, list[dict[str, float]]]:
     """Name of a codec -> its settings, on these test images; none where it cannot show them."""
     from caelab.analysis import codecs
 
-    key = json.dumps([record["data"], record["config"]["dataset"]], sort_keys=True)
+    key = hashlib.sha256(test[:].numpy().tobytes()).hexdigest()
     if key not in _codecs:
         with screen.item_progress() as progress:
             task = progress.add_task("JPEG and WebP", total=codecs.ticks(test))
@@ -180,7 +179,7 @@ def table(found: Mapping[str, Any]) -> Table:
         bits = point["rate"]
         cells = [f"8 sd/{2 ** point['bits']}", f"{bits / code['numbers']:.2f}", f"{bits:,.1f}"]
         cells += [f"{point['entropy']:,.1f}", f"{bits / pixels:.3f}", f"{bits / 8:,.1f}"]
-        cells += [f"{point['psnr']:.2f}", f"{code['psnr'] - point['psnr']:.2f}"]
+        cells += [f"{point['psnr']:.2f}", f"{code['psnr'] - point['psnr']:z.2f}"]
         beside = _beside(found, bits / 8).values()
         shown.add_row(*cells, *("-" if psnr is None else f"{psnr:.2f}" for psnr in beside))
     for name, each, numbers, psnr in (
@@ -203,8 +202,8 @@ def comparison(found: Mapping[Path, Mapping[str, Any]]) -> Table:
         keys = {
             "bits_per_number": ".2f",
             "enough_bits": ",.0f",
-            "psnr_over_jpeg": "+.2f",
-            "psnr_over_webp": "+.2f",
+            "psnr_over_jpeg": "+z.2f",
+            "psnr_over_webp": "+z.2f",
         }
         cells = [
             format(figures[f"{NAME}/{key}"], form) if f"{NAME}/{key}" in figures else "-"
