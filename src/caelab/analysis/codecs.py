@@ -18,10 +18,10 @@ Pixels = NDArray[np.uint8]
 
 _HALF, _WHOLE = 2, 0  # Pillow's names of 4:2:0 and 4:4:4
 _SETTINGS: dict[str, list[dict[str, Any]]] = {
-    # below 50 JPEG does better on small images with colour at half the resolution, above with all of it
-    "JPEG": [{"quality": quality, "subsampling": _HALF} for quality in (1, 5, 10, 20, 40)]
-    + [{"quality": quality, "subsampling": _WHOLE} for quality in (60, 80, 95)],
-    "WebP": [{"quality": quality} for quality in (0, 5, 20, 50, 80, 95)],
+    # at few bytes JPEG does better on small images with colour at half the resolution, then with all of it
+    "JPEG": [{"quality": quality, "subsampling": _HALF} for quality in (1, 5, 20)]
+    + [{"quality": quality, "subsampling": _WHOLE} for quality in (50, 75, 88, 95)],
+    "WebP": [{"quality": quality} for quality in (0, 10, 40, 80, 95)],
 }
 NAMES = tuple(_SETTINGS)
 
