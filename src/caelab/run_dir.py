@@ -28,6 +28,8 @@ _MADE = (
     "anomaly.png",
     "probe.json",
     "probe.png",
+    "rate.json",
+    "rate.png",
 )
 
 
