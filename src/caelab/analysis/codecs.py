@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from caelab.data.datamodule import EVALUATION_BATCH, Split
-from caelab.metrics import psnr, unit_range
+from caelab.quality import psnr, unit_range
 
 Pixels = NDArray[np.uint8]
 

@@ -20,8 +20,8 @@ from caelab.analysis.quantisation import (
     unflat,
 )
 from caelab.data.datamodule import EVALUATION_BATCH, Split, in_order, permutation
-from caelab.metrics import psnr, unit_range
 from caelab.models.autoencoder import Autoencoder, Code
+from caelab.quality import psnr, unit_range
 
 STATISTICS = 2**26
 """Numbers, at most, of the training codes that statistics are taken of: a quarter of a gigabyte."""
