@@ -123,11 +123,13 @@ def test_the_splits_may_lie_below_the_root_of_the_archive(tmp_path, top):
 def test_at_hand_is_what_needs_no_download(tmp_path, official):
     data = tmp_path / "data"
     assert not CINIC10(str(data)).at_hand()
+    assert not CINIC10(str(data)).here()
     assert CINIC10(str(data), archive=str(official)).at_hand()
     assert CINIC10(str(data), root=str(tmp_path)).at_hand()
     (data / "cinic10").mkdir(parents=True)
     (data / "cinic10" / "CINIC-10.tar.gz").write_bytes(b"")
     assert CINIC10(str(data)).at_hand()
+    assert CINIC10(str(data)).here()
 
 
 def test_an_archive_that_lies_in_the_datasets_folder(tmp_path, official):

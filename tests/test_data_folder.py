@@ -52,6 +52,11 @@ def test_a_flat_folder_is_split_by_the_split_seed(tmp_path, flat):
     assert [greys(other, key) for key in ("train", "val", "test")] == parts
 
 
+def test_here_is_where_the_folder_is(tmp_path, flat):
+    assert Folder(str(tmp_path), str(flat)).here()
+    assert not Folder(str(tmp_path), str(tmp_path / "moved")).here()
+
+
 def test_class_folders_are_labels(tmp_path):
     root = tmp_path / "images"
     for i in range(100):

@@ -146,6 +146,18 @@ def test_the_second_start_reads_no_source(tmp_path):
     assert second.splits["train"].images.data_ptr() == first.splits["train"].images.data_ptr()
 
 
+def test_here_is_what_needs_no_network(tmp_path):
+    assert not Small(str(tmp_path)).here()
+    put(tmp_path / "mnist")
+    assert Small(str(tmp_path)).here()
+    ready(tmp_path)
+    for name in FILES.values():
+        (tmp_path / "mnist" / name).unlink()
+    assert Small(str(tmp_path)).here()  # by its cache
+    put_tarball(tmp_path / "other" / "mnist", leave_out=FILES["test_labels"])
+    assert Small(str(tmp_path / "other")).here()  # whether it is whole is seen when it is read
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_flipped_byte_in_a_source_is_named_and_a_good_source_used(tmp_path, capsys, name):
     put(tmp_path / "mnist")

@@ -17,10 +17,11 @@ from caelab.errors import UserError
 from caelab.report import figures
 from caelab.report.rows import Row, Run, Section
 
+FRONT = "honest frontier: none is cheaper and better"
 PSNR = {"base": [20.0, 21.0, 22.5], "improved": [23.0, 23.5]}
 
 
-def run(path, psnr=20.0, ssim=0.5, code=8, seconds=3.0, curves=None, images=None):
+def run(path, psnr=20.0, ssim=0.5, code=8, seconds=3.0, curves=None, images=None, reliance=1.0):
     path.mkdir(parents=True, exist_ok=True)
     artifacts = {"curves": "metrics.csv"}
     if curves:
@@ -34,6 +35,7 @@ def run(path, psnr=20.0, ssim=0.5, code=8, seconds=3.0, curves=None, images=None
         artifacts["images"] = "reconstructions.npz"
         np.savez(path / "reconstructions.npz", originals=images[0], reconstructions=images[1])
     metrics = {"test/psnr": psnr, "test/ssim": ssim}
+    metrics |= {} if reliance is None else {"test/latent_reliance": reliance}
     size, time = {"effective_code": code, "input_numbers": 100}, {"fit_seconds": seconds}
     return Run(path, {"metrics": metrics, "size": size, "time": time, "artifacts": artifacts})
 
@@ -204,14 +206,31 @@ def test_pareto_puts_quality_over_cost(row):
     assert lines(code)["floor"].tolist() == [[10, 25]]
     assert lines(time)["trained"].tolist() == [[5, 21], [50, 19], [80, 30]]
     assert lines(time)["floor"].tolist() == [[0.5, 12], [1, 25]]
-    assert lines(code)["none cheaper and better"].tolist() == [[10, 25], [400, 30]]
-    assert lines(time)["none cheaper and better"].tolist() == [[0.5, 12], [1, 25], [80, 30]]
+    assert lines(code)[FRONT].tolist() == [[10, 25], [400, 30]]
+    assert lines(time)[FRONT].tolist() == [[0.5, 12], [1, 25], [80, 30]]
     assert code.get_xlabel() == "effective code (numbers per image)"
     assert (time.get_xlabel(), time.get_xscale()) == ("training time (s)", "log")
     (shade,) = code.patches
     assert shade.get_x() == 100
     assert shade.get_x() + shade.get_width() == code.get_xlim()[1]
     assert shade.get_label() == "code larger than the image (100 numbers)"
+
+
+def test_pareto_marks_what_goes_around_its_latent_and_leaves_it_out_of_the_frontier(row):
+    around = [row("around", 28.0, code=15, seconds=2.0, reliance=0.4), row("unknown", 29.0, reliance=None)]
+    assert [one.honest for one in around] == [False, False]
+    code, time = figures.pareto([*costly(row), *around], "Costs").axes
+    for axes in (code, time):
+        drawn = lines(axes)
+        assert (
+            drawn["trained, around its latent or unknown"][:, 1].tolist() == [29, 28]
+            if axes is code
+            else [28, 29]
+        )
+        assert {28, 29}.isdisjoint(drawn[FRONT][:, 1])
+        (hollow,) = (one for one in axes.lines if one.get_label().startswith("trained, around"))
+        assert hollow.get_markerfacecolor() == "none"
+    assert lines(code)[FRONT].tolist() == [[10, 25], [400, 30]]
 
 
 def test_pareto_names_points_without_overlaps(row):

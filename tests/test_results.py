@@ -136,6 +136,7 @@ def test_floor_is_pca_at_the_same_latent_on_the_same_data(tmp_path):
     assert results.floor(tmp_path, mine) == 21.5
     assert results.floor(tmp_path, mine, 9) == 20.0
     assert results.floor(tmp_path, mine, 10) is None
+    assert results.floor_run(tmp_path, mine, 9)["metrics"] == {"test/psnr": 20.0}
 
 
 def audited(path, reliance=0.25, **changes):

@@ -8,7 +8,7 @@ import argparse
 import difflib
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -87,8 +87,25 @@ def command_line(
     """
     parser = argparse.ArgumentParser(prog=f"caelab-{name}", usage=usage)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    if not each(name, parser.parse_args().runs, analyse, show):
+        sys.exit(1)
+
+
+def each(
+    name: str,
+    runs: Sequence[Path],
+    analyse: Callable[[Path], dict[str, Any]],
+    show: Callable[[Path, dict[str, Any]], None],
+) -> bool:
+    """Carry out an analysis on each run that the user named; a mistake in one stops no other.
+
+    The arguments are those of ``command_line``.
+
+    Returns:
+        Whether every one succeeded.
+    """
     failed = False
-    for run in parser.parse_args().runs:
+    for run in runs:
         try:
             found = analyse(run)
         except Exception as error:
@@ -100,5 +117,4 @@ def command_line(
         else:
             show(run, found)
             screen.say(f"{found['seconds']:.0f} s; {screen.shown(run / f'{name}.png')}")
-    if failed:
-        sys.exit(1)
+    return not failed

@@ -279,7 +279,12 @@ def floor(root: str | Path, record: Record, numbers: int | None = None) -> float
         record: of the run that it stands below.
         numbers: the latent of PCA; None is that of the run.
     """
-    numbers = record["size"]["latent"] if numbers is None else numbers
+    found = floor_run(root, record, record["size"]["latent"] if numbers is None else numbers)
+    return None if found is None else float(found["metrics"]["test/psnr"])
+
+
+def floor_run(root: str | Path, record: Record, numbers: int) -> Record | None:
+    """Record of a finished run of PCA with that latent on the same images, corrupted alike, or None."""
     for _, other in find(root):
         if (
             other["status"] == "finished"
@@ -288,5 +293,5 @@ def floor(root: str | Path, record: Record, numbers: int | None = None) -> float
             and other["data"] == record["data"]
             and other["config"].get("corruption", CLEAN) == record["config"].get("corruption", CLEAN)
         ):
-            return float(other["metrics"]["test/psnr"])
+            return other
     return None

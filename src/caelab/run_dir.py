@@ -19,6 +19,8 @@ _MADE = (
     "reconstructions.png",
     "reconstructions.npz",
     "evaluations",
+    "export",
+    "floors.json",
     "audit.json",
     "audit.npz",
     "audit.png",
@@ -26,6 +28,8 @@ _MADE = (
     "anomaly.png",
     "probe.json",
     "probe.png",
+    "rate.json",
+    "rate.png",
 )
 
 

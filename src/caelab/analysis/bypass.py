@@ -97,13 +97,18 @@ def latent_reliance(net: Autoencoder, train: Split, test: Split) -> float | None
     with evaluating(net):
         if not encoded(net, train[:1]).skips:
             return 1.0
-    image = torch.stack([train[s : s + EVALUATION_BATCH].double().sum(0) for s in _starts(train)]).sum(0)
 
     def mixed(code: Code, other: Code) -> dict[str, Code]:
         return {"everything": code, "other_latent": code._replace(z=other.z)}
 
-    found = _score(net, test, image / (255 * len(train)), mixed, iter)
+    found = _score(net, test, mean_image(train), mixed, iter)
     return reliance(found["everything"], found["other_latent"], found["mean_image"])
+
+
+def mean_image(train: Split) -> Tensor:
+    """Average the images of a split, (C, H, W) float64 in [0, 1]."""
+    sums = torch.stack([train[s : s + EVALUATION_BATCH].double().sum(0) for s in _starts(train)])
+    return sums.sum(0) / (255 * len(train))
 
 
 def reliance(everything: float, replaced: float, mean_image: float) -> float | None:

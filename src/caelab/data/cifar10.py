@@ -137,6 +137,12 @@ class CIFAR10(OfficialDataModule):
         *("dog", "frog", "horse", "ship", "truck"),
     )
     shape = (3, 32, 32)
+    pictures = "small colour photographs of six animals and four vehicles, gathered from the web"
+    licence = (
+        "CIFAR-10's page states no licence; it asks to cite Krizhevsky, 'Learning Multiple Layers of "
+        "Features from Tiny Images' (2009). The photographs come from the web, and the rights in them lie "
+        "with those who took them."
+    )
     sources = (
         Source(f"the folder {FOLDER}", find_folder, read_folder),
         Source(

@@ -113,6 +113,13 @@ class CINIC10(ImageDataModule):
     name = "cinic10"
     class_names = CIFAR10.class_names
     shape = (3, 32, 32)
+    pictures = "colour photographs of vehicles and animals, CIFAR-10's and ImageNet's of the same ten classes"
+    licence = (
+        "CINIC-10 is given out by the University of Edinburgh; its authors ask for their paper to be cited, "
+        "and copies of it name CC BY 4.0. Its pictures are CIFAR-10's and ImageNet's: ImageNet is for "
+        "non-commercial research and education only, and the rights in single photographs lie with those "
+        "who took them."
+    )
     urls: tuple[str, ...] = URLS
     archive_md5 = "6ee4d0c996905fe93221de577967a372"
     per_class = 9_000  # in each split
@@ -138,6 +145,10 @@ class CINIC10(ImageDataModule):
         self.exclude_cifar = exclude_cifar
 
     def at_hand(self) -> bool:
+        """Whether nothing need be downloaded."""
+        return self.here()
+
+    def here(self) -> bool:
         """Whether the archive, its folder or the arrays made from it are there already."""
         here = (self.folder / ARCHIVE, self.folder / CACHE)
         return bool(self.archive or self.root or any(path.exists() for path in here))

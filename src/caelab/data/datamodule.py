@@ -148,7 +148,8 @@ class Batches:
 class ImageDataModule(LightningDataModule):
     """Train, validation and test images of one dataset; a subclass says only where they come from.
 
-    A subclass sets `name`, `shape` and, where known before reading, `class_names`; it overrides `load`.
+    A subclass sets `name`, `shape` and, where known before reading, `class_names`; it overrides `load`. What
+    its images show (`pictures`) and on what terms (`licence`) goes into the card of each exported model.
 
     Args:
         data_dir: the folder with one folder a dataset below it.
@@ -169,6 +170,8 @@ class ImageDataModule(LightningDataModule):
     name: str
     class_names: tuple[str, ...] = ()
     shape: tuple[int, int, int]
+    pictures: str = ""
+    licence: str = ""
     split_seed = 2_718_281  # never the run's seed: all runs share one validation set
 
     def __init__(
@@ -200,6 +203,10 @@ class ImageDataModule(LightningDataModule):
 
     def at_hand(self) -> bool:
         """Whether the data can be had without a download of hundreds of megabytes."""
+        return True
+
+    def here(self) -> bool:
+        """Whether the data are on this machine, so that nothing at all need be downloaded."""
         return True
 
     def prepare_data(self) -> None:

@@ -59,6 +59,11 @@ class Folder(ImageDataModule):
     """
 
     name = "folder"
+    pictures = "a user's own images, scaled to one size, their middle square"
+    licence = (
+        "A user's own images: whoever gives the model away must know on what terms they may be used, and "
+        "whether they show people."
+    )
 
     def __init__(
         self,
@@ -107,6 +112,10 @@ class Folder(ImageDataModule):
             if not len(split):
                 raise UserError(f"dataset.path={self.path}: no image in {name}/ that can be read")
         return splits, opened.sha256
+
+    def here(self) -> bool:
+        """Whether the folder is there."""
+        return self.path.is_dir()
 
     def _given_splits(self) -> bool:
         """Whether there is a folder for each split; there may be none."""

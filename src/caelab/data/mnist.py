@@ -116,6 +116,13 @@ class MNIST(OfficialDataModule):
     name = "mnist"
     class_names = tuple("0123456789")
     shape = (1, 28, 28)
+    pictures = (
+        "handwritten digits, white on black, size and place normalised, by American writers around 1990"
+    )
+    licence = (
+        "Yann LeCun and Corinna Cortes hold the copyright of MNIST, which they made from NIST's databases; "
+        "as Keras's documentation says, it is given out under Creative Commons Attribution-ShareAlike 3.0."
+    )
     sources = (
         Source("the four official files", find_idx, read_idx, fetch_idx),
         Source(

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from caelab.data.cache import Arrays, open_or_build
+from caelab.data.cache import CACHE, Arrays, open_or_build
 from caelab.data.datamodule import ImageDataModule, Split, in_order, permutation
 from caelab.data.sources import Source, obtain
 
@@ -37,6 +37,11 @@ class OfficialDataModule(ImageDataModule):
             "test": Split(*test, torch.arange(len(test[0]))),
         }
         return splits, opened.sha256
+
+    def here(self) -> bool:
+        """Whether the cache, or a source with every file, lies in the dataset's folder."""
+        files = (source.find(self.folder).keys() for source in self.sources)
+        return (self.folder / CACHE).is_dir() or any(found >= self.checksums.keys() for found in files)
 
     def _obtain(self) -> Arrays:
         remedy = self.remedy.format(folder=self.folder)

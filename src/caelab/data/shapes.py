@@ -145,6 +145,8 @@ class Shapes(ImageDataModule):
 
     name = "shapes"
     class_names = SHAPES
+    pictures = "drawn pictures of one coloured ellipse, rectangle or triangle before a dark background"
+    licence = "Drawn by caelab itself, without any data of others; caelab is under Apache-2.0."
     factor_names = NAMES
     factor_levels = LEVELS
 

@@ -115,14 +115,17 @@ def _chapter(one: Section, out: Path) -> Chapter:
         "psnr": (figures.line if one.axis else figures.bars)(one),
         "curves": figures.curves(one),
         "pareto": figures.pareto(one.rows, where),
+        "rate": figures.rates(one),
         "images": figures.grid(one),
         "paths": figures.paths(one),
     }
     captions = {
         "psnr": "PSNR and SSIM on the test split, mean over seeds with 95 % intervals; floors dashed",
         "curves": "training loss and validation PSNR by epoch",
-        "pareto": "PSNR against the numbers that reach the decoder and against training time; where there is "
-        "no room, a point has no name",
+        "pareto": "PSNR against the numbers that reach the decoder and against training time, with the "
+        "frontier of what comes through its latent; where there is no room, a point has no name",
+        "rate": "PSNR against measured bits per image as codes are rounded more coarsely, mean over seeds; a "
+        "ring where a tenth of a decibel is lost; JPEG and WebP on the same images",
         "images": "first test image of each class over its reconstructions, seed 0",
         "paths": "what the latent alone and the skips alone reconstruct, all else at its mean, seed 0",
     }

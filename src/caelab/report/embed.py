@@ -7,10 +7,10 @@ from pathlib import Path
 import jinja2
 
 
-def environment(*, escape: bool) -> jinja2.Environment:
-    """Templates of this folder, with or without HTML's escapes."""
+def environment(*, escape: bool, folder: Path = Path(__file__).parent) -> jinja2.Environment:
+    """Templates of a folder, this one unless told otherwise, with or without HTML's escapes."""
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=escape,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from caelab.errors import UserError
 from caelab.report.pareto import pareto
 from caelab.report.pictures import grid, paths
+from caelab.report.rates import rates
 from caelab.report.rows import Row, Section
 from caelab.report.style import (
     COLOURS,
@@ -32,7 +33,7 @@ from caelab.report.style import (
     styled,
 )
 
-__all__ = ["HIGHLIGHTED", "bars", "curves", "grid", "line", "pareto", "paths", "save"]
+__all__ = ["HIGHLIGHTED", "bars", "curves", "grid", "line", "pareto", "paths", "rates", "save"]
 
 HIGHLIGHTED = 8
 """Rows that ``curves`` tells apart; further ones are grey."""

@@ -22,21 +22,32 @@ _RADII = (12, 20, 30, 42, 58, 80)  # pixels from a point to its label
 _ANGLES = (0, 180, 90, 270, 30, 150, 330, 210, 60, 120, 300, 240)  # degrees; beside reads better than above
 
 
+_KINDS = {
+    (False, True): ("trained", "o", COLOURS[0], COLOURS[0]),
+    (False, False): ("trained, around its latent or unknown", "o", COLOURS[1], "none"),
+    (True, True): ("floor", "s", "#444444", "none"),
+}
+"""Whether a point is a floor, and honest -> its name, marker, colour and fill."""
+
+
 class Point(NamedTuple):
-    """A row in the plane: what it costs, its test PSNR in dB, and which row it is."""
+    """A row in the plane: what it costs, its test PSNR in dB, which row it is, and whether it is honest."""
 
     cost: float
     psnr: float
     label: str
     floor: bool
+    honest: bool
 
 
 @styled
 def pareto(rows: Sequence[Row], title: str) -> Figure:
     """Draw test PSNR against effective code size (above) and against seconds of training (below).
 
-    Each point is a row's mean over seeds. The step joins the rows than which none is both cheaper and better;
-    codes in the shaded region have more numbers than the image. Where points crowd, some have no name.
+    Each point is a row's mean over seeds. A hollow one is of pictures that go around their latent, or may do
+    so, since nothing is known of it. The step is the honest frontier: it joins the rows that come through
+    their latent and than which no other such row is both cheaper and better. Codes in the shaded region have
+    more numbers than the image. Where points crowd, some have no name.
 
     Args:
         rows: of one dataset; those without runs are left out, and a row given twice is drawn once.
@@ -62,7 +73,9 @@ def _points(rows: Sequence[Row], part: str, key: str) -> list[Point]:
     """The rows whose cost is known and above 0, cheapest first."""
     return sorted(
         {
-            Point(cost, fmean(row.values("test/psnr").values()), row.label, row.floor)
+            Point(
+                cost, fmean(row.values("test/psnr").values()), row.label, row.floor, row.floor or row.honest
+            )
             for row in rows
             if (cost := row.mean(part, key))  # neither unknown nor 0, which a logarithmic axis cannot show
         }
@@ -72,11 +85,12 @@ def _points(rows: Sequence[Row], part: str, key: str) -> list[Point]:
 def _costs(axes: Axes, points: Sequence[Point], label: str) -> None:
     axes.set(xlabel=label, ylabel=LABELS["test/psnr"])
     axes.margins(0.1, 0.15)
-    for floor, marker, colour in ((False, "o", COLOURS[0]), (True, "s", "#444444")):
-        found = [(point.cost, point.psnr) for point in points if point.floor is floor]
-        face, label = ("none", "floor") if floor else (colour, "trained")
+    for (floor, honest), (name, marker, colour, face) in _KINDS.items():
+        found = [
+            (point.cost, point.psnr) for point in points if (point.floor, point.honest) == (floor, honest)
+        ]
         if found:
-            axes.plot(*zip(*found, strict=True), marker, ms=5, color=colour, mfc=face, label=label)
+            axes.plot(*zip(*found, strict=True), marker, ms=5, color=colour, mfc=face, label=name)
     if front := _front(points):
         axes.step(
             *zip(*front, strict=True),
@@ -84,15 +98,17 @@ def _costs(axes: Axes, points: Sequence[Point], label: str) -> None:
             color="#999999",
             lw=1,
             zorder=1,
-            label="none cheaper and better",
+            label="honest frontier: none is cheaper and better",
         )
     logarithmic(axes, "x")
 
 
 def _front(points: Sequence[Point]) -> list[tuple[float, float]]:
-    """Cost and PSNR of the points that are better than each that costs no more, cheapest first."""
+    """Cost and PSNR of the honest points that are better than each that costs no more, cheapest first."""
     front: list[tuple[float, float]] = []
     for point in sorted(points, key=lambda point: (point.cost, -point.psnr)):
+        if not point.honest:
+            continue
         if not front or point.psnr > front[-1][1]:
             front.append((point.cost, point.psnr))
     return front

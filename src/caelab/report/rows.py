@@ -94,6 +94,12 @@ class Row:
         return bool(found) and fmean(found) < BYPASSING
 
     @property
+    def honest(self) -> bool:
+        """Whether the runs' pictures are known to come through the latent: nothing else carries them."""
+        found = self.values("test/latent_reliance").values()
+        return bool(found) and fmean(found) >= BYPASSING
+
+    @property
     def improving(self) -> bool:
         """Whether the runs had visibly not converged when they ended."""
         return not self.floor and self.gain > STILL_IMPROVING

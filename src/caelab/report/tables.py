@@ -23,7 +23,9 @@ CAPTION = (
     "PSNR over the mean image is lost with another image's latent; a row below "
     f"{BYPASSING} is marked as bypassing: its skips carry the picture around the latent. Probes: test "
     "accuracy, from 0 to 1, of what tells the class from the latent; disentanglement and MIG: whether each "
-    "known factor has a number of the latent to itself. Floors are fitted without training."
+    "known factor has a number of the latent to itself. Bits per number: of the rounded and coded code, with "
+    "which a tenth of a decibel is lost; minus JPEG: PSNR there, less JPEG's at as many bytes without its "
+    "headers. Floors are fitted without training."
 )
 
 _MEASURED = {
@@ -35,11 +37,13 @@ _MEASURED = {
     "loss": "test/loss",
     "latent_reliance": "test/latent_reliance",
 }
-_PROBED = {
+_ANALYSED = {
     "linear probe of z": "probe/z/linear",
     "10-NN probe of z": "probe/z/knn",
     "disentanglement": "probe/z/disentanglement",
     "MIG": "probe/z/mig",
+    "bits per number": "rate/bits_per_number",
+    "minus JPEG (dB)": "rate/psnr_over_jpeg",
 }
 _SIZES = {
     "parameters": ("size", "parameters"),
@@ -61,12 +65,12 @@ def numbers(section: Section) -> pd.DataFrame:
     trained = {row.label: row.values("test/psnr") for row in section.rows if not row.floor and row.runs}
     letters = groups(trained)
     compared = _compared(section)
-    probed = {name: key for name, key in _PROBED.items() if any(row.values(key) for row in section.rows)}
+    analysed = {name: key for name, key in _ANALYSED.items() if any(row.values(key) for row in section.rows)}
     lines = []
     for row in section.rows:
         line: dict[str, Any] = {"variant": row.label, "floor": row.floor, "seeds": len(row.runs)}
         line |= {f"report_{key}": value for key, value in row.published.items()}
-        for name, metric in (_MEASURED | probed).items():
+        for name, metric in (_MEASURED | analysed).items():
             values = list(row.values(metric).values())
             line |= _interval(name, interval(values) if values else None)
         line["difference"] = line["ten_psnr"] - line.get("report_psnr", math.nan)
@@ -146,7 +150,7 @@ def table(section: Section) -> pd.DataFrame:
         "latent": _whole(raw, "latent"),
         "code": _whole(raw, "code"),
         "latent reliance": _reliance(raw),
-        **{name: _spread(raw, name, 3) for name in _PROBED},
+        **{name: _spread(raw, name, 3) for name in _ANALYSED},
         "MFLOPs": [_text(value / 1e6, ".2f") for value in _column(raw, "flops")],
         "seconds": _whole(raw, "seconds"),
         "epochs": _whole(raw, "epochs"),
@@ -252,7 +256,16 @@ def write(section: Section, folder: Path) -> list[Path]:
 
 _ON_SCREEN = (
     *("variant", "seeds", "report PSNR (dB)", "ten images PSNR (dB)", "full PSNR (dB)", "group", "full SSIM"),
-    *("settings", "code", "latent reliance", "linear probe of z", "disentanglement", "seconds", "note"),
+    *(
+        "settings",
+        "code",
+        "latent reliance",
+        "linear probe of z",
+        "disentanglement",
+        "bits per number",
+        "seconds",
+        "note",
+    ),
 )
 
 

@@ -1,0 +1,170 @@
+"""What pictures lose when a trained network's code is rounded, and how many bits the rounded code takes."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from caelab.analysis.bypass import Watch, encoded, evaluating, require_contract
+from caelab.analysis.quantisation import (
+    Alphabet,
+    Coder,
+    Counts,
+    Quantiser,
+    entropy,
+    fit,
+    flat,
+    require_finite,
+    unflat,
+)
+from caelab.data.datamodule import EVALUATION_BATCH, Split, in_order, permutation
+from caelab.models.autoencoder import Autoencoder, Code
+from caelab.quality import psnr, unit_range
+
+STATISTICS = 2**26
+"""Numbers, at most, of the training codes that statistics are taken of: a quarter of a gigabyte."""
+
+_SEED = 1_618_033  # of the training images that are taken where all would be more; the same for every run
+
+
+class Point(NamedTuple):
+    """A quantiser of a network's code.
+
+    Attributes:
+        bits: b of its step, see ``quantisation.LOADING``.
+        rate: measured bits per image.
+        entropy: bits per image that no static model of single numbers can go below.
+        psnr: in dB, mean over the test images, of what the decoder makes of the rounded codes.
+    """
+
+    bits: int
+    rate: float
+    entropy: float
+    psnr: float
+
+
+class Curve(NamedTuple):
+    """Rate and distortion of a network on its test images.
+
+    Attributes:
+        psnr: in dB, mean over the test images, with the code as it is.
+        points: from the coarsest quantiser to the finest.
+        numbers: that reach the decoder, per image.
+        clipped: share of the test images' numbers that lie outside of what training codes have room for.
+        training: images that statistics were taken of.
+    """
+
+    psnr: float
+    points: list[Point]
+    numbers: int
+    clipped: float
+    training: int
+
+
+def measure(net: Autoencoder, train: Split, test: Split, bits: Sequence[int], watch: Watch = iter) -> Curve:
+    """Round, code, decode and look at the codes of all test images.
+
+    Args:
+        net: trained, on the CPU.
+        train: images whose codes alone set axes, steps, ranges and the models of the coder.
+        test: N images, 2 or more.
+        bits: of each quantiser, from 1 to ``quantisation.FINEST``.
+        watch: of the passes over training and test images.
+
+    Raises:
+        UserError: a network that does not keep the ``Code`` contract, a code that is not finite, or no
+            library to code it with.
+        RuntimeError: the coder returned other symbols than it was given.
+    """
+    require_contract(net, test)
+    with evaluating(net):
+        shapes = [part.shape[1:] for part in _parts(encoded(net, test[:1]))]
+        numbers = sum(shape.numel() for shape in shapes)
+        known = _at_most(max(1, STATISTICS // numbers), train)
+        quantiser, coders = _learnt(net, known, shapes, bits, watch)
+        total = _Totals(quantiser, coders, shapes)
+        for start in watch(range(0, len(test), EVALUATION_BATCH)):
+            total.add(net, test[start : start + EVALUATION_BATCH])
+    return total.curve(len(known))
+
+
+def _parts(code: Code) -> tuple[Tensor, ...]:
+    return (code.z, *code.skips)
+
+
+def _at_most(limit: int, split: Split) -> Split:
+    if len(split) <= limit:
+        return split
+    rows = in_order(permutation(len(split), _SEED)[:limit])
+    return Split(split.images, split.labels, split.index[rows])
+
+
+def _learnt(
+    net: Autoencoder, train: Split, shapes: Sequence[torch.Size], bits: Sequence[int], watch: Watch
+) -> tuple[Quantiser, dict[int, tuple[Alphabet, Coder]]]:
+    """The quantiser, and for each b its alphabet and its coder, by the training images."""
+    numbers = [shape.numel() for shape in shapes]
+    x = torch.empty(len(train), sum(numbers))
+    for start in watch(range(0, len(train), EVALUATION_BATCH)):
+        rows = slice(start, start + EVALUATION_BATCH)
+        x[rows] = flat(encoded(net, train[rows]))
+    quantiser = fit(x, numbers)
+    cells, _ = quantiser.cells(x)
+    del x
+    coders = {}
+    for b in sorted(bits):
+        alphabet = Alphabet(quantiser, b)
+        coders[b] = alphabet, Coder(alphabet, alphabet.counts(cells))
+    return quantiser, coders
+
+
+class _Totals:
+    """Sums over the test images, batch by batch: only one batch of codes is in memory."""
+
+    def __init__(
+        self,
+        quantiser: Quantiser,
+        coders: dict[int, tuple[Alphabet, Coder]],
+        shapes: Sequence[torch.Size],
+    ) -> None:
+        self._quantiser, self._coders, self._shapes = quantiser, coders, shapes
+        self._counts: dict[int, Counts] = {}
+        self._bits = dict.fromkeys(coders, 0)
+        self._psnr: dict[int, list[Tensor]] = defaultdict(list)  # 0: of the codes as they are
+        self._clipped = 0
+
+    def add(self, net: Autoencoder, images: Tensor) -> None:
+        """Count in images (N, C, H, W) uint8."""
+        code = encoded(net, images)
+        x = flat(code)
+        require_finite(x)
+        self._psnr[0].append(_psnr(net.decode(code), images))
+        cells, clipped = self._quantiser.cells(x)
+        self._clipped += clipped
+        for b, (alphabet, coder) in self._coders.items():
+            symbols = alphabet.symbols(cells)
+            words = coder.encode(symbols)
+            decoded = coder.decode(words, len(symbols))
+            if not (decoded == symbols).all():
+                raise RuntimeError(f"the decoded symbols are not those that were coded, at {b} bits")
+            self._bits[b] += 8 * words.nbytes
+            self._counts[b] = self._counts.get(b, 0) + alphabet.counts(cells)
+            x_hat = net.decode(unflat(self._quantiser.decoded(decoded + alphabet.low, b), self._shapes))
+            self._psnr[b].append(_psnr(x_hat, images))
+
+    def curve(self, training: int) -> Curve:
+        psnrs = {b: torch.cat(found) for b, found in self._psnr.items()}
+        n, numbers = len(psnrs[0]), sum(shape.numel() for shape in self._shapes)
+        points = [
+            Point(b, self._bits[b] / n, entropy(self._counts[b], n, numbers), psnrs[b].mean().item())
+            for b in self._coders
+        ]
+        return Curve(psnrs[0].mean().item(), points, numbers, self._clipped / (n * numbers), training)
+
+
+def _psnr(x_hat: Tensor, images: Tensor) -> Tensor:
+    """PSNR (dB) of each reconstruction of images uint8, (N,) float64."""
+    x_hat, x = unit_range(x_hat, images.float() / 255)
+    return psnr((x_hat - x).square().mean((1, 2, 3)).double())

@@ -1,0 +1,49 @@
+"""Reading curves of quality against size: what so many bytes reach, and how many bits are enough."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+LOST = 0.1
+"""PSNR in dB that counts as lost at last."""
+
+
+def enough(psnr: float, points: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
+    """Bits per image with which no more than ``LOST`` is lost, and the PSNR (dB) with them.
+
+    On a straight line between the coarsest quantiser that, with all finer ones, loses no more, and the next;
+    the coarsest of all is an upper bound.
+
+    Args:
+        psnr: in dB, of the code as it is.
+        points: ``rate`` (bits per image) and ``psnr`` (dB) of each quantiser, coarsest first.
+
+    Returns:
+        ``rate`` and ``psnr``; None where the finest loses more.
+    """
+    least, good = psnr - LOST, None
+    for point in reversed(points):
+        if point["psnr"] < least:
+            if good is None:
+                return None
+            part = (least - point["psnr"]) / (good["psnr"] - point["psnr"])
+            return {"rate": point["rate"] + part * (good["rate"] - point["rate"]), "psnr": least}
+        good = point
+    return None if good is None else {"rate": good["rate"], "psnr": good["psnr"]}
+
+
+def reached(size: float, sizes: Sequence[float], psnrs: Sequence[float]) -> float | None:
+    """PSNR (dB) that is reached with no more than ``size``, by lines between what was measured.
+
+    The lines are straight over the logarithm of the size; what is no better than something smaller counts for
+    nothing. None where everything is larger.
+    """
+    front: list[tuple[float, float]] = []
+    for one in sorted(zip(sizes, psnrs, strict=True)):
+        if not front or one[1] > front[-1][1]:
+            front.append(one)
+    if not front or size < front[0][0]:
+        return None
+    x, y = zip(*front, strict=True)
+    return float(np.interp(np.log(size), np.log(x), y))

@@ -1,0 +1,164 @@
+"""Trained networks as files for use elsewhere: ``python -m caelab.export RUN --format NAME``."""
+
+import argparse
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from caelab import compose, results, screen
+from caelab.errors import UserError
+from caelab.export import formats
+from caelab.export.place import placed, refuse, told
+from caelab.results import Record
+
+if TYPE_CHECKING:  # they bring torch
+    from torch import Tensor
+
+    from caelab.data.datamodule import ImageDataModule
+    from caelab.export.check import Finding
+
+_USAGE = """caelab-export RUN --format onnx|torch_export|safetensors [--out DIR] [--force]
+
+Writes encoder, decoder and both as one of the finished run in directory RUN as files for use elsewhere, any
+number of images in a batch, with a model card. They are read back and compared with the network on real
+images; where any number differs by more than 1e-4 nothing is left. DIR is RUN/export/FORMAT without --out.
+
+  caelab-export multirun/runs/cifar10/improved-mse-adam-s0-0123456789 --format onnx
+"""
+
+IMAGES = 64
+"""Test images on which an export is checked, where there are as many."""
+
+CARD = "model_card.md"
+
+
+def export(run: Path, name: str, out: Path | None = None, *, force: bool = False) -> list["Finding"]:
+    """Export a finished run's best checkpoint.
+
+    Args:
+        run: the run's directory.
+        name: of the format, a key of ``formats.FORMATS``.
+        out: where the files go; ``export/<format>/`` in the run's directory without it.
+        force: whether an earlier export there may be replaced.
+
+    Returns:
+        What was found of each part when it was read back.
+
+    Raises:
+        UserError: no such format, no finished run, no checkpoint, something at ``out`` already, a network
+            that the format cannot hold, or an export that differs from the network. Nothing is left then.
+    """
+    form = formats.find(name)
+    record = results.finished(run)
+    out = out or run / "export" / name
+    refuse(out, _known(), force)
+    with screen.errors.status(f"opening {escape(screen.shown(run))}") as status, placed(out) as folder:
+        from caelab import restore
+        from caelab.export import card
+        from caelab.export.check import check
+        from caelab.export.floors import floors
+        from caelab.export.parts import parts
+
+        all_parts = list(parts(restore.load(run)))
+        for file, content in form.write(all_parts, formats.metadata(record)):
+            with told(out):
+                (folder / file).write_bytes(content)
+            status.update(f"{file} is written")
+        data = restore.datamodule(record)
+        here = _open(data, record)
+        images, checked = _images(run, record, data if here else None)
+        status.update(f"reading the files back, on {checked}")
+        found = check(folder, form, all_parts, images)
+        status.update("floors for the model card")
+        below = floors(run, record, data if here else None)
+        told_of = card.Export(
+            run, record, name, all_parts, found, below, data, checked, _versions(form.packages)
+        )
+        with told(out):
+            (folder / CARD).write_text(card.render(told_of, folder) + "\n", encoding="utf-8")
+    return found
+
+
+def _known() -> set[str]:
+    names = ("encoder", "decoder", "autoencoder")
+    return {CARD, *(form.file(name) for form in formats.FORMATS.values() for name in names)}
+
+
+def _versions(packages: Sequence[str]) -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("torch", *packages))
+
+
+def _open(data: "ImageDataModule", record: Record) -> bool:
+    """Open the run's data where they are on this machine; say it in a line where they are not."""
+    try:
+        if not data.here():
+            raise UserError(f"not in {data.folder}")
+        data.setup("test")
+        if data.sha256 != record["data"]["sha256"]:
+            raise UserError("other images than the run had, by their checksum")
+    except UserError as error:
+        screen.note(
+            f"the run's {data.name} is not on this machine ({screen.one_line(error)}): "
+            "the export is checked on the images that the run kept"
+        )
+        return False
+    return True
+
+
+def _images(run: Path, record: Record, data: "ImageDataModule | None") -> tuple["Tensor", str]:
+    """Return images (N, C, H, W) uint8 for the check, and what they are."""
+    import numpy as np
+    import torch
+
+    from caelab.data.datamodule import permutation
+
+    if data is not None:
+        test = data.splits["test"]
+        rows = permutation(len(test), 0)[:IMAGES]  # a split may be sorted by class
+        return test[rows], f"{len(rows)} images of the test split"
+    path = run / record["artifacts"].get("images", "reconstructions.npz")
+    try:
+        with np.load(path) as kept:
+            images = torch.from_numpy(kept["originals"])
+    except Exception as error:  # NumPy raises almost anything on a damaged file
+        reason = "missing" if isinstance(error, FileNotFoundError) else screen.one_line(error)
+        raise UserError(
+            f"{path} cannot be read ({reason}): there are no images to check the export on; bring the run's "
+            "data to this machine"
+        ) from None
+    return images, f"the {len(images)} test images that the run kept"
+
+
+def table(found: Sequence["Finding"]) -> Table:
+    """Return what was exported as a table: a line for each part."""
+    shown = Table()
+    for column in ("part", "file", "size (MB)", "largest difference", "images/s", "images/s of the original"):
+        shown.add_column(column, justify="left" if column in ("part", "file") else "right")
+    for one in found:
+        speeds = (f"{one.speed:,.0f}", f"{one.original:,.0f}")
+        shown.add_row(one.part, one.file, f"{one.megabytes:.2f}", f"{one.difference:.1e}", *speeds)
+    return shown
+
+
+def main() -> None:
+    """Entry point: exit status 0 when the export is written and checked."""
+    parser = argparse.ArgumentParser(prog="caelab-export", usage=_USAGE)
+    parser.add_argument("run", type=Path, metavar="RUN", help="directory of a finished run")
+    parser.add_argument(
+        "--format", required=True, metavar="NAME", help=", ".join(formats.FORMATS), dest="name"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="instead of RUN/export/NAME")
+    parser.add_argument("--force", action="store_true", help="replace an earlier export")
+    given = parser.parse_args()
+    with compose.mistakes_told():
+        found = export(given.run, given.name, given.out, force=given.force)
+        screen.console.print(table(found))
+        screen.say(f"  {screen.shown(given.out or given.run / 'export' / given.name)}")
+
+
+if __name__ == "__main__":
+    main()

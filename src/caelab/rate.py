@@ -1,0 +1,286 @@
+"""How many bits does a trained model's code really need? ``python -m caelab.rate RUN...``."""
+
+import argparse
+import hashlib
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from caelab import after, compose, results, screen, tables
+from caelab.analysis import tradeoff
+from caelab.analysis.tradeoff import LOST
+from caelab.errors import UserError
+
+if TYPE_CHECKING:  # they bring torch
+    from caelab.data.datamodule import Split
+
+_USAGE = """caelab-rate RUN [RUN ...] [--bits 2,4,8] [--force]
+
+Rounds the codes of each finished run in directory RUN to steps of several sizes, really codes them with a
+range coder and decodes them again, and measures bits per image and the PSNR of what the decoder makes of
+them, on the whole test split, beside JPEG and WebP. Steps, axes and the coder's models come from training
+images alone. Writes RUN/rate.json and RUN/rate.png; runs of one dataset that are given together share it.
+
+  caelab-rate multirun/runs/cifar10/improved-mse-adam-s0-0123456789
+  caelab-rate multirun/runs/cifar10/{pca,base,improved}-* --bits 2,4,6
+"""
+
+NAME = "rate"
+BITS = (1, 2, 3, 4, 5, 6, 8)
+"""Of the quantisers: 2^b steps span eight standard deviations."""
+FINEST = 8
+"""Bits of the finest quantiser there is."""
+
+# Test images, by their SHA-256 -> what owes nothing to the run, for the others that this process measures.
+_codecs: dict[str, dict[str, list[dict[str, float]]]] = {}
+
+
+def rate(run: Path, bits: Sequence[int] = BITS) -> dict[str, Any]:
+    """Measure rate and distortion of a finished run's best checkpoint on the whole test split of its data.
+
+    Args:
+        run: the run's directory.
+        bits: of each quantiser, whole numbers from 1 to 8.
+
+    Returns:
+        ``figures``, by key as in ``docs/metrics.md``; ``points``, a line a quantiser; ``enough``, where
+        ``LOST`` is lost, or None; ``code``: ``numbers``, its ``psnr`` as it is, and the share ``clipped``;
+        ``codecs``, the settings of JPEG and WebP; ``images`` of each split; ``image``, its shape;
+        ``seconds``. Also written to ``rate.json`` of the run's directory, beside ``rate.png``.
+
+    Raises:
+        UserError: bits that cannot be, constriction is missing, no finished run, no checkpoint, data that
+            cannot be had, fewer than 2 test images, a code that is not finite, or a network that does not
+            keep the ``Code`` contract.
+    """
+    bits = _checked(bits)
+    record = results.finished(run)
+    from caelab.analysis import distortion, quantisation
+    from caelab.restore import datamodule, load
+
+    quantisation.library()
+    began = time.perf_counter()
+    net, data = load(run), datamodule(record)
+    data.prepare_data()
+    data.setup("test")
+    train, test = data.splits["train"], data.splits["test"]
+    try:
+        curve = distortion.measure(net, train, test, bits, partial(screen.tracked, description="codes"))
+    except UserError as error:
+        raise UserError(f"{screen.shown(run)}: {error}") from None
+    points = [point._asdict() for point in curve.points]
+    found = {
+        "figures": {},
+        "points": points,
+        "enough": tradeoff.enough(curve.psnr, points),
+        "code": {"numbers": curve.numbers, "psnr": curve.psnr, "clipped": curve.clipped},
+        "codecs": _of_codecs(test),
+        "images": {"train": curve.training, "test": len(test)},
+        "image": list(net.shape),
+        "seconds": time.perf_counter() - began,
+    }
+    found["figures"] = _figures(found)
+    results.write_analysis(run, NAME, record, found)
+    draw({run: found})
+    return found
+
+
+def _checked(bits: Sequence[int]) -> list[int]:
+    """Refuse bits that no quantiser here has."""
+    good = all(type(b) is int and 1 <= b <= FINEST for b in bits)
+    if not bits or not good:
+        given = ",".join(map(str, bits))
+        raise UserError(f"--bits {given}: give whole numbers from 1 to {FINEST}, such as --bits 2,4,8")
+    return sorted(set(bits))
+
+
+def _of_codecs(test: "Split") -> dict[str, list[dict[str, float]]]:
+    """Name of a codec -> its settings, on these test images; none where it cannot show them."""
+    from caelab.analysis import codecs
+
+    key = hashlib.sha256(test[:].numpy().tobytes()).hexdigest()
+    if key not in _codecs:
+        with screen.item_progress() as progress:
+            task = progress.add_task("JPEG and WebP", total=codecs.ticks(test))
+            curves = {
+                name: codecs.curve(test, name, partial(progress.advance, task)) for name in codecs.NAMES
+            }
+        _codecs[key] = {name: [one._asdict() for one in curve] for name, curve in curves.items() if curve}
+    return _codecs[key]
+
+
+def _beside(found: Mapping[str, Any], size: float, key: str = "payload") -> dict[str, float | None]:
+    """Codec -> PSNR (dB) that it reaches with no more than so many bytes; None where it takes more."""
+    return {
+        name: tradeoff.reached(size, [one[key] for one in settings], [one["psnr"] for one in settings])
+        for name, settings in found["codecs"].items()
+    }
+
+
+def _figures(found: Mapping[str, Any]) -> dict[str, float]:
+    code = found["code"]
+    figures = {f"{NAME}/psnr": code["psnr"], f"{NAME}/float32_bits": 32.0 * code["numbers"]}
+    for point in found["points"]:
+        for key, name in {"rate": "bits", "entropy": "entropy", "psnr": "psnr"}.items():
+            figures[f"{NAME}/{name}_{point['bits']}"] = point[key]
+    if (end := found["enough"]) is not None:
+        figures[f"{NAME}/enough_bits"] = end["rate"]
+        figures[f"{NAME}/bits_per_number"] = end["rate"] / code["numbers"]
+        for name, psnr in _beside(found, end["rate"] / 8).items():
+            if psnr is not None:
+                figures[f"{NAME}/psnr_over_{name.lower()}"] = end["psnr"] - psnr
+    return figures
+
+
+def answer(found: Mapping[str, Any]) -> list[str]:
+    """Say in two lines how many bits the code needs, and what JPEG and WebP make of as many."""
+    code, end, points = found["code"], found["enough"], found["points"]
+    whole = f"{code['psnr']:.2f} dB of {code['numbers']:,} numbers, {32 * code['numbers']:,} bits as float32"
+    if end is None:
+        lost = code["psnr"] - points[-1]["psnr"]
+        line = f"more than {points[-1]['rate'] / code['numbers']:.2f} bits a number: with these "
+        return [f"{line}({points[-1]['rate']:,.0f} an image) {lost:.2f} dB are still lost, of {whole}"]
+    bound = "at most " if end["rate"] == points[0]["rate"] else ""
+    size = end["rate"] / 8
+    lines = [
+        f"{bound}{end['rate'] / code['numbers']:.2f} bits a number, {end['rate']:,.0f} an image, until "
+        f"{LOST:g} dB is lost, of {whole}"
+    ]
+    for key, what in (("payload", "without headers"), ("file", "as whole files")):
+        others = []
+        for name, psnr in _beside(found, size, key).items():
+            least = min(one[key] for one in found["codecs"][name])
+            others.append(f"{name} " + (f"takes {least:.0f} or more" if psnr is None else f"{psnr:.2f} dB"))
+        if others:
+            lines.append(f"at {size:,.0f} bytes: model {end['psnr']:.2f} dB; {what} {', '.join(others)}")
+    return lines
+
+
+def table(found: Mapping[str, Any]) -> Table:
+    """Return rate and distortion as a table: a line a quantiser, and the code as it is."""
+    images, code = found["images"], found["code"]
+    channels, height, width = found["image"]
+    pixels = height * width
+    shown = Table(
+        title=f"{images['test']:,} test images; statistics of {images['train']:,} training images",
+        title_justify="left",
+        caption="JPEG and WebP: PSNR (dB) with no more bytes, headers not counted",
+        caption_justify="left",
+    )
+    heads = ["step", "bits/number", "bits/image", "entropy", "bits/pixel", "bytes", "PSNR (dB)", "lost (dB)"]
+    for column in (*heads, *found["codecs"]):
+        shown.add_column(column, justify="right")
+    for point in found["points"]:
+        bits = point["rate"]
+        cells = [f"8 sd/{2 ** point['bits']}", f"{bits / code['numbers']:.2f}", f"{bits:,.1f}"]
+        cells += [f"{point['entropy']:,.1f}", f"{bits / pixels:.3f}", f"{bits / 8:,.1f}"]
+        cells += [f"{point['psnr']:.2f}", f"{code['psnr'] - point['psnr']:z.2f}"]
+        beside = _beside(found, bits / 8).values()
+        shown.add_row(*cells, *("-" if psnr is None else f"{psnr:.2f}" for psnr in beside))
+    for name, each, numbers, psnr in (
+        ("float32", "32.00", 4 * code["numbers"], f"{code['psnr']:.2f}"),
+        ("the image", "", channels * pixels, ""),
+    ):
+        cells = [name, each, f"{8 * numbers:,}", "", f"{8 * numbers / pixels:.3f}", f"{numbers:,}", psnr]
+        shown.add_row(*cells, style="dim")
+    return shown
+
+
+def comparison(found: Mapping[Path, Mapping[str, Any]]) -> Table:
+    """Return what several runs need as a table, a line a run."""
+    shown = Table(title=f"until {LOST:g} dB is lost", title_justify="left")
+    heads = ("run", "numbers", "PSNR (dB)", "bits/number", "bits/image", "minus JPEG (dB)", "minus WebP (dB)")
+    for column in heads:
+        shown.add_column(column, justify="left" if column == "run" else "right")
+    for name, one in _named(found).items():
+        code, figures = one["code"], one["figures"]
+        keys = {
+            "bits_per_number": ".2f",
+            "enough_bits": ",.0f",
+            "psnr_over_jpeg": "+z.2f",
+            "psnr_over_webp": "+z.2f",
+        }
+        cells = [
+            format(figures[f"{NAME}/{key}"], form) if f"{NAME}/{key}" in figures else "-"
+            for key, form in keys.items()
+        ]
+        shown.add_row(name, f"{code['numbers']:,}", f"{code['psnr']:.2f}", *cells)
+    return shown
+
+
+def _named(found: Mapping[Path, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Name each run by what tells it from the others."""
+    told = tables.labels([results.finished(run) for run in found])
+    names = [", ".join(value for value in label.values() if value != "-") for label in told]
+    return dict(zip(names, found.values(), strict=True))
+
+
+def draw(found: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Draw runs on the same test images in one picture, and leave it in the directory of each."""
+    from caelab.report import rates
+
+    lines = {}
+    for run, (name, one) in zip(found, _named(found).items(), strict=True):
+        lines[name] = rates.line([one], results.finished(run)["choices"]["model"] == "pca")
+    title = f"{', '.join(screen.shown(run) for run in found)}" if len(found) == 1 else f"{len(found)} runs"
+    figure = rates.draw(f"{title}: what rounding the code costs", lines, next(iter(found.values()))["codecs"])
+    for run in found:
+        figure.savefig(run / f"{NAME}.png")
+
+
+def _taken(run: Path, bits: Sequence[int], force: bool) -> dict[str, Any]:
+    """What was measured before, where it has all these bits; else measure."""
+    found = None if force else results.analysis(run, NAME, results.finished(run))
+    if found is None or not {*bits} <= {point["bits"] for point in found["points"]}:
+        return rate(run, bits)
+    screen.note(f"{screen.shown(run)}: measured before; --force measures it again")
+    return found
+
+
+def _show(run: Path, found: dict[str, Any]) -> None:
+    screen.say("\n  ".join([f"{screen.shown(run)}:", *answer(found)]))
+    screen.console.print(table(found))
+
+
+def main() -> None:
+    """Entry point: exit status 0 when every run was measured."""
+    parser = argparse.ArgumentParser(prog=f"caelab-{NAME}", usage=_USAGE)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    default = ",".join(map(str, BITS))
+    steps = f"2^B steps span eight standard deviations, for each B from 1 to {FINEST} (default {default})"
+    parser.add_argument("--bits", default=default, metavar="B,...", help=steps)
+    parser.add_argument("--force", action="store_true", help="measure again what was measured before")
+    given = parser.parse_args()
+    with compose.mistakes_told():
+        bits = _checked([int(b) if b.isdecimal() else b for b in given.bits.split(",")])
+    found: dict[Path, dict[str, Any]] = {}
+
+    def show(run: Path, one: dict[str, Any]) -> None:
+        found[run] = one
+        _show(run, one)
+
+    good = after.each(NAME, given.runs, partial(_taken, bits=bits, force=given.force), show)
+    for group in _by_images(found):
+        if len(group) > 1:
+            screen.console.print(comparison(group))
+            draw(group)
+    if not good:
+        sys.exit(1)
+
+
+def _by_images(found: Mapping[Path, dict[str, Any]]) -> list[dict[Path, dict[str, Any]]]:
+    """The runs that were measured on the same test images, together."""
+    groups: dict[tuple[str, int], dict[Path, dict[str, Any]]] = {}
+    for run, one in found.items():
+        key = (results.finished(run)["data"]["sha256"], one["images"]["test"])
+        groups.setdefault(key, {})[run] = one
+    return list(groups.values())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Reading curves: by hand, on lines whose values are known."""
+
+import pytest
+
+from caelab.analysis.tradeoff import enough, reached
+
+
+def points(*pairs):
+    return [{"rate": rate, "psnr": psnr} for rate, psnr in pairs]
+
+
+def test_enough_lies_on_the_line_between_the_last_that_loses_and_the_first_that_does_not():
+    found = enough(30.0, points((100, 25.0), (200, 29.7), (300, 29.95), (400, 30.0)))
+    assert found == {"rate": pytest.approx(280), "psnr": pytest.approx(29.9)}
+
+
+def test_enough_is_bounded_by_the_coarsest_and_may_not_be_there():
+    assert enough(30.0, points((100, 29.95), (200, 30.0))) == {"rate": 100, "psnr": 29.95}
+    assert enough(30.0, points((100, 25.0), (200, 29.8))) is None
+    # a coarse quantiser that happens to lose little does not count while a finer one loses more
+    assert enough(30.0, points((100, 29.95), (200, 29.8), (300, 30.0)))["rate"] == pytest.approx(250)
+
+
+def test_what_is_reached_lies_on_a_line_over_the_logarithm():
+    sizes, psnrs = [400.0, 100.0], [30.0, 20.0]
+    assert reached(200, sizes, psnrs) == pytest.approx(25)
+    assert reached(100, sizes, psnrs) == 20
+    assert reached(99, sizes, psnrs) is None
+    assert reached(5_000, sizes, psnrs) == 30
+    assert reached(100, [], []) is None
+
+
+def test_a_setting_that_is_larger_and_no_better_counts_for_nothing():
+    assert reached(200, [100, 200, 400], [20.0, 19.0, 30.0]) == pytest.approx(25)
