@@ -127,7 +127,7 @@ def test_the_defaults_leave_no_trace_in_the_fingerprint(train):
     import json
 
     config = plain["config"]
-    for key in ("paths", "logger", "force", "speed", "compile", "corruption"):
+    for key in ("paths", "logger", "force", "speed", "compile", "flip", "ema", "scheduler", "corruption"):
         del config[key]
     del config["trainer"]["strategy"]
     config["dataset"]["data_dir"] = "data"
