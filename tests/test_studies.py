@@ -269,3 +269,17 @@ def test_only_tuned_rows_have_a_space(tmp_path, monkeypatch):
     monkeypatch.setattr(compose, "CONF", str(tmp_path))
     with pytest.raises(UserError, match="runs.a: only rows of tune have a space; give a grid"):
         studies.load("mine")
+
+
+def test_a_recipe_holds_for_trained_rows_and_a_row_may_differ():
+    rows = {row.label: row.config for row in studies.load("residual").variants("cifar10", no_score)}
+    assert rows["residual"].optimizer._target_ == "torch.optim.AdamW"
+    assert rows["residual"].optimizer.lr == 0.002
+    assert rows["residual"].scheduler._target_ == "caelab.schedulers.Cosine"
+    assert (rows["residual"].flip, rows["residual"].ema) == (True, 0.99)
+    assert rows["constant rate"].scheduler._target_ == "caelab.schedulers.Constant"
+    assert rows["Adam"].optimizer._target_ == "torch.optim.Adam"
+    assert (rows["PCA 256"].flip, rows["PCA 256"].ema) == (False, None)
+    plain = studies.load("table2").variants("cifar10", no_score)[-1]
+    assert rows["PCA 256"].model == plain.config.model
+    assert studies.load("residual").variants("cifar10", no_score)[-1].identity(0) == plain.identity(0)

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from caelab import launching, results, studies
 from caelab.sweeping import Sweep
-from hydra_plugins.caelab_sweeper import _kinds
+from hydra_plugins.caelab_sweeper import CaelabSweeper, _kinds
 
 
 def test_a_failing_job_does_not_stop_the_others(train):
@@ -174,6 +174,16 @@ def test_a_study_audits_its_finished_runs_once(train, monkeypatch):
     assert failed.status == 1
     assert "best.ckpt is damaged" in failed.err
     assert "1 analysis of finished runs failed" in failed.err
+
+
+def test_a_study_apart_is_carried_out_by_its_name_only(capsys):
+    sweeper = CaelabSweeper(max_batch_size=None)
+    plain = studies.load("factors")
+    assert sweeper._at_hand(plain).datasets == ["shapes"]
+    assert sweeper._at_hand(replace(plain, apart=True)).datasets == []
+    assert (
+        "study=factors takes hours, or a GPU; it is carried out by its name only" in capsys.readouterr().out
+    )
 
 
 def test_what_only_a_study_takes_is_told(train):

@@ -34,6 +34,7 @@ class Study:
         text: what it asks, and anything a reader must know.
         datasets: options of the dataset group; each is a table of its own.
         epochs: of each trained run whose row does not say it itself.
+        recipe: overrides of every trained row, before its own.
         runs: label -> trained rows.
         floors: label -> rows fitted without training.
         tune: rows that are searched for first.
@@ -44,6 +45,7 @@ class Study:
         published: dataset -> label -> the report's figures (psnr in dB, ssim, loss).
         claims: what the report says of these rows; see ``caelab.report.claims``.
         after: analyses of each finished run, by name: see ``caelab.after``.
+        apart: whether ``study=all`` leaves it out: it takes many hours, or a GPU.
         common: overrides of every row, after its own; the user's own come here.
     """
 
@@ -52,6 +54,7 @@ class Study:
     text: str
     datasets: Sequence[str]
     epochs: int
+    recipe: Sequence[str] = ()
     runs: Mapping[str, Entry] = field(default_factory=dict)
     floors: Mapping[str, Entry] = field(default_factory=dict)
     tune: Tuning | None = None
@@ -62,6 +65,7 @@ class Study:
     published: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     claims: Sequence[Mapping[str, Any]] = ()
     after: Sequence[str] = ()
+    apart: bool = False
     common: Sequence[str] = ()
 
     def trials(self, dataset: str) -> dict[str, list[Variant]]:
@@ -128,6 +132,7 @@ class Study:
         own = any(o.startswith("trainer.max_epochs=") for o in entry.overrides)
         overrides = (
             f"dataset={dataset}",
+            *([] if floor else self.recipe),
             *entry.overrides,
             *(f"{key}={written(value)}" for key, value in point.items()),
             *([] if floor or own else [f"trainer.max_epochs={epochs}"]),

@@ -139,9 +139,11 @@ class CaelabSweeper(BasicSweeper):
         summary.show(sections, [verdict for one in sections for verdict in verdicts(one)])
 
     def _at_hand(self, study: Study) -> Study:
-        """Leave out the datasets that would first need a large download, and say so."""
-        there = []
-        for dataset in study.datasets:
+        """Leave out what should be asked for by name: a large download, a study apart; and say so."""
+        there: list[str] = []
+        if study.apart:
+            screen.say(f"study={study.name} takes hours, or a GPU; it is carried out by its name only")
+        for dataset in () if study.apart else study.datasets:
             if Variant("", dataset, (f"dataset={dataset}", *study.common)).data().at_hand():
                 there.append(dataset)
             else:
