@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,20 @@ def call_main(
             status = int(stop.code or 0)
         shown = capfd.readouterr()
         return status, shown.out, shown.err
+
+    return call
+
+
+@pytest.fixture
+def command(
+    request: pytest.FixtureRequest, call_main: Callable[..., tuple[int, str, str]]
+) -> Callable[..., tuple[int, str, list[str]]]:
+    """Call the command line that a test file is of: exit status, stdout, lines that say what is wrong."""
+    main = import_module(request.module.__name__.replace("test_", "caelab.", 1)).main
+
+    def call(*words: object) -> tuple[int, str, list[str]]:
+        status, out, err = call_main(main, *words)
+        return status, out, [line for line in err.splitlines() if line.startswith("caelab:")]
 
     return call
 

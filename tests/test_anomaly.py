@@ -11,7 +11,7 @@ from scipy import stats
 
 from caelab import anomaly as command_line
 from caelab import figures, results
-from caelab.anomaly import anomaly, main, table, verdict
+from caelab.anomaly import anomaly, table, verdict
 from caelab.errors import UserError
 from caelab.restore import datamodule, load
 
@@ -34,17 +34,6 @@ def drawn(monkeypatch):
         figures, "detections", lambda path, *parts: given.update(zip("cfb", parts, strict=True))
     )
     return given
-
-
-@pytest.fixture
-def command(call_main):
-    """Call the command line: exit status, stdout, lines on stderr."""
-
-    def call(*words):
-        status, out, err = call_main(main, *words)
-        return status, out, [line for line in err.splitlines() if line.startswith("caelab:")]
-
-    return call
 
 
 def share_of_pairs(other, normal):

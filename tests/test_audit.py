@@ -9,7 +9,7 @@ import torch
 from conftest import TINY
 
 from caelab import results
-from caelab.audit import audit, main, table, verdict
+from caelab.audit import audit, table, verdict
 from caelab.errors import UserError
 from caelab.restore import datamodule, load
 
@@ -23,17 +23,6 @@ SKIPS = (
 def run(train):
     """A tiny run with two skips, good enough to be better than the mean image."""
     return train(*SKIPS)
-
-
-@pytest.fixture
-def command(call_main):
-    """Call the command line: exit status, stdout, lines on stderr."""
-
-    def call(*words):
-        status, out, err = call_main(main, *words)
-        return status, out, [line for line in err.splitlines() if line.startswith("caelab:")]
-
-    return call
 
 
 def psnr(x_hat, x):

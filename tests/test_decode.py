@@ -7,7 +7,7 @@ from PIL import Image
 from toys import leave_network, leave_run
 
 from caelab import trained
-from caelab.decode import decode, main
+from caelab.decode import decode
 from caelab.encode import encode
 from caelab.models.improved_skip import ImprovedSkip
 from caelab.reconstruct import reconstruct
@@ -33,17 +33,6 @@ def folder(tmp_path, monkeypatch):
     torch.manual_seed(0)
     leave_network(tmp_path / "run", ImprovedSkip((3, 16, 16), **OPTIONS), **OPTIONS)
     return tmp_path
-
-
-@pytest.fixture
-def command(call_main):
-    """Call the command line: exit status, stdout, lines on stderr that say what is wrong."""
-
-    def call(*words):
-        status, out, err = call_main(main, *words)
-        return status, out, [line for line in err.splitlines() if line.startswith("caelab:")]
-
-    return call
 
 
 @pytest.mark.parametrize("batch", [2, 256])

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from toys import leave_identity, leave_run
 
-from caelab.encode import encode, main, summary
+from caelab.encode import encode, summary
 
 
 @pytest.fixture
@@ -19,17 +19,6 @@ def folder(tmp_path, monkeypatch):
         Image.fromarray(pixels).save(tmp_path / f"in/{i}.png")
     leave_identity(tmp_path / "run")
     return tmp_path
-
-
-@pytest.fixture
-def command(call_main):
-    """Call the command line: exit status, stdout, lines on stderr that say what is wrong."""
-
-    def call(*words):
-        status, out, err = call_main(main, *words)
-        return status, out, [line for line in err.splitlines() if line.startswith("caelab:")]
-
-    return call
 
 
 def test_codes_are_those_of_the_tiles(folder, command):

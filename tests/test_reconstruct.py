@@ -12,7 +12,7 @@ from toys import leave_identity, leave_run
 import caelab
 from caelab import reconstruct as module
 from caelab import trained
-from caelab.reconstruct import main, reconstruct, summary
+from caelab.reconstruct import reconstruct, summary
 
 GENERATOR = np.random.default_rng(0)
 
@@ -32,17 +32,6 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def run(folder):
     return leave_run(folder / "run")
-
-
-@pytest.fixture
-def command(call_main):
-    """Call the command line: exit status, stdout, lines on stderr that say what is wrong."""
-
-    def call(*words):
-        status, out, err = call_main(main, *words)
-        return status, out, [line for line in err.splitlines() if line.startswith("caelab:")]
-
-    return call
 
 
 def pixels(path):
