@@ -1,4 +1,4 @@
-"""PSNR and SSIM of single images of any size; those of batches are in test_metrics.py."""
+"""PSNR and SSIM of single images of any size, errors of batches; SSIM of batches is in test_metrics.py."""
 
 import numpy as np
 import pytest
@@ -35,3 +35,21 @@ def test_an_image_below_the_window_has_no_ssim(shape):
     mse = np.square(x_hat.numpy() / 255 - x.numpy() / 255).mean()
     assert quality.of_one(x_hat, x) == (pytest.approx(-10 * np.log10(mse), abs=1e-4), None)
     assert quality.of_one(x, x) == (100.0, None)
+
+
+def test_errors_of_a_batch_are_those_of_numpy_on_clamped_images():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(4, 3, 5, 6, generator=generator)
+    x_hat = x + 0.5 * torch.randn(4, 3, 5, 6, generator=generator)
+    expected = np.square(x_hat.numpy().astype(np.float64).clip(0, 1) - x.numpy()).mean((1, 2, 3))
+    found = quality.mse(x_hat, x)
+    assert found.dtype == torch.float64
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
+
+
+def test_errors_of_other_shapes_and_of_bytes_are_refused():
+    x = torch.rand(4, 3, 5, 6)
+    with pytest.raises(ValueError, match=r"got \(4, 3, 5, 5\) and \(4, 3, 5, 6\)"):
+        quality.mse(x[..., :5], x)
+    with pytest.raises(ValueError, match="got torch.uint8 and torch.float32"):
+        quality.mse(x.byte(), x)

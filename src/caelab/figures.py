@@ -14,7 +14,7 @@ from torch import Tensor
 
 from caelab.corruptions import TEST, Corruption, keys
 from caelab.models.autoencoder import Autoencoder
-from caelab.quality import psnr, unit_range
+from caelab.quality import mse, psnr
 from caelab.results import Record
 from caelab.tables import labels
 
@@ -51,7 +51,7 @@ def reconstructions(path: Path, originals: Tensor, rows: dict[str, Tensor]) -> P
     """Draw originals (N, C, H, W) over named reconstructions of the same shape, each with its PSNR in dB."""
     captioned = {"original": [(x, "") for x in originals]}
     for name, images in rows.items():
-        decibels = _psnr(images, originals)
+        decibels = psnr(mse(images, originals)).tolist()
         captioned[name or "reconstruction"] = [
             (x_hat, f"{one:.1f} dB") for x_hat, one in zip(images, decibels, strict=True)
         ]
@@ -129,11 +129,6 @@ def _roc(axis: Axes, curves: Mapping[str, Curve], floors: Mapping[str, Curve]) -
     axis.set(xlabel="normal images taken for anomalous", ylabel="anomalous images found", aspect="equal")
     axis.set(xlim=(0, 1), ylim=(0, 1))
     axis.legend(title="score (AUROC)", loc="center left", bbox_to_anchor=(1.04, 0.5), frameon=False)
-
-
-def _psnr(x_hat: Tensor, x: Tensor) -> list[float]:
-    x_hat, x = unit_range(x_hat, x)
-    return [float(v) for v in psnr((x_hat - x).square().mean((1, 2, 3)))]
 
 
 def compare_runs(records: dict[Path, Record], output: Path) -> Path:

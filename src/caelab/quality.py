@@ -17,6 +17,20 @@ def psnr(mse: Tensor) -> Tensor:
     return (-10 * mse.log10()).clamp(max=PSNR_CAP)
 
 
+def mse(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Mean squared error of each image, (N,) float64 on the device of ``x``.
+
+    Args:
+        x_hat: (N, C, H, W), floating point; clamped to [0, 1].
+        x: of the same shape.
+
+    Raises:
+        ValueError: the two differ in shape, or are not floating point.
+    """
+    x_hat, x = unit_range(x_hat.to(x.device), x)
+    return (x_hat - x).square().mean((1, 2, 3)).double()
+
+
 def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
     """Structural similarity of each image: equation 2 of the report under a Gaussian window.
 
@@ -115,8 +129,8 @@ def of_one(x_hat: Tensor, x: Tensor) -> tuple[float, float | None]:
         squares += (pair[0] - pair[1])[:, :, :rows].square().sum(dtype=torch.float64).item()
         if (here := min(rows, windows - top)) > 0:
             similarity += here * ssim(*pair).item()
-    mse = torch.tensor(squares / x.numel(), dtype=torch.float64)
-    return psnr(mse).item(), similarity / windows if windows > 0 else None
+    error = torch.tensor(squares / x.numel(), dtype=torch.float64)
+    return psnr(error).item(), similarity / windows if windows > 0 else None
 
 
 def _unit(x: Tensor) -> Tensor:

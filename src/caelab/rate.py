@@ -13,7 +13,7 @@ from rich.table import Table
 
 from caelab import after, compose, results, screen, tables
 from caelab.analysis import tradeoff
-from caelab.analysis.tradeoff import LOST
+from caelab.analysis.tradeoff import FINEST, LOST
 from caelab.errors import UserError
 
 if TYPE_CHECKING:  # they bring torch
@@ -33,8 +33,6 @@ images alone. Writes RUN/rate.json and RUN/rate.png; runs of one dataset that ar
 NAME = "rate"
 BITS = (1, 2, 3, 4, 5, 6, 8)
 """Of the quantisers: 2^b steps span eight standard deviations."""
-FINEST = 8
-"""Bits of the finest quantiser there is."""
 
 # Test images, by their SHA-256 -> what owes nothing to the run, for the others that this process measures.
 _codecs: dict[str, dict[str, list[dict[str, float]]]] = {}

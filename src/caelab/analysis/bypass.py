@@ -12,7 +12,7 @@ from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.pca import PCA
-from caelab.quality import psnr, unit_range
+from caelab.quality import mse, psnr
 
 LEAST_IMAGES = 2
 """Test images without which no image has another."""
@@ -174,9 +174,8 @@ def linear_floor(train: Split, test: Split, numbers: int) -> float:
     pca = PCA(test[:1].shape[1:], numbers)
     pca.initialise(train)
     batches = [test[start : start + EVALUATION_BATCH] for start in _starts(test)]
-    return (
-        torch.cat([_psnr(pca.reconstruct(images), images.float() / 255) for images in batches]).mean().item()
-    )
+    errors = [mse(pca.reconstruct(images), images.float() / 255) for images in batches]
+    return psnr(torch.cat(errors)).mean().item()
 
 
 def _repeated(code: Code, count: int) -> Code:
@@ -266,14 +265,8 @@ def _score(net: Autoencoder, test: Split, mean_image: Tensor, mixed: Mix, watch:
             x = images.float() / 255
             made = {name: net.decode(code) for name, code in mixed(*codes).items()}
             for name, x_hat in {**made, "mean_image": mean_image.float().expand_as(x)}.items():
-                values[name].append(_psnr(x_hat, x))
+                values[name].append(psnr(mse(x_hat, x)))
     return {name: torch.cat(found).mean().item() for name, found in values.items()}
-
-
-def _psnr(x_hat: Tensor, x: Tensor) -> Tensor:
-    """PSNR (dB) of each image, (N,) float64."""
-    x_hat, x = unit_range(x_hat.cpu(), x)
-    return psnr((x_hat - x).square().mean((1, 2, 3)).double())
 
 
 def _pixels(net: Autoencoder, images: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from caelab.data.datamodule import EVALUATION_BATCH, Split
-from caelab.quality import psnr, unit_range
+from caelab.quality import mse, psnr
 
 Pixels = NDArray[np.uint8]
 
@@ -111,9 +111,8 @@ def _batch(images: Tensor, codec: str, options: dict[str, Any]) -> tuple[int, in
     pixels = images.permute(0, 2, 3, 1).numpy()  # (n, H, W, C)
     files = [encode(one if channels == 3 else one[..., 0], codec, **options) for one in pixels]
     decoded = torch.from_numpy(np.stack([_decode(file, codec, channels) for file in files]))
-    x_hat, x = unit_range(decoded.permute(0, 3, 1, 2).float() / 255, images.float() / 255)
-    psnrs = psnr((x_hat - x).square().mean((1, 2, 3)).double())
-    return sum(map(len, files)), sum(map(payload, files)), psnrs
+    errors = mse(decoded.permute(0, 3, 1, 2).float() / 255, images.float() / 255)
+    return sum(map(len, files)), sum(map(payload, files)), psnr(errors)
 
 
 def _starts(test: Split) -> range:

@@ -21,7 +21,7 @@ from caelab.analysis.quantisation import (
 )
 from caelab.data.datamodule import EVALUATION_BATCH, Split, in_order, permutation
 from caelab.models.autoencoder import Autoencoder, Code
-from caelab.quality import psnr, unit_range
+from caelab.quality import mse, psnr
 
 STATISTICS = 2**26
 """Numbers, at most, of the training codes that statistics are taken of: a quarter of a gigabyte."""
@@ -70,7 +70,7 @@ def measure(net: Autoencoder, train: Split, test: Split, bits: Sequence[int], wa
         net: trained, on the CPU.
         train: images whose codes alone set axes, steps, ranges and the models of the coder.
         test: N images, 2 or more.
-        bits: of each quantiser, from 1 to ``quantisation.FINEST``.
+        bits: of each quantiser, from 1 to ``tradeoff.FINEST``.
         watch: of the passes over training and test images.
 
     Raises:
@@ -137,10 +137,10 @@ class _Totals:
 
     def add(self, net: Autoencoder, images: Tensor) -> None:
         """Count in images (N, C, H, W) uint8."""
-        code = encoded(net, images)
+        code, original = encoded(net, images), images.float() / 255
         x = flat(code)
         require_finite(x)
-        self._psnr[0].append(_psnr(net.decode(code), images))
+        self._psnr[0].append(psnr(mse(net.decode(code), original)))
         cells, clipped = self._quantiser.cells(x)
         self._clipped += clipped
         for b, (alphabet, coder) in self._coders.items():
@@ -152,7 +152,7 @@ class _Totals:
             self._bits[b] += 8 * words.nbytes
             self._counts[b] = self._counts.get(b, 0) + alphabet.counts(cells)
             x_hat = net.decode(unflat(self._quantiser.decoded(decoded + alphabet.low, b), self._shapes))
-            self._psnr[b].append(_psnr(x_hat, images))
+            self._psnr[b].append(psnr(mse(x_hat, original)))
 
     def curve(self, training: int) -> Curve:
         psnrs = {b: torch.cat(found) for b, found in self._psnr.items()}
@@ -162,9 +162,3 @@ class _Totals:
             for b in self._coders
         ]
         return Curve(psnrs[0].mean().item(), points, numbers, self._clipped / (n * numbers), training)
-
-
-def _psnr(x_hat: Tensor, images: Tensor) -> Tensor:
-    """PSNR (dB) of each reconstruction of images uint8, (N,) float64."""
-    x_hat, x = unit_range(x_hat, images.float() / 255)
-    return psnr((x_hat - x).square().mean((1, 2, 3)).double())

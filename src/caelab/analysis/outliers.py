@@ -12,7 +12,7 @@ from caelab.analysis.bypass import Watch, encoded, evaluating
 from caelab.data.datamodule import EVALUATION_BATCH
 from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder, Images
-from caelab.quality import unit_range
+from caelab.quality import mse
 
 NEIGHBOURS = 5
 """Training images that count as near to an image."""
@@ -59,10 +59,7 @@ def codes(net: Autoencoder, images: Images, watch: Watch = iter) -> Tensor:
 
 def errors(net: Autoencoder, images: Images, watch: Watch = iter) -> Floats:
     """Mean squared error of the reconstruction of each image (N, C, H, W) uint8: (N,), pixels in [0, 1]."""
-    found = []
-    for batch in _batches(images, watch):
-        x_hat, x = unit_range(net.reconstruct(batch).cpu(), batch.float() / 255)
-        found.append((x_hat - x).square().mean((1, 2, 3)).double())
+    found = [mse(net.reconstruct(batch), batch.float() / 255) for batch in _batches(images, watch)]
     return torch.cat(found).numpy()
 
 

@@ -9,11 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from caelab.analysis.tradeoff import FINEST
 from caelab.errors import UserError
 from caelab.models.autoencoder import Code
-
-FINEST = 8
-"""Bits of the finest quantiser."""
 
 LOADING = 8.0
 """Standard deviations that 2^b steps of the b-bit quantiser span: four on each side of the mean."""

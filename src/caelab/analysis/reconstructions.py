@@ -7,7 +7,7 @@ from torch import Tensor
 
 from caelab.analysis.codes import BATCH, Floats
 from caelab.models.autoencoder import Autoencoder
-from caelab.quality import psnr
+from caelab.quality import mse, psnr
 
 
 def decibels(net: Autoencoder, images: Tensor) -> Floats:
@@ -15,9 +15,8 @@ def decibels(net: Autoencoder, images: Tensor) -> Floats:
     found = []
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
-        error = net.reconstruct(batch).clamp(0, 1) - batch.float() / 255
-        found.append(psnr(error.square().mean((1, 2, 3))))
-    return torch.cat(found).double().numpy()
+        found.append(psnr(mse(net.reconstruct(batch), batch.float() / 255)))
+    return torch.cat(found).numpy()
 
 
 def extremes(figures: Floats, count: int) -> dict[str, NDArray[np.int64]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from caelab import compose
 from caelab.analysis.maps import installed
 from caelab.errors import UserError
-from caelab.results import SCHEMA, Record
+from caelab.results import Record
 from caelab.screen import one_line
 
 if TYPE_CHECKING:  # they bring torch
@@ -51,6 +51,8 @@ class Format(Protocol):
 
 def metadata(record: Record) -> dict[str, Any]:
     """What every exported file says of itself; it names no path of the machine that it was made on."""
+    from caelab.trained import SCHEMA
+
     config = {key: value for key, value in record["config"].items() if key not in _OF_THE_MACHINE}
     return {
         "schema": SCHEMA,
