@@ -9,6 +9,7 @@ from caelab import figures
 from caelab.corruptions import Blur
 from caelab.data.shapes import Shapes
 from caelab.models.pca import PCA
+from caelab.quality import mse, psnr
 
 
 def test_first_of_each_class_in_the_order_of_the_classes(tmp_path):
@@ -48,4 +49,4 @@ def test_the_picture_shows_originals_and_each_row(tmp_path, channels):
 def test_psnr_below_each_image():
     x = torch.full((2, 1, 11, 11), 0.5)
     x_hat = x + torch.tensor([0.1, 0.01]).reshape(2, 1, 1, 1)
-    assert figures._psnr(x_hat, x) == pytest.approx([20.0, 40.0], abs=1e-3)
+    assert psnr(mse(x_hat, x)).tolist() == pytest.approx([20.0, 40.0], abs=1e-3)
