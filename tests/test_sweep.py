@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from caelab import launching, results, studies
 from caelab.sweeping import Sweep
-from hydra_plugins.caelab_sweeper import CaelabSweeper, _kinds
+from hydra_plugins.caelab_sweeper import _at_hand, _kinds
 
 
 def test_a_failing_job_does_not_stop_the_others(train):
@@ -177,10 +177,9 @@ def test_a_study_audits_its_finished_runs_once(train, monkeypatch):
 
 
 def test_a_study_apart_is_carried_out_by_its_name_only(capsys):
-    sweeper = CaelabSweeper(max_batch_size=None)
     plain = studies.load("factors")
-    assert sweeper._at_hand(plain).datasets == ["shapes"]
-    assert sweeper._at_hand(replace(plain, apart=True)).datasets == []
+    assert _at_hand(plain).datasets == ["shapes"]
+    assert _at_hand(replace(plain, apart=True)).datasets == []
     assert (
         "study=factors takes hours, or a GPU; it is carried out by its name only" in capsys.readouterr().out
     )

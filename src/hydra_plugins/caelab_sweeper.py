@@ -116,7 +116,7 @@ class CaelabSweeper(BasicSweeper):
         names = studies.names() if everything else dict.fromkeys(own["study"].split(","))
         plans = [studies.load(name, budget, seeds, rest) for name in names]
         if everything:
-            plans = [self._at_hand(study) for study in plans]
+            plans = [_at_hand(study) for study in plans]
         self.runs.index = index(self.config.paths.output)
         self.searched = results.searches(self.config.paths.output)
         for study in plans:
@@ -137,18 +137,6 @@ class CaelabSweeper(BasicSweeper):
             for dataset in study.datasets
         ]
         summary.show(sections, [verdict for one in sections for verdict in verdicts(one)])
-
-    def _at_hand(self, study: Study) -> Study:
-        """Leave out what should be asked for by name: a large download, a study apart; and say so."""
-        there: list[str] = []
-        if study.apart:
-            screen.say(f"study={study.name} takes hours, or a GPU; it is carried out by its name only")
-        for dataset in () if study.apart else study.datasets:
-            if Variant("", dataset, (f"dataset={dataset}", *study.common)).data().at_hand():
-                there.append(dataset)
-            else:
-                screen.say(f"study={study.name}: {dataset} is not at hand; study={study.name} fetches it")
-        return replace(study, datasets=there)
 
     def _unavailable(self, variant: Variant) -> str | None:
         """Why the data of a variant cannot be had; each dataset is tried once."""
@@ -249,3 +237,16 @@ def _group(name: str) -> Iterator[None]:
         yield
     finally:
         del os.environ["CAELAB_SWEEP"]
+
+
+def _at_hand(study: Study) -> Study:
+    """Leave out what should be asked for by name: a large download, a study apart; and say so."""
+    there: list[str] = []
+    if study.apart:
+        screen.say(f"study={study.name} takes hours, or a GPU; it is carried out by its name only")
+    for dataset in () if study.apart else study.datasets:
+        if Variant("", dataset, (f"dataset={dataset}", *study.common)).data().at_hand():
+            there.append(dataset)
+        else:
+            screen.say(f"study={study.name}: {dataset} is not at hand; study={study.name} fetches it")
+    return replace(study, datasets=there)
