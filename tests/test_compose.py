@@ -80,11 +80,6 @@ def test_a_bug_keeps_its_traceback(train, monkeypatch):
         train()
 
 
-def test_nearest_name_or_all_names():
-    assert compose.nearest("improvd", ["base", "improved"]) == "; did you mean 'improved'?"
-    assert compose.nearest("xyz", ["base", "adam"]) == "; known: adam, base"
-
-
 def test_missing_value_names_its_key():
     cfg = OmegaConf.create(
         {"dataset": {"path": "???"}, "seed": 0, "force": False, "trainer": {"max_epochs": 1}, "paths": {}}
@@ -132,9 +127,3 @@ def test_help_fits_on_one_screen_and_names_keys_that_exist(train):
 
 def test_every_config_lies_where_the_package_looks():
     assert Path(compose.CONF, "train.yaml").is_file()
-
-
-def test_os_errors_name_the_file():
-    assert compose.explain(PermissionError(13, "Permission denied", "/x/y")) == "/x/y: Permission denied"
-    assert compose.explain(OSError(28, "No space left on device")) == "[Errno 28] No space left on device"
-    assert compose.explain(RuntimeError("a bug")) is None

@@ -3,10 +3,8 @@
 import difflib
 import inspect
 import re
-import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +22,12 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from caelab import results, screen
+from caelab import mistakes, results
 from caelab.errors import UserError
+from caelab.mistakes import NEAR, nearest
 from caelab.screen import one_line
 
 _PACKAGE = Path(__file__).parent
-_NEAR = 0.6  # how alike two names must be for one to be a misspelling of the other
 # In a wheel conf/ is part of the package; in a checkout it stands at the top, two levels up.
 CONF = str(_PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1] / "conf")
 
@@ -76,12 +74,6 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("at_once", at_once, replace=True)
 
 
-def nearest(name: str, known: list[str]) -> str:
-    """``"; did you mean 'x'?"`` for the nearest known name, or the known names where none is near."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)
-    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(sorted(known))}"
-
-
 def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     flat = {}
     for key, value in node.items():
@@ -109,7 +101,7 @@ def _known_keys() -> list[str]:
 
 def _hint(key: str) -> str:
     keys = _known_keys()
-    if difflib.get_close_matches(key, keys, n=1, cutoff=_NEAR):
+    if difflib.get_close_matches(key, keys, n=1, cutoff=NEAR):
         return nearest(key, keys)
     parent = key.rpartition(".")[0]
     beside = [other for other in keys if other.rpartition(".")[0] == parent]
@@ -246,23 +238,8 @@ def only_the_run(cfg: DictConfig) -> None:
         cfg.pop(key, None)
 
 
-@contextmanager
-def mistakes_told() -> Iterator[None]:
-    """Turn what the user can mend into one line on stderr and exit status 1; a bug keeps its traceback."""
-    try:
-        yield
-    except Exception as error:
-        line = explain(error)
-        if line is None:
-            raise
-        screen.error(line)
-        sys.exit(1)
-
-
 def explain(error: BaseException) -> str | None:
-    """One line for an error that the user made; None for a bug, which keeps its traceback."""
-    if isinstance(error, UserError):
-        return str(error)
+    """One line for an error that the user made, Hydra's among them; None for a bug."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.rpartition("/")
         options = [str(o) for o in error.options]
@@ -277,11 +254,7 @@ def explain(error: BaseException) -> str | None:
         if key:
             return f"{key[1]}: there is no such key{_hint(key[1])}"
         return one_line(error)
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    if isinstance(error, OSError):
-        return one_line(error)
-    return None
+    return mistakes.explain(error)
 
 
 def plain(cfg: DictConfig | ListConfig) -> Any:

@@ -116,9 +116,9 @@ def load(folders: Sequence[Path]) -> "DuckDBPyConnection":
     runs = duckdb.connect(config={"enable_external_access": "false", "lock_configuration": "true"})
     runs.execute(
         f"""CREATE TABLE records AS
-            SELECT pair[1] AS run, TRY(json_transform(pair[2], '{json.dumps(_SHAPE)}')) AS r
-            FROM (SELECT unnest($1::VARCHAR[][]) AS pair)""",
-        [list(records.items())],
+            SELECT run, TRY(json_transform(record, '{json.dumps(_SHAPE)}')) AS r
+            FROM (SELECT unnest($1::VARCHAR[]) AS run, unnest($2::VARCHAR[]) AS record)""",
+        [list(records), list(records.values())],
     )
     damaged = f"DELETE FROM records WHERE r.schema IS DISTINCT FROM {SCHEMA} RETURNING run"
     for (run,) in sorted(runs.execute(damaged).fetchall()):

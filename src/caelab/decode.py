@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from caelab import compose, inputs, screen
+from caelab import inputs, mistakes, screen
 
 _USAGE = """caelab-decode RUN codes.npz --out DIR [--force]
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser = inputs.parser("decode", _USAGE)
     parser.add_argument("codes", type=Path, metavar="CODES", help="what caelab-encode wrote")
     given = parser.parse_args()
-    with compose.mistakes_told():
+    with mistakes.told():
         paths = decode(given.run, given.codes, given.out, force=given.force)
     screen.say(f"{screen.shown(given.out)}: {len(paths):,} decoded")
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rich.markup import escape
 from rich.table import Table
 
-from caelab import compose, inputs, screen
+from caelab import inputs, mistakes, screen
 from caelab.errors import UserError
 
 _USAGE = """caelab-encode RUN IMAGES... --out codes.npz [--fit resize|crop|tile] [--force]
@@ -103,7 +103,7 @@ def _bytes(code: float, file: float, pixels: float) -> list[str]:
 def main() -> None:
     """Entry point: exit status 0 when every image was encoded."""
     given = inputs.arguments("encode", _USAGE)
-    with compose.mistakes_told():
+    with mistakes.told():
         rows, skipped = encode(given.run, given.images, given.out, given.fit, force=given.force)
     if rows:
         screen.console.print(summary(rows))

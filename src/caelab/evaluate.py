@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from caelab import compose, results, screen, tables
+from caelab import compose, mistakes, results, screen, tables
 from caelab.errors import UserError
 from caelab.results import Record
 
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
-    with compose.mistakes_told():
+    with mistakes.told(compose.explain):
         found = evaluate(arguments.run, arguments.overrides)
     title = f"{screen.shown(arguments.run)} on {found['dataset']}"
     tables.protocols(found["metrics"], found["data"]["test"], title)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.markup import escape
 from rich.table import Table
 
-from caelab import compose, results, screen
+from caelab import compose, mistakes, results, screen
 from caelab.analysis import maps
 from caelab.errors import UserError
 from caelab.results import Record
@@ -221,7 +221,7 @@ def _show(runs: Sequence[Path], seen: Sequence[Seen]) -> None:
 def main() -> None:
     """Entry point: exit status 0 when every page is written."""
     given = _arguments()
-    with compose.mistakes_told():
+    with mistakes.told(compose.explain):
         maps.check(given.map)
         options = {
             "method": given.map,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from caelab import compose, screen
+from caelab import mistakes, screen
 from caelab.database import Column, aliased
 from caelab.errors import UserError
 
@@ -144,7 +144,7 @@ def _check(option: str, given: Sequence[str], names: Sequence[str]) -> None:
 
 
 def _hint(name: str, names: Sequence[str]) -> str:
-    return compose.nearest(name, [other for other in names if ("." in other) == ("." in name)])
+    return mistakes.nearest(name, [other for other in names if ("." in other) == ("." in name)])
 
 
 @contextmanager

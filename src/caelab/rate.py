@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from caelab import after, compose, results, screen, tables
+from caelab import after, compose, mistakes, results, screen, tables
 from caelab.analysis import tradeoff
 from caelab.analysis.tradeoff import FINEST, LOST
 from caelab.errors import UserError
@@ -254,7 +254,7 @@ def main() -> None:
     parser.add_argument("--bits", default=default, metavar="B,...", help=steps)
     parser.add_argument("--force", action="store_true", help="measure again what was measured before")
     given = parser.parse_args()
-    with compose.mistakes_told():
+    with mistakes.told(compose.explain):
         bits = _checked([int(b) if b.isdecimal() else b for b in given.bits.split(",")])
     found: dict[Path, dict[str, Any]] = {}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.markup import escape
 from rich.table import Table
 
-from caelab import compose, inputs, screen
+from caelab import inputs, mistakes, screen
 from caelab.inputs import Source
 
 if TYPE_CHECKING:  # they bring torch
@@ -168,7 +168,7 @@ def summary(rows: Sequence[Row]) -> Table:
 def main() -> None:
     """Entry point: exit status 0 when every image was reconstructed."""
     given = inputs.arguments("reconstruct", _USAGE)
-    with compose.mistakes_told():
+    with mistakes.told():
         rows, skipped = reconstruct(given.run, given.images, given.out, given.fit, force=given.force)
     if rows:
         screen.console.print(summary(rows))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from caelab import compose, query
+from caelab import mistakes, query
 from caelab.database import COLUMNS, load
 from caelab.errors import UserError
 from caelab.query import GROUPED, Found
@@ -159,7 +159,7 @@ def _find(given: argparse.Namespace) -> Found:
 def main() -> None:
     """Entry point: exit status 0 when there was a run to show."""
     given = _parser().parse_intermixed_args(_joined(sys.argv[1:]))
-    with compose.mistakes_told():
+    with mistakes.told():
         found = _find(given)
     try:
         _FORMATS[given.format](found)

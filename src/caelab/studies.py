@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-from caelab import after, compose
+from caelab import after, compose, mistakes
 from caelab.errors import UserError
 from caelab.results import Record
 from caelab.tuning import Entry, Search, Tuning
@@ -165,9 +165,9 @@ def load(name: str, budget: str = "full", seeds: int | None = None, overrides: S
         UserError: an unknown study or budget, a file that is none, or an override of what the study varies.
     """
     if name not in names():
-        raise UserError(f"study={name}: there is no such study{compose.nearest(name, names())}")
+        raise UserError(f"study={name}: there is no such study{mistakes.nearest(name, names())}")
     if budget not in BUDGETS:
-        raise UserError(f"budget={budget}: there is no such budget{compose.nearest(budget, list(BUDGETS))}")
+        raise UserError(f"budget={budget}: there is no such budget{mistakes.nearest(budget, list(BUDGETS))}")
     plain = OmegaConf.to_container(OmegaConf.load(Path(compose.CONF, "study", f"{name}.yaml")), resolve=True)
     assert isinstance(plain, dict)
     values: dict[str, Any] = {str(key): value for key, value in plain.items()}
@@ -217,7 +217,7 @@ def _made(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
     known = [one.name for one in fields(kind)]
     for key in values:
         if key not in known:
-            raise UserError(f"{where}: there is no {key!r} in a study{compose.nearest(str(key), known)}")
+            raise UserError(f"{where}: there is no {key!r} in a study{mistakes.nearest(str(key), known)}")
     return kind(**values)
 
 

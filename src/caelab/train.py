@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from caelab import compose, results, screen, tables
+from caelab import compose, mistakes, results, screen, tables
 from caelab.errors import PrunedError, UserError
 from caelab.results import Record
 from caelab.run_dir import Busy, BusyError, Early
@@ -102,7 +102,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     try:
-        with compose.mistakes_told():
+        with mistakes.told(compose.explain):
             job()
             if _raised:
                 raise _raised.pop()

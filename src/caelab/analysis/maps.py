@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from caelab.compose import nearest
 from caelab.errors import UserError
+from caelab.mistakes import nearest
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from caelab import compose, screen
+from caelab import compose, mistakes, screen
 from caelab.bench.measure import RATIOS, Rounds, carry_out, machine, ratio, rounds, speeds, spread
 from caelab.errors import UserError
 
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--grow", action="store_true", help="also the growth tables, with two rounds each")
     parser.add_argument("overrides", nargs="*", help=f"as for caelab-train; default: {' '.join(_DEFAULT)}")
     given = parser.parse_intermixed_args()
-    with compose.mistakes_told():
+    with mistakes.told(compose.explain):
         bench(given.models, given.only, given.overrides or _DEFAULT, given.rounds, given.grow)
 
 
@@ -83,7 +83,7 @@ def bench(
     """
     for name in only:
         if name not in _NAMES:
-            raise UserError(f"--only={name}: there is no such way{compose.nearest(name, list(_NAMES))}")
+            raise UserError(f"--only={name}: there is no such way{mistakes.nearest(name, list(_NAMES))}")
     if count < 1:
         raise UserError(f"--rounds={count}: must be at least 1")
     found: dict[str, Any] = {"machine": machine(), "overrides": list(overrides), "models": {}}

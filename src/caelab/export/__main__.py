@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from caelab import compose, results, screen
+from caelab import compose, mistakes, results, screen
 from caelab.errors import UserError
 from caelab.export import formats
 from caelab.export.place import placed, refuse, told
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="instead of RUN/export/NAME")
     parser.add_argument("--force", action="store_true", help="replace an earlier export")
     given = parser.parse_args()
-    with compose.mistakes_told():
+    with mistakes.told(compose.explain):
         found = export(given.run, given.name, given.out, force=given.force)
         screen.console.print(table(found))
         screen.say(f"  {screen.shown(given.out or given.run / 'export' / given.name)}")

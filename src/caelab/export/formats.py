@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from caelab import compose
+from caelab import mistakes
 from caelab.analysis.maps import installed
 from caelab.errors import UserError
 from caelab.results import Record
@@ -214,7 +214,7 @@ def find(name: str) -> Format:
         UserError: there is none, or it needs a package that is not installed.
     """
     if name not in FORMATS:
-        raise UserError(f"--format {name}: there is no such format{compose.nearest(name, list(FORMATS))}")
+        raise UserError(f"--format {name}: there is no such format{mistakes.nearest(name, list(FORMATS))}")
     missing = [package for package in FORMATS[name].packages if not installed(package)]
     if missing:
         raise UserError(

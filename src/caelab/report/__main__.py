@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from caelab import compose, results, screen, studies
+from caelab import compose, mistakes, results, screen, studies
 from caelab.errors import UserError
 from caelab.report import figures, page, summary, tables, trials
 from caelab.report.claims import display, verdicts
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*")
     parser.add_argument("--out", type=Path, default=Path("report"))
     arguments = parser.parse_intermixed_args()
-    with compose.mistakes_told():
+    with mistakes.told(compose.explain):
         report(arguments.words, arguments.out)
 
 

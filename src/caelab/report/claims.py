@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from caelab.compose import nearest
 from caelab.errors import UserError
+from caelab.mistakes import nearest
 from caelab.report.rows import Row, Section
 from caelab.report.statistics import MIN_SEEDS, Difference, against, holm, paired
 from caelab.report.wording import gaps, grouped, listing, seeds, span, still_improving, unit

@@ -1,0 +1,40 @@
+"""How a mistake is told: nearest name, one line, exit status."""
+
+import subprocess
+import sys
+
+import pytest
+
+from caelab import mistakes
+from caelab.errors import UserError
+
+
+def test_nearest_name_or_all_names():
+    assert mistakes.nearest("improvd", ["base", "improved"]) == "; did you mean 'improved'?"
+    assert mistakes.nearest("xyz", ["base", "adam"]) == "; known: adam, base"
+
+
+def test_os_errors_name_the_file():
+    assert mistakes.explain(PermissionError(13, "Permission denied", "/x/y")) == "/x/y: Permission denied"
+    assert mistakes.explain(OSError(28, "No space left on device")) == "[Errno 28] No space left on device"
+    assert mistakes.explain(RuntimeError("a bug")) is None
+
+
+def test_a_mistake_is_one_line_and_exit_status_1(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended, mistakes.told():
+        raise UserError("seed=-1: must be within 0..4294967295")
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "caelab: seed=-1: must be within 0..4294967295\n"
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError), mistakes.told():
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("command", ["runs", "reconstruct", "encode", "decode"])
+def test_what_composes_nothing_does_not_wait_for_hydra(command: str):
+    code = (
+        f"import sys, caelab.{command}; print(sorted({{'hydra', 'omegaconf', 'torch'}} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
