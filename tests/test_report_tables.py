@@ -60,6 +60,21 @@ def lines(section):
     return {line["variant"]: line for line in tables.numbers(section).to_dict("records")}
 
 
+def test_the_best_row_is_named_where_three_seeds_tell(row):
+    start = "Best PSNR among trained rows: "
+    base, floor = row("base", BASE), row("PCA 256", [26.8], floor=True)
+    clear = section(base, row("improved", BASE + ABOVE), floor)
+    assert tables.best(clear) == start + "improved, ahead of every other."
+    close = section(base, row("near", BASE + NEAR))
+    assert tables.best(close) == start + "none; the one ahead cannot be told from all others."
+    few = section(base, row("twice", (BASE + ABOVE)[:2], gain=0.31))
+    assert tables.best(few) == (
+        f"{start}none is named: 2 of the 3 seeds that it takes are there for every row. "
+        "Rows that were still improving may change places."
+    )
+    assert tables.best(section(base, floor)) == ""
+
+
 def ends(values):
     """95 % t interval of the mean, by scipy."""
     return stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
@@ -240,7 +255,8 @@ def test_the_screen_shows_the_best_first_and_counts_what_was_not_run(row, table2
     text, rows = printed(table2)
     assert [cells[0] for cells in rows] == ["PCA 256", "improved", "near", "base"]
     assert text[0].strip() == "Table II, CIFAR-10"
-    assert text[-1].strip() == "1 row not run"
+    said = "Best PSNR among trained rows: improved, ahead of every other."
+    assert [line.strip() for line in text[-2:]] == ["1 row not run", said]
     assert not any("not run" in line for line in printed(section(row("only", [20.0])))[0])
 
 

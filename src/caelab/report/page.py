@@ -37,6 +37,11 @@ class Chapter:
         """Its table as text."""
         return tables.table(self.section)
 
+    @cached_property
+    def best(self) -> str:
+        """Which row is best, as a sentence."""
+        return tables.best(self.section)
+
 
 @dataclass(frozen=True)
 class Page:

@@ -11,14 +11,24 @@ from rich.table import Table
 
 from caelab.report.claims import display
 from caelab.report.rows import Row, Section
-from caelab.report.statistics import Difference, Interval, groups, holm, interval, paired
+from caelab.report.statistics import (
+    MIN_SEEDS,
+    Difference,
+    Interval,
+    groups,
+    holm,
+    interval,
+    paired,
+    winner,
+)
 from caelab.results import BYPASSING
 from caelab.tables import reliance
 
 CAPTION = (
     "PSNR and SSIM: mean over seeds with the 95 % t interval in brackets. Report: what the report printed of "
     "ten images. Ten images: measured on the same ten by its protocol; difference: that minus the report's. "
-    "Full: all test images. Rows that share a letter cannot be told apart (paired by seed, Holm-adjusted). "
+    "Full: all test images. Rows that share a letter cannot be told apart (paired by seed, Holm-adjusted "
+    "over all pairs); the best row is compared with the others alone, and may still share a letter. "
     "Code: numbers that reach the decoder, with those of the skips. Latent reliance: how much of the gain in "
     "PSNR over the mean image is lost with another image's latent; a row below "
     f"{BYPASSING} is marked as bypassing: its skips carry the picture around the latent. Probes: test "
@@ -88,6 +98,24 @@ def numbers(section: Section) -> pd.DataFrame:
         line |= {"settings": _settings(row), "gain": row.gain, "note": _note(row)}
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def best(section: Section) -> str:
+    """Say in a sentence which trained row has the best test PSNR, if the seeds tell; empty with one row."""
+    trained = {row.label: row.values("test/psnr") for row in section.rows if not row.floor and row.runs}
+    if len(trained) < 2:
+        return ""
+    seeds = set.intersection(*(set(values) for values in trained.values()))
+    first = winner(trained)
+    if len(seeds) < MIN_SEEDS:
+        said = f"none is named: {len(seeds)} of the {MIN_SEEDS} seeds that it takes are there for every row"
+    elif first is None:
+        said = "none; the one ahead cannot be told from all others"
+    else:
+        said = f"{first}, ahead of every other"
+    unfinished = any(row.improving for row in section.rows if row.label in trained)
+    more = " Rows that were still improving may change places." if unfinished else ""
+    return f"Best PSNR among trained rows: {said}.{more}"
 
 
 def _interval(name: str, found: Interval | None) -> dict[str, float | None]:
@@ -274,7 +302,8 @@ def screen_table(section: Section) -> Table:
     started = [row for row in section.rows if row.runs or set(row.missing.values()) != {"not run"}]
     waiting = len(section.rows) - len(started)
     title = escape(f"{section.title}, {display(section.dataset)}")
-    caption = f"{waiting} {'row' if waiting == 1 else 'rows'} not run" if waiting else None
+    told = [f"{waiting} {'row' if waiting == 1 else 'rows'} not run" if waiting else "", best(section)]
+    caption = escape("\n".join(filter(None, told))) or None
     shown = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     if not started:
         return shown
