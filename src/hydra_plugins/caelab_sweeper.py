@@ -161,7 +161,7 @@ class CaelabSweeper(BasicSweeper):
             self._carry_out(trials, force)
         for dataset in study.datasets:
             for search in study.searches(dataset):
-                self._search(search)
+                self._search(search, force)
         scores = score(study, self.runs.index)
         rows = [v for dataset in study.datasets for v in study.variants(dataset, scores, self.searched)]
         runs = [(v, seed) for seed in range(study.seeds) for v in rows if seed == 0 or not v.floor]
@@ -172,7 +172,7 @@ class CaelabSweeper(BasicSweeper):
         for analysis in study.after:
             self.unanalysed += after.carry_out(analysis, done)
 
-    def _search(self, search: Search) -> None:
+    def _search(self, search: Search, force: bool) -> None:
         """Carry out the trials of a search that are left, with any other process that does the same."""
         assert self.config is not None
         reason = self._unavailable(search.trial({}))
@@ -186,6 +186,10 @@ class CaelabSweeper(BasicSweeper):
         budget = f"{search.tune.trials} trials of {search.tune.epochs} epochs"
         screen.say(f"study={search.study.name}: a search of {budget}")
         with Trials(search, Path(self.config.paths.output)) as trials:
+            if force and trials.found()["history"]:
+                screen.say(
+                    f"  force=true keeps its trials; to search anew, remove {screen.shown(trials.folder)}"
+                )
             try:
                 while asked := trials.ask(self.runs.at_once):
                     for trial in asked:
