@@ -166,6 +166,20 @@ def test_a_failed_run_is_failed_in_wandb_and_jobs_of_a_sweep_are_runs_of_one_gro
     assert "dataset" not in found[0].job_type
 
 
+def test_an_interrupted_run_goes_on_in_wandb_where_it_was_logged_online(tmp_path):
+    def version(mode):
+        return WandB(str(tmp_path), mode=mode).version
+
+    for name in ("run-20261124_235959-zzzz1111", "run-20261125_000001-abcd2222"):
+        (tmp_path / "wandb" / name).mkdir(parents=True)
+    (tmp_path / "wandb" / "offline-run-20261125_000002-efgh3333").mkdir()
+    assert version("online") is None  # no checkpoint: it starts anew
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    assert version("online") == "abcd2222"
+    assert version("offline") is None
+
+
 @pytest.mark.usefixtures("no_key")
 def test_a_logger_that_cannot_start_never_costs_the_run(train, monkeypatch):
     import wandb

@@ -76,6 +76,9 @@ Mode = Literal["auto", "online", "offline", "disabled"]
 class WandB(WandbLogger):
     """Weights & Biases with an explicit mode.
 
+    Online, a run that goes on from its checkpoint goes on in W&B too; offline it is a second one there,
+    since W&B cannot join the two.
+
     Args:
         save_dir: directory of the run; W&B writes below it.
         mode: ``auto`` is online if an API key is configured, else offline with one line that says so.
@@ -119,11 +122,19 @@ class WandB(WandbLogger):
             job_type=job_type,
             tags=list(tags),
             settings=settings,
+            version=_interrupted(Path(save_dir)) if mode == "online" else None,
         )
 
     def close(self, failed: bool) -> None:
         """End the W&B run, marked as failed or finished; the next job of a sweep gets its own."""
         self.experiment.finish(exit_code=int(failed))
+
+
+def _interrupted(run_dir: Path) -> str | None:
+    """W&B's id of what was logged before training goes on from its checkpoint; None if it starts anew."""
+    logged = sorted(run_dir.glob("wandb/run-*"))
+    going_on = (run_dir / "checkpoints" / "last.ckpt").exists()
+    return logged[-1].name.rpartition("-")[2] if logged and going_on else None
 
 
 def _key_configured() -> bool:
