@@ -97,6 +97,14 @@ def test_ssim_of_unrelated_and_opposite_pictures_is_that_of_scikit_image():
         np.testing.assert_allclose(ssim(x_hat, x).numpy(), reference_ssim(x_hat, x), atol=1e-5)
 
 
+def test_ssim_does_not_care_how_many_images_come_at_once():
+    x = torch.rand(100, 3, 32, 32, generator=torch.Generator().manual_seed(0))  # more than fit into a cache
+    x_hat = x.roll(1, 0)
+    alone = torch.cat([ssim(*pair) for pair in zip(x_hat.split(1), x.split(1), strict=True)])
+    assert torch.equal(ssim(x_hat, x), alone)
+    assert ssim(x[:0], x[:0]).shape == (0,)
+
+
 def test_ssim_of_a_picture_with_itself_is_exactly_1():
     for x in PICTURES.values():
         assert (ssim(x.float(), x.float()) == 1).all()
