@@ -1,35 +1,13 @@
-"""Parallel launchers: how many jobs at once, what the screen says, and jobs that are lost."""
+"""Parallel launchers: what the screen says, and jobs that are lost."""
 
 import threading
 
-import joblib
 import pytest
 from omegaconf import OmegaConf
 
 from caelab import launching, screen
 from caelab.errors import UserError
 from caelab.jobs import Answer, Board
-
-
-@pytest.mark.parametrize(
-    ("cores", "threads", "gpus", "accelerator", "expected"),
-    [
-        (8, None, "", "auto", 8),
-        (8, "2", "", "auto", 4),
-        (2, "16", "", "cpu", 1),
-        (16, None, "0,1", "auto", 8),
-        (6, None, "0,1", "gpu", 6),
-        (16, None, "0,1", "cpu", 16),
-        (16, None, "-1", "auto", 16),
-    ],
-)
-def test_as_many_runs_at_once_as_there_is_room_for(monkeypatch, cores, threads, gpus, accelerator, expected):
-    monkeypatch.setattr(joblib, "cpu_count", lambda: cores)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if threads:
-        monkeypatch.setenv("OMP_NUM_THREADS", threads)
-    assert launching.at_once(accelerator) == expected
 
 
 class Launcher:

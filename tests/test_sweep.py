@@ -12,7 +12,7 @@ import torch
 from conftest import TINY
 from omegaconf import OmegaConf
 
-from caelab import launching, results, studies
+from caelab import machine, results, studies
 from caelab.sweeping import Sweep
 from hydra_plugins.caelab_sweeper import _at_hand, _kinds
 
@@ -267,4 +267,4 @@ def test_a_sweep_knows_its_launcher_by_its_option(option, alone):
     """Hydra executes a plugin's module anew, so the class that a module imports may not be the launcher's."""
     choices = {"hydra": {"runtime": {"choices": {"hydra/launcher": option}}}}
     launcher = SimpleNamespace(config=OmegaConf.create({**choices, "trainer": {"accelerator": "cpu"}}))
-    assert Sweep(launcher).at_once == (1 if alone else launching.at_once("cpu"))
+    assert Sweep(launcher).at_once == (1 if alone else machine.at_once("cpu"))

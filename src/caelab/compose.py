@@ -22,7 +22,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from caelab import mistakes, results
+from caelab import machine, mistakes, results
 from caelab.errors import UserError
 from caelab.mistakes import NEAR, nearest
 from caelab.screen import one_line
@@ -51,9 +51,7 @@ def run_dir(base: str | None = None, *, _root_: DictConfig) -> str:
 
 def at_once(*, _root_: DictConfig) -> int:
     """How many runs of a parallel sweep this machine has room for."""
-    from caelab import launching  # which this module must not import before a sweep needs it
-
-    return launching.at_once(str(_root_.trainer.accelerator))
+    return machine.at_once(str(_root_.trainer.accelerator))
 
 
 def variant() -> str:

@@ -1,4 +1,4 @@
-"""Parallel launchers: how many jobs at once, on which devices, how far they are, and what is left of each."""
+"""Parallel launchers: which jobs on which devices, how far they are, and what is left of each."""
 
 import os
 import shutil
@@ -16,8 +16,8 @@ from omegaconf import DictConfig, open_dict
 from caelab import compose, screen
 from caelab.errors import UserError
 from caelab.jobs import AT_ONCE, ATTEMPTS, MEND, Answer, Board, Job, answer
+from caelab.machine import at_once, devices
 
-RUNS_PER_GPU = 4  # small networks leave most of a GPU idle; what one takes is for the user to say
 _IN_QUEUE = 256  # jobs given to a cluster's scheduler at a time; a thread here waits for each
 _HERE = ("joblib", "submitit_local")  # launchers whose jobs run on this machine
 _POLL = 1.0  # seconds between looks at the board
@@ -25,30 +25,6 @@ _SILENCE = 60.0  # seconds after which a line says that the sweep is alive, thou
 _FEW = 4  # runs whose end is told in a line each
 
 Jobs = Sequence[Sequence[str]]
-
-
-def devices(accelerator: str) -> list[str]:
-    """CUDA devices that runs may use, as CUDA_VISIBLE_DEVICES names them; none where they train elsewhere."""
-    if accelerator not in ("auto", "gpu", "cuda"):
-        return []
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        named = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
-        return [name.strip() for name in named if name.strip() not in ("", "-1")]
-    import torch
-
-    return [str(number) for number in range(torch.cuda.device_count())]
-
-
-def at_once(accelerator: str) -> int:
-    """How many runs this machine has room for: ``RUNS_PER_GPU`` a GPU, else as many as cores.
-
-    One thread a run is the fastest way to many runs; with OMP_NUM_THREADS set, it is that many threads a run.
-    """
-    from joblib import cpu_count  # knows of containers and affinity
-
-    cores = max(1, int(cpu_count()) // int(os.environ.get("OMP_NUM_THREADS") or 1))
-    gpus = len(devices(accelerator))
-    return min(cores, RUNS_PER_GPU * gpus) if gpus else cores
 
 
 def launch(launcher: Launcher, jobs: Jobs, first: int, before: tuple[int, int]) -> list[Answer]:

@@ -51,7 +51,7 @@ def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
     """
     require_window(x, WINDOW)
     count = len(x) if x.device.type != "cpu" else _CACHED // x.shape[1:].numel()
-    pairs = zip(x_hat.split(max(1, count)), x.split(max(1, count)), strict=True)
+    pairs = zip(*(torch.split(images, max(1, count)) for images in (x_hat, x)), strict=True)
     return torch.cat([_ssim(*pair) for pair in pairs])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra.plugins.launcher import Launcher
 
-from caelab import launching, results, screen
+from caelab import launching, machine, results, screen
 from caelab.errors import UserError
 from caelab.jobs import AT_ONCE, Answer, answer
 from caelab.run_dir import held
@@ -51,7 +51,7 @@ class Sweep:
         """How many runs go on side by side."""
         if self._alone:
             return 1
-        return launching.at_once(str(self.launcher.config.trainer.accelerator))  # type: ignore[attr-defined]
+        return machine.at_once(str(self.launcher.config.trainer.accelerator))  # type: ignore[attr-defined]
 
     def launch(self, jobs: Sequence[Job]) -> None:
         """Carry out jobs, and keep what they leave."""
