@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from conftest import TINY
 
 from caelab.bench import __main__ as command
 from caelab.bench import contestants, measure
+from caelab.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +36,31 @@ def test_a_way_trains_every_image_in_each_epoch(monkeypatch, name):
     figures = contestants.CONTESTANTS[name](list(TINY))
     assert seen == ([32, 32, 32] if name == "limit" else [32] * 3) * 2
     assert figures["images_per_second"] > 0
+
+
+@pytest.mark.skipif(not find_spec("pythae"), reason="pythae is not installed: pip install 'caelab[bench]'")
+def test_pythae_trains_every_image_in_each_epoch(monkeypatch, tmp_path):
+    monkeypatch.setenv(measure.OUTPUT, str(tmp_path))
+    seen, stepped = [], []
+    loss, step = torch.nn.MSELoss.forward, torch.optim.Adam.step
+    monkeypatch.setattr(torch.nn.MSELoss, "forward", lambda *a: (seen.append(len(a[2])), loss(*a))[1])
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda *a, **k: (stepped.append(1), step(*a, **k))[1])
+    figures = contestants.CONTESTANTS["pythae"](list(TINY))
+    assert seen == [32, *[32] * 3 * 2]  # one before training, to see that the network works
+    assert len(stepped) == 3 * 2
+    assert figures["images_per_second"] > 0
+
+
+def test_pythae_that_is_not_installed_is_told_or_left_out(monkeypatch, capfd):
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'caelab\[bench\]', or leave it out"):
+        command.bench(["base"], ["auto", "pythae"], TINY, 1, grow=False)
+    seen = []
+    monkeypatch.setattr(command, "bench", lambda models, only, *rest: seen.extend(only))
+    monkeypatch.setattr(sys, "argv", ["caelab-bench"])
+    command.main()
+    assert "auto" in seen
+    assert "pythae" not in seen
 
 
 def test_the_pictures_are_those_of_the_split():

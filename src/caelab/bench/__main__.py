@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,6 +24,7 @@ _NAMES = {
     "lightning-0": "(d) Lightning, DataLoader, 0 workers",
     "lightning-2": "(d) Lightning, DataLoader, 2 workers",
     "script": "(e) plain script with a DataLoader",
+    "pythae": "(f) pythae's trainer, where pythae is installed",
 }
 _GROWTH = {
     "dataset.train_size": [5_000, 20_000, 40_000],
@@ -48,9 +50,8 @@ def main() -> None:
     usage = _USAGE.format(names="\n  ".join(f"{key:12} {text}" for key, text in _NAMES.items()))
     parser = argparse.ArgumentParser(prog="caelab-bench", usage=usage)
     parser.add_argument("--models", type=_names, default=["base", "improved_skip"], metavar="NAME,...")
-    parser.add_argument(
-        "--only", type=_names, default=list(_NAMES), metavar="NAME,...", help="these ways only"
-    )
+    there = [name for name in _NAMES if name != "pythae" or find_spec("pythae")]
+    parser.add_argument("--only", type=_names, default=there, metavar="NAME,...", help="these ways only")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     parser.add_argument("--grow", action="store_true", help="also the growth tables, with two rounds each")
     parser.add_argument("overrides", nargs="*", help=f"as for caelab-train; default: {' '.join(_DEFAULT)}")
@@ -79,11 +80,13 @@ def bench(
         What the JSON file holds.
 
     Raises:
-        UserError: an unknown contestant, too few rounds, or one that failed.
+        UserError: an unknown contestant or one that is not installed, too few rounds, or one that failed.
     """
     for name in only:
         if name not in _NAMES:
             raise UserError(f"--only={name}: there is no such way{mistakes.nearest(name, list(_NAMES))}")
+    if "pythae" in only and not find_spec("pythae"):
+        raise UserError("--only=pythae: it is not installed; pip install 'caelab[bench]', or leave it out")
     if count < 1:
         raise UserError(f"--rounds={count}: must be at least 1")
     found: dict[str, Any] = {"machine": machine(), "overrides": list(overrides), "models": {}}
@@ -135,9 +138,8 @@ def _show_ratios(model: str, found: Rounds) -> None:
     gpu = machine()["gpu"]
     for a, b, cores_goal, gpu_goal in RATIOS:
         if all(any(name.startswith(side) for name in found[0]) for side in (a, b)):
-            table.add_row(
-                f"{a} / {b}", spread(ratio(found, a, b), ".3f"), f"{gpu_goal if gpu else cores_goal}"
-            )
+            goal = gpu_goal if gpu else cores_goal
+            table.add_row(f"{a} / {b}", spread(ratio(found, a, b), ".3f"), f"{goal}" if goal else "")
     screen.console.print(table)
 
 

@@ -206,6 +206,55 @@ def lightning(overrides: list[str], workers: int = 0) -> dict[str, Any]:
     return clock.figures()
 
 
+def pythae(overrides: list[str]) -> dict[str, Any]:
+    """The trainer of pythae, with its own dataset: the images as float32 in memory, picked one by one."""
+    from pythae.data.datasets import BaseDataset
+    from pythae.models import BaseAE, BaseAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+    from pythae.trainers.training_callbacks import TrainingCallback
+
+    task = Task(overrides)
+    clock = Clock(task.device)
+    epochs = clock.epochs(task.epochs + 1, len(task.train))
+
+    class Model(BaseAE):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(BaseAEConfig(), decoder=BaseDecoder())
+            self.net, self.loss = task.net, task.loss
+
+        def forward(self, inputs: Any, **_: Any) -> Any:
+            x_hat = self.net(inputs["data"])
+            return ModelOutput(loss=self.loss(x_hat, inputs["data"]), recon_x=x_hat)
+
+    class Trainer(BaseTrainer):  # type: ignore[misc]
+        def set_optimizer(self) -> None:
+            self.optimizer = task.factory(self.model.parameters())
+
+        def _optimizers_step(self, model_output: Any = None) -> None:
+            super()._optimizers_step(model_output)
+            clock.stepped()
+
+    class Epochs(TrainingCallback):  # type: ignore[misc]
+        def on_epoch_begin(self, training_config: Any, **given: Any) -> None:
+            if given["epoch"] == 1:
+                next(epochs)
+
+        def on_epoch_end(self, training_config: Any, **_: Any) -> None:
+            next(epochs)  # and starts the next one
+
+    settings = BaseTrainerConfig(
+        output_dir=os.environ[OUTPUT],
+        num_epochs=task.epochs,
+        per_device_train_batch_size=task.batch_size,
+        no_cuda=task.device.type == "cpu",
+    )
+    data = BaseDataset(task.train[:].float() / 255, task.train.targets)
+    Trainer(Model(), data, training_config=settings, callbacks=[Epochs()]).train()
+    return clock.figures()
+
+
 def caelab(overrides: list[str], speed: str) -> dict[str, Any]:
     """This lab, through its command line."""
     from caelab import results, train
@@ -271,6 +320,7 @@ CONTESTANTS: dict[str, Callable[[list[str]], dict[str, Any]]] = {
     "lightning-0": lightning,
     "lightning-2": lambda overrides: lightning(overrides, workers=2),
     "script": script,
+    "pythae": pythae,
 }
 """Name -> what is trained, in the order of the table."""
 

@@ -25,8 +25,9 @@ RATIOS = [
     ("auto", "script", 1.6, 20),
     ("auto", "lightning", 1.7, 20),
     ("auto", "limit", 0.95, 0.85),
+    ("auto", "pythae", None, None),
 ]
-"""Of images a second: which, to which, and the goals on two cores and on a data-centre GPU."""
+"""Of images a second: which, to which, and the goals, if any, on two cores and on a data-centre GPU."""
 
 
 def carry_out(name: str, overrides: Sequence[str]) -> dict[str, Any]:
