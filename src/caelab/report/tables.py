@@ -28,7 +28,8 @@ CAPTION = (
     "PSNR and SSIM: mean over seeds with the 95 % t interval in brackets. Report: what the report printed of "
     "ten images. Ten images: measured on the same ten by its protocol; difference: that minus the report's. "
     "Full: all test images. Rows that share a letter cannot be told apart (paired by seed, Holm-adjusted "
-    "over all pairs); the best row is compared with the others alone, and may still share a letter. "
+    "over all pairs). The best row is named by its comparisons with the others alone, which are fewer, so it "
+    "may share a letter. "
     "Code: numbers that reach the decoder, with those of the skips. Latent reliance: how much of the gain in "
     "PSNR over the mean image is lost with another image's latent; a row below "
     f"{BYPASSING} is marked as bypassing: its skips carry the picture around the latent. Probes: test "
@@ -112,7 +113,8 @@ def best(section: Section) -> str:
     elif first is None:
         said = "none; the one ahead cannot be told from all others"
     else:
-        said = f"{first}, ahead of every other"
+        others = f"{len(trained) - 1} comparison{'s' if len(trained) > 2 else ''}"
+        said = f"{first}, ahead of every other (paired by seed, Holm-adjusted over {others})"
     unfinished = any(row.improving for row in section.rows if row.label in trained)
     more = " Rows that were still improving may change places." if unfinished else ""
     return f"Best PSNR among trained rows: {said}.{more}"
