@@ -73,8 +73,9 @@ def numbers(section: Section) -> pd.DataFrame:
     ``flops`` are of one image's forward pass, ``seconds`` of training and validation, ``gain`` (dB) is what
     the last fifth of the epochs added to validation PSNR.
     """
-    trained = {row.label: row.values("test/psnr") for row in section.rows if not row.floor and row.runs}
-    letters = groups(trained)
+    trained = _trained(section)
+    letters = groups({same[0].label: same[0].values("test/psnr") for same in trained})
+    letters = {row.label: letters[same[0].label] for same in trained for row in same}
     compared = _compared(section)
     analysed = {name: key for name, key in _ANALYSED.items() if any(row.values(key) for row in section.rows)}
     lines = []
@@ -103,7 +104,9 @@ def numbers(section: Section) -> pd.DataFrame:
 
 def best(section: Section) -> str:
     """Say in a sentence which trained row has the best test PSNR, if the seeds tell; empty with one row."""
-    trained = {row.label: row.values("test/psnr") for row in section.rows if not row.floor and row.runs}
+    trained = {
+        " = ".join(row.label for row in same): same[0].values("test/psnr") for same in _trained(section)
+    }
     if len(trained) < 2:
         return ""
     seeds = set.intersection(*(set(values) for values in trained.values()))
@@ -115,9 +118,18 @@ def best(section: Section) -> str:
     else:
         others = f"{len(trained) - 1} comparison{'s' if len(trained) > 2 else ''}"
         said = f"{first}, ahead of every other (paired by seed, Holm-adjusted over {others})"
-    unfinished = any(row.improving for row in section.rows if row.label in trained)
+    unfinished = any(row.improving for same in rows for row in same)
     more = " Rows that were still improving may change places." if unfinished else ""
     return f"Best PSNR among trained rows: {said}.{more}"
+
+
+def _trained(section: Section) -> list[list[Row]]:
+    """Trained rows with runs; those that are the same runs, such as a default that tuning chose, together."""
+    alike: dict[frozenset[Path], list[Row]] = {}
+    for row in section.rows:
+        if row.runs and not row.floor:
+            alike.setdefault(frozenset(run.path for run in row.runs.values()), []).append(row)
+    return list(alike.values())
 
 
 def _interval(name: str, found: Interval | None) -> dict[str, float | None]:
