@@ -104,9 +104,8 @@ def numbers(section: Section) -> pd.DataFrame:
 
 def best(section: Section) -> str:
     """Say in a sentence which trained row has the best test PSNR, if the seeds tell; empty with one row."""
-    trained = {
-        " = ".join(row.label for row in same): same[0].values("test/psnr") for same in _trained(section)
-    }
+    rows = _trained(section)
+    trained = {" = ".join(row.label for row in same): same[0].values("test/psnr") for same in rows}
     if len(trained) < 2:
         return ""
     seeds = set.intersection(*(set(values) for values in trained.values()))
