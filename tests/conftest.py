@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: the command line in this process, and tiny runs of it."""
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -52,6 +53,14 @@ class Answer:
     def run_dir(self) -> Path:
         (path,) = self.run_dirs
         return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _settled() -> Iterator[None]:
+    """Let no later collection go through what the tests of a file have imported, which stays to the end."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
