@@ -124,6 +124,27 @@ def test_the_tables_and_the_file(monkeypatch, capfd, tmp_path):
     assert measured == pytest.approx([200, 220])
 
 
+def test_growth_is_measured_and_kept(monkeypatch, capfd, tmp_path):
+    seen = []
+
+    def carry_out(name, overrides):
+        seen.append((name, overrides[1:]))
+        size = int(overrides[-1].partition("=")[2])
+        return {"images_per_second": size * (3 if name == "auto" else 2), "peak_bytes": size * 1e6}
+
+    monkeypatch.setattr(measure, "carry_out", carry_out)
+    grown = command._grow("base", ["dataset=cifar10", "trainer.max_epochs=5"])
+    sizes = {key: [int(value) for value in values] for key, values in grown.items()}
+    assert sizes["dataset.train_size"] == [5_000, 40_000, 270_000]
+    assert measure.speeds(grown["model.latent"]["16"], "auto") == [48, 48]
+    out = " ".join(capfd.readouterr().out.split())
+    assert "270,000 │ 810,000 (810,000 to 810,000) │ 1.500 (1.500 to 1.500) │ 270,000" in out
+    for name in ("auto", "bare"):  # the same last word for both: two epochs, of images that there are
+        assert [given[-3:] for who, given in seen if who == name][4:6] == 2 * [
+            ["dataset=shapes", "trainer.max_epochs=2", "dataset.train_size=270000"]
+        ]
+
+
 def test_this_lab_is_measured_through_its_command_line():
     figures = measure.carry_out("auto", TINY)
     assert figures["images_per_second"] > 0

@@ -35,6 +35,20 @@ def test_exact_is_plain():
     assert str(Speed("bf16-mixed", True, True, True)) == "bf16-mixed, channels-last, fused, compiled"
 
 
+@pytest.mark.parametrize("setting", ["exact", "auto"])
+def test_what_is_compiled_for_a_gpu_is_replayed_as_graphs(monkeypatch, setting):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert choose(setting, True, "32-true", CUDA, ADAM).graphs
+    assert str(choose(setting, True, "32-true", CUDA, ADAM)).endswith("compiled, CUDA graphs")
+    assert not choose(setting, False, "32-true", CUDA, ADAM).graphs
+    assert not choose(setting, True, "32-true", CPU, ADAM).graphs
+    taken = []
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: taken.append(settings) or function)
+    choose(setting, True, "32-true", CUDA, ADAM).compiled(len)
+    choose(setting, False, "32-true", CUDA, ADAM).compiled(len)
+    assert taken == [{"dynamic": False, "mode": "reduce-overhead"}]
+
+
 @pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "AdamW"])
 def test_the_step_is_fused_where_the_optimizer_can(name):
     kind = getattr(torch.optim, name)
@@ -103,6 +117,15 @@ def test_a_compiled_run_has_the_figures_and_the_keys_of_an_eager_one(train):
     (other,) = [path for path in plain.output.rglob("best.ckpt") if plain.run_dir not in path.parents]
     keys = [torch.load(p, weights_only=True)["state_dict"].keys() for p in (other, plain.run_dir / BEST)]
     assert keys[0] == keys[1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_graphs_have_the_figures_of_an_eager_run_on_a_gpu(train):
+    long = ("trainer.max_epochs=3", "trainer.accelerator=gpu")  # whose last batch is smaller than the others
+    eager = train(*long).record["metrics"]
+    (record,) = [r for r in train(*long, "compile=true").records if r["config"]["compile"]]
+    assert record["environment"]["speed"] == "32-true, compiled, CUDA graphs"
+    assert record["metrics"]["test/psnr"] == pytest.approx(eager["test/psnr"], abs=0.05)
 
 
 def test_mistakes(train, monkeypatch):

@@ -17,6 +17,7 @@ from caelab.errors import UserError
 from caelab.metrics import ImageQuality
 from caelab.models.autoencoder import Autoencoder
 from caelab.schedulers import Constant
+from caelab.speed import Speed
 
 # Reading a loss makes the CPU wait for a GPU; there the losses are read in groups of this many steps.
 _READ_EVERY_ON_GPU = 50
@@ -33,8 +34,8 @@ class AutoencoderModule(LightningModule):
         corruption: of what the network is given; loss and figures compare with the clean images.
         scheduler: maps the optimizer and the number of steps to its schedule, or to None.
         flip: whether training images are mirrored, left to right, with a chance of one half.
-        compiled: whether the training step's forward and backward pass are compiled; checkpoints and
-            evaluation are those of the plain network either way.
+        speed: how a training step calls the network; checkpoints and evaluation are those of the plain
+            network either way.
     """
 
     def __init__(
@@ -46,12 +47,12 @@ class AutoencoderModule(LightningModule):
         corruption: Corruption | None = None,
         scheduler: Callable[[Optimizer, int], LRScheduler | None] | None = None,
         flip: bool = False,
-        compiled: bool = False,
+        speed: Speed | None = None,
     ) -> None:
         super().__init__()
         self.net = net
         # a function, no module: a compiled module would rename every key of a checkpoint
-        self._train_net = torch.compile(net.forward, dynamic=False) if compiled else net.forward
+        self._train_net = speed.compiled(net.forward) if speed else net.forward
         self.loss = loss
         self.optimizer = optimizer
         self.seed = seed

@@ -174,7 +174,7 @@ def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
     except ValueError as error:
         raise UserError(f"corruption.{error}") from None
     scheduler = compose.build(config["scheduler"], "scheduler")
-    module = AutoencoderModule(net, loss, optimizer, cfg.seed, corruption, scheduler, cfg.flip, speed.compile)
+    module = AutoencoderModule(net, loss, optimizer, cfg.seed, corruption, scheduler, cfg.flip, speed)
     try:
         module.build_optimizer()
     except (ValueError, TypeError) as error:

@@ -5,6 +5,7 @@ import inspect
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -28,16 +29,33 @@ class Speed:
         channels_last: whether images lie in memory as (N, H, W, C).
         fused: whether the optimizer steps all weights in one kernel.
         compile: whether the training step's forward and backward pass are compiled.
+        graphs: whether these are then replayed as CUDA graphs, which spares their launches.
     """
 
     precision: str
     channels_last: bool = False
     fused: bool = False
     compile: bool = False
+    graphs: bool = False
 
     def __str__(self) -> str:
-        parts = {"channels-last": self.channels_last, "fused": self.fused, "compiled": self.compile}
+        parts = {
+            "channels-last": self.channels_last,
+            "fused": self.fused,
+            "compiled": self.compile,
+            "CUDA graphs": self.graphs,
+        }
         return ", ".join([self.precision, *(name for name, there in parts.items() if there)])
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function as a training step is to call it.
+
+        Each shape is compiled for itself, so that graphs can be taken: the batch, and an epoch's last one.
+        """
+        if not self.compile:
+            return function
+        mode = "reduce-overhead" if self.graphs else "default"
+        return torch.compile(function, dynamic=False, mode=mode)
 
 
 def device_of(accelerator: str) -> torch.device:
@@ -69,11 +87,12 @@ def choose(speed: str, compiled: bool, precision: str, device: torch.device, opt
         raise UserError(
             f"compile=true: needs the C++ compiler {name} on the CPU; install it, or leave it out"
         )
+    graphs = compiled and device.type == "cuda"
     if speed == EXACT:
-        return Speed(precision, compile=compiled)
+        return Speed(precision, compile=compiled, graphs=graphs)
     half = "bf16-mixed" if precision == "32-true" and _fast_bfloat16(device) else precision
     known = device.type in ("cpu", "cuda")
-    return Speed(half, channels_last=known, fused=known and _can_fuse(optimizer), compile=compiled)
+    return Speed(half, known, known and _can_fuse(optimizer), compiled, graphs)
 
 
 def compiler() -> str | None:
