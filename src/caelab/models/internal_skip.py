@@ -122,8 +122,9 @@ class Interpolate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Fit ``x`` (N, c, h, w) to (N, C, H, W), the target."""
+        x = x[:, : self.channels]  # first: what is dropped need not be interpolated
         x = F.interpolate(x, self.size, mode="bilinear", align_corners=False)
-        return F.pad(x, (0, 0, 0, 0, 0, self.channels - x.shape[1]))  # a negative number of channels crops
+        return F.pad(x, (0, 0, 0, 0, 0, self.channels - x.shape[1]))
 
 
 class ResidualBlock(nn.Module):
