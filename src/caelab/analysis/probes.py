@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +25,7 @@ DRAWS = 5
 """Subsets that a figure at few labels is averaged over."""
 
 SEED = 2_718_284  # of the subsets; the same for every run and every kind of feature
-_ROWS = 500  # whose distances to all training images, or float64 copies, are in memory at a time
+_ROWS = 500  # whose distances to all training images, or centred copies, are in memory at a time
 _ROUNDING = 1e-5  # of float32: features that vary by no more, relative to their size, are constant
 
 DEFINITIONS = {
@@ -132,19 +132,16 @@ def linear(features: Features, labels: Labels, rows: Tensor | None = None) -> tu
     x, y = (x, y) if rows is None else (x[rows], y[rows])
     targets = 2 * F.one_hot(y, len(labels.names)).double() - 1
     mean, middle = x.mean(0), targets.mean(0)
-    best, chosen, answer = -1.0, 0.0, (torch.empty(0), torch.empty(0))
-    for strength, weights in _ridges(x, mean, targets - middle):
-        offset = (middle - mean.double() @ weights).float()
-        weights = weights.float()
-        accuracy = _accuracy((features["val"] @ weights + offset).argmax(1), labels.of["val"])
-        if accuracy >= best:
-            best, chosen, answer = accuracy, strength, (weights, offset)
-    weights, offset = answer
-    return (features["test"] @ weights + offset).argmax(1), chosen
+    weights = _ridges(x, mean, targets - middle)
+    offsets = (middle - torch.tensordot(mean.double(), weights, 1)).float()
+    weights = weights.float()
+    predicted = (torch.tensordot(features["val"], weights, 1) + offsets).argmax(2)  # (N, strengths)
+    best = max((_accuracy(of_one, labels.of["val"]), place) for place, of_one in enumerate(predicted.T))[1]
+    return (features["test"] @ weights[:, best] + offsets[best]).argmax(1), STRENGTHS[best]
 
 
-def _ridges(x: Tensor, mean: Tensor, y: Tensor) -> Iterator[tuple[float, Tensor]]:
-    """Each strength and its weights (D, K) float64, from the smaller Gram matrix of ``x - mean``."""
+def _ridges(x: Tensor, mean: Tensor, y: Tensor) -> Tensor:
+    """The weights (D, strengths, K) float64, from the smaller Gram matrix of ``x - mean``."""
     n, numbers = x.shape
     wide = numbers > n
     if wide:
@@ -152,14 +149,15 @@ def _ridges(x: Tensor, mean: Tensor, y: Tensor) -> Iterator[tuple[float, Tensor]
         gram, answer = x @ x.T, y
     else:
         gram, answer = (torch.zeros(numbers, size, dtype=torch.float64) for size in (numbers, y.shape[1]))
-        for part, targets in zip(torch.split(x, _ROWS), torch.split(y, _ROWS), strict=True):
-            part = (part - mean).double()  # all of x in float64 may be gigabytes
-            gram.addmm_(part.T, part)
-            answer.addmm_(part.T, targets)
-    for strength in STRENGTHS:
-        factor = torch.linalg.cholesky(gram + strength * n * torch.eye(len(gram), dtype=torch.float64))
-        solved = torch.cholesky_solve(answer, factor)
-        yield strength, x.T @ solved if wide else solved
+        for part, targets in zip(torch.split(x, _ROWS), torch.split(y.float(), _ROWS), strict=True):
+            part = part - mean
+            gram += part.T @ part  # float32 within a part, which takes half the time; float64 over all
+            answer += part.T @ targets
+    one = torch.eye(len(gram), dtype=torch.float64)
+    factors = (torch.linalg.cholesky(gram + strength * n * one) for strength in STRENGTHS)
+    solved = torch.cat([torch.cholesky_solve(answer, factor) for factor in factors], 1)
+    weights: Tensor = x.T @ solved if wide else solved
+    return weights.reshape(numbers, len(STRENGTHS), -1)
 
 
 def nearest(features: Features, labels: Labels, rows: Tensor | None = None) -> Tensor:
