@@ -58,6 +58,8 @@ def runs(tmp_path_factory):
         for seed, value in enumerate(values):
             threads = 1 if label == "PCA 256" else 2
             environment = ENVIRONMENT | {"threads": threads}
+            if label != "PCA 256":  # whose record is older
+                environment["speed"] = "32-true, fused"
             leave(folder / f"{label}-{seed}", variants[label], seed, value, environment=environment)
     failed = {"status": "failed", "error": "loss is not finite"}
     leave(folder / "failed", variants["improved_skip"], 0, **failed)
@@ -154,7 +156,7 @@ def test_the_page_says_what_made_it(made, runs):
     text = (made / "index.md").read_text(encoding="utf-8")
     assert f"Written by `caelab-report {runs} {' '.join(COMMAND)} --out {made}`." in text
     versions = "torch 2.11.0, caelab 0.1.0, 32-true"
-    assert f"\n- 6 runs: cpu, 2 threads, {versions}\n- 1 run: cpu, 1 thread, {versions}\n" in text
+    assert f"\n- 6 runs: cpu, 2 threads, {versions}, fused\n- 1 run: cpu, 1 thread, {versions}\n" in text
 
 
 def test_a_second_report_replaces_the_first(command, made, runs, tmp_path):

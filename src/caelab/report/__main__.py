@@ -145,7 +145,8 @@ def _environments(drawn: Sequence[Section]) -> list[str]:
     counts: dict[str, int] = {}
     for run in {run.path: run for one in drawn for row in one.rows for run in row.runs.values()}.values():
         e = run.record["environment"]
-        versions = f"torch {e['torch']}, caelab {e['caelab']}, {e['precision']}"
+        arithmetic = e.get("speed", e["precision"])  # records before speed=auto have the precision alone
+        versions = f"torch {e['torch']}, caelab {e['caelab']}, {arithmetic}"
         line = f"{e['device']}, {e['threads']} {'thread' if e['threads'] == 1 else 'threads'}, {versions}"
         counts[line] = counts.get(line, 0) + 1
     return [f"{count} {'run' if count == 1 else 'runs'}: {line}" for line, count in counts.items()]
