@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import TINY
 
 from caelab.data.datamodule import Batches, Place, Split
+from caelab.data.shapes import Shapes
+from caelab.errors import UserError
 
 # Without batch norm, whose statistics are each process's own on a CPU; and with uneven last batches.
 PLAIN = [o for o in TINY if not o.startswith(("model.channels", "dataset.batch_size"))]
@@ -62,9 +65,22 @@ def test_every_image_goes_to_one_process():
     assert shares[0].images(10) == 3
 
 
-@pytest.mark.parametrize("size", [95, 1])
-def test_a_batch_with_too_few_images_is_named(environment, tmp_path, size):
+def test_a_batch_with_too_few_images_is_named(environment, tmp_path):
     plain = [o for o in PLAIN if "batch_size" not in o]
-    done = call(environment, tmp_path, *plain, *TWO, f"dataset.batch_size={size}")
+    done = call(environment, tmp_path, *plain, *TWO, "dataset.batch_size=95")
     assert done.returncode == 1
-    assert f"dataset.batch_size={size}: a batch of 1 images is too few for 2 devices" in done.stderr
+    assert "dataset.batch_size=95: a batch of 1 images is too few for 2 devices" in done.stderr
+
+
+@pytest.mark.parametrize(("size", "devices", "least"), [(1, 2, 1), (95, 2, 1), (47, 3, 2), (94, 2, None)])
+def test_the_smallest_batch_needs_an_image_a_device(tmp_path, size, devices, least):
+    data = Shapes(data_dir=str(tmp_path), batch_size=size, train_size=96, val_size=10, test_size=10)
+    data.setup("fit")
+    place = {"strategy": SimpleNamespace(root_device=torch.device("cpu")), "global_rank": 0}
+    data.trainer = SimpleNamespace(**place, world_size=devices, current_epoch=0)
+    if least is None:
+        assert [len(batch) for batch in data.train_dataloader()] == [47, 1]  # of 94, and of 2
+        return
+    words = f"batch_size={size}: a batch of {least} images is too few for {devices} devices"
+    with pytest.raises(UserError, match=words):
+        data.train_dataloader()
