@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 
 import caelab
 from caelab import results
+from caelab.compose import written
 from caelab.errors import RunsFailed, UserError
-from caelab.variants import written
 
 SMALL = {
     "dataset.train_size": 96,

@@ -69,10 +69,10 @@ def test_the_best_row_is_named_where_three_seeds_tell(row):
         start + "improved, ahead of every other (paired by seed, Holm-adjusted over 1 comparison)."
     )
     close = section(base, row("near", BASE + NEAR))
-    assert tables.best(close) == start + "none; the one ahead cannot be told from all others."
+    assert tables.best(close) == start + "not named: the one ahead cannot be told from all others."
     few = section(base, row("twice", (BASE + ABOVE)[:2], gain=0.31))
     assert tables.best(few) == (
-        f"{start}none is named: 2 of the 3 seeds that it takes are there for every row. "
+        f"{start}not named: 2 of the 3 seeds that it takes are there for every row. "
         "Rows that were still improving may change places."
     )
     assert tables.best(section(base, floor)) == ""

@@ -141,7 +141,7 @@ def test_mistakes(train, monkeypatch):
     assert answer.err.startswith("caelab: compile=true: needs the C++ compiler no-such-compiler")
     assert answer.err.count("\n") == 1
     answer = train("compile=3")
-    assert "compile=3: expected true or false" in answer.err
+    assert "compile=3: expected true or false, as in compile=false" in answer.err
 
 
 def test_the_defaults_leave_no_trace_in_the_fingerprint(train):

@@ -19,11 +19,11 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from caelab import compose, results, screen, tables
+from caelab.compose import written
 from caelab.errors import RunsFailed, UserError
 from caelab.results import Record
 from caelab.train import job, stop
 from caelab.train import train as carry_out
-from caelab.variants import written
 
 if TYPE_CHECKING:
     import pandas as pd

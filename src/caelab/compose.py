@@ -31,6 +31,8 @@ _PACKAGE = Path(__file__).parent
 # In a wheel conf/ is part of the package; in a checkout it stands at the top, two levels up.
 CONF = str(_PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1] / "conf")
 
+_PLAIN = re.compile(r"[\w./+:@-]+")  # text that an override takes as it is
+
 # A launcher's file in conf/ holds what differs from its plugin's defaults, which Hydra 1.3 adds by name.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore", UserWarning)
 
@@ -139,6 +141,16 @@ def check(cfg: DictConfig, choices: dict[str, Any]) -> None:
     _check_ranges(values)
 
 
+def written(value: Any) -> str:
+    """Return a value as it is written in an override, with quotes where the grammar asks for them."""
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(written(one) for one in value) + "]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else "'" + text.replace("'", r"\'") + "'"
+
+
 def _kind(value: Any) -> str:
     for kind, types in {"true or false": bool, "a whole number": int, "a number": float}.items():
         if isinstance(value, types):
@@ -158,7 +170,8 @@ def _check_kinds(values: dict[str, Any], defaults: dict[str, Any], prefix: str =
             got, want = _kind(given), _kind(example)
             if got == want or (got, want) == ("a whole number", "a number") or default == "???":
                 continue
-            raise UserError(f"{prefix}{key}={value}: expected {want}, as in {prefix}{key}={default}")
+            wrong, right = (f"{prefix}{key}={written(one)}" for one in (value, default))
+            raise UserError(f"{wrong}: expected {want}, as in {right}")
 
 
 def _check_ranges(values: dict[str, Any]) -> None:

@@ -11,10 +11,11 @@ from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
 from caelab import after, compose, mistakes
+from caelab.compose import written
 from caelab.errors import UserError
 from caelab.results import Record
 from caelab.tuning import Entry, Search, Tuning
-from caelab.variants import Variant, point_text, written
+from caelab.variants import Variant, point_text
 
 ALL = "all"
 BUDGETS = ("full", "quick")

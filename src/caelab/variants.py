@@ -1,6 +1,5 @@
 """Variants: what a run is but for its seed, as overrides and as a config composed once for all seeds."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,19 +13,6 @@ from caelab import compose, results
 
 if TYPE_CHECKING:  # it brings torch
     from caelab.data.datamodule import ImageDataModule
-
-
-_PLAIN = re.compile(r"[\w./+:@-]+")  # text that an override takes as it is
-
-
-def written(value: Any) -> str:
-    """Return a value as it is written in an override, with quotes where the grammar asks for them."""
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(written(one) for one in value) + "]"
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    text = str(value)
-    return text if _PLAIN.fullmatch(text) else "'" + text.replace("'", r"\'") + "'"
 
 
 @cache
@@ -95,4 +81,4 @@ class Variant:
 
 def point_text(point: Mapping[str, Any]) -> str:
     """Return the settings of a point as a label shows them."""
-    return ", ".join(f"{key}={written(value)}" for key, value in point.items())
+    return ", ".join(f"{key}={compose.written(value)}" for key, value in point.items())

@@ -111,9 +111,9 @@ def best(section: Section) -> str:
     seeds = set.intersection(*(set(values) for values in trained.values()))
     first = winner(trained)
     if len(seeds) < MIN_SEEDS:
-        said = f"none is named: {len(seeds)} of the {MIN_SEEDS} seeds that it takes are there for every row"
+        said = f"not named: {len(seeds)} of the {MIN_SEEDS} seeds that it takes are there for every row"
     elif first is None:
-        said = "none; the one ahead cannot be told from all others"
+        said = "not named: the one ahead cannot be told from all others"
     else:
         others = f"{len(trained) - 1} comparison{'s' if len(trained) > 2 else ''}"
         said = f"{first}, ahead of every other (paired by seed, Holm-adjusted over {others})"
