@@ -39,7 +39,7 @@ MISTAKES = [
         ["model=pca", "model.latent=200", "dataset.train_size=100", "dataset.batch_size=50"],
         "model: latent must be at most 100, the number of training images, got 200",
     ),
-    (["model.channels=[4,x]"], "model.channels=[4, 'x']: expected a whole number"),
+    (["model.channels=[4,x]"], "model.channels=[4,x]: expected a whole number"),
     (["model=improved_skip", "+model.skip_levels=[7]"], "model: skip_levels"),
     (["loss=l1_mse", "loss.alpha=-0.5"], "loss: alpha must be"),
     (["dataset.batch_size=500"], "dataset.batch_size=500 is larger than the training set (96 images)"),
