@@ -164,7 +164,8 @@ def test_evaluation_and_memory():
     [
         (["--only", "autto"], "--only=autto: there is no such way; did you mean 'auto'?"),
         (["--rounds", "0"], "--rounds=0: must be at least 1"),
-        (["--only", "bare", "--models", "bse", *TINY[:4]], "bare model=bse"),
+        (["--models", "base,bse"], "model=bse: there is no such model; did you mean 'base'?"),
+        (["--only", "bare", "--models", "base", *TINY, "model.latent=0"], "latent must be at least 1, got 0"),
     ],
 )
 def test_mistakes(monkeypatch, capfd, arguments, line):

@@ -36,6 +36,15 @@ def test_exact_is_plain():
     assert str(Speed("bf16-mixed", True, True, True)) == "bf16-mixed, channels-last, fused, compiled"
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_run_says_that_its_precision_is_only_emulated(monkeypatch, train, there):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: there)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    line = "trainer.precision=bf16-mixed: cpu emulates bfloat16, many times slower than 32-true"
+    assert (line in train("trainer.precision=bf16-mixed", "trainer.max_epochs=1").out) is not there
+    assert "emulates" not in train("trainer.max_epochs=1").out
+
+
 @pytest.mark.parametrize("setting", ["exact", "auto"])
 def test_what_is_compiled_for_a_gpu_is_replayed_as_graphs(monkeypatch, setting):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)

@@ -30,7 +30,7 @@ from caelab.module import AutoencoderModule
 from caelab.quality import WINDOW
 from caelab.results import Record
 from caelab.run_dir import claim, locked
-from caelab.speed import AUTO, Speed, choose, device_of, keep_memory
+from caelab.speed import AUTO, Speed, choose, device_of, emulated, keep_memory
 from caelab.trained import checkpoint
 from caelab.tuning import TRIAL
 
@@ -125,6 +125,9 @@ def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
     images, device = len(data.splits["train"]), describe.device(trainer)
     picked = f", speed=auto: {speed}" if cfg.speed == AUTO else ""
     screen.say(f"{screen.shown(run_dir)}: {images:,} training images on {device}{picked}")
+    if emulated(speed.precision, device_of(cfg.trainer.accelerator)):
+        slow = f"{device} emulates bfloat16, many times slower than 32-true"
+        screen.say(f"  trainer.precision={speed.precision}: {slow}")
     if any(p.requires_grad for p in module.parameters()):
         _fit(trainer, module, data, checkpoints, stopwatch)
     else:

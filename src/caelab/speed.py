@@ -95,6 +95,11 @@ def choose(speed: str, compiled: bool, precision: str, device: torch.device, opt
     return Speed(half, known, known and _can_fuse(optimizer), compiled, graphs)
 
 
+def emulated(precision: str, device: torch.device) -> bool:
+    """Whether the device only imitates the precision asked for, many times slower than float32."""
+    return "bf16" in precision and device.type in ("cpu", "cuda") and not _fast_bfloat16(device)
+
+
 def compiler() -> str | None:
     """Path of the C++ compiler that compiled code on the CPU needs, if there is one."""
     return shutil.which(os.environ.get("CXX", "g++"))

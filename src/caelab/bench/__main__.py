@@ -89,6 +89,8 @@ def bench(
         raise UserError("--only=pythae: it is not installed; pip install 'caelab[bench]', or leave it out")
     if count < 1:
         raise UserError(f"--rounds={count}: must be at least 1")
+    for model in models:  # a mistake is found before anything is measured
+        compose.config([f"model={model}", *overrides])
     found: dict[str, Any] = {"machine": machine(), "overrides": list(overrides), "models": {}}
     for model in models:
         chosen = [f"model={model}", *overrides]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from caelab import compose
+from caelab import compose, mistakes
 from caelab.bench.measure import OUTPUT, STARTED
 from caelab.data.datamodule import Batches, Split
 from caelab.speed import AUTO, EXACT, choose, device_of, keep_memory
@@ -328,7 +328,8 @@ CONTESTANTS: dict[str, Callable[[list[str]], dict[str, Any]]] = {
 def main() -> None:
     """Carry out one contestant and print its figures on the last line."""
     name, *overrides = sys.argv[1:]
-    figures = (CONTESTANTS | {"evaluation": evaluation, "nothing": nothing})[name](overrides)
+    with mistakes.told(compose.explain):
+        figures = (CONTESTANTS | {"evaluation": evaluation, "nothing": nothing})[name](overrides)
     figures["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
     io = Path("/proc/self/io")
     if io.exists():

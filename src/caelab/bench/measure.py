@@ -45,7 +45,8 @@ def carry_out(name: str, overrides: Sequence[str]) -> dict[str, Any]:
         command = [sys.executable, "-m", "caelab.bench.contestants", name, *overrides]
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
-        raise UserError(f"{name} {' '.join(overrides)} failed: {done.stderr.strip().rpartition(chr(10))[2]}")
+        said = done.stderr.strip().rpartition("\n")[2].removeprefix("caelab: ")
+        raise UserError(f"{name} {' '.join(overrides)} failed: {said}")
     figures: dict[str, Any] = json.loads(done.stdout.strip().rpartition("\n")[2])
     return figures
 
