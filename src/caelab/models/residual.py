@@ -35,13 +35,17 @@ class Residual(Autoencoder):
                                         v                    |         |
                                       z 256 -- Code(z) -- linear ------+
 
-    A block is ``x + conv(relu(conv(x)))``, 3x3, without a norm, as in Lim et al., "Enhanced Deep Residual
-    Networks for Single Image Super-Resolution" (2017). Shuffling pixels into channels and back instead of
-    strides, beside a path without an activation, follows Chen et al., "Deep Compression Autoencoder for
-    Efficient High-Resolution Diffusion Models" (2024).
+    A block is ``x + conv(relu(conv(x)))``, 3x3, without a norm unless ``groups`` asks for one, as in Lim et
+    al., "Enhanced Deep Residual Networks for Single Image Super-Resolution" (2017). Shuffling pixels into
+    channels and back instead of strides, beside a path without an activation, follows Chen et al., "Deep
+    Compression Autoencoder for Efficient High-Resolution Diffusion Models" (2024).
 
     The weights of the linear path are kept divided by ``1 / sqrt(C * H * W)``, so that a step of Adam at the
     rate that suits the convolutions moves them by a small part of their size.
+
+    With ``patch`` the code is spatial: each square patch of the image has its own share of the latent, and
+    all patches have the same linear layers, which start as the principal components of patches. The
+    convolutions see across the borders. ``z`` holds the patches row by row.
 
     Args:
         shape: (C, H, W) of one image, of any size: sides are padded to multiples of 4 and cut again.
@@ -51,6 +55,9 @@ class Residual(Autoencoder):
         encoder_channels: of the encoder's blocks.
         encoder_blocks: of the encoder; 0 leaves it linear.
         pca: whether the linear path starts as PCA, rather than at random.
+        groups: of the group norm (Wu and He, "Group Normalization", 2018) before a block's first convolution,
+            a divisor of both channels; 1 is a layer norm over channels and pixels, 0 no norm.
+        patch: pixels a side of the patches of a spatial code, a multiple of 4; None is one flat code.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -65,28 +72,40 @@ class Residual(Autoencoder):
         encoder_channels: int = 64,
         encoder_blocks: int = 1,
         pca: bool = True,
+        groups: int = 0,
+        patch: int | None = None,
     ) -> None:
         super().__init__(shape, latent)
         numbers = math.prod(self.shape)
         if latent > numbers:
             raise ValueError(f"latent must be at most {numbers}, the numbers in one image, got {latent}")
         self.pca = pca
-        self.to_latent, self.from_latent = Scaled(numbers, latent), Scaled(latent, numbers)
+        self.patch = self.shape[1:]  # (height, width)
+        if patch is not None:
+            if at_least(_ENCODER_PIXELS, "patch", patch) % _ENCODER_PIXELS:
+                raise ValueError(f"patch must be a multiple of {_ENCODER_PIXELS}, got {patch}")
+            self.patch = (patch, patch)
+        patches = math.prod(grid(self.shape[1:], self.patch))
+        share, rest = divmod(latent, patches)
+        if rest:
+            raise ValueError(f"latent must be a multiple of {patches}, the patches in an image, got {latent}")
+        numbers = self.shape[0] * math.prod(self.patch)
+        self.to_latent, self.from_latent = Scaled(numbers, share), Scaled(share, numbers)
         self.encoder = self.decoder = None
         if at_least(0, "encoder_blocks", encoder_blocks):
             narrow = at_least(1, "encoder_channels", encoder_channels) // 4 or 1
-            cells = math.prod(math.ceil(side / _ENCODER_PIXELS) for side in self.shape[1:])
+            cells = grid(self.patch, (_ENCODER_PIXELS, _ENCODER_PIXELS))
             self.encoder = nn.Sequential(
-                *trunk(self.shape[0] * _ENCODER_PIXELS**2, encoder_channels, encoder_blocks),
+                *trunk(self.shape[0] * _ENCODER_PIXELS**2, encoder_channels, encoder_blocks, groups),
                 nn.Conv2d(encoder_channels, narrow, 1),
                 nn.ReLU(),
-                nn.Flatten(),
-                faint(nn.Linear(narrow * cells, latent)),
+                Patches(cells),
+                faint(nn.Linear(narrow * math.prod(cells), share)),
             )
         if at_least(0, "blocks", blocks):
             depth = self.shape[0] * _DECODER_PIXELS**2
             self.decoder = nn.Sequential(
-                *trunk(depth, at_least(1, "channels", channels), blocks),
+                *trunk(depth, at_least(1, "channels", channels), blocks, groups),
                 faint(nn.Conv2d(channels, depth, 3, padding=1)),
             )
 
@@ -99,21 +118,25 @@ class Residual(Autoencoder):
         """
         if not self.pca:
             return
-        fitted = PCA(self.shape, self.latent)
-        fitted.initialise(images)
+        fitted = PCA((self.shape[0], *self.patch), self.to_latent.bias.numel())
+        fitted.initialise(patched(images[:], self.patch).flatten(0, 1))  # (N * patches, C, h, w)
         self.to_latent.start(fitted.components, -(fitted.components @ fitted.mean))
         self.from_latent.start(fitted.components.T, fitted.mean)
 
     def encode(self, x: Tensor) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent) float32."""
-        z = self.to_latent(x.flatten(1))
+        z = self.to_latent(patched(x, self.patch).flatten(2))  # (N, patches, latent / patches)
         if self.encoder is not None:
             z = z + self.encoder(unshuffled(x, _ENCODER_PIXELS))
-        return Code(z)
+        return Code(z.flatten(1))
 
     def decode(self, code: Code) -> Tensor:
         """Map a code to ``x_hat`` (N, C, H, W), float32 in [0, 1]."""
-        x: Tensor = self.from_latent(code.z).unflatten(1, self.shape)  # (N, C, H, W)
+        patches = grid(self.shape[1:], self.patch)
+        x: Tensor = self.from_latent(code.z.reshape(-1, math.prod(patches), self.to_latent.bias.numel()))
+        x = x.reshape(-1, *patches, self.shape[0], *self.patch)  # (N, rows, columns, C, h, w)
+        x = x.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)  # (N, C, rows * h, columns * w)
+        x = x[:, :, : self.shape[1], : self.shape[2]]
         if self.decoder is not None:
             fine = F.pixel_shuffle(
                 self.decoder(unshuffled(x.to(self.weight.dtype), _DECODER_PIXELS)), _DECODER_PIXELS
@@ -147,32 +170,60 @@ class Scaled(nn.Module):
             return F.linear(x.float(), self.weight.float() * self.scale, self.bias.float())
 
 
-class Block(nn.Module):
-    """``x + conv(relu(conv(x)))`` with 3x3 convolutions."""
+class Patches(nn.Module):
+    """Each patch of what comes in, flattened."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, sides: Sequence[int]) -> None:
         super().__init__()
+        self.sides = sides
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, patches, C * h * w)."""
+        return patched(x, self.sides).flatten(2)
+
+
+class Block(nn.Module):
+    """``x + conv(relu(conv(norm(x))))`` with 3x3 convolutions; without ``groups`` there is no norm."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        if at_least(0, "groups", groups) and channels % groups:
+            raise ValueError(f"groups must divide the channels, {channels}, got {groups}")
+        self.norm = nn.GroupNorm(groups, channels) if groups else nn.Identity()
         self.inner = nn.Conv2d(channels, channels, 3, padding=1)
         self.outer = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, h, w) to the same shape."""
-        return x + self.outer(F.relu(self.inner(x)))  # type: ignore[no-any-return]
+        return x + self.outer(F.relu(self.inner(self.norm(x))))  # type: ignore[no-any-return]
+
+
+def grid(sides: Sequence[int], patch: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of patches (h, w) that cover ``sides`` (H, W)."""
+    (height, width), (h, w) = sides, patch
+    return math.ceil(height / h), math.ceil(width / w)
+
+
+def continued(x: Tensor, height: int, width: int) -> Tensor:
+    """Images (N, C, H, W), last row and column repeated up to multiples of ``height`` and ``width``."""
+    return F.pad(x, (0, -x.shape[3] % width, 0, -x.shape[2] % height), mode="replicate")
+
+
+def patched(x: Tensor, sides: Sequence[int]) -> Tensor:
+    """Patches of images (N, C, H, W), row by row, as (N, patches, C, h, w) where ``sides`` is (h, w)."""
+    height, width = sides
+    x = continued(x, height, width).unfold(2, height, height).unfold(3, width, width)
+    return x.permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
 
 
 def unshuffled(x: Tensor, pixels: int) -> Tensor:
-    """Images (N, C, H, W), grey as zero, as (N, C * pixels**2, ceil(H / pixels), ceil(W / pixels)).
-
-    Sides that are no multiple of ``pixels`` are first continued with their last row or column.
-    """
-    height, width = x.shape[2:]
-    x = F.pad(x - 0.5, (0, -width % pixels, 0, -height % pixels), mode="replicate")
-    return F.pixel_unshuffle(x, pixels)
+    """Images (N, C, H, W), grey as zero, as (N, C * pixels**2, ceil(H / pixels), ceil(W / pixels))."""
+    return F.pixel_unshuffle(continued(x - 0.5, pixels, pixels), pixels)
 
 
-def trunk(depth: int, channels: int, blocks: int) -> list[nn.Module]:
+def trunk(depth: int, channels: int, blocks: int, groups: int) -> list[nn.Module]:
     """A convolution from ``depth`` channels to ``channels``, then the blocks."""
-    return [nn.Conv2d(depth, channels, 3, padding=1), *(Block(channels) for _ in range(blocks))]
+    return [nn.Conv2d(depth, channels, 3, padding=1), *(Block(channels, groups) for _ in range(blocks))]
 
 
 def faint(layer: nn.Linear | nn.Conv2d) -> nn.Module:
