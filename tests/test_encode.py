@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from toys import leave_identity, leave_run
 
+import caelab
 from caelab.encode import encode, summary
 
 
@@ -48,6 +49,21 @@ def test_bytes_of_code_and_file_are_told(folder):
     ratio = sum(row.code for row in rows) / sum(row.file for row in rows)
     assert cells[5][-1] == f"{ratio:.3g}"
     assert cells[5][0] == f"{768 / rows[0].file:.3g}"
+
+
+def test_latents_are_fitted_on_demand(folder, command):
+    leave_run(folder / "net")
+    Image.effect_mandelbrot((16, 16), (-2, -1, 1, 1), 9).convert("RGB").save(folder / "own.png")
+    status, _, lines = command("net", "own.png", "--out", "codes.npz", "--refine", 2)
+    assert (status, lines) == (0, [])
+    model = caelab.load(folder / "net")
+    with Image.open(folder / "own.png") as image, np.load(folder / "codes.npz") as codes:
+        plain, fitted = model.encode(image).z, model.encode(image, refine=2).z
+        assert np.array_equal(codes["z"], fitted)
+        assert not np.array_equal(plain, fitted)
+    status, _, _ = command("net", "own.png", "--out", "other.npz", "--refine", "-1")
+    assert status == 2
+    assert not (folder / "other.npz").exists()
 
 
 def test_broken_files_are_skipped_and_named(folder, command):

@@ -121,7 +121,8 @@ def test_words_may_come_in_any_order(words, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["caelab-reconstruct", *words])
     found = vars(inputs.arguments("reconstruct", "caelab-reconstruct RUN\n\nmore"))
     images = [Path("a"), Path("b")]
-    assert found == {"run": Path("run"), "images": images, "out": Path("out"), "fit": "tile", "force": False}
+    paths = {"run": Path("run"), "images": images, "out": Path("out")}
+    assert found == {**paths, "fit": "tile", "refine": 0, "force": False}
 
 
 def test_a_missing_word_is_two_lines(monkeypatch, capsys):

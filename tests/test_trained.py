@@ -17,6 +17,7 @@ from caelab.errors import UserError
 from caelab.models.autoencoder import Code
 from caelab.models.base import Base
 from caelab.models.improved_skip import ImprovedSkip
+from caelab.refinement import fit
 
 MODEL = {"latent": 6, "channels": [4, 8], "hidden": []}
 
@@ -95,6 +96,23 @@ def test_batches_are_joined_in_order(run, monkeypatch, batch):
         expected = network()(x)
     assert torch.allclose(found.reconstruct(x), expected, atol=1e-6)
     assert torch.allclose(found.decode(found.encode(x)), expected, atol=1e-6)
+
+
+def test_latents_are_fitted_on_demand(tmp_path, monkeypatch):
+    monkeypatch.setattr(trained, "_BATCH", 2)
+    net = skipping()
+    options = {"latent": 5, "channels": [4, 8], "skip_levels": [1, 2]}
+    found = caelab.load(leave_network(tmp_path / "run", net, **options))
+    x = images(5, (3, 16, 16)) / 255
+    code = found.encode(x, refine=3)
+    with torch.no_grad():
+        expected = fit(net, x, net.encode(x), 3)
+        errors = (found.decode(code) - x).square().sum((1, 2, 3))
+    assert torch.allclose(code.z, expected.code.z, atol=1e-4)
+    assert torch.allclose(errors, expected.errors[3], rtol=1e-4)
+    assert (expected.errors[3] < expected.errors[0]).all()
+    with pytest.raises(UserError, match="^refine=-1: must be 0 or more steps"):
+        found.encode(x, refine=-1)
 
 
 def test_batches_of_large_images_are_small(tmp_path):

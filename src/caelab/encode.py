@@ -12,7 +12,7 @@ from rich.table import Table
 from caelab import inputs, mistakes, screen
 from caelab.errors import UserError
 
-_USAGE = """caelab-encode RUN IMAGES... --out codes.npz [--fit resize|crop|tile] [--force]
+_USAGE = """caelab-encode RUN IMAGES... --out codes.npz [--fit resize|crop|tile] [--refine STEPS] [--force]
 
 Encodes the images in files and folders IMAGES with the model of RUN, the directory of a finished run or an
 exported .safetensors file, and writes their codes to one file, which caelab-decode turns back into images.
@@ -37,7 +37,13 @@ class Row(NamedTuple):
 
 
 def encode(
-    run: Path, given: Sequence[Path], out: Path, way: str | None = None, *, force: bool = False
+    run: Path,
+    given: Sequence[Path],
+    out: Path,
+    way: str | None = None,
+    *,
+    refine: int = 0,
+    force: bool = False,
 ) -> tuple[list[Row], int]:
     """Encode pictures in files and folders to one file of codes, as ``caelab.code_file`` describes it.
 
@@ -46,6 +52,7 @@ def encode(
         given: files and folders.
         out: path of the file of codes.
         way: of ``caelab.fitting.Fit``.
+        refine: of ``caelab.trained.Trained.encode``.
         force: overwrite an older file.
 
     Returns:
@@ -68,7 +75,7 @@ def encode(
     read = stream.Stream(sources, fit, "encoding")
     with code_file.Writer(out, model, fit) as codes:
         for x in read.batches(model.batch):
-            codes.add(model.encode(x))
+            codes.add(model.encode(x, refine))
         if read.entries:
             codes.finish(read.entries)
     rows = []
@@ -104,7 +111,9 @@ def main() -> None:
     """Entry point: exit status 0 when every image was encoded."""
     given = inputs.arguments("encode", _USAGE)
     with mistakes.told():
-        rows, skipped = encode(given.run, given.images, given.out, given.fit, force=given.force)
+        rows, skipped = encode(
+            given.run, given.images, given.out, given.fit, refine=given.refine, force=given.force
+        )
     if rows:
         screen.console.print(summary(rows))
         screen.say(f"  {screen.shown(given.out)}")

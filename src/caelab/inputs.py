@@ -26,11 +26,19 @@ class Source(NamedTuple):
 
 
 def arguments(command: str, usage: str) -> argparse.Namespace:
-    """Parse ``RUN IMAGES... --out PATH [--fit WAY] [--force]``, in any order."""
+    """Parse ``RUN IMAGES... --out PATH [--fit WAY] [--refine STEPS] [--force]``, in any order."""
     found = parser(command, usage)
     found.add_argument("images", nargs="*", type=Path, metavar="IMAGES", help="files and folders")
     found.add_argument("--fit", metavar="WAY", help="resize, crop or tile, for images of another size")
+    help = "steps by which each latent is then fitted to its image (default 0)"
+    found.add_argument("--refine", type=_steps, default=0, metavar="STEPS", help=help)
     return found.parse_intermixed_args()
+
+
+def _steps(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of 0 or more, got {text!r}")
+    return int(text)
 
 
 def parser(command: str, usage: str) -> argparse.ArgumentParser:

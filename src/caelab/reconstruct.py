@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # they bring torch
     from caelab.fitting import Fit, Pixels
     from caelab.stream import Entry
 
-_USAGE = """caelab-reconstruct RUN IMAGES... --out DIR [--fit resize|crop|tile] [--force]
+_USAGE = """caelab-reconstruct RUN IMAGES... --out DIR [--fit resize|crop|tile] [--refine STEPS] [--force]
 
 Reconstructs the images in files and folders IMAGES with the model of RUN, the directory of a finished run or
 an exported .safetensors file. Writes a PNG of each image's name to DIR, reconstructions.csv with their PSNR
@@ -61,7 +61,13 @@ class Row(NamedTuple):
 
 
 def reconstruct(
-    run: Path, given: Sequence[Path], out: Path, way: str | None = None, *, force: bool = False
+    run: Path,
+    given: Sequence[Path],
+    out: Path,
+    way: str | None = None,
+    *,
+    refine: int = 0,
+    force: bool = False,
 ) -> tuple[list[Row], int]:
     """Reconstruct pictures in files and folders, and write them, a table and an overview.
 
@@ -70,6 +76,7 @@ def reconstruct(
         given: files and folders.
         out: folder of the outputs.
         way: of ``caelab.fitting.Fit``.
+        refine: of ``caelab.trained.Trained.encode``.
         force: overwrite older outputs.
 
     Returns:
@@ -89,7 +96,7 @@ def reconstruct(
         fit = Fit(model.shape, way)
     out.mkdir(parents=True, exist_ok=True)
     read = stream.Stream(sources, fit, "reconstructing")
-    made = (model.decode(model.encode(x)) for x in read.batches(model.batch))
+    made = (model.decode(model.encode(x, refine)) for x in read.batches(model.batch))
     rows: list[Row] = []
     shown: dict[str, list[tuple[Tensor, str]]] = {"original": [], "reconstruction": []}
     with (out / TABLE).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -169,7 +176,9 @@ def main() -> None:
     """Entry point: exit status 0 when every image was reconstructed."""
     given = inputs.arguments("reconstruct", _USAGE)
     with mistakes.told():
-        rows, skipped = reconstruct(given.run, given.images, given.out, given.fit, force=given.force)
+        rows, skipped = reconstruct(
+            given.run, given.images, given.out, given.fit, refine=given.refine, force=given.force
+        )
     if rows:
         screen.console.print(summary(rows))
         for name in (OVERVIEW, TABLE):

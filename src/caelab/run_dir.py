@@ -30,6 +30,8 @@ _MADE = (
     "probe.png",
     "rate.json",
     "rate.png",
+    "refine.json",
+    "refine.png",
 )
 
 

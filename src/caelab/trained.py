@@ -18,6 +18,7 @@ from caelab import images as kinds
 from caelab import results
 from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder, Code
+from caelab.refinement import fit
 
 EXPORT = ".safetensors"
 SCHEMA = 1
@@ -83,13 +84,20 @@ class Trained:
         """Shape of each tensor that goes around the latent, for one image."""
         return [tuple(skip.shape[1:]) for skip in self._encode(torch.zeros(1, *self.shape)).skips]
 
-    def encode(self, images: Any) -> Code:
+    def encode(self, images: Any, refine: int = 0) -> Code:
         """Map images to their code: ``z`` (N, latent) and skips (N, ...), float32 on the CPU.
 
+        Args:
+            images: of the kinds above.
+            refine: steps by which each latent is then fitted to its image, by ``caelab.refinement.fit``:
+                better codes for the same decoder, for more time.
+
         Raises:
-            UserError: images that it cannot take, with what they are and what they must be.
+            UserError: images that it cannot take, with what they are and what they must be, or steps below 0.
         """
-        parts = [self._encode(x) for x in self._batches(kinds.take(images, self.shape).x)]
+        if refine < 0:
+            raise UserError(f"refine={refine}: must be 0 or more steps")
+        parts = [self._encode(x, refine) for x in self._batches(kinds.take(images, self.shape).x)]
         skips = zip(*(part.skips for part in parts), strict=True)
         return Code(torch.cat([part.z for part in parts]), tuple(torch.cat(skip) for skip in skips))
 
@@ -124,8 +132,11 @@ class Trained:
             yield kinds.network_input(part, self.shape[0])
 
     @torch.inference_mode()
-    def _encode(self, x: Tensor) -> Code:
-        code = self.network.encode(x.to(self.network.weight.device))
+    def _encode(self, x: Tensor, refine: int = 0) -> Code:
+        x = x.to(self.network.weight.device)
+        code = self.network.encode(x)
+        if refine:
+            code = fit(self.network, x, code, refine).code
         return Code(code.z.cpu(), tuple(skip.cpu() for skip in code.skips))
 
     @torch.inference_mode()

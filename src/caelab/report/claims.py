@@ -34,7 +34,7 @@ METRICS = [
         "test/latent_reliance",
     ),
     *("probe/z/linear", "probe/z/knn", "probe/z/disentanglement", "probe/z/mig"),
-    *("anomaly/auroc_error", "rate/psnr_over_jpeg", "rate/bits_per_number"),
+    *("anomaly/auroc_error", "rate/psnr_over_jpeg", "refine/psnr", "refine/gain", "rate/bits_per_number"),
 ]
 """What a claim can be about: figures of which more is better, but for the last, which is for bounds."""
 
