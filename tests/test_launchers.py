@@ -14,7 +14,7 @@ from conftest import TINY
 pytestmark = pytest.mark.skipif(not Path("/proc/locks").exists(), reason="finds who trains by the run's lock")
 
 # enough epochs that a run can be killed between its first and its last
-WORDS = (*TINY, "dataset.train_size=640", "trainer.max_epochs=15")
+WORDS = (*TINY, "dataset.train_size=640", "trainer.max_epochs=9")
 _PATIENCE = 300  # seconds
 
 

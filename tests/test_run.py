@@ -229,7 +229,7 @@ def test_a_second_process_is_kept_out(train):
 
 LONG = (
     *TINY,
-    "dataset.train_size=640",
+    "dataset.train_size=320",
     "dataset.batch_size=8",
     "trainer.max_epochs=6",
     "scheduler=cosine",
