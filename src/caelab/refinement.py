@@ -37,7 +37,7 @@ def fit(net: Autoencoder, x: Tensor, code: Code, steps: int) -> Fitted:
         net: in eval mode.
         x: images (N, C, H, W) in [0, 1].
         code: what ``net.encode`` says of them.
-        steps: each costs about as much as a training step of the decoder.
+        steps: each is a forward-mode, a forward and a backward pass through the decoder.
 
     Raises:
         UserError: the decoder has no gradient with respect to ``z``.
