@@ -255,9 +255,9 @@ def test_latex_escapes_what_it_would_read_as_commands():
     )
 
 
-def printed(section):
+def printed(section, width=300):
     """The lines of the table on the screen, and the cells of its rows."""
-    console = Console(width=300)
+    console = Console(width=width)
     with console.capture() as capture:
         console.print(tables.screen_table(section))
     text = capture.get().splitlines()
@@ -271,6 +271,12 @@ def test_the_screen_shows_the_best_first_and_counts_what_was_not_run(row, table2
     assert text[-2].strip() == "1 row not run"
     assert text[-1].strip().startswith("Best PSNR among trained rows: improved, ahead of every other")
     assert not any("not run" in line for line in printed(section(row("only", [20.0])))[0])
+
+
+def test_a_narrow_screen_breaks_the_names_of_rows_and_cuts_none(row):
+    names = ["skip, model.skip_levels=[1,2,3,4]", "skip, model.skip_levels=[1,2]"]
+    _, shown = printed(section(*(row(name, [20.0]) for name in names)), width=80)
+    assert "".join(cells[0] for cells in shown).replace(" ", "") == "".join(names).replace(" ", "")
 
 
 def test_the_screen_shows_failures_last_and_brackets_as_they_are(row):

@@ -50,6 +50,16 @@ def test_best_first_and_failures_last():
     assert "21.00" in text
 
 
+def test_a_narrow_screen_breaks_labels_and_cuts_none():
+    levels = ["[1,2,3,4,5,6,7]", "[1,2,3,4,5,6,8]"]
+    runs = [record(overrides=[f"model.skip_levels={value}"]) for value in levels]
+    console = Console(width=60)
+    with console.capture() as capture:
+        console.print(tables.comparison(runs, "two"))
+    rows = [line.split("│")[1].strip() for line in capture.get().splitlines() if line.startswith("│")]
+    assert "".join(rows) == "".join(levels)
+
+
 def test_a_run_that_goes_around_its_latent_is_marked():
     measured = {"test/psnr": 20.0, "test/ssim": 0.5}
     around = [

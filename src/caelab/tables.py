@@ -81,7 +81,7 @@ def comparison(records: list[Record], title: str) -> Table:
     table = Table(title=title, title_justify="left")
     done, others = _named(records)
     for key in (done + others)[0][0]:
-        table.add_column(key)
+        table.add_column(key, overflow="fold")
     for name in _COLUMNS:
         table.add_column(name, justify="right")
     for label, record in done:

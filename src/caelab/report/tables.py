@@ -326,7 +326,7 @@ def screen_table(section: Section) -> Table:
     raw, frame = numbers(section), table(section)
     kept = [name for name in _ON_SCREEN if name in frame]
     for name in kept:
-        shown.add_column(name, justify="left" if name in ("variant", "note") else "right")
+        shown.add_column(name, justify="left" if name in ("variant", "note") else "right", overflow="fold")
     for position in raw.sort_values("psnr", ascending=False, na_position="last").index:
         cells = map(escape, frame.loc[position, kept])
         shown.add_row(*cells, style="dim" if raw.loc[position, "floor"] else None)
