@@ -111,11 +111,12 @@ def test_a_row_without_runs_keeps_its_place(row):
 
 def test_twenty_rows_with_long_names_stay_apart_and_inside(row):
     figure = figures.bars(
-        section(*(row(f"variant {i} of a model, model.key=value", 20.0) for i in range(20)))
+        section(*(row(f"variant {i} of a model, model.skip_levels=[1,2,3,4]", 20.0) for i in range(20)))
     )
     figure.draw_without_rendering()
-    boxes = [text.get_window_extent() for text in figure.axes[0].get_yticklabels()]
-    assert len(boxes) == 20
+    labels = figure.axes[0].get_yticklabels()
+    assert [text.get_text().split("\n")[-1] for text in labels] == ["model.skip_levels=[1,2,3,4]"] * 20
+    boxes = [text.get_window_extent() for text in labels]
     assert all(below.y1 < above.y0 for above, below in itertools.pairwise(boxes))
     assert min(box.x0 for box in boxes) >= 0
 
@@ -237,8 +238,11 @@ def test_pareto_names_points_without_overlaps(row):
     few = figures.pareto(costly(row), "Costs")
     names = ["PCA", "mean image", "poor", "rich", "small"]
     assert sorted(text.get_text() for text in few.axes[1].texts) == names
-    crowd = [row(f"variant number {i}", 20.0 + i**2 / 40, code=10, seconds=5.0 + 0.01 * i) for i in range(25)]
-    for axes in (*few.axes, *figures.pareto(crowd, "Crowd").axes):
+    long = "model.skip_levels=[1,2,3,4]"
+    crowd = [row(f"{i} {long}", 20.0 + i**2 / 40, code=10, seconds=5.0 + 0.01 * i) for i in range(25)]
+    many = figures.pareto(crowd, "Crowd").axes
+    assert all(text.get_text().endswith(f"\n{long}") for axes in many for text in axes.texts)
+    for axes in (*few.axes, *many):
         axes.figure.draw_without_rendering()
         boxes = [Text.get_window_extent(text) for text in axes.texts]
         assert len(boxes) > 2

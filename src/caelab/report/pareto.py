@@ -135,7 +135,7 @@ def _name(axes: Axes, points: Sequence[Point]) -> None:
     front = _front(points)
     for point in sorted(points, key=lambda point: (point.cost, point.psnr) not in front):
         text = axes.annotate(
-            fill(point.label, 24),
+            fill(point.label, 24, break_long_words=False),
             (point.cost, point.psnr),
             (0, 0),
             textcoords="offset points",

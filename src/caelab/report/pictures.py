@@ -147,7 +147,7 @@ def _strip(axes: Axes, name: str, images: Images, texts: Sequence[str]) -> None:
     axes.imshow(strip[..., 0] if c == 1 else strip, cmap="gray", vmin=0, vmax=255, interpolation="none")
     axes.set_xticks(np.arange(n) * w + (w - _GAP - 1) / 2, texts)
     axes.set_yticks([])
-    label = "\n".join(fill(line, 22) for line in name.split("\n"))
+    label = "\n".join(fill(line, 22, break_long_words=False) for line in name.split("\n"))
     axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
     axes.tick_params(length=0, pad=1, labelsize=7)
     axes.grid(visible=False)
