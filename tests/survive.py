@@ -62,12 +62,13 @@ def main() -> None:
         startup = time.monotonic() - began  # everything is finished
         print(f"undisturbed: {len(expected)} runs in {duration:.0f} s")
         stamps: dict[str, tuple[str, str]] = {}
-        again = []
+        now, again = finished(wild), []
         for kill in range(kills + 1):
             process = start(wild)
             if kill < kills:
                 # beyond the start-up, yet so that the last kill comes before the sweep has ended
-                time.sleep(startup + chance.uniform(-1.0, 1.5 * duration / kills))
+                remaining = duration * (1 - len(now) / len(expected))
+                time.sleep(startup + chance.uniform(-1.0, 1.5 * remaining / (kills - kill)))
                 os.killpg(process.pid, signal.SIGKILL)
             status = process.wait()
             now = finished(wild)
