@@ -50,18 +50,19 @@ def test_every_run_of_a_study_can_be_composed_and_is_another_one(name, budget):
     assert len(set(others)) == len(others)
 
 
+@pytest.mark.parametrize("budget", studies.BUDGETS)
 @pytest.mark.parametrize("name", studies.names())
-def test_claims_references_and_published_figures_name_rows(name):
-    study = studies.load(name)
-    labels = {row.label for row in study.variants(study.datasets[0], lambda trial: 0.0)}
-    labels |= {search.label for search in study.searches(study.datasets[0])}
-    for claim in study.claims:
-        for key in {"better", "than", "no_gain", "over", "rows"} & claim.keys():
-            if claim[key] != "others":
-                assert set(claim[key]) <= labels
-    assert study.reference is None or study.reference in labels
-    for rows in study.published.values():
-        assert set(rows) <= labels
+def test_claims_references_and_published_figures_name_rows_of_each_dataset(name, budget):
+    study = studies.load(name, budget)
+    for dataset in study.datasets:
+        labels = {row.label for row in study.variants(dataset, lambda trial: 0.0)}
+        labels |= {search.label for search in study.searches(dataset)}
+        for claim in study.claims:
+            for key in {"better", "than", "no_gain", "over", "rows"} & claim.keys():
+                if claim[key] != "others" and dataset in claim.get("where", study.datasets):
+                    assert set(claim[key]) <= labels
+        assert study.reference is None or study.reference in labels
+        assert set(study.published.get(dataset, {})) <= labels
 
 
 def test_published_figures_are_those_of_the_report():
