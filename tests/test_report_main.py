@@ -196,6 +196,10 @@ MISTAKES = {
         "RUNS: 8 runs, but none of budget=quick and these words; give the report the words that the training "
         "was given"
     ),
+    "RUNS study=beyond": (  # which shares a floor with table2
+        "RUNS: 8 runs, but none of budget=full and these words; give the report the words that the training "
+        "was given"
+    ),
     "RUNS study=table2 seeds=abc": "seeds=abc: must be a whole number, 1 or more",
     "RUNS study=table2 seeds=0": "seeds=0: must be a whole number, 1 or more",
     "RUNS study=table2 seeds=²": "seeds=²: must be a whole number, 1 or more",

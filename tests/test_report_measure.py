@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 
 import pytest
 
@@ -55,6 +56,13 @@ def variants(table2):
 
 def unstudied(*overrides):
     return studies.Variant("", "cifar10", ("dataset=cifar10", *overrides))
+
+
+def test_a_section_can_be_drawn_in_another_process(run, variants, table2, tmp_path):
+    run("base", variants["base"])
+    found = measure.section(table2, "cifar10", measure.index(tmp_path / "runs"), {})
+    assert sum(len(row.runs) for row in found.rows) == 1
+    assert pickle.loads(pickle.dumps(found)) == found
 
 
 def test_runs_are_found_by_what_they_are(run, variants, tmp_path):

@@ -4,7 +4,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -128,10 +128,10 @@ def item_progress() -> Progress:
     )
 
 
-def tracked(items: Sequence[T], description: str) -> Iterator[T]:
-    """Go through items with a bar of how many are done and how long the others may take."""
+def tracked(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Go through items, of which there are ``total``, with a bar of how long the others may take."""
     with item_progress() as progress:
-        yield from progress.track(items, description=description)
+        yield from progress.track(items, total, description=description)
 
 
 def waiting() -> Progress:

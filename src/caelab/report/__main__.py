@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from joblib import Parallel, cpu_count, delayed
 from matplotlib.figure import Figure
 
 from caelab import compose, mistakes, results, screen, studies
@@ -58,7 +59,8 @@ def report(words: Sequence[str], out: Path) -> None:
     plans = _plans(own, [f"{key}={value}" for key, value in given.items()])
     searched = results.searches(*roots)
     sections = [section(study, dataset, runs, searched) for study in plans for dataset in study.datasets]
-    drawn = [one for one in sections if any(row.runs for row in one.rows)]
+    judged = [verdict for one in sections for verdict in verdicts(one)]
+    drawn = [one for one in sections if _begun(one)]
     if "study" not in own:
         drawn += others(runs, sections)
     if not drawn:
@@ -66,16 +68,13 @@ def report(words: Sequence[str], out: Path) -> None:
             f"{', '.join(map(str, roots))}: {len(runs)} runs, but none of budget={own.get('budget', 'full')} "
             "and these words; give the report the words that the training was given"
         )
-    chapters = [_chapter(one, out) for one in screen.tracked(drawn, "drawing")]
     made = Page(
         command=shlex.join(["caelab-report", *words, "--out", str(out)]),
         made=f"{date.today():%-d %B %Y}",
         environments=_environments(drawn),
-        chapters=chapters,
+        chapters=_chapters(drawn, out),
         absent=[_advice(one, words) for one in sections if one not in drawn],
-        verdicts=sorted(
-            (verdict for one in sections for verdict in verdicts(one)), key=lambda v: v.word == "not measured"
-        ),
+        verdicts=sorted(judged, key=lambda verdict: verdict.word == "not measured"),
     )
     written = page.write(made, out)
     summary.show(drawn, made.verdicts)
@@ -104,6 +103,18 @@ def _plans(own: dict[str, str], common: list[str]) -> list[Study]:
     )
     count = int(seeds) if seeds else None
     return [studies.load(name, own.get("budget", "full"), count, common) for name in names]
+
+
+def _begun(one: Section) -> bool:
+    """Whether there is a run of its own: many studies share a floor."""
+    return any(row.runs for row in [row for row in one.rows if not row.floor] or one.rows)
+
+
+def _chapters(drawn: Sequence[Section], out: Path) -> list[Chapter]:
+    """Write the tables and figures of each section, side by side where that repays a process's start."""
+    workers = max(1, min(cpu_count(), len(drawn) // 4))
+    written = Parallel(workers, return_as="generator")(delayed(_chapter)(one, out) for one in drawn)
+    return list(screen.tracked(written, "drawing", len(drawn)))
 
 
 def _chapter(one: Section, out: Path) -> Chapter:
