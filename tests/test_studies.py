@@ -54,6 +54,7 @@ def test_every_run_of_a_study_can_be_composed_and_is_another_one(name, budget):
 @pytest.mark.parametrize("name", studies.names())
 def test_claims_references_and_published_figures_name_rows_of_each_dataset(name, budget):
     study = studies.load(name, budget)
+    assert set(study.published) <= set(studies.load(name).datasets)
     for dataset in study.datasets:
         labels = {row.label for row in study.variants(dataset, lambda trial: 0.0)}
         labels |= {search.label for search in study.searches(dataset)}
