@@ -218,7 +218,6 @@ TINY = {"latent": 4, "channels": (2, 3)}
         HonestSkip((1, 28, 28), **TINY, skip_levels=(1,)),
         InternalSkip((1, 13, 16), **TINY, encoder_skips=((0, 2),), decoder_skips=((0, 1),), residual=True),
         Residual((1, 13, 18), 5, channels=4, blocks=1, encoder_channels=8),
-        Residual((1, 13, 18), 12, channels=4, blocks=1, encoder_channels=8, groups=2, patch=8),
         PCA((1, 12, 12), 5),
         PCA((1, 12, 12), 0),
     ],

@@ -68,6 +68,18 @@ def test_the_step_is_fused_where_the_optimizer_can(name):
         assert not choose("auto", False, "32-true", CPU, partial(kind, lr=0.1, fused=False)).fused
 
 
+def test_clipped_gradients_are_not_fused(train):
+    # Lightning's mixed precision refuses the two together
+    settings = ("speed=auto", "trainer.precision=bf16-mixed", "trainer.max_epochs=1")
+    assert train(*settings).record["environment"]["speed"] == "bf16-mixed, channels-last, fused"
+    (record,) = [
+        r
+        for r in train(*settings, "+trainer.gradient_clip_val=0.5").records
+        if "gradient_clip_val" in r["config"]["trainer"]
+    ]
+    assert (record["status"], record["environment"]["speed"]) == ("finished", "bf16-mixed, channels-last")
+
+
 @pytest.mark.parametrize(("optimizer", "picked"), [("adam", ", fused"), ("rmsprop", "")])
 def test_the_record_says_fused_only_where_it_is_so(train, optimizer, picked):
     answer = train(

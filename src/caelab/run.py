@@ -157,7 +157,8 @@ def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
     config = compose.plain(cfg)
     optimizer = compose.build(config["optimizer"], "optimizer")
     device = device_of(cfg.trainer.accelerator)
-    speed = choose(cfg.speed, cfg.compile, str(cfg.trainer.precision), device, optimizer)
+    clipped = bool(cfg.trainer.get("gradient_clip_val"))
+    speed = choose(cfg.speed, cfg.compile, str(cfg.trainer.precision), device, optimizer, clipped)
     data = compose.build(config["dataset"], "dataset", order_seed=cfg.seed)
     if min(data.shape[1:]) < WINDOW:
         raise UserError(

@@ -67,7 +67,14 @@ def device_of(accelerator: str) -> torch.device:
     return torch.device("cpu")
 
 
-def choose(speed: str, compiled: bool, precision: str, device: torch.device, optimizer: Any) -> Speed:
+def choose(
+    speed: str,
+    compiled: bool,
+    precision: str,
+    device: torch.device,
+    optimizer: Any,
+    clipped: bool = False,
+) -> Speed:
     """Decide how a run is carried out; on the same machine the answer is always the same.
 
     Args:
@@ -76,6 +83,7 @@ def choose(speed: str, compiled: bool, precision: str, device: torch.device, opt
         precision: ``trainer.precision``; one that is not the default stands, under ``auto`` too.
         device: where the network is.
         optimizer: factory of the optimizer.
+        clipped: whether gradients are clipped, which Lightning refuses beside a fused step.
 
     Raises:
         UserError: an unknown speed, or no compiler where one is needed.
@@ -92,7 +100,7 @@ def choose(speed: str, compiled: bool, precision: str, device: torch.device, opt
         return Speed(precision, compile=compiled, graphs=graphs)
     half = "bf16-mixed" if precision == "32-true" and _fast_bfloat16(device) else precision
     known = device.type in ("cpu", "cuda")
-    return Speed(half, known, known and _can_fuse(optimizer), compiled, graphs)
+    return Speed(half, known, known and not clipped and _can_fuse(optimizer), compiled, graphs)
 
 
 def emulated(precision: str, device: torch.device) -> bool:
