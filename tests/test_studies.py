@@ -276,7 +276,7 @@ def test_only_tuned_rows_have_a_space(tmp_path, monkeypatch):
 def test_a_recipe_holds_for_trained_rows_and_a_row_may_differ():
     rows = {row.label: row.config for row in studies.load("residual").variants("cifar10", no_score)}
     assert rows["residual"].optimizer._target_ == "torch.optim.AdamW"
-    assert rows["residual"].optimizer.lr == 0.002
+    assert rows["residual"].optimizer.lr == 0.001
     assert rows["residual"].scheduler._target_ == "caelab.schedulers.Cosine"
     assert (rows["residual"].flip, rows["residual"].ema) == (True, 0.99)
     assert rows["constant rate"].scheduler._target_ == "caelab.schedulers.Constant"
