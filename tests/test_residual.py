@@ -90,9 +90,8 @@ def test_a_correction_is_local_and_sees_all_images():
         images = [x.clone(), other.clone()]
         images[number][:, :, 20, 20] += 1
         rows = (correct(*images) != correct(x, other)).any(3).any(1)[0].nonzero().flatten().tolist()
-        assert rows == list(
-            range(12, 30)
-        )  # four 3x3 convolutions on squares of two pixels: four squares a side
+        # four 3x3 convolutions on squares of two pixels: four squares a side
+        assert rows == list(range(12, 30))
 
 
 def test_at_random_it_does_not_start_as_pca():
@@ -170,6 +169,18 @@ def test_what_cannot_be_is_refused(arguments, message):
 def test_fewer_images_than_numbers_in_the_latent_are_refused():
     with pytest.raises(ValueError, match="latent must be at most 5, the number of training images, got 6"):
         Residual(SHAPE, latent=6).initialise(pictures(5))
+
+
+def test_the_linear_layers_answer_in_float32_beside_half_precision_convolutions():
+    net = Residual(SHAPE, latent=6)
+    net.initialise(pictures())
+    with torch.no_grad():
+        net.decoder.layers[-1].weight.zero_()
+    net.bfloat16()
+    code = net.encode((pictures() / 255).bfloat16())
+    layer = net.from_latent
+    expected = code.z.double() @ (layer.weight.double() * layer.scale).T + layer.bias.double()
+    torch.testing.assert_close(net.decode(code).flatten(1), expected.float().clamp(0, 1), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

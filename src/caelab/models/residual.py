@@ -109,7 +109,7 @@ class Residual(Autoencoder):
 
     def _linear(self, z: Tensor) -> Tensor:
         x: Tensor = self.from_latent(z)
-        return x.to(self.weight.dtype).reshape(-1, *self.shape)
+        return x.reshape(-1, *self.shape)
 
 
 class Scaled(nn.Module):
@@ -162,7 +162,8 @@ class Correction(nn.Module):
     def forward(self, *images: Tensor) -> Tensor:
         """Map images, each (N, C, H, W) in about [0, 1], to one of that shape."""
         height, width = images[0].shape[2:]
-        answer = self.layers(torch.cat([unshuffled(x) for x in images], 1))
+        seen = torch.cat([unshuffled(x) for x in images], 1).to(next(self.parameters()).dtype)
+        answer = self.layers(seen)
         return F.pixel_shuffle(answer, _PIXELS)[:, :, :height, :width]
 
 
