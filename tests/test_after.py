@@ -3,12 +3,14 @@
 import json
 import sys
 import types
+from contextlib import contextmanager
 
 import pytest
 
 import caelab
 from caelab import after, compose, results, studies
 from caelab.errors import UserError
+from caelab.run_dir import locked
 
 
 @pytest.fixture
@@ -61,6 +63,32 @@ def test_each_run_is_analysed_once_and_a_failure_stops_no_other(runs, weigh, cap
     assert weigh == ["one", "two", "two"]
     (path, *_) = runs
     assert results.analyses(path, runs[path]) == {"weigh/grams": 3.0}
+
+
+def test_processes_share_the_runs(runs, weigh, capfd):
+    one, two, _ = runs
+    with locked(one):
+        assert after.carry_out("weigh", {one: runs[one], two: runs[two]}) == 1
+    assert weigh == ["two"]
+    assert "one: another process is at it" in capfd.readouterr().out
+    assert after.carry_out("weigh", {one: runs[one]}) == 0
+    assert weigh == ["two", "one"]
+
+
+def test_what_another_process_did_meanwhile_is_not_done_again(runs, weigh, monkeypatch):
+    one, *_ = runs
+    seen = results.analysis
+    monkeypatch.setattr(results, "analysis", lambda *given: None)
+
+    @contextmanager
+    def locked_late(path):
+        results.write_analysis(path, "weigh", runs[path], {"figures": {"weigh/grams": 4.0}})
+        monkeypatch.setattr(results, "analysis", seen)
+        yield
+
+    monkeypatch.setattr(after, "locked", locked_late)
+    assert after.carry_out("weigh", {one: runs[one]}) == 0
+    assert weigh == []
 
 
 def test_a_run_trained_anew_is_analysed_anew(runs, weigh):

@@ -18,6 +18,7 @@ import caelab
 from caelab import compose, results, screen
 from caelab.errors import UserError
 from caelab.results import Record
+from caelab.run_dir import BusyError, locked
 
 
 def find(name: str, where: str) -> Callable[[Path], Any]:
@@ -45,7 +46,7 @@ def carry_out(name: str, runs: Mapping[Path, Record]) -> int:
     Args:
         name: of the analysis.
         runs: directory -> record of finished runs. One without its checkpoint, such as a copied record, is
-            named and left out.
+            named and left out, as is one that another process is analysing: so several share the work.
 
     Returns:
         How many analyses failed.
@@ -58,9 +59,13 @@ def carry_out(name: str, runs: Mapping[Path, Record]) -> int:
         if "best" not in runs[path]["artifacts"] or not (path / runs[path]["artifacts"]["best"]).is_file():
             screen.say(f"no {name} of {shown}: its checkpoint is not there")
             continue
-        screen.say(f"[{name} {number} of {len(open_runs)}] {shown}")
         try:
-            analyse(path)
+            with locked(path):
+                if results.analysis(path, name, runs[path]) is None:  # nor from another process, just now
+                    screen.say(f"[{name} {number} of {len(open_runs)}] {shown}")
+                    analyse(path)
+        except BusyError:
+            screen.say(f"[{name} {number} of {len(open_runs)}] {shown}: another process is at it")
         except Exception as error:  # one run's analysis must not take those of the others with it
             line = compose.explain(error)
             if line is None:
