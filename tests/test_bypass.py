@@ -172,6 +172,15 @@ def test_averages_are_those_of_the_training_images():
     assert means.code.numbers == code.numbers
 
 
+def test_of_many_training_images_an_even_part_is_encoded(monkeypatch):
+    monkeypatch.setattr(bypass, "_CODED", 15)
+    means = bypass.averages(Toy(), TRAIN)
+    mean = floats(TRAIN)[::3].mean(0)
+    np.testing.assert_allclose(means.code.z[0].unflatten(0, SHAPE), mean, atol=1e-6)
+    np.testing.assert_allclose(means.code.skips[0][0], mean, atol=1e-6)
+    np.testing.assert_allclose(means.image, floats(TRAIN).mean(0), atol=1e-12)
+
+
 def test_the_mode_of_the_network_is_left_alone():
     net = Toy().train()
     audited(net)

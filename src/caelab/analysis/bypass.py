@@ -1,7 +1,8 @@
 """Does a picture come through the latent, or around it? What is left when either is another image's."""
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from caelab.quality import mse, psnr
 LEAST_IMAGES = 2
 """Test images without which no image has another."""
 
+_CODED = 10_000  # training images whose codes are averaged: improved_skip's PSNRs move by 0.002 dB at most
+
 Watch = Callable[[Sequence[int]], Iterable[int]]
 """Goes through the batches of a pass, and may show how far it is."""
 
@@ -28,7 +31,7 @@ class Means(NamedTuple):
     """Averages over the training images: what can be said of a test image without having seen it.
 
     Attributes:
-        image: (C, H, W) in [0, 1].
+        image: (C, H, W) float64 in [0, 1].
         code: ``z`` (1, latent), and each skip (1, ...).
     """
 
@@ -125,21 +128,20 @@ def reliance(everything: float, replaced: float, mean_image: float) -> float | N
 
 
 def averages(net: Autoencoder, train: Split, watch: Watch = iter) -> Means:
-    """Average the training images and their codes.
+    """Average the training images, and the codes of at most 10,000 of them, evenly spaced.
 
     Raises:
         UserError: a network that does not keep the ``Code`` contract.
     """
+    rows = torch.arange(0, len(train), math.ceil(len(train) / _CODED))
     sums: list[Tensor] = []
     with evaluating(net):
-        for start in watch(_starts(train)):
-            images = train[start : start + EVALUATION_BATCH]
-            code = encoded(net, images)
-            batch = [part.double().sum(0) for part in (images.to(code.z.device) / 255, code.z, *code.skips)]
+        for start in watch(_starts(rows)):
+            code = encoded(net, train[rows[start : start + EVALUATION_BATCH]])
+            batch = [part.double().sum(0) for part in (code.z, *code.skips)]
             sums = [a + b for a, b in zip(sums, batch, strict=True)] if sums else batch
-    image, *parts = (total / len(train) for total in sums)
-    z, *skips = (part[None].to(code.z.dtype) for part in parts)
-    return Means(image.cpu(), Code(z, tuple(skips)))
+    z, *skips = ((total / len(rows))[None].to(code.z.dtype) for total in sums)
+    return Means(mean_image(train), Code(z, tuple(skips)))
 
 
 def alone(net: Autoencoder, images: Tensor, means: Means) -> dict[str, Tensor]:
@@ -273,5 +275,5 @@ def _pixels(net: Autoencoder, images: Tensor) -> Tensor:
     return (images.to(net.weight.device).float() / 255).to(net.weight.dtype)
 
 
-def _starts(split: Split) -> range:
-    return range(0, len(split), EVALUATION_BATCH)
+def _starts(images: Sized) -> range:
+    return range(0, len(images), EVALUATION_BATCH)
