@@ -203,6 +203,18 @@ def test_empty_columns_are_dropped(row, table2):
     assert dropped - set(tables.table(table2).columns) == {"settings"}
 
 
+def test_how_well_anomalies_were_found_has_columns(row):
+    found = row("found", BASE)
+    for run, auroc in zip(found.runs.values(), (0.6, 0.62, 0.7), strict=True):
+        run.record["metrics"] |= {"anomaly/auroc_error": auroc, "anomaly/auroc_neighbours": auroc + 0.1}
+    shown = section(found, row("bare", BASE))
+    frame = tables.table(shown).set_index("variant")
+    low, high = ends([0.6, 0.62, 0.7])
+    assert frame.loc["found", "AUROC of errors"] == f"0.640 [{low:.3f}, {high:.3f}]"
+    assert frame.loc["found", "AUROC of codes"] == f"0.740 [{low + 0.1:.3f}, {high + 0.1:.3f}]"
+    assert any(frame.loc["found", "AUROC of codes"] in cells for cells in printed(shown)[1])
+
+
 def test_what_probes_found_has_columns_where_there_is_any(row, table2):
     found, bare = row("found", BASE), row("bare", BASE)
     for run, accuracy in zip(found.runs.values(), (0.4, 0.41, 0.45), strict=True):

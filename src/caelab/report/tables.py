@@ -34,10 +34,11 @@ CAPTION = (
     "PSNR over the mean image is lost with another image's latent; a row below "
     f"{BYPASSING} is marked as bypassing: its skips carry the picture around the latent. Probes: test "
     "accuracy, from 0 to 1, of what tells the class from the latent; disentanglement and MIG: whether each "
-    "known factor has a number of the latent to itself. Bits per number: of the rounded and coded code, with "
-    "which a tenth of a decibel is lost; minus JPEG: PSNR there, less JPEG's at as many bytes without its "
-    "headers. Encoder gap: what the decoder gains when each latent is fitted to its image. Floors are fitted "
-    "without training."
+    "known factor has a number of the latent to itself. AUROC: how well images of classes that were not "
+    "trained on are found by reconstruction error (MSE), or by distance to the nearest training codes. Bits "
+    "per number: of the rounded and coded code, with which a tenth of a decibel is lost; minus JPEG: PSNR "
+    "there, less JPEG's at as many bytes without its headers. Encoder gap: what the decoder gains when each "
+    "latent is fitted to its image. Floors are fitted without training."
 )
 
 _MEASURED = {
@@ -54,6 +55,8 @@ _ANALYSED = {
     "10-NN probe of z": "probe/z/knn",
     "disentanglement": "probe/z/disentanglement",
     "MIG": "probe/z/mig",
+    "AUROC of errors": "anomaly/auroc_error",
+    "AUROC of codes": "anomaly/auroc_neighbours",
     "bits per number": "rate/bits_per_number",
     "minus JPEG (dB)": "rate/psnr_over_jpeg",
     "encoder gap (dB)": "refine/gain",
@@ -305,6 +308,8 @@ _ON_SCREEN = (
         "latent reliance",
         "linear probe of z",
         "disentanglement",
+        "AUROC of errors",
+        "AUROC of codes",
         "bits per number",
         "seconds",
         "note",
