@@ -8,8 +8,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from caelab.models.autoencoder import Code
 from caelab.models.pca import PCA
-from caelab.models.residual import Correction, Residual, Scaled, unshuffled
+from caelab.models.residual import Correction, Residual, Scaled, shuffled, unshuffled
 
 SHAPE = (3, 10, 14)
 
@@ -68,7 +69,7 @@ def test_training_leads_above_pca():
 
 def test_the_encoder_is_shown_the_image_and_what_the_linear_layers_make_of_it():
     images = pictures()
-    net = Residual(SHAPE, latent=6, blocks=0)
+    net = Residual(SHAPE, latent=6, blocks=0, steps=0)
     net.initialise(images)
     net.encoder = Answer()
     x, floor = images / 255, pca(images)
@@ -77,19 +78,65 @@ def test_the_encoder_is_shown_the_image_and_what_the_linear_layers_make_of_it():
 
 
 class Answer(torch.nn.Module):
-    def forward(self, x, x_0):
-        return 0.5 * x_0
+    def forward(self, images):
+        return 0.5 * images[:, SHAPE[0] :], None
+
+
+def test_a_step_goes_down_the_gradient_of_the_error_of_each_image():
+    shape = (3, 9, 13)
+    torch.manual_seed(0)
+    net = Residual(shape, latent=6, steps=1)
+    plain = Residual(shape, latent=6, steps=0)
+    with torch.no_grad():
+        net.decoder.last.weight.mul_(100)  # so that the convolutions count
+        net.from_latent.weight.mul_(0.1)
+        net.from_latent.bias.fill_(0.5)  # grey: nothing is cut off at 0 or 1
+        net.rates.uniform_(0.1, 0.9)
+    plain.load_state_dict(net.state_dict() | {"rates": plain.rates})
+    x = torch.rand(4, *shape)
+    z = plain.encode(x).z.detach().requires_grad_()
+    x_hat = net.decode(Code(z))
+    assert x_hat.min() > 0
+    assert x_hat.max() < 1
+    (gradient,) = torch.autograd.grad((x - x_hat).square().sum(), z)
+    torch.testing.assert_close(net.encode(x).z, z - net.rates * gradient / 2, rtol=0, atol=1e-5)
+    assert gradient.abs().mean() > 0.01
+
+
+def test_two_steps_are_two_steps():
+    torch.manual_seed(0)
+    net, images = Residual(SHAPE, latent=6, steps=2), pictures()
+    net.initialise(images)
+    with torch.no_grad():
+        net.decoder.last.weight.mul_(30)
+        net.rates.fill_(0.2)
+    once, never = Residual(SHAPE, latent=6), Residual(SHAPE, latent=6, steps=0)
+    once.load_state_dict(net.state_dict() | {"rates": net.rates[:1]})
+    never.load_state_dict(net.state_dict() | {"rates": net.rates[:0]})
+    x = images / 255
+    errors = [(other(x) - x).square().mean().item() for other in (never, once, net)]
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_training_learns_the_rates():
+    net, images = Residual(SHAPE, latent=6), pictures()
+    net.initialise(images)
+    (net(images / 255) - images / 255).square().mean().backward()
+    assert net.rates.grad.shape == (1, 6)
+    assert (net.rates.grad != 0).all()
+    assert (net.rates == 0.5).all()
 
 
 def test_a_correction_is_local_and_sees_all_images():
     torch.manual_seed(0)
-    correct = Correction(2, 3, channels=8, blocks=1)
-    x, other = torch.rand(2, 1, 3, 40, 40)
-    assert correct(x, other).shape == x.shape
-    for number in range(2):
-        images = [x.clone(), other.clone()]
-        images[number][:, :, 20, 20] += 1
-        rows = (correct(*images) != correct(x, other)).any(3).any(1)[0].nonzero().flatten().tolist()
+    correct = Correction(6, 3, channels=8, blocks=1)
+    images = torch.rand(1, 6, 40, 40)
+    answer = correct(images)[0]
+    assert answer.shape == (1, 3, 40, 40)
+    for colours in (slice(3), slice(3, 6)):
+        changed = images.clone()
+        changed[:, colours, 20, 20] += 1
+        rows = (correct(changed)[0] != answer).any(3).any(1)[0].nonzero().flatten().tolist()
         # four 3x3 convolutions on squares of two pixels: four squares a side
         assert rows == list(range(12, 30))
 
@@ -118,9 +165,9 @@ def test_parameters_in_closed_form():
 
     decoder = conv(12, 48, 3) + 3 * 2 * conv(48, 48, 3) + conv(48, 12, 3)
     encoder = conv(24, 48, 3) + 3 * 2 * conv(48, 48, 3) + conv(48, 12, 3)
-    assert Residual((3, 32, 32)).size == linear + decoder + encoder
-    assert Residual((3, 32, 32), encoder_blocks=0).size == linear + decoder
-    assert Residual((3, 32, 32), blocks=0, encoder_blocks=0).size == linear
+    assert Residual((3, 32, 32)).size == linear + decoder + encoder + 256
+    assert Residual((3, 32, 32), encoder_blocks=0, steps=3).size == linear + decoder + 3 * 256
+    assert Residual((3, 32, 32), blocks=0, encoder_blocks=0, steps=0).size == linear
 
 
 def test_a_step_of_adam_moves_a_scaled_weight_by_its_scale():
@@ -134,10 +181,11 @@ def test_a_step_of_adam_moves_a_scaled_weight_by_its_scale():
     torch.testing.assert_close(moved, torch.full((4, 100), 1 - 0.5 / 10))
 
 
-def test_pixels_become_channels_and_sides_are_continued():
+def test_pixels_become_channels_and_odd_sides_get_zeros():
     x = torch.rand(2, 3, 5, 7)
     cells = unshuffled(x)
-    padded = np.pad(x.numpy() - 0.5, ((0, 0), (0, 0), (0, 1), (0, 1)), mode="edge")
+    assert torch.equal(shuffled(cells, 5, 7), x)
+    padded = np.pad(x.numpy(), ((0, 0), (0, 0), (0, 1), (0, 1)))
     expected = padded.reshape(2, 3, 3, 2, 4, 2).transpose(0, 1, 3, 5, 2, 4).reshape(2, 12, 3, 4)
     np.testing.assert_array_equal(cells.numpy(), expected)
 
@@ -158,6 +206,7 @@ def test_the_large_one_is_the_same_in_another_size():
         ({"blocks": -1}, "blocks must be at least 0, got -1"),
         ({"channels": 0}, "channels must be at least 1, got 0"),
         ({"encoder_blocks": 0.5}, "encoder_blocks must be a whole number, got 0.5"),
+        ({"steps": -1}, "steps must be at least 0, got -1"),
         ({"encoder_channels": 0}, "encoder_channels must be at least 1, got 0"),
     ],
 )
@@ -175,7 +224,7 @@ def test_the_linear_layers_answer_in_float32_beside_half_precision_convolutions(
     net = Residual(SHAPE, latent=6)
     net.initialise(pictures())
     with torch.no_grad():
-        net.decoder.layers[-1].weight.zero_()
+        net.decoder.last.weight.zero_()
     net.bfloat16()
     code = net.encode((pictures() / 255).bfloat16())
     layer = net.from_latent

@@ -1,7 +1,7 @@
 """The strongest honest bottleneck of the lab: linear layers that start as PCA, convolutions around them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,9 @@ from caelab.models.pca import PCA
 
 _START = 0.01  # of the usual scale: what the convolutions add to the linear path before the first step
 _PIXELS = 2  # a side of the squares of pixels that become channels
+_RATE = 0.5  # of the encoder's steps before training; 1 would be Newton's, were the decoder linear
+
+Adjoint = Callable[[Tensor], Tensor]
 
 
 class Residual(Autoencoder):
@@ -28,11 +31,16 @@ class Residual(Autoencoder):
            (+)<----+                                         v               |
             |                                               (+)<-------------+
           linear                                             | clamp
-            |                                                v
+            |  steps                                         v
             z                                              x_hat
 
     The encoder is shown the image beside ``x_0``, what the linear layers alone make of it, and so sees what
-    they lose; it changes the image before it is projected, in ways that the projection keeps.
+    they lose; it changes the image before it is projected, in ways that the projection keeps. Then it looks
+    at what the decoder makes of its code. A step is ``z + rate * J^T (x - x_hat)``, with ``J`` the Jacobian
+    of the decoder at ``z``: down the gradient of the squared error of this image. Training goes through it,
+    and learns a rate for each number of ``z``. Steps of a decoder's gradient as part of the encoder: Marino
+    et al., "Iterative Amortized Inference" (2018); a trained network of a fixed number of them: Gregor and
+    LeCun, "Learning Fast Approximations of Sparse Coding" (2010).
 
     A correction works on squares of 2x2 pixels as channels: a convolution, blocks, a convolution. A block is
     ``x + conv(relu(conv(x)))``, 3x3, without a norm, as in Lim et al., "Enhanced Deep Residual Networks for
@@ -44,12 +52,13 @@ class Residual(Autoencoder):
     the rate that suits the convolutions moves them by a small part of their size.
 
     Args:
-        shape: (C, H, W) of one image, of any size: odd sides are continued by a pixel, and cut again.
+        shape: (C, H, W) of one image, of any size: odd sides get a grey pixel more, and are cut again.
         latent: numbers in ``z``, at most C*H*W and the number of training images.
         channels: of the decoder's blocks.
         blocks: of the decoder; 0 leaves it linear.
         encoder_channels: of the encoder's blocks.
         encoder_blocks: of the encoder; 0 leaves it linear.
+        steps: of the encoder, each of which costs two passes of the decoder.
         pca: whether the linear layers start as PCA, rather than at random.
 
     Raises:
@@ -64,6 +73,7 @@ class Residual(Autoencoder):
         blocks: int = 3,
         encoder_channels: int = 48,
         encoder_blocks: int = 3,
+        steps: int = 1,
         pca: bool = True,
     ) -> None:
         super().__init__(shape, latent)
@@ -75,10 +85,11 @@ class Residual(Autoencoder):
         self.encoder = self.decoder = None
         at_least(1, "encoder_channels", encoder_channels)
         if at_least(0, "encoder_blocks", encoder_blocks):
-            self.encoder = Correction(2, self.shape[0], encoder_channels, encoder_blocks)
+            self.encoder = Correction(2 * self.shape[0], self.shape[0], encoder_channels, encoder_blocks)
         at_least(1, "channels", channels)
         if at_least(0, "blocks", blocks):
-            self.decoder = Correction(1, self.shape[0], channels, blocks)
+            self.decoder = Correction(self.shape[0], self.shape[0], channels, blocks)
+        self.rates = nn.Parameter(torch.full((at_least(0, "steps", steps), latent), _RATE))
 
     @torch.no_grad()
     def initialise(self, images: Images) -> None:
@@ -97,19 +108,35 @@ class Residual(Autoencoder):
     def encode(self, x: Tensor) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent) float32."""
         if self.encoder is not None:
-            x = x + self.encoder(x, self._linear(self.to_latent(x.flatten(1))))
-        return Code(self.to_latent(x.flatten(1)))
+            x_0 = self._linear(self.to_latent(x.flatten(1)))
+            z = self.to_latent((x + self.encoder(torch.cat([x, x_0], 1))[0]).flatten(1))
+        else:
+            z = self.to_latent(x.flatten(1))
+        for rate in self.rates.float():
+            z = z + rate * self._pull(z, x)
+        return Code(z)
 
     def decode(self, code: Code) -> Tensor:
         """Map a code to ``x_hat`` (N, C, H, W), float32 in [0, 1]."""
         x = self._linear(code.z)
         if self.decoder is not None:
-            x = x + self.decoder(x)
+            x = x + self.decoder(x)[0]
         return x.float().clamp(0, 1)
 
     def _linear(self, z: Tensor) -> Tensor:
         x: Tensor = self.from_latent(z)
         return x.reshape(-1, *self.shape)
+
+    def _pull(self, z: Tensor, x: Tensor) -> Tensor:
+        """Return ``J^T (x - x_hat)`` (N, latent), float32: the change of ``z`` that ``x_hat`` asks for."""
+        x_hat = self._linear(z)
+        if self.decoder is None:
+            missing = x - x_hat.clamp(0, 1)
+        else:
+            correction, adjoint = self.decoder(x_hat)
+            missing = x - (x_hat + correction).float().clamp(0, 1)
+            missing = missing + adjoint(missing)
+        return self.from_latent.adjoint(missing.flatten(1))
 
 
 class Scaled(nn.Module):
@@ -136,35 +163,51 @@ class Scaled(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             return F.linear(x.float(), self.weight.float() * self.scale, self.bias.float())
 
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Map (N, n_out) to (N, n_in), float32, by the transposed weights."""
+        with torch.autocast(y.device.type, enabled=False):
+            return F.linear(y.float(), self.weight.float().T * self.scale)
+
 
 class Correction(nn.Module):
     """Convolutions that say what to add to an image; at first almost nothing, so that training starts there.
 
     Args:
-        images: how many it is shown.
-        colours: channels of each, and of the answer.
+        shown: channels of the images that it is shown, one behind the other.
+        colours: channels of its answer.
         channels: of the blocks.
         blocks: how many.
     """
 
-    def __init__(self, images: int, colours: int, channels: int, blocks: int) -> None:
+    def __init__(self, shown: int, colours: int, channels: int, blocks: int) -> None:
         super().__init__()
-        depth = colours * _PIXELS**2
-        last = nn.Conv2d(channels, depth, 3, padding=1)
+        self.first = nn.Conv2d(shown * _PIXELS**2, channels, 3, padding=1)
+        self.blocks = nn.ModuleList(Block(channels) for _ in range(blocks))
+        self.last = nn.Conv2d(channels, colours * _PIXELS**2, 3, padding=1)
         with torch.no_grad():
-            last.weight.mul_(_START)
-            assert last.bias is not None
-            last.bias.zero_()
-        self.layers = nn.Sequential(
-            nn.Conv2d(images * depth, channels, 3, padding=1), *(Block(channels) for _ in range(blocks)), last
-        )
+            self.last.weight.mul_(_START)
+            assert self.last.bias is not None
+            self.last.bias.zero_()
 
-    def forward(self, *images: Tensor) -> Tensor:
-        """Map images, each (N, C, H, W) in about [0, 1], to one of that shape."""
-        height, width = images[0].shape[2:]
-        seen = torch.cat([unshuffled(x) for x in images], 1).to(next(self.parameters()).dtype)
-        answer = self.layers(seen)
-        return F.pixel_shuffle(answer, _PIXELS)[:, :, :height, :width]
+    def forward(self, images: Tensor) -> tuple[Tensor, Adjoint]:
+        """Return the answer to images (N, shown, H, W) in about [0, 1], and its adjoint there.
+
+        The adjoint, of the Jacobian, maps a change of the answer (N, colours, H, W) to one of the images. The
+        backward pass does the same; this one can be exported, and has a gradient itself.
+        """
+        height, width = images.shape[2:]
+        x, adjoints = self.first(unshuffled(images - 0.5).to(self.first.weight.dtype)), []
+        for block in self.blocks:
+            x, adjoint = block(x)
+            adjoints.append(adjoint)
+
+        def whole(y: Tensor) -> Tensor:
+            y = transposed(self.last, unshuffled(y).to(self.last.weight.dtype))
+            for adjoint in reversed(adjoints):
+                y = adjoint(y)
+            return shuffled(transposed(self.first, y), height, width)
+
+        return shuffled(self.last(x), height, width), whole
 
 
 class Block(nn.Module):
@@ -175,12 +218,26 @@ class Block(nn.Module):
         self.inner = nn.Conv2d(channels, channels, 3, padding=1)
         self.outer = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, h, w) to the same shape."""
-        return x + self.outer(F.relu(self.inner(x)))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor) -> tuple[Tensor, Adjoint]:
+        """Map (N, C, h, w) to the same shape; also return the adjoint of the Jacobian there."""
+        hidden = F.relu(self.inner(x))
+
+        def adjoint(y: Tensor) -> Tensor:
+            return y + transposed(self.inner, (hidden > 0) * transposed(self.outer, y))
+
+        return x + self.outer(hidden), adjoint
+
+
+def transposed(conv: nn.Conv2d, y: Tensor) -> Tensor:
+    """Map (N, C_out, h, w) to (N, C_in, h, w) by the adjoint of a convolution that keeps the size."""
+    return F.conv_transpose2d(y, conv.weight, padding=1)
 
 
 def unshuffled(x: Tensor) -> Tensor:
-    """Images (N, C, H, W), grey as zero, as (N, 4 C, ceil(H / 2), ceil(W / 2)); odd sides are continued."""
-    x = F.pad(x - 0.5, (0, -x.shape[3] % _PIXELS, 0, -x.shape[2] % _PIXELS), mode="replicate")
-    return F.pixel_unshuffle(x, _PIXELS)
+    """Images (N, C, H, W) as (N, 4 C, ceil(H / 2), ceil(W / 2)); odd sides get zeros."""
+    return F.pixel_unshuffle(F.pad(x, (0, -x.shape[3] % _PIXELS, 0, -x.shape[2] % _PIXELS)), _PIXELS)
+
+
+def shuffled(x: Tensor, height: int, width: int) -> Tensor:
+    """The adjoint of ``unshuffled`` and its inverse: (N, 4 C, h, w) as images (N, C, height, width)."""
+    return F.pixel_shuffle(x, _PIXELS)[:, :, :height, :width]
