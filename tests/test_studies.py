@@ -219,7 +219,7 @@ def test_a_search_is_another_one_under_other_words():
     compose.check(cfg, choices)
     assert (cfg.model.blocks, cfg.model.encoder_blocks, cfg.optimizer.lr) == (2, 0, 0.0012)
     assert cfg.trainer.max_epochs == study.tune.epochs < study.epochs
-    (other,) = studies.load("search_residual", overrides=["dataset.train_size=5000"]).searches("cifar10")
+    (other,) = studies.load("search_residual", overrides=["dataset.train_size=6000"]).searches("cifar10")
     (quick,) = studies.load("search_residual", "quick").searches("cifar10")
     assert len({search.name, other.name, quick.name}) == 3
 
@@ -276,7 +276,7 @@ def test_only_tuned_rows_have_a_space(tmp_path, monkeypatch):
 def test_a_recipe_holds_for_trained_rows_and_a_row_may_differ():
     rows = {row.label: row.config for row in studies.load("residual").variants("cifar10", no_score)}
     assert rows["residual"].optimizer._target_ == "torch.optim.AdamW"
-    assert rows["residual"].optimizer.lr == 0.001
+    assert rows["residual"].optimizer.lr == 0.0015
     assert rows["residual"].scheduler._target_ == "caelab.schedulers.Cosine"
     assert (rows["residual"].flip, rows["residual"].ema) == (True, 0.99)
     assert rows["constant rate"].scheduler._target_ == "caelab.schedulers.Constant"
