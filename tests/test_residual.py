@@ -119,12 +119,12 @@ def test_two_steps_are_two_steps():
 
 
 def test_training_learns_the_rates():
+    torch.manual_seed(0)
     net, images = Residual(SHAPE, latent=6), pictures()
     net.initialise(images)
     (net(images / 255) - images / 255).square().mean().backward()
     assert net.rates.grad.shape == (1, 6)
     assert (net.rates.grad != 0).all()
-    assert (net.rates == 0.5).all()
 
 
 def test_a_correction_is_local_and_sees_all_images():
