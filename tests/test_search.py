@@ -296,7 +296,7 @@ def test_a_search_is_part_of_its_section_and_waits_for_all_trials():
     waiting = measure.section(study, "cifar10", {})
     assert (waiting.rows[0].label, waiting.searches) == ("found", {})
     assert set(waiting.rows[0].missing.values()) == {f"not all of its {study.tune.trials} trials are done"}
-    found = {"best": {"point": {"model.blocks": 2}}}
+    found = {"best": {"point": {"model.blocks": 2}}, "history": [{"state": "finished"}] * study.tune.trials}
     done = measure.section(study, "cifar10", {}, {one.name: found})
     assert (done.rows[0].label, done.rows[0].settings) == ("found", {"model.blocks": 2})
     assert done.searches == {"found": found}

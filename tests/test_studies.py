@@ -228,14 +228,18 @@ def test_the_best_of_a_search_becomes_a_row():
     study = studies.load("search_residual")
     (search,) = study.searches("cifar10")
     assert "found" not in [row.label for row in study.variants("cifar10", no_score)]
-    searched = {search.name: {"best": {"point": {"model.blocks": 4}}}}
+    done = [{"state": "finished"}, {"state": "pruned"}] * (study.tune.trials // 2)
+    searched = {search.name: {"best": {"point": {"model.blocks": 4}}, "history": done}}
     found = study.variants("cifar10", no_score, searched)[0]
     assert (found.label, found.settings) == ("found", {"model.blocks": 4})
     assert found.config.model.blocks == 4
     assert found.config.trainer.max_epochs == study.epochs
-    assert "found" not in [
-        r.label for r in study.variants("cifar10", no_score, {search.name: {"best": None}})
-    ]
+    for fewer in (
+        {"best": None, "history": []},
+        searched[search.name] | {"history": done[1:]},
+        searched[search.name] | {"history": [*done[1:], {"state": "failed"}]},
+    ):
+        assert "found" not in [r.label for r in study.variants("cifar10", no_score, {search.name: fewer})]
     with pytest.raises(UserError, match="model.blocks=2: study=search_residual varies that itself"):
         studies.load("search_residual", overrides=["model.blocks=2"])
 

@@ -99,10 +99,10 @@ class Study:
         """
         rows = []
         for search in self.searches(dataset):
-            best = searched.get(search.name, {}).get("best")
-            if best:
+            point = search.best(searched.get(search.name))
+            if point is not None:
                 entry = search.tune.entries[search.label]
-                rows.append(self.variant(search.label, entry, best["point"], dataset, self.epochs))
+                rows.append(self.variant(search.label, entry, point, dataset, self.epochs))
         for label, trials in self.trials(dataset).items():
             assert self.tune
             scores = [score(trial) for trial in trials]

@@ -141,6 +141,17 @@ class Search:
         label = f"{self.label}, {point_text(point)}"
         return self.study.variant(label, self.tune.entries[self.label], point, self.dataset, self.tune.epochs)
 
+    def best(self, found: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """Return the best point of what it has found; None before as many trials are done as are asked for.
+
+        What was found may be of fewer trials: those of the study's quick version, or of an earlier one.
+        """
+        if not found or not found["best"]:
+            return None
+        done = sum(trial["state"] != "failed" for trial in found["history"])
+        point: Mapping[str, Any] = found["best"]["point"]
+        return point if done >= (self.tune.trials or 0) else None
+
     def folder(self, output: str | Path) -> Path:
         """Return where its trials are kept below the folder of all runs."""
         return Path(output, "searches", self.name)
