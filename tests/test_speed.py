@@ -2,6 +2,7 @@
 
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -11,6 +12,7 @@ import torch
 from test_run import GOLDEN
 
 from caelab import speed
+from caelab.errors import UserError
 from caelab.speed import Speed, choose
 
 BEST = "checkpoints/best.ckpt"
@@ -48,6 +50,8 @@ def test_a_run_says_that_its_precision_is_only_emulated(monkeypatch, train, ther
 @pytest.mark.parametrize("setting", ["exact", "auto"])
 def test_what_is_compiled_for_a_gpu_is_replayed_as_graphs(monkeypatch, setting):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr(speed, "find_spec", lambda name: name)
+    monkeypatch.setenv("CC", sys.executable)
     assert choose(setting, True, "32-true", CUDA, ADAM).graphs
     assert str(choose(setting, True, "32-true", CUDA, ADAM)).endswith("compiled, CUDA graphs")
     assert not choose(setting, False, "32-true", CUDA, ADAM).graphs
@@ -57,6 +61,23 @@ def test_what_is_compiled_for_a_gpu_is_replayed_as_graphs(monkeypatch, setting):
     choose(setting, True, "32-true", CUDA, ADAM).compiled(len)
     choose(setting, False, "32-true", CUDA, ADAM).compiled(len)
     assert taken == [{"dynamic": False, "mode": "reduce-overhead"}]
+
+
+@pytest.mark.parametrize("there", ["a compiler", "none"])
+def test_auto_compiles_long_runs_on_a_gpu_that_can(monkeypatch, there):
+    monkeypatch.setattr(speed, "find_spec", lambda name: name)
+    monkeypatch.setenv("CC", sys.executable if there == "a compiler" else "no-such-compiler")
+    plain = Speed("32-true")
+    longer = Speed("32-true", compile=True, graphs=True) if there == "a compiler" else plain
+    assert plain.over(100_000, CUDA) == longer
+    assert plain.over(100, CUDA) == plain
+    assert plain.over(100_000, CPU) == plain
+    if there == "none":
+        with pytest.raises(UserError, match="needs the C compiler no-such-compiler on a GPU; install it"):
+            choose("exact", True, "32-true", CUDA, ADAM)
+        monkeypatch.setattr(speed, "find_spec", lambda name: None)
+        with pytest.raises(UserError, match="needs the package triton on a GPU"):
+            choose("exact", True, "32-true", CUDA, ADAM)
 
 
 @pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "AdamW"])
@@ -126,7 +147,7 @@ def test_auto_goes_on_bit_for_bit_after_a_failure(train, disk_full_at):
     assert [record["metrics"] for record in again.records] == [whole, whole]
 
 
-@pytest.mark.skipif(not speed.compiler(), reason="needs a C++ compiler")
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
 def test_a_compiled_run_has_the_figures_and_the_keys_of_an_eager_one(train):
     plain = train("trainer.max_epochs=1")
     (record,) = [r for r in train("trainer.max_epochs=1", "compile=true").records if r != plain.record]

@@ -1,7 +1,8 @@
 """The one LightningModule: network + loss + optimizer factory + metrics; it knows no variant."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -34,25 +35,21 @@ class AutoencoderModule(LightningModule):
         corruption: of what the network is given; loss and figures compare with the clean images.
         scheduler: maps the optimizer and the number of steps to its schedule, or to None.
         flip: whether training images are mirrored, left to right, with a chance of one half.
-        speed: how a training step calls the network; checkpoints and evaluation are those of the plain
-            network either way.
     """
 
     def __init__(
         self,
         net: Autoencoder,
         loss: nn.Module,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        optimizer: Callable[..., Optimizer],
         seed: int = 0,
         corruption: Corruption | None = None,
         scheduler: Callable[[Optimizer, int], LRScheduler | None] | None = None,
         flip: bool = False,
-        speed: Speed | None = None,
     ) -> None:
         super().__init__()
         self.net = net
-        # a function, no module: a compiled module would rename every key of a checkpoint
-        self._train_net = speed.compiled(net.forward) if speed else net.forward
+        self._train_net = net.forward
         self.loss = loss
         self.optimizer = optimizer
         self.seed = seed
@@ -64,6 +61,15 @@ class AutoencoderModule(LightningModule):
         self._sizes: list[int] = []
         self._unread: list[Tensor] = []
         self._read: list[float] = []
+
+    def train_at(self, speed: Speed) -> None:
+        """Carry training steps out as ``speed`` says; checkpoints and evaluation know nothing of it."""
+        if speed.channels_last:
+            self.net.to(memory_format=torch.channels_last)
+        if speed.fused:
+            self.optimizer = partial(self.optimizer, fused=True)
+        # a function, no module: a compiled module would rename every key of a checkpoint
+        self._train_net = speed.compiled(self.net.forward)
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer, and where there is one its schedule by steps, as Lightning takes them."""

@@ -5,7 +5,6 @@ import os
 import shutil
 import time
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -166,25 +165,26 @@ def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
         )
     torch.manual_seed(cfg.seed)
     net = compose.build(config["model"], "model", shape=data.shape)
-    if speed.channels_last:
-        net = net.to(memory_format=torch.channels_last)
-    if speed.compile:  # else it gives up after eight jobs in one process
-        torch.compiler.reset()
     loss = compose.build(config["loss"], "loss")
-    optimizer = partial(optimizer, fused=True) if speed.fused else optimizer
     corruption = compose.build(config["corruption"], "corruption")
     try:  # on one image, before data are fetched
         corruption(torch.zeros(1, *data.shape), torch.zeros(1, dtype=torch.int64))
     except ValueError as error:
         raise UserError(f"corruption.{error}") from None
     scheduler = compose.build(config["scheduler"], "scheduler")
-    module = AutoencoderModule(net, loss, optimizer, cfg.seed, corruption, scheduler, cfg.flip, speed)
+    module = AutoencoderModule(net, loss, optimizer, cfg.seed, corruption, scheduler, cfg.flip)
     try:
         module.build_optimizer()
     except (ValueError, TypeError) as error:
         raise UserError(f"optimizer: {error}") from None
     data.prepare_data()
     data.setup("fit")
+    if cfg.speed == AUTO:
+        steps = cfg.trainer.max_epochs * len(data.splits["train"]) // data.batch_size
+        speed = speed.over(steps, device)
+    if speed.compile:  # else it gives up after eight jobs in one process
+        torch.compiler.reset()
+    module.train_at(speed)
     return module, data, speed
 
 

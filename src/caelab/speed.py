@@ -6,8 +6,9 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from caelab.mistakes import nearest
 
 EXACT, AUTO = "exact", "auto"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+_LONG = 1_000  # steps on a GPU from which compiling them is earned back
 _LARGEST = 32 << 20  # bytes: more than a tensor of a step takes, and all that glibc lets one ask for
 
 
@@ -57,6 +59,12 @@ class Speed:
         mode = "reduce-overhead" if self.graphs else "default"
         return torch.compile(function, dynamic=False, mode=mode)
 
+    def over(self, steps: int, device: torch.device) -> "Speed":
+        """Return what is fastest for so many steps: on a GPU that can compile, long runs are compiled."""
+        if device.type == "cuda" and steps >= _LONG and not _missing(device):
+            return replace(self, compile=True, graphs=True)
+        return self
+
 
 def device_of(accelerator: str) -> torch.device:
     """Kind of device that Lightning takes for ``trainer.accelerator``."""
@@ -90,11 +98,8 @@ def choose(
     """
     if speed not in (EXACT, AUTO):
         raise UserError(f"speed={speed}: there is no such speed{nearest(speed, [EXACT, AUTO])}")
-    if compiled and device.type == "cpu" and not compiler():
-        name = os.environ.get("CXX", "g++")
-        raise UserError(
-            f"compile=true: needs the C++ compiler {name} on the CPU; install it, or leave it out"
-        )
+    if compiled and (missing := _missing(device)):
+        raise UserError(f"compile=true: needs {missing}; install it, or leave it out")
     graphs = compiled and device.type == "cuda"
     if speed == EXACT:
         return Speed(precision, compile=compiled, graphs=graphs)
@@ -108,9 +113,16 @@ def emulated(precision: str, device: torch.device) -> bool:
     return "bf16" in precision and device.type in ("cpu", "cuda") and not _fast_bfloat16(device)
 
 
-def compiler() -> str | None:
-    """Path of the C++ compiler that compiled code on the CPU needs, if there is one."""
-    return shutil.which(os.environ.get("CXX", "g++"))
+def _missing(device: torch.device) -> str | None:
+    """What compiled code on the device needs and is not there, in words."""
+    variable, names = ("CXX", ["g++"]) if device.type == "cpu" else ("CC", ["gcc", "clang", "cc"])
+    names = [os.environ[variable]] if variable in os.environ else names
+    if device.type == "cuda" and not find_spec("triton"):
+        return "the package triton on a GPU"
+    if device.type in ("cpu", "cuda") and not any(map(shutil.which, names)):
+        kind, place = ("C++", "the CPU") if device.type == "cpu" else ("C", "a GPU")
+        return f"the {kind} compiler {names[0]} on {place}"
+    return None
 
 
 def _fast_bfloat16(device: torch.device) -> bool:
