@@ -194,8 +194,10 @@ def test_the_large_one_is_the_same_in_another_size():
     folder = Path(__file__).parents[1] / "conf" / "model"
     small, large = (OmegaConf.load(folder / f"{name}.yaml") for name in ("residual", "residual_large"))
     assert small.keys() == large.keys()
-    sizes = [instantiate(leaf, shape=(3, 32, 32)).size for leaf in (small, large)]
-    assert sizes[1] > 3 * sizes[0]
+    nets = [instantiate(leaf, shape=(3, 32, 32)) for leaf in (small, large)]
+    decoders = [sum(p.numel() for p in net.decoder.parameters()) for net in nets]
+    assert decoders[1] > 3 * decoders[0]
+    assert len(nets[1].rates) > len(nets[0].rates)
 
 
 @pytest.mark.parametrize(
