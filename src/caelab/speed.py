@@ -18,7 +18,7 @@ from caelab.mistakes import nearest
 
 EXACT, AUTO = "exact", "auto"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
-_LONG = 1_000  # steps on a GPU from which compiling them is earned back
+_LONG = 2_000  # steps: where compiling was earned back on an H200, see docs/benchmarks.md
 _LARGEST = 32 << 20  # bytes: more than a tensor of a step takes, and all that glibc lets one ask for
 
 
