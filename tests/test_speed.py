@@ -80,6 +80,15 @@ def test_auto_compiles_long_runs_on_a_gpu_that_can(monkeypatch, there):
             choose("exact", True, "32-true", CUDA, ADAM)
 
 
+def test_a_run_says_how_long_it_is(monkeypatch, train):
+    asked = []
+    monkeypatch.setattr(Speed, "over", lambda self, steps, device: asked.append((steps, device)) or self)
+    long = ("trainer.max_epochs=3", "dataset.train_size=90", "dataset.batch_size=32")
+    assert train(*long, "speed=auto").status == 0
+    assert train(*long).status == 0  # exact
+    assert asked == [(8, CPU)]  # 3 * 90 / 32
+
+
 @pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "AdamW"])
 def test_the_step_is_fused_where_the_optimizer_can(name):
     kind = getattr(torch.optim, name)

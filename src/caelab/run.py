@@ -179,7 +179,7 @@ def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
         raise UserError(f"optimizer: {error}") from None
     data.prepare_data()
     data.setup("fit")
-    if cfg.speed == AUTO:
+    if cfg.speed == AUTO and cfg.trainer.devices == 1:
         steps = cfg.trainer.max_epochs * len(data.splits["train"]) // data.batch_size
         speed = speed.over(steps, device)
     if speed.compile:  # else it gives up after eight jobs in one process
