@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from caelab.models.autoencoder import Code
 from caelab.models.pca import PCA
-from caelab.models.residual import Correction, Residual, Scaled, shuffled, unshuffled
+from caelab.models.residual import Block, Correction, Residual, Scaled, shuffled, unshuffled
 
 SHAPE = (3, 10, 14)
 
@@ -82,7 +82,22 @@ class Answer(torch.nn.Module):
         return 0.5 * images[:, SHAPE[0] :], None
 
 
-def test_a_step_goes_down_the_gradient_of_the_error_of_each_image():
+class Ramp(torch.autograd.Function):
+    """ReLU whose slope rises evenly from 0 at -0.015 to 1 at 0.015."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.relu()
+
+    @staticmethod
+    def backward(ctx, y):
+        (x,) = ctx.saved_tensors
+        return y * torch.where(x < -0.015, 0.0, torch.where(x > 0.015, 1.0, (x + 0.015) / 0.03))
+
+
+def test_a_step_goes_down_the_gradient_of_the_error_of_each_image(monkeypatch):
+    monkeypatch.setattr(torch.nn.functional, "relu", Ramp.apply)
     shape = (3, 9, 13)
     torch.manual_seed(0)
     net = Residual(shape, latent=6, steps=1)
@@ -101,6 +116,19 @@ def test_a_step_goes_down_the_gradient_of_the_error_of_each_image():
     (gradient,) = torch.autograd.grad((x - x_hat).square().sum(), z)
     torch.testing.assert_close(net.encode(x).z, z - net.rates * gradient / 2, rtol=0, atol=1e-5)
     assert gradient.abs().mean() > 0.01
+
+
+def test_a_rounding_error_of_a_picture_is_none_of_its_code():
+    torch.manual_seed(0)
+    block, change, answers = Block(4), torch.rand(1, 4, 6, 6), {}
+    with torch.no_grad():
+        for hidden in (-1.0, -1e-6, 1e-6, 1.0):
+            block.inner.bias.fill_(hidden)  # of a black picture, everywhere
+            answers[hidden] = block(torch.zeros(1, 4, 6, 6))[1](change)
+    assert torch.equal(answers[-1.0], change)
+    jump = (answers[1.0] - change).abs().max()
+    assert jump > 0.01
+    assert (answers[1e-6] - answers[-1e-6]).abs().max() < 1e-3 * jump
 
 
 def test_two_steps_are_two_steps():

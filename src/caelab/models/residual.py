@@ -12,6 +12,7 @@ from caelab.models.pca import PCA
 
 _START = 0.01  # of the usual scale: what the convolutions add to the linear path before the first step
 _PIXELS = 2  # a side of the squares of pixels that become channels
+_RAMP = 0.03  # a fifth of a hidden number's usual spread: over it the adjoint takes ReLU's slope from 0 to 1
 _RATE = 0.5  # of the encoder's steps before training; 1 would be Newton's, were the decoder linear
 
 Adjoint = Callable[[Tensor], Tensor]
@@ -37,10 +38,12 @@ class Residual(Autoencoder):
     The encoder is shown the image beside ``x_0``, what the linear layers alone make of it, and so sees what
     they lose; it changes the image before it is projected, in ways that the projection keeps. Then it looks
     at what the decoder makes of its code. A step is ``z + rate * J^T (x - x_hat)``, with ``J`` the Jacobian
-    of the decoder at ``z``: down the gradient of the squared error of this image. Training goes through it,
-    and learns a rate for each number of ``z``. Steps of a decoder's gradient as part of the encoder: Marino
-    et al., "Iterative Amortized Inference" (2018); a trained network of a fixed number of them: Gregor and
-    LeCun, "Learning Fast Approximations of Sparse Coding" (2010).
+    of the decoder at ``z``: down the gradient of the squared error of this image. There the slope of a ReLU
+    rises along a ramp instead of a jump at 0: else two pictures that differ by rounding could have codes that
+    differ by a hundredth. Training goes through the step, and learns a rate for each number of ``z``. Steps
+    of a decoder's gradient as part of the encoder: Marino et al., "Iterative Amortized Inference" (2018); a
+    trained network of a fixed number of them: Gregor and LeCun, "Learning Fast Approximations of Sparse
+    Coding" (2010).
 
     A correction works on squares of 2x2 pixels as channels: a convolution, blocks, a convolution. A block is
     ``x + conv(relu(conv(x)))``, 3x3, without a norm, as in Lim et al., "Enhanced Deep Residual Networks for
@@ -193,7 +196,7 @@ class Correction(nn.Module):
         """Return the answer to images (N, shown, H, W) in about [0, 1], and its adjoint there.
 
         The adjoint, of the Jacobian, maps a change of the answer (N, colours, H, W) to one of the images. The
-        backward pass does the same; this one can be exported, and has a gradient itself.
+        backward pass does the same but for the ramps; this one can be exported, and has a gradient itself.
         """
         height, width = images.shape[2:]
         x, adjoints = self.first(unshuffled(images - 0.5).to(self.first.weight.dtype)), []
@@ -220,12 +223,13 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Adjoint]:
         """Map (N, C, h, w) to the same shape; also return the adjoint of the Jacobian there."""
-        hidden = F.relu(self.inner(x))
+        hidden = self.inner(x)
 
         def adjoint(y: Tensor) -> Tensor:
-            return y + transposed(self.inner, (hidden > 0) * transposed(self.outer, y))
+            slope = (hidden.detach() / _RAMP + 0.5).clamp(0, 1)
+            return y + transposed(self.inner, slope * transposed(self.outer, y))
 
-        return x + self.outer(hidden), adjoint
+        return x + self.outer(F.relu(hidden)), adjoint
 
 
 def transposed(conv: nn.Conv2d, y: Tensor) -> Tensor:
