@@ -153,6 +153,7 @@ def test_training_learns_the_rates():
     (net(images / 255) - images / 255).square().mean().backward()
     assert net.rates.grad.shape == (1, 6)
     assert (net.rates.grad != 0).all()
+    assert (net.rates == 0.5).all()
 
 
 def test_a_correction_is_local_and_sees_all_images():

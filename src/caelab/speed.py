@@ -115,14 +115,16 @@ def emulated(precision: str, device: torch.device) -> bool:
 
 def _missing(device: torch.device) -> str | None:
     """What compiled code on the device needs and is not there, in words."""
-    variable, names = ("CXX", ["g++"]) if device.type == "cpu" else ("CC", ["gcc", "clang", "cc"])
-    names = [os.environ[variable]] if variable in os.environ else names
-    if device.type == "cuda" and not find_spec("triton"):
-        return "the package triton on a GPU"
-    if device.type in ("cpu", "cuda") and not any(map(shutil.which, names)):
-        kind, place = ("C++", "the CPU") if device.type == "cpu" else ("C", "a GPU")
-        return f"the {kind} compiler {names[0]} on {place}"
-    return None
+    if device.type == "cpu":
+        language, place, names = "C++", "the CPU", [os.environ.get("CXX", "g++")]
+    elif device.type == "cuda":
+        language, place = "C", "a GPU"
+        names = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang", "cc"]
+        if not find_spec("triton"):
+            return f"the package triton on {place}"
+    else:
+        return None
+    return None if any(map(shutil.which, names)) else f"the {language} compiler {names[0]} on {place}"
 
 
 def _fast_bfloat16(device: torch.device) -> bool:
