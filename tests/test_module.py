@@ -5,6 +5,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import nn
 
+from caelab.corruptions import GaussianNoise, keys
 from caelab.data.shapes import Shapes
 from caelab.errors import UserError
 from caelab.models.base import Base
@@ -142,3 +143,18 @@ def test_half_of_the_training_images_are_mirrored_and_no_others(tmp_path):
     checked = [batch for batch in loss.images if len(batch) == 30]
     assert all(torch.equal(batch, whole["val"]) for batch in checked)
     assert len(checked) == 4
+
+
+def test_the_noise_of_validation_is_not_that_of_the_test(tmp_path):
+    trainer, module, data = make(tmp_path)
+    module.corruption = GaussianNoise(0.2)
+    given = []
+    module.corruption.register_forward_hook(lambda corruption, arguments, images: given.append(images))
+    data.setup()
+    data.splits["test"] = data.splits["val"]
+    trainer.validate(module, datamodule=data, verbose=False)
+    trainer.test(module, datamodule=data, verbose=False)
+    rows, x = torch.arange(30), data.splits["val"][:].float() / 255
+    for seed, images in zip((1, 2), given, strict=True):  # figures on record rest upon these two seeds
+        assert torch.equal(images, GaussianNoise(0.2)(x, keys(rows, seed)))
+    assert not torch.equal(*given)

@@ -14,7 +14,10 @@ import torch
 from conftest import TINY
 from filelock import FileLock
 
+from caelab.data.datamodule import permutation
 from caelab.metrics import published_protocol
+from caelab.models.base import Base
+from caelab.module import AutoencoderModule
 from caelab.restore import datamodule, load
 
 CONTRACT = {
@@ -312,6 +315,45 @@ def test_the_moving_average_is_what_is_kept_and_measured(train):
     images = data.splits["test"][:]
     mse = (net.reconstruct(images) - images.float() / 255).square().flatten(1).mean(1).double()
     assert record["metrics"]["test/psnr"] == pytest.approx(float((-10 * mse.log10()).mean()), abs=1e-4)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Each training step of this process: its epoch, the optimizer's steps before it, and its images."""
+    batches = []
+    step = AutoencoderModule.training_step
+
+    def spied(self, batch, batch_idx):
+        states = self.trainer.optimizers[0].state.values()
+        steps = max((int(state["step"]) for state in states if "step" in state), default=0)
+        batches.append((self.current_epoch, steps, batch.clone()))
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(AutoencoderModule, "training_step", spied)
+    return batches
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_initial_weights_and_order_of_images_are_those_of_the_seed(train, seen, seed):
+    answer = train("optimizer=sgd", "optimizer.lr=0.0", f"seed={seed}")
+    torch.manual_seed(seed)
+    expected = Base((3, 32, 32), 8, [4, 8], [])
+    trained = dict(load(answer.run_dir).named_parameters())
+    assert all(torch.equal(trained[name], value) for name, value in expected.named_parameters())
+    data = datamodule(answer.record)
+    data.setup()
+    orders = [data.splits["train"][permutation(96, seed, epoch)] for epoch in (0, 1)]
+    assert torch.equal(torch.cat([batch for _, _, batch in seen]), torch.cat(orders))
+
+
+def test_a_resumed_run_trains_only_the_epochs_that_are_left(train, seen, disk_full_at):
+    whole = train("trainer.max_epochs=3", "hydra.run.dir=multirun/whole").record["metrics"]
+    with disk_full_at(3):
+        assert train("trainer.max_epochs=3").status == 1
+    seen.clear()
+    again = train("trainer.max_epochs=3")
+    assert [(epoch, steps) for epoch, steps, _ in seen] == [(2, 6), (2, 7), (2, 8)]
+    assert [record["metrics"] for record in again.records] == [whole, whole]
 
 
 @pytest.mark.parametrize("value", ["1", "0.0", "1.5", "half"])
