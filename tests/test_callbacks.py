@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from caelab import callbacks
-from caelab.callbacks import Checkpoints, Stopwatch
+from caelab.callbacks import CheckpointFile, Checkpoints, Stopwatch
 
 
 class FakeTrainer:
@@ -15,13 +15,20 @@ class FakeTrainer:
     def __init__(self, psnr):
         self.callback_metrics = {"val/psnr": torch.tensor(psnr), "train/loss": torch.tensor(0.0)}
         self.breaks = False
-        self.is_global_zero = True
-        self.strategy = SimpleNamespace(barrier=lambda: None)
+        self.strategy = SimpleNamespace(checkpoint_io=CheckpointFile())
 
     def save_checkpoint(self, path, weights_only):
-        path.write_text(f"psnr {float(self.callback_metrics['val/psnr'])}"[: 3 if self.breaks else None])
-        if self.breaks:
-            raise KeyboardInterrupt
+        psnr = float(self.callback_metrics["val/psnr"])
+        self.strategy.checkpoint_io.save_checkpoint({"psnr": Breaking() if self.breaks else psnr}, path)
+
+
+class Breaking:
+    def __reduce__(self):
+        raise KeyboardInterrupt
+
+
+def psnr(path):
+    return torch.load(path, weights_only=True)["psnr"]
 
 
 def epoch(checkpoints, number, psnr, breaks=False):
@@ -33,10 +40,10 @@ def epoch(checkpoints, number, psnr, breaks=False):
 
 def test_best_is_the_highest_and_last_the_latest(tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
-    for number, psnr in enumerate((20.0, 22.0, 21.0), start=1):
-        epoch(checkpoints, number, psnr)
-    assert checkpoints.best.read_text() == "psnr 22.0"
-    assert checkpoints.last.read_text() == "psnr 21.0"
+    for number, found in enumerate((20.0, 22.0, 21.0), start=1):
+        epoch(checkpoints, number, found)
+    assert psnr(checkpoints.best) == 22
+    assert psnr(checkpoints.last) == 21
     assert checkpoints.epoch == 2
     assert checkpoints.figures == {"val/psnr": 22.0}
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
@@ -47,15 +54,15 @@ def test_a_kill_while_writing_leaves_the_old_files_whole(tmp_path):
     epoch(checkpoints, 1, 20.0)
     with pytest.raises(KeyboardInterrupt):
         epoch(checkpoints, 2, 25.0, breaks=True)
-    assert checkpoints.best.read_text() == checkpoints.last.read_text() == "psnr 20.0"
+    assert psnr(checkpoints.best) == psnr(checkpoints.last) == 20
 
 
 def test_an_epoch_without_validation_is_never_the_best(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     epoch(checkpoints, 1, 20.0)
     checkpoints.save(FakeTrainer(30.0), 2)
-    assert checkpoints.best.read_text() == "psnr 20.0"
-    assert checkpoints.last.read_text() == "psnr 30.0"
+    assert psnr(checkpoints.best) == 20
+    assert psnr(checkpoints.last) == 30
 
 
 def test_the_best_is_known_after_a_resume(tmp_path):
@@ -64,7 +71,7 @@ def test_the_best_is_known_after_a_resume(tmp_path):
     second = Checkpoints(tmp_path)
     second.load_state_dict(first.state_dict())
     epoch(second, 2, 21.0)
-    assert second.best.read_text() == "psnr 22.0"
+    assert psnr(second.best) == 22
     assert second.epoch == 1
 
 

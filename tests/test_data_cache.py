@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from caelab import durable
 from caelab.data import cache
 from caelab.errors import UserError
 
@@ -125,8 +126,8 @@ def test_a_whole_cache_of_other_data_is_refused(tmp_path, build, capsys):
 
 
 def test_what_a_killed_process_left_is_no_cache(tmp_path, build):
-    (tmp_path / "cache.new").mkdir()
-    (tmp_path / "cache.new" / "images.npy").write_bytes(b"half")
+    (tmp_path / f"{durable.ASIDE}0").mkdir()
+    (tmp_path / f"{durable.ASIDE}0" / "images.npy").write_bytes(b"half")
     assert_whole(open_it(tmp_path, build))
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == ["cache"]
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from conftest import TINY
 from filelock import FileLock
 
+from caelab import durable
 from caelab.data.datamodule import permutation
 from caelab.metrics import published_protocol
 from caelab.models.base import Base
@@ -78,6 +80,22 @@ def test_the_record_keeps_its_contract(train):
     assert set(answer.record["artifacts"]) == {
         *("best", "last", "reconstructions", "images", "curves", "log", "config")
     }
+
+
+def test_what_a_run_leaves_reaches_the_disk_beside_its_place_and_before_the_record(
+    train, monkeypatch, tmp_path
+):
+    order, replace = [], Path.replace
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "tempdir", str(tmp_path / "a full disk"))
+        patched.setattr(Path, "replace", lambda a, b: (order.append((a, b)), replace(a, b))[1])
+        answer = train("trainer.max_epochs=1")
+    assert answer.status == 0, answer.err
+    in_run = [b.relative_to(answer.run_dir) for _, b in order if b.is_relative_to(answer.run_dir)]
+    assert str(in_run[-1]) == "result.json"
+    assert {*map(str, in_run)} >= {*answer.record["artifacts"].values()} - {"train.log"}
+    assert all(a.parent == b.parent for a, b in order)
+    assert not [path for path in answer.run_dir.rglob("*") if path.name.startswith(durable.ASIDE)]
 
 
 def test_the_directory_is_named_by_what_the_run_is(train):

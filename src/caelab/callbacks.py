@@ -1,21 +1,40 @@
 """What accompanies a fit: checkpoints that survive any kill, a stopwatch, and progress on the screen."""
 
-import shutil
+import io
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from caelab import screen
+from caelab import durable, screen
 from caelab.errors import PrunedError
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
+
+
+class CheckpointFile(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, where Lightning goes through the system's temporary folder."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write it whole or not at all.
+
+        Raises:
+            OSError: what the disk refuses.
+        """
+        whole = io.BytesIO()  # into a file torch writes itself, and tells a full disk as a bug
+        torch.save(checkpoint, whole)
+        Path(path).parent.mkdir(exist_ok=True)
+        with durable.file(Path(path)) as file:
+            file.write(whole.getbuffer())
 
 
 class Checkpoints(Checkpoint):
@@ -34,6 +53,10 @@ class Checkpoints(Checkpoint):
         self.epoch = 0
         self._validated = False
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Have them written by ``CheckpointFile``."""
+        trainer.strategy.checkpoint_io = CheckpointFile()
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that this epoch has figures."""
         self._validated = True
@@ -49,19 +72,9 @@ class Checkpoints(Checkpoint):
         self._validated = False
         if better:
             self.figures, self.epoch = metrics, epoch
-        self.last.parent.mkdir(exist_ok=True)
-        temporary = self.last.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary, weights_only=False)
-        if trainer.is_global_zero:
-            self._place(temporary, better)
-        trainer.strategy.barrier()  # the other processes may read them next
-
-    def _place(self, temporary: Path, better: bool) -> None:
         if better:  # before last.ckpt, which knows of it: a kill between the two repeats the epoch
-            copy = self.best.with_suffix(".tmp-best")
-            shutil.copyfile(temporary, copy)
-            copy.replace(self.best)
-        temporary.replace(self.last)
+            trainer.save_checkpoint(self.best, weights_only=False)
+        trainer.save_checkpoint(self.last, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resume needs: the best epoch and its figures."""

@@ -21,7 +21,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caelab import screen
+from caelab import durable, screen
 from caelab.errors import UserError
 from caelab.fitting import Fit, Size
 from caelab.inputs import Source
@@ -82,14 +82,12 @@ class Writer:
             "fingerprint": self._trained.fingerprint,
             "weights": self._trained.weights,
         }
-        whole = self._folder / "codes.npz"
-        with zipfile.ZipFile(whole, "w") as archive:
+        with durable.file(self._path) as file, zipfile.ZipFile(file, "w") as archive:
             for name, value in about.items():
                 with archive.open(f"{name}.npy", "w") as member:
                     npy.write_array(member, np.asarray(value), allow_pickle=False)
             for name, raw in self._raw.items():
                 self._copy(archive, name, raw)
-        whole.replace(self._path)
 
     def _copy(self, archive: zipfile.ZipFile, name: str, raw: IO[bytes]) -> None:
         raw.seek(0)

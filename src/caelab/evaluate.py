@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from caelab import compose, mistakes, results, screen, tables
+from caelab import compose, durable, mistakes, results, screen, tables
 from caelab.errors import UserError
 from caelab.results import Record
 
@@ -53,7 +53,7 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
     text = json.dumps(found, indent=2, allow_nan=False)
     kind = "" if choices["corruption"] == "none" else f"-{choices['corruption']}"
-    (folder / f"{name}{kind}-{found['data']['sha256'][:10]}.json").write_text(text + "\n")
+    durable.write(folder / f"{name}{kind}-{found['data']['sha256'][:10]}.json", text + "\n")
     return found
 
 

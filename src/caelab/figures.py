@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from caelab import durable
 from caelab.corruptions import TEST, Corruption, keys
 from caelab.models.autoencoder import Autoencoder
 from caelab.quality import mse, psnr
@@ -44,7 +45,8 @@ def first_of_each_class(
 def keep(path: Path, **pictures: Tensor) -> None:
     """Save named pictures (N, C, H, W) in [0, 1] as uint8 arrays of those names."""
     arrays: dict[str, Any] = {name: (255 * x).round().byte().numpy() for name, x in pictures.items()}
-    np.savez_compressed(path, **arrays)
+    with durable.file(path) as file:
+        np.savez_compressed(file, **arrays)
 
 
 def reconstructions(path: Path, originals: Tensor, rows: dict[str, Tensor]) -> Path:
@@ -68,7 +70,8 @@ def grid(path: Path, rows: Mapping[str, Sequence[tuple[Tensor, str]]]) -> Path:
         for axis, (image, note) in zip(axes, images, strict=True):
             _tile(axis, image, note)
         axes[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
-    figure.savefig(path, dpi=150)
+    with durable.file(path) as file:
+        figure.savefig(file, dpi=150)
     return path
 
 
@@ -114,7 +117,8 @@ def detections(
             for axis, (image, note) in zip(row, images, strict=False):
                 _tile(axis, image, note)
             row[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
-    figure.savefig(path, dpi=150)
+    with durable.file(path) as file:
+        figure.savefig(file, dpi=150)
     return path
 
 

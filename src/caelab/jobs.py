@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from caelab import compose, results, screen
+from caelab import compose, durable, results, screen
 from caelab.run_dir import Busy, Early
 
 compose.register_resolvers()  # a process that unpickles a job imports this module and nothing before it
@@ -96,10 +96,8 @@ class Board:
 
     def leave(self, number: int, answer: Answer) -> None:
         """Leave the answer of a job: whole or not at all."""
-        temporary = self.folder / f".{number}"
         with suppress(FileNotFoundError):
-            temporary.write_text(json.dumps(asdict(answer)))
-            temporary.replace(self.folder / f"{number}.json")
+            durable.write(self.folder / f"{number}.json", json.dumps(asdict(answer)))
 
     def read(self, number: int) -> Answer | None:
         """Return the answer of a job; None where it has left none."""

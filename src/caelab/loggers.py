@@ -1,6 +1,7 @@
 """Loggers that Lightning lacks: a CSV file that survives a resume, and W&B with an explicit mode."""
 
 import csv
+import io
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from caelab import compose, screen
+from caelab import compose, durable, screen
 
 
 class CSV(Logger):
@@ -56,12 +57,11 @@ class CSV(Logger):
         row = self._rows.setdefault(epoch, {"epoch": epoch, "step": step})
         row |= {key: value for key, value in metrics.items() if key != "epoch"}
         columns = list(dict.fromkeys(key for row in self._rows.values() for key in row))
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self._rows.values())
-        temporary.replace(self.path)
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, columns)
+        writer.writeheader()
+        writer.writerows(self._rows.values())
+        durable.write(self.path, table.getvalue())
 
     def _read(self) -> dict[int, dict[str, Any]]:
         if not self.path.exists():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from caelab import after, compose, results, screen
+from caelab import after, compose, durable, results, screen
 from caelab.errors import UserError
 from caelab.results import Record
 
@@ -83,7 +83,8 @@ def probe(run: Path) -> dict[str, Any]:
                 _floors[key] = found[kind]
             progress.advance(task)
     analysis = _analysis(found, labels) | {"seconds": time.perf_counter() - began}
-    accuracies.draw(analysis, screen.shown(run)).savefig(run / f"{NAME}.png")
+    with durable.file(run / f"{NAME}.png") as file:
+        accuracies.draw(analysis, screen.shown(run)).savefig(file)
     results.write_analysis(run, NAME, record, analysis)
     return analysis
 

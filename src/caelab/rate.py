@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from caelab import after, compose, mistakes, results, screen, tables
+from caelab import after, compose, durable, mistakes, results, screen, tables
 from caelab.analysis import tradeoff
 from caelab.analysis.tradeoff import FINEST, LOST
 from caelab.errors import UserError
@@ -228,7 +228,8 @@ def draw(found: Mapping[Path, Mapping[str, Any]]) -> None:
     title = f"{', '.join(screen.shown(run) for run in found)}" if len(found) == 1 else f"{len(found)} runs"
     figure = rates.draw(f"{title}: what rounding the code costs", lines, next(iter(found.values()))["codecs"])
     for run in found:
-        figure.savefig(run / f"{NAME}.png")
+        with durable.file(run / f"{NAME}.png") as file:
+            figure.savefig(file)
 
 
 def _taken(run: Path, bits: Sequence[int], force: bool) -> dict[str, Any]:

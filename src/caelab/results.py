@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from caelab import durable
 from caelab.errors import UserError
 
 if TYPE_CHECKING:
@@ -130,16 +131,7 @@ def write(run_dir: Path, record: Record) -> None:
 
 
 def _write(path: Path, found: dict[str, Any]) -> None:
-    text = json.dumps(found, indent=2, allow_nan=False)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    durable.write(path, json.dumps(found, indent=2, allow_nan=False) + "\n")
 
 
 def read(run: str | Path) -> Record | None:

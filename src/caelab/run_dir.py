@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from caelab import results, screen
+from caelab import durable, results, screen
 from caelab.errors import UserError
 
 _MADE = (
@@ -99,9 +99,9 @@ def claim(cfg: DictConfig, identity: str, run_dir: Path) -> None:
         (run_dir / results.RECORD).unlink()
     saved.parent.mkdir(exist_ok=True)
     settings = HydraConfig.get()
-    OmegaConf.save(cfg, saved)
-    OmegaConf.save(OmegaConf.create({"hydra": settings}), saved.with_name("hydra.yaml"))
-    OmegaConf.save(settings.overrides.task, saved.with_name("overrides.yaml"))
+    durable.write(saved, OmegaConf.to_yaml(cfg))
+    durable.write(saved.with_name("hydra.yaml"), OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})))
+    durable.write(saved.with_name("overrides.yaml"), OmegaConf.to_yaml(settings.overrides.task))
 
 
 def _set_aside(run_dir: Path) -> None:

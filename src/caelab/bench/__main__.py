@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from caelab import compose, mistakes, screen
+from caelab import compose, durable, mistakes, screen
 from caelab.bench.measure import RATIOS, Rounds, carry_out, machine, ratio, rounds, speeds, spread
 from caelab.errors import UserError
 
@@ -105,7 +105,7 @@ def bench(
         found["growth"] = {model: _grow(model, overrides) for model in models}
     path = Path("multirun", "bench", f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=2) + "\n")
+    durable.write(path, json.dumps(found, indent=2) + "\n")
     screen.say(f"  {path}")
     return found
 

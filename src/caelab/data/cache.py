@@ -6,7 +6,6 @@ named and made anew, never used.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import shutil
@@ -23,13 +22,13 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from caelab import durable
 from caelab.errors import UserError
 from caelab.screen import note, one_line
 
 Arrays = dict[str, npt.NDArray[Any]]
 CACHE = "cache"
 CHECKSUMS = "checksums.json"
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DamagedError(Exception):
@@ -108,7 +107,7 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in durable.FULL:
             raise _full(folder) from error
         raise UserError(
             f"cannot write into {folder} ({error.strerror or one_line(error)}): "
@@ -139,9 +138,10 @@ def _locked(folder: Path, what: str) -> Iterator[None]:
 
 
 def _write(cache: Path, arrays: Arrays) -> None:
-    new = cache.with_name("cache.new")
+    new = durable.aside(cache)
     with writing(cache.parent):
-        shutil.rmtree(new, ignore_errors=True)  # left by a process that was killed
+        for left in cache.parent.glob(f"{durable.ASIDE}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         if sum(array.nbytes for array in arrays.values()) > shutil.disk_usage(cache.parent).free:
             raise _full(cache.parent)
         new.mkdir()
@@ -150,6 +150,7 @@ def _write(cache: Path, arrays: Arrays) -> None:
         (new / CHECKSUMS).write_text(json.dumps({name: checksum(array) for name, array in arrays.items()}))
         shutil.rmtree(cache, ignore_errors=True)
         new.rename(cache)
+        durable.sync(cache.parent)
 
 
 def _open(cache: Path, expected: Mapping[str, str] | None) -> Opened:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from caelab import compose, mistakes, results, screen
+from caelab import compose, durable, mistakes, results, screen
 from caelab.errors import UserError
 from caelab.export import formats
 from caelab.export.place import placed, refuse, told
@@ -66,7 +66,7 @@ def export(run: Path, name: str, out: Path | None = None, *, force: bool = False
         all_parts = list(parts(restore.load(run)))
         for file, content in form.write(all_parts, formats.metadata(record)):
             with told(out):
-                (folder / file).write_bytes(content)
+                durable.write(folder / file, content)
             status.update(f"{file} is written")
         data = restore.datamodule(record)
         here = _open(data, record)
@@ -79,7 +79,7 @@ def export(run: Path, name: str, out: Path | None = None, *, force: bool = False
             run, record, name, all_parts, found, below, data, checked, _versions(form.packages)
         )
         with told(out):
-            (folder / CARD).write_text(card.render(told_of, folder) + "\n", encoding="utf-8")
+            durable.write(folder / CARD, card.render(told_of, folder) + "\n")
     return found
 
 

@@ -1,11 +1,11 @@
 """The folder of an export: complete under its name, or not there at all."""
 
-import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from caelab import durable
 from caelab.errors import UserError
 from caelab.screen import one_line, shown
 
@@ -20,10 +20,9 @@ def placed(out: Path) -> Iterator[Path]:
         UserError: nothing can be written there.
     """
     made = [folder for folder in out.absolute().parents if not folder.exists()]
-    new = out.absolute().with_name(f".{out.name}.{os.getpid()}")
+    new = durable.aside(out.absolute())
     try:
         with told(out):
-            shutil.rmtree(new, ignore_errors=True)  # of a process of that number which was killed
             new.mkdir(parents=True)
         yield new
         with told(out):
@@ -73,8 +72,9 @@ def told(out: Path) -> Iterator[None]:
 
 def _swap(new: Path, out: Path) -> None:
     """Give the new folder its name; what was there before goes when the new one is in place."""
-    old = new.with_name(f"{new.name}.old")
+    old = durable.aside(out.absolute())
     if out.exists():
         out.rename(old)
     new.rename(out)
+    durable.sync(new.parent)
     shutil.rmtree(old, ignore_errors=True)

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from caelab import durable
 from caelab.errors import UserError
 from caelab.report.pareto import pareto
 from caelab.report.pictures import grid, paths
@@ -58,7 +59,8 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     settle(figure)
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     for path in paths:
-        figure.savefig(path, dpi=DPI, metadata={"Date": None})
+        with durable.file(path) as file:
+            figure.savefig(file, format=path.suffix[1:], dpi=DPI, metadata={"Date": None})
     return paths
 
 

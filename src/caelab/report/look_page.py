@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from caelab import durable
 from caelab.analysis.codes import Floats
 from caelab.report.embed import Picture, data_uri, environment
 from caelab.report.look_figures import class_style
@@ -93,7 +94,8 @@ def write(page: Page, sight: Sight, parts: dict[str, Part], out: Path) -> Path:
     pictures = {}
     for name, part in parts.items():
         if part.figure is not None:
-            part.figure.savefig(out / f"{name}.png", metadata={"Software": None})
+            with durable.file(out / f"{name}.png") as file:
+                part.figure.savefig(file, metadata={"Software": None})
             pictures[name] = Picture(f"{part.title}. {part.how}", out / f"{name}.png")
     template = environment(escape=True).get_template("look.html.j2")
     text = template.render(
@@ -107,7 +109,7 @@ def write(page: Page, sight: Sight, parts: dict[str, Part], out: Path) -> Path:
         size=MAP_SIZE,
     )
     path = out / "index.html"
-    path.write_text(text, encoding="utf-8")
+    durable.write(path, text)
     return path
 
 

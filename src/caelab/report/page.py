@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from caelab import durable
 from caelab.report import tables
 from caelab.report.claims import Verdict, display
 from caelab.report.embed import Picture, environment
@@ -74,6 +75,6 @@ def write(page: Page, out: Path) -> list[Path]:
             page=page, signs=SIGNS, caption=tables.CAPTION
         )
         path = out / f"index.{ending}"
-        path.write_text(text, encoding="utf-8")
+        durable.write(path, text)
         paths.append(path)
     return paths

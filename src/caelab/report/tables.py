@@ -9,6 +9,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
+from caelab import durable
 from caelab.report.claims import display
 from caelab.report.rows import Row, Section
 from caelab.report.statistics import (
@@ -295,7 +296,7 @@ def write(section: Section, folder: Path) -> list[Path]:
     paths = []
     for ending, text in texts.items():
         path = folder / f"{section.study}-{section.dataset}.{ending}"
-        path.write_text(text, encoding="utf-8")
+        durable.write(path, text)
         paths.append(path)
     return paths
 
