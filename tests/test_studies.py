@@ -110,6 +110,25 @@ def test_a_row_may_have_epochs_of_its_own():
         studies.load("bypass", overrides=["trainer.max_epochs=3"])
 
 
+def test_the_batch_of_a_study_holds_for_rows_that_do_not_say_theirs():
+    def batches(budget):
+        rows = studies.load("rate", budget).variants("cifar10", no_score)
+        return {row.label: row.config.dataset.batch_size for row in rows}
+
+    full, quick = batches("full"), batches("quick")
+    assert (full["base"], full["residual"], full["PCA 256"]) == (256, 64, 256)
+    assert (quick["base"], quick["PCA 256"]) == (32, 32)
+    rows = studies.load("table2", overrides=["dataset.batch_size=128"]).variants("cifar10", no_score)
+    assert rows[0].config.dataset.batch_size == 128
+
+
+@pytest.mark.parametrize("name", studies.names())
+def test_a_study_says_its_batch_so_that_a_new_default_loses_none_of_its_runs(name):
+    assert studies.load(name).batch_size == 256
+    unchanged = name in ("residual_large", "search_residual")  # whose quick runs are on record
+    assert studies.load(name, "quick").batch_size == (256 if unchanged else 32)
+
+
 def test_floors_of_the_bypass_study_have_the_sizes_of_its_codes():
     study = studies.load("bypass")
     for dataset, shape in {"cifar10": (3, 32, 32), "mnist": (1, 28, 28)}.items():

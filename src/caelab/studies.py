@@ -41,6 +41,7 @@ class Study:
         tune: rows that are searched for first.
         seeds: runs a row, with seeds 0, 1, ...
         train_size: training images; None is all.
+        batch_size: of each row that does not say it itself; None is the dataset's own.
         reference: label of the row that the others are compared with; None: all with all.
         axis: key of a grid that is the x axis of the study's figure.
         published: dataset -> label -> the report's figures (psnr in dB, ssim, loss).
@@ -61,6 +62,7 @@ class Study:
     tune: Tuning | None = None
     seeds: int = 3
     train_size: int | None = None
+    batch_size: int | None = None
     reference: str | None = None
     axis: str | None = None
     published: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
@@ -129,18 +131,19 @@ class Study:
         floor: bool = False,
     ) -> Variant:
         """Return a row of the study at one point of its grid or space."""
-        size = [] if self.train_size is None else [f"dataset.train_size={self.train_size}"]
-        own = any(o.startswith("trainer.max_epochs=") for o in entry.overrides)
-        overrides = (
-            f"dataset={dataset}",
+        shared = {
+            "trainer.max_epochs": None if floor else epochs,
+            "dataset.train_size": self.train_size,
+            "dataset.batch_size": self.batch_size,
+        }
+        own = (
             *([] if floor else self.recipe),
             *entry.overrides,
             *(f"{key}={written(value)}" for key, value in point.items()),
-            *([] if floor or own else [f"trainer.max_epochs={epochs}"]),
-            *size,
-            *self.common,
         )
-        return Variant(label, dataset, overrides, dict(point), floor)
+        said = {override.partition("=")[0] for override in own}
+        more = (f"{key}={value}" for key, value in shared.items() if value is not None and key not in said)
+        return Variant(label, dataset, (f"dataset={dataset}", *own, *more, *self.common), dict(point), floor)
 
 
 def _label(label: str, point: Mapping[str, Any]) -> str:
