@@ -55,6 +55,14 @@ class Answer:
         return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _users_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what the tests train with out of the user's data folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("user")))
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _settled() -> Iterator[None]:
     """Let no later collection go through what the tests of a file have imported, which stays to the end."""

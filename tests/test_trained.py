@@ -226,9 +226,12 @@ def builds(target="caelab.models.base.Base", **arguments):
         (half_a_checkpoint, "BEST is damaged ("),
         (no_weights, "BEST is no checkpoint of caelab; train the run anew"),
         (builds(**MODEL | {"latent": 7}), "BEST does not fit its model: size mismatch for to_latent.0."),
-        (builds("os.system"), "BEST: os.system is no network of caelab.models of this"),
-        (builds("caelab.models.base.nn"), "BEST: caelab.models.base.nn is no network of"),
-        (builds("caelab.models.bsae.Base"), "BEST: caelab.models.bsae.Base is no network"),
+        (builds("os.system"), "BEST: model._target_=os.system: code that is not"),
+        (builds("caelab.models.base.nn"), "BEST: model._target_=caelab.models.base.nn: this caelab has no"),
+        (
+            builds("caelab.models.bsae.Base"),
+            "BEST: model._target_=caelab.models.bsae.Base: this caelab has no",
+        ),
         (builds(depth=3), "BEST: caelab.models.base.Base refuses its arguments: "),
         (builds(latent=0), "BEST: caelab.models.base.Base refuses its arguments: latent must be at"),
     ],
@@ -255,11 +258,14 @@ def half_a_file(path):
         (lambda path: path.write_bytes(b""), "FILE is damaged ("),
         (lambda path: save_file(network().state_dict(), path), "FILE is no export of caelab: its"),
         (lambda path: save_file({}, path, {"caelab": "{"}), "FILE is damaged ("),
-        (lambda path: export(path, model="base"), "FILE: base is no network of caelab.models of this caelab"),
+        (lambda path: export(path, model="base"), "FILE: its record has no model._target_"),
         (lambda path: export(path, schema=2), "FILE has schema 2, this caelab reads 1"),
         (lambda path: export(path, shape=None), "FILE is damaged: its metadata has no 'shape'"),
         (lambda path: export(path, shape=[3, 8, 8]), "FILE does not fit its model: size mismatch for"),
-        (lambda path: export(path, model={"_target_": "toys.Linear"}), "FILE: toys.Linear is no network of"),
+        (
+            lambda path: export(path, model={"_target_": "toys.Linear"}),
+            "FILE: model._target_=toys.Linear: code that is not",
+        ),
     ],
 )
 def test_what_is_wrong_with_an_exported_file_is_one_line(tmp_path, make, message):

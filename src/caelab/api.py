@@ -68,11 +68,11 @@ class Run:
         """
         return results.figures(self.dir, self._finished())
 
-    def load(self) -> "Trained":
+    def load(self, trust: Sequence[str] = ()) -> "Trained":
         """Load the trained network: see ``caelab.load``."""
         from caelab.trained import load
 
-        return load(self.dir)
+        return load(self.dir, trust=trust)
 
     def show(self) -> "Image":
         """Return the picture of originals over reconstructions, which a notebook shows."""

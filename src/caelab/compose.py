@@ -22,14 +22,12 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from caelab import machine, mistakes, results
+from caelab import machine, mistakes, results, trust
 from caelab.errors import UserError
 from caelab.mistakes import NEAR, nearest
 from caelab.screen import one_line
 
-_PACKAGE = Path(__file__).parent
-# In a wheel conf/ is part of the package; in a checkout it stands at the top, two levels up.
-CONF = str(_PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1] / "conf")
+CONF = trust.CONF
 
 _PLAIN = re.compile(r"[\w./+:@-]+")  # text that an override takes as it is
 
@@ -139,6 +137,11 @@ def check(cfg: DictConfig, choices: dict[str, Any]) -> None:
     _check_kinds(values, {key: top[key] for key in ("seed", "force", "speed", "compile", "flip")})
     _check_kinds(values["trainer"], {"max_epochs": 1}, "trainer.")
     _check_ranges(values)
+
+
+def has(group: str, option: str) -> bool:
+    """Whether conf/ has that option of a group."""
+    return option in {leaf.stem for leaf in Path(CONF, group).glob("*.yaml")}
 
 
 def written(value: Any) -> str:

@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from caelab import compose, durable, mistakes, results, screen, tables
+from omegaconf import DictConfig, OmegaConf
+
+from caelab import compose, durable, mistakes, results, screen, tables, trust
 from caelab.errors import UserError
 from caelab.results import Record
 
@@ -37,18 +39,18 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
     record = results.finished(run)
     cfg, choices = _config(record, overrides)
     name = str(choices["dataset"])
-    from caelab.restore import load
+    from caelab import restore
     from caelab.run import score
 
-    net = load(run)
+    net = restore.load(run)
     data = compose.build(cfg["dataset"], "dataset")
     if data.shape != net.shape:
         raise UserError(
             f"dataset={name} has images of {_times(data.shape)}, the run takes {_times(net.shape)}"
         )
-    loss = compose.build(record["config"]["loss"], "loss")
     corruption = compose.build(cfg["corruption"], "corruption")
-    found = {"dataset": name, "corruption": cfg["corruption"], **score(net, data, loss, corruption)}
+    measured = score(net, data, restore.loss(record), corruption)
+    found = {"dataset": name, "corruption": cfg["corruption"], **measured}
     folder = run / "evaluations"
     folder.mkdir(exist_ok=True)
     text = json.dumps(found, indent=2, allow_nan=False)
@@ -67,16 +69,33 @@ def _config(record: Record, overrides: list[str]) -> tuple[dict[str, Any], dict[
         key = override.lstrip("+").partition("=")[0]
         if key.partition(".")[0] not in ("dataset", "corruption", "paths"):
             raise UserError(f"{override}: only dataset, corruption and paths.data can be changed here")
-    own = [f"paths.data={json.dumps(record['config']['paths']['data'])}"]
-    for group in ("dataset", "corruption"):
-        option = record["choices"].get(group, "none")
-        if not any(override.startswith(f"{group}=") for override in overrides):
-            given = record["config"].get(group, {}).items()
-            own.append(f"{group}={option}")
-            own += [f"{group}.{k}={json.dumps(v)}" for k, v in given if k not in ("_target_", "data_dir")]
-    cfg, choices = compose.config([*own, *overrides, "logger=none"])
-    compose.check(cfg, choices)
-    return compose.plain(cfg), choices
+    from caelab import restore  # which brings torch
+
+    place = record["config"]["paths"]["data"]
+    trust.check(place, "paths", f"run {record['fingerprint'][:10]}")
+    words = [f"paths.data={compose.written(place)}", *overrides, "logger=none"]
+    of_the_run = {
+        group: restore.node(record, group)
+        for group in ("dataset", "corruption")
+        if not any(override.startswith(f"{group}=") for override in overrides)
+    }
+    options = {group: str(record["choices"].get(group, "none")) for group in of_the_run}
+    known = {group: option for group, option in options.items() if compose.has(group, option)}
+    cfg, choices = compose.config([*(f"{group}={option}" for group, option in known.items()), *words])
+    for group, node in of_the_run.items():
+        cfg[group] = _changed(node, cfg[group], group, overrides)
+    compose.check(cfg, choices | options)
+    return compose.plain(cfg), choices | options
+
+
+def _changed(node: dict[str, Any], composed: DictConfig, group: str, overrides: list[str]) -> DictConfig:
+    """Return a run's own node of a group, with what the user has typed, as it was composed."""
+    typed = [override.lstrip("+").partition("=")[0] for override in overrides]
+    keys = [key.removeprefix(f"{group}.") for key in typed if key.startswith(f"{group}.")]
+    found = OmegaConf.create(node)
+    for key in [*keys, *(["data_dir"] if "data_dir" in composed else [])]:
+        OmegaConf.update(found, key, OmegaConf.select(composed, key), force_add=True)
+    return found
 
 
 def main() -> None:
@@ -84,6 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="caelab-evaluate", usage=_USAGE, add_help=True)
     parser.add_argument("run", type=Path)
     parser.add_argument("overrides", nargs="*")
+    trust.option(parser)
     arguments = parser.parse_args()
     with mistakes.told(compose.explain):
         found = evaluate(arguments.run, arguments.overrides)

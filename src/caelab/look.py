@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.markup import escape
 from rich.table import Table
 
-from caelab import compose, mistakes, results, screen
+from caelab import compose, mistakes, results, screen, trust
 from caelab.analysis import maps
 from caelab.errors import UserError
 from caelab.results import Record
@@ -182,6 +182,7 @@ def _arguments() -> argparse.Namespace:
         "--seed", default="0", metavar="S", help="of the choice of the images, and of the map"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="instead of RUN/look, for one run")
+    trust.option(parser)
     return parser.parse_args()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from caelab import after, compose, durable, results, screen
+from caelab import after, durable, results, screen
 from caelab.errors import UserError
 from caelab.results import Record
 
@@ -72,7 +72,7 @@ def probe(run: Path) -> dict[str, Any]:
     labels, factors = _labels(run, data, splits), _factors(data, splits)
     identity = data.sha256 + json.dumps(record["config"]["dataset"], sort_keys=True)
     found = {}
-    sources = _sources(net, record, splits)
+    sources = _sources(run, net, record, splits)
     with screen.item_progress() as progress:
         task = progress.add_task("", total=len(sources))
         for kind, source in sources.items():
@@ -117,18 +117,19 @@ def _factors(data: "ImageDataModule", splits: "Mapping[str, Split]") -> dict[str
 
 
 def _sources(
-    net: "Autoencoder", record: Record, splits: "Mapping[str, Split]"
+    run: Path, net: "Autoencoder", record: Record, splits: "Mapping[str, Split]"
 ) -> "Mapping[str, Callable[[], Features]]":
     """Kind of features -> what brings them; those of the network are read here, in one pass."""
     import torch
 
+    from caelab import trained
     from caelab.analysis import features
 
     nets = [(net, features.stages(net))]
     if any(parameter.requires_grad for parameter in net.parameters()):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(record["seed"])  # as the run did: these are the weights that it started from
-            nets.append((compose.build(record["config"]["model"], "model", shape=net.shape), []))
+            nets.append((trained.build(record["config"]["model"], net.shape, run), []))
     read = []
     with screen.item_progress() as progress:
         task = progress.add_task("reading features", total=len(nets) * features.batches(splits))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from caelab import after, compose, durable, mistakes, results, screen, tables
+from caelab import after, compose, durable, mistakes, results, screen, tables, trust
 from caelab.analysis import tradeoff
 from caelab.analysis.tradeoff import FINEST, LOST
 from caelab.errors import UserError
@@ -254,6 +254,7 @@ def main() -> None:
     steps = f"2^B steps span eight standard deviations, for each B from 1 to {FINEST} (default {default})"
     parser.add_argument("--bits", default=default, metavar="B,...", help=steps)
     parser.add_argument("--force", action="store_true", help="measure again what was measured before")
+    trust.option(parser)
     given = parser.parse_args()
     with mistakes.told(compose.explain):
         bits = _checked([int(b) if b.isdecimal() else b for b in given.bits.split(",")])

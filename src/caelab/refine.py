@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from caelab import after, compose, mistakes, results, screen
+from caelab import after, compose, mistakes, results, screen, trust
 from caelab.errors import UserError
 
 _USAGE = """caelab-refine RUN [RUN ...] [--steps 20] [--images 1000]
@@ -120,6 +120,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of the fit (default {STEPS})")
     images = f"how many of the test split's first images (default {IMAGES:,})"
     parser.add_argument("--images", type=int, default=IMAGES, help=images)
+    trust.option(parser)
     given = parser.parse_args()
     with mistakes.told(compose.explain):
         _check(given.steps, given.images)

@@ -1,13 +1,18 @@
 """From a finished run back to its trained network and its data."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from caelab import compose, results, trained
+from torch import nn
+
+from caelab import compose, results, trained, trust
 from caelab.corruptions import Corruption
 from caelab.data.datamodule import ImageDataModule
+from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder
 from caelab.results import Record
+
+T = TypeVar("T")
 
 
 def load(run: str | Path) -> Autoencoder:
@@ -17,13 +22,35 @@ def load(run: str | Path) -> Autoencoder:
 
 def corruption(record: Record) -> Corruption:
     """Build the corruption that a run was trained and measured with; records older than it had none."""
-    built = compose.build(record["config"].get("corruption", results.CLEAN), "corruption")
-    assert isinstance(built, Corruption)
-    return built
+    return _built(record, "corruption", Corruption)  # type: ignore[type-abstract]
+
+
+def loss(record: Record) -> nn.Module:
+    """Build the loss that a run was trained with."""
+    return _built(record, "loss", nn.Module)
 
 
 def datamodule(record: Record, **changed: Any) -> ImageDataModule:
     """Build the data that a run used, with other values of the keys in ``changed``; ``setup`` opens them."""
-    data = compose.build(record["config"]["dataset"] | changed, "dataset", order_seed=record["seed"])
-    assert isinstance(data, ImageDataModule)
-    return data
+    return _built(record, "dataset", ImageDataModule, changed, order_seed=record["seed"])
+
+
+def node(record: Record, group: str) -> dict[str, Any]:
+    """Return what a record says of a group, such as ``dataset``.
+
+    Raises:
+        UserError: it names code that nobody here has vouched for: see ``caelab.trust``.
+    """
+    found = record["config"].get(group, results.CLEAN if group == "corruption" else None)
+    where = f"run {record['fingerprint'][:10]}"
+    if not isinstance(found, dict) or "_target_" not in found:
+        raise UserError(f"{where}: its record has no {group}._target_")
+    trust.check(found, group, where)
+    return found
+
+
+def _built(record: Record, group: str, kind: type[T], changed: Record | None = None, **given: Any) -> T:
+    built = compose.build(node(record, group) | (changed or {}), group, **given)
+    if not isinstance(built, kind):
+        raise UserError(f"run {record['fingerprint'][:10]}: its {group} is a {type(built).__name__}")
+    return built

@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from caelab import compose, describe, figures, loggers, results, screen
+from caelab import compose, describe, figures, loggers, results, screen, trust
 from caelab.analysis.bypass import latent_reliance
 from caelab.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch
 from caelab.corruptions import Corruption
@@ -177,6 +177,7 @@ def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
         module.build_optimizer()
     except (ValueError, TypeError) as error:
         raise UserError(f"optimizer: {error}") from None
+    _remember(config)
     data.prepare_data()
     data.setup("fit")
     if cfg.speed == AUTO and cfg.trainer.devices == 1:
@@ -186,6 +187,13 @@ def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
         torch.compiler.reset()
     module.train_at(speed)
     return module, data, speed
+
+
+def _remember(config: Record) -> None:
+    try:
+        trust.remember(config)
+    except OSError as error:
+        screen.note(f"{error.filename}: {error.strerror}; opening the run will ask for --trust")
 
 
 def _share_log() -> None:

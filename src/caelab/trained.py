@@ -5,27 +5,34 @@ Needs torch and NumPy only: neither Hydra nor Lightning nor the data that the ne
 
 import hashlib
 import json
+import math
+import zipfile
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from caelab import images as kinds
 from caelab import results
 from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.refinement import fit
+from caelab.trust import check, granted, named
 
 EXPORT = ".safetensors"
 SCHEMA = 1
 """Version of what an exported file says about itself."""
+LARGEST = 1 << 28
+"""Numbers of one image that a file may claim: a gigabyte as float32."""
 
 _ABOUT = ("model", "shape", "fingerprint", "metrics")
-_MODELS = "caelab.models."
+_LAB = "caelab."
+_SPARE = 100  # tensors that a network may set up beside those that it keeps
 _BATCH = 256
 _NUMBERS = 1 << 20  # of the images of a batch, so that those of large images need no more memory
 
@@ -153,18 +160,24 @@ class Trained:
             raise UserError(f"a code of shapes {got}; this network takes {takes}")
 
 
-def load(path: str | Path, device: str = "auto") -> Trained:
+def load(path: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> Trained:
     """Load a trained network, in float32 and eval mode.
 
     Args:
         path: the directory of a finished run, whose best checkpoint it is, or an exported ``.safetensors``.
         device: where it computes: ``cpu``, ``cuda``, or ``auto``, a GPU where there is one.
 
+        trust: modules whose code the run or export may name, beside what ``caelab.trust`` says.
+
     Raises:
         UserError: there is no finished run or export, its weights are missing or damaged, its network is none
-            of ``caelab.models``, or there is no such device.
+            that may be built, or there is no such device.
     """
-    path = Path(path)
+    with granted(trust):
+        return _load(Path(path), device)
+
+
+def _load(path: Path, device: str) -> Trained:
     if path.suffix == EXPORT:
         about, state = _exported(path)
         model, shape, fingerprint, metrics = (about[key] for key in _ABOUT)
@@ -175,12 +188,9 @@ def load(path: str | Path, device: str = "auto") -> Trained:
         model, shape = record["config"]["model"], record["data"]["shape"]
         fingerprint, metrics = record["fingerprint"], record["metrics"]
         path, state = _checkpoint(path, record)
-    network = _build(model, shape, path)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
-        raise UserError(f"{path} does not fit its model: {reason}") from None
+    _require_fit(model, shape, state, path)
+    network = build(model, shape, path)
+    _fill(network, state, path)
     return Trained(network.to(_device(device)), fingerprint, metrics)
 
 
@@ -191,7 +201,11 @@ def checkpoint(path: Path) -> dict[str, Any]:
         UserError: the file is missing or damaged.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+        with zipfile.ZipFile(path) as file:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in file.infolist()):
+                raise ValueError("it is compressed, and could be of any size")
+        # mapped, so that a tensor has no more memory than the file
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # type: ignore[no-any-return]
     except FileNotFoundError:
         raise UserError(f"{path} is missing; train the run anew with force=true") from None
     except Exception as error:
@@ -205,8 +219,10 @@ def _checkpoint(run: Path, record: results.Record) -> tuple[Path, dict[str, Tens
     """Path and network's state of a run's best checkpoint."""
     path = run / record["artifacts"].get("best", "checkpoints/best.ckpt")
     state = checkpoint(path).get("state_dict")
-    if not isinstance(state, dict):
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path} is no checkpoint of caelab; train the run anew with force=true")
+    if (claimed := sum(value.nbytes for value in state.values())) > (size := path.stat().st_size):
+        raise UserError(f"{path} is damaged: tensors of {claimed:,} bytes in a file of {size:,}")
     return path, {k.removeprefix("net."): v for k, v in state.items() if k.startswith("net.")}
 
 
@@ -231,21 +247,66 @@ def _exported(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return about, state
 
 
-def _build(model: dict[str, Any], shape: Sequence[int], path: Path) -> Autoencoder:
-    """Build a network of this package, whatever the file names."""
-    target = str(model.get("_target_")) if isinstance(model, dict) else str(model)
-    module, _, name = target.rpartition(".")
-    try:
-        kind = getattr(import_module(module), name) if module.startswith(_MODELS) else None
-    except (ImportError, AttributeError):
-        kind = None
+def build(model: Any, shape: Sequence[int], path: Path) -> Autoencoder:
+    """Build the network that a record or an export describes, with the weights that it starts from.
+
+    Args:
+        model: ``_target_`` and its arguments.
+        shape: (C, H, W) of its images.
+        path: whose it is, for messages.
+
+    Raises:
+        UserError: code that nobody here has vouched for, no network, or arguments that it refuses.
+    """
+    if not isinstance(model, dict) or "_target_" not in model:
+        raise UserError(f"{path}: its record has no model._target_")
+    check(model, "model", str(path))
+    kind = named(model["_target_"], "model", str(path))
     if not (isinstance(kind, type) and issubclass(kind, Autoencoder)):
-        raise UserError(f"{path}: {target} is no network of {_MODELS.rstrip('.')} of this caelab")
+        raise UserError(f"{path}: {model['_target_']} is no network")
+    if not kind.__module__.startswith(_LAB):
+        from caelab import compose  # Hydra, which the lab's own networks are built without
+
+        return compose.build(model, "model", shape=tuple(shape))  # type: ignore[no-any-return]
     arguments = {key: value for key, value in model.items() if not key.startswith("_")}
     try:
         return kind(shape=tuple(shape), **arguments)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: {target} refuses its arguments: {error}") from None
+    except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
+        raise UserError(f"{path}: {model['_target_']} refuses its arguments: {error}") from None
+
+
+def _require_fit(model: Any, shape: Sequence[int], state: dict[str, Tensor], path: Path) -> None:
+    """Compare the network with the weights in the file before anything of the size that it claims is made."""
+    if not _is_shape(shape):
+        raise UserError(f"{path}: images of shape {shape}; at most {LARGEST:,} numbers an image")
+    if not str(model.get("_target_") if isinstance(model, dict) else "").startswith(_LAB):
+        return  # a user's own class, which need not be one that can be built without memory
+    most, tensors = _SPARE + len(state), count(1)
+
+    def limited(*_: Any) -> None:
+        if next(tensors) > most:
+            raise ValueError(f"more than {most} tensors, and the file holds {len(state)}")
+
+    hook = register_module_parameter_registration_hook(limited)
+    try:
+        with torch.device("meta"):
+            network = build(model, shape, path)
+    finally:
+        hook.remove()
+    _fill(network, state, path, assign=True)
+
+
+def _is_shape(shape: Any) -> bool:
+    whole = isinstance(shape, list | tuple) and all(type(side) is int and side > 0 for side in shape)
+    return whole and math.prod(shape) <= LARGEST
+
+
+def _fill(network: Autoencoder, state: dict[str, Tensor], path: Path, *, assign: bool = False) -> None:
+    try:
+        network.load_state_dict(state, assign=assign)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
+        raise UserError(f"{path} does not fit its model: {reason}") from None
 
 
 def _device(name: str) -> torch.device:

@@ -150,7 +150,14 @@ class Search:
             return None
         done = sum(trial["state"] != "failed" for trial in found["history"])
         point: Mapping[str, Any] = found["best"]["point"]
-        return point if done >= (self.tune.trials or 0) else None
+        return point if done >= (self.tune.trials or 0) and self._holds(point) else None
+
+    def _holds(self, point: Mapping[str, Any]) -> bool:
+        """Whether a point read from disk is of the space: any other text would become an override."""
+        return point.keys() == self.space.keys() and all(
+            value in self.space[key] if _is_choices(self.space[key]) else type(value) in (int, float)
+            for key, value in point.items()
+        )
 
     def folder(self, output: str | Path) -> Path:
         """Return where its trials are kept below the folder of all runs."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from caelab import compose, durable, mistakes, results, screen
+from caelab import compose, durable, mistakes, results, screen, trust
 from caelab.errors import UserError
 from caelab.export import formats
 from caelab.export.place import placed, refuse, told
@@ -153,6 +153,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="instead of RUN/export/NAME")
     parser.add_argument("--force", action="store_true", help="replace an earlier export")
+    trust.option(parser)
     given = parser.parse_args()
     with mistakes.told(compose.explain):
         found = export(given.run, given.name, given.out, force=given.force)
