@@ -24,4 +24,4 @@ def finish(trials, asked, folder, value=None):
     run.mkdir(exist_ok=True)
     psnr = height(asked.point) if value is None else value
     results.write(run, {"schema": 1, "status": "finished", "metrics": {"val/psnr": psnr}})
-    return trials.tell(asked, Answer(str(run), list(asked.job), {}, 0))
+    return trials.tell(asked, Answer(str(run), list(asked.job), {}, {}))

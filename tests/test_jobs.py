@@ -34,7 +34,7 @@ CFG = OmegaConf.create({"seed": 3})
     ],
 )
 def test_an_answer_says_what_became_of_a_job(value, reason, busy, pruned):
-    expected = Answer("/there", ["seed=3"], {"model": "base"}, 3, reason, busy, 2.5, pruned)
+    expected = Answer("/there", ["seed=3"], {"model": "base"}, {"seed": 3}, reason, busy, 2.5, pruned)
     assert answer(value, CFG, SETTINGS, 2.5) == expected
 
 
@@ -47,7 +47,7 @@ def test_a_board_keeps_answers_and_knows_who_has_started(tmp_path):
     assert board.numbers() == ({1, 2}, {2})
     assert board.read(2) == left
     assert board.read(1) is None
-    assert json.loads((tmp_path / "2.json").read_text())["seed"] == 3
+    assert json.loads((tmp_path / "2.json").read_text())["config"] == {"seed": 3}
 
 
 def test_a_job_that_outlives_its_sweep_still_trains(tmp_path, carry_out):

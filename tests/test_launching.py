@@ -35,7 +35,7 @@ class Launcher:
 
 
 def _finish(board, number, job, seconds=0.0, reason=None):
-    board.leave(number, Answer(f"/{number}", list(job), {}, 0, reason, False, seconds))
+    board.leave(number, Answer(f"/{number}", list(job), {}, {}, reason, False, seconds))
 
 
 JOBS = [["model=base", f"seed={seed}"] for seed in range(3)]

@@ -189,15 +189,22 @@ def test_runs_of_no_study_are_a_row_a_variant(run, table2, variants, tmp_path):
     assert sorted(len(row.runs) for row in more.rows) == [1, 1, 3]
 
 
-def test_other_runs_are_parted_by_dataset_and_data(run, tmp_path):
+def test_other_runs_are_parted_by_dataset_and_test_images(run, tmp_path):
     same = unstudied("model=pca")
     run("all", same, psnr=20.0)
-    run("part", same, 1, psnr=21.0, data=DATA | {"sha256": "beef"})
+    run("fewer", same, 1, psnr=21.0, data=DATA | {"train": 30000})
+    run("part", same, 2, psnr=22.0, data=DATA | {"sha256": "beef"})
     run("digits", studies.Variant("", "mnist", ("dataset=mnist", "model=base")), psnr=30.0)
-    cifar10, mnist = measure.others(measure.index(tmp_path), [])
-    assert [(row.label, row.floor) for row in cifar10.rows] == [("pca", True), ("pca (another)", True)]
-    assert [row.values("test/psnr") for row in cifar10.rows] == [{0: 20.0}, {1: 21.0}]
-    assert [(row.label, row.floor, row.dataset) for row in mnist.rows] == [("base", False, "mnist")]
+    found = measure.others(measure.index(tmp_path), [])
+    rows = [{row.label: row.values("test/psnr") for row in one.rows} for one in found]
+    assert [(one.study, one.dataset, there) for one, there in zip(found, rows, strict=True)] == [
+        ("runs", "cifar10", {"pca": {0: 20.0}, "pca (2)": {1: 21.0}}),
+        ("runs-2", "cifar10", {"pca": {2: 22.0}}),
+        ("runs", "mnist", {"base": {0: 30.0}}),
+    ]
+    images = "Other runs, test images: 10,000 of cifar10"
+    assert [one.title for one in found] == [f"{images}, d66d", f"{images}, beef", "Other runs"]
+    assert [[row.floor for row in one.rows] for one in found] == [[True, True], [True], [False]]
 
 
 def test_what_a_study_trained_is_never_another_run(run, optimizers, variants, tmp_path):

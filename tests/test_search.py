@@ -113,7 +113,7 @@ def test_a_trial_below_the_median_ends_early(tmp_path):
             finish(trials, one, tmp_path, float(psnr))
         (one,) = trials.ask()
         assert reports(one, [11.9, 11.9]) == [False, True]  # after the second epoch, 12 is the median
-        early = Answer(str(tmp_path), [], {}, 0, pruned="pruned at epoch 2 of 3")
+        early = Answer(str(tmp_path), [], {}, {}, pruned="pruned at epoch 2 of 3")
         assert trials.tell(one, early) == "  trial 5: pruned at epoch 2 of 3"
         (last,) = trials.ask()
         assert reports(last, [12.1, 12.1, 12.1]) == [False] * 3
@@ -131,7 +131,7 @@ def test_a_trial_below_the_median_ends_early(tmp_path):
 def test_a_failed_trial_does_not_count_and_many_in_a_row_end_the_search(tmp_path):
     with Trials(a_search(2, pruner=None), tmp_path) as trials:
         (first,) = trials.ask()
-        broken = Answer(str(tmp_path / "nothing"), [], {}, 0, reason="the loss is nan")
+        broken = Answer(str(tmp_path / "nothing"), [], {}, {}, reason="the loss is nan")
         assert trials.tell(first, broken) == "  trial 0: failed: the loss is nan"
         for _ in range(2):
             (one,) = trials.ask()

@@ -1,16 +1,22 @@
 """Tables: how runs are named, and what stands in which row."""
 
+import json
+
 from rich.console import Console
 
 from caelab import tables
 
+DATA = {"name": "mnist", "test": 50, "sha256": "d66d"}
 
-def record(model="base", seed=0, overrides=(), psnr=20.0, **changes):
+
+def record(model="base", seed=0, psnr=20.0, config=None, **changes):
     return {
         "status": "finished",
         "choices": {"dataset": "mnist", "model": model, "loss": "mse", "optimizer": "adam"},
         "seed": seed,
-        "overrides": list(overrides),
+        "overrides": ["words=of another command"],
+        "config": {"seed": seed, **(config or {})},
+        "data": DATA,
         "size": {"parameters": 1234, "latent": 8, "effective_code": 9},
         "metrics": {"test/psnr": psnr, "test/ssim": 0.5},
         "time": {"epochs": 2, "fit_seconds": 3.0, "test_seconds": 1.0},
@@ -25,18 +31,7 @@ def shown(table):
     return capture.get()
 
 
-def test_runs_are_named_by_what_differs():
-    runs = [record(seed=s, overrides=["model=base", f"seed={s}", "loss.alpha=1"]) for s in (0, 1)]
-    assert tables.labels(runs) == [{"seed": "0"}, {"seed": "1"}]
-    runs = [record("base"), record("pca", overrides=["+model.x=3", "paths.data=/x", "logger=none"])]
-    assert tables.labels(runs) == [{"model": "base", "model.x": "-"}, {"model": "pca", "model.x": "3"}]
-
-
-def test_one_run_is_named_by_its_model():
-    assert tables.labels([record("pca")]) == [{"model": "pca"}]
-
-
-def test_best_first_and_failures_last():
+def test_best_first_and_failures_below_with_their_reasons():
     runs = [
         record("a", psnr=20.0),
         {**record("b"), "status": "failed", "error": "no luck"},
@@ -44,15 +39,34 @@ def test_best_first_and_failures_last():
     ]
     text = shown(tables.comparison(runs, "three"))
     rows = [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")]
-    assert rows == ["c", "a", "b"]
-    assert "failed: no luck" in text
+    assert rows == ["c", "a"]
+    assert [line.strip() for line in text.splitlines()][-1] == "model=b: failed: no luck"
     assert "1,234" in text
     assert "21.00" in text
 
 
+def test_runs_on_other_test_images_stand_apart():
+    runs = [
+        record("a", psnr=20.0),
+        record("b", psnr=30.0, config={"dataset": {"classes": [0]}}, data=DATA | {"test": 5}),
+        record("c", psnr=21.0),
+        record("d", psnr=31.0, data=DATA | {"sha256": "beefbeefbeef"}),
+    ]
+    lines = shown(tables.comparison(runs, "four")).splitlines()
+    rows = [line.split("│")[1].strip() if line[0] == "│" else line[0] for line in lines[4:]]
+    assert rows == ["c", "a", "├", "b", "├", "d", "└"]
+    frame = tables.frame(runs)
+    assert list(frame["test images"]) == [
+        *["50 of mnist, d66d"] * 2,
+        "5 of mnist, classes [0]",
+        "50 of mnist, beefbeef",
+    ]
+    assert list(frame["PSNR (dB)"]) == [21.0, 20.0, 30.0, 31.0]
+
+
 def test_a_narrow_screen_breaks_labels_and_cuts_none():
     levels = ["[1,2,3,4,5,6,7]", "[1,2,3,4,5,6,8]"]
-    runs = [record(overrides=[f"model.skip_levels={value}"]) for value in levels]
+    runs = [record(config={"model": {"skip_levels": json.loads(value)}}) for value in levels]
     console = Console(width=60)
     with console.capture() as capture:
         console.print(tables.comparison(runs, "two"))
@@ -63,7 +77,7 @@ def test_a_narrow_screen_breaks_labels_and_cuts_none():
 def test_a_run_that_goes_around_its_latent_is_marked():
     measured = {"test/psnr": 20.0, "test/ssim": 0.5}
     around = [
-        record(seed=s, overrides=[f"seed={s}"], metrics=measured | {"test/latent_reliance": reliance})
+        record(seed=s, metrics=measured | {"test/latent_reliance": reliance})
         for s, reliance in enumerate((0.031, 0.5))
     ]
     text = shown(tables.comparison(around, "two"))
@@ -75,9 +89,9 @@ def test_a_run_that_goes_around_its_latent_is_marked():
 
 def test_the_frame_holds_the_same_runs_as_numbers():
     runs = [
-        record(psnr=20.123456, overrides=["model.latent=8"]),
-        {**record(overrides=["model.latent=0"]), "status": "failed", "error": "no luck"},
-        record(psnr=21.0, overrides=["model.latent=16"]),
+        record(psnr=20.123456, config={"model": {"latent": 8}}),
+        record(config={"model": {"latent": 0}}, status="failed", error="no luck"),
+        record(psnr=21.0, config={"model": {"latent": 16}}),
     ]
     frame = tables.frame(runs)
     assert list(frame["model.latent"]) == [16, 8, 0]

@@ -126,7 +126,7 @@ def leave_run(path: Path, image_size: int = 16, **model) -> Path:
         "metrics": {"test/psnr": 21.5},
         "size": {"latent": 6, "effective_code": 6, "input_numbers": 3 * image_size**2},
         "time": {"epochs": 4},
-        "data": {"shape": shape, "sha256": "other", "test": 50},
+        "data": {"name": "shapes", "shape": shape, "sha256": "other", "test": 50},
         "artifacts": {"best": "checkpoints/best.ckpt"},
     }
     (path / results.RECORD).write_text(json.dumps(record))

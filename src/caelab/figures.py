@@ -14,10 +14,10 @@ from torch import Tensor
 
 from caelab import durable
 from caelab.corruptions import TEST, Corruption, keys
+from caelab.labels import labels
 from caelab.models.autoencoder import Autoencoder
 from caelab.quality import mse, psnr
 from caelab.results import Record
-from caelab.tables import labels
 
 if TYPE_CHECKING:  # it brings Lightning
     from caelab.data.datamodule import ImageDataModule

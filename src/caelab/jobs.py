@@ -20,7 +20,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from caelab import compose, durable, results, screen
 from caelab.run_dir import Busy, Early
@@ -40,7 +41,7 @@ class Answer:
         run_dir: absolute directory of its run.
         overrides: of the job.
         choices: option chosen in each group.
-        seed: of the run.
+        config: of the run, resolved, without its loggers; empty where that cannot be.
         reason: why it did not finish; None where it did.
         busy: another process was training the run.
         seconds: that the job took.
@@ -50,7 +51,7 @@ class Answer:
     run_dir: str
     overrides: list[str]
     choices: dict[str, Any]
-    seed: Any
+    config: dict[str, Any]
     reason: str | None = None
     busy: bool = False
     seconds: float = 0.0
@@ -71,12 +72,20 @@ def answer(value: Any, cfg: DictConfig, settings: Any, seconds: float = 0.0) -> 
         str(settings.runtime.output_dir),
         list(settings.overrides.task),
         dict(settings.runtime.choices),
-        cfg.get("seed"),
+        _resolved(cfg),
         str(value) if isinstance(value, str) and not isinstance(value, Early) else None,
         isinstance(value, Busy),
         seconds,
         str(value) if isinstance(value, Early) else None,
     )
+
+
+def _resolved(cfg: DictConfig) -> dict[str, Any]:
+    keys = [str(key) for key in cfg if key != "logger"]  # which asks for Hydra's settings, now gone
+    with suppress(OmegaConfBaseException):  # the job has said what is wrong
+        plain: dict[str, Any] = compose.plain(OmegaConf.masked_copy(cfg, keys))
+        return plain
+    return {}
 
 
 class Board:

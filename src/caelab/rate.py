@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from caelab import after, compose, durable, mistakes, results, screen, tables, trust
+from caelab import after, compose, durable, mistakes, results, screen, trust
 from caelab.analysis import tradeoff
 from caelab.analysis.tradeoff import FINEST, LOST
 from caelab.errors import UserError
+from caelab.labels import labels
 
 if TYPE_CHECKING:  # they bring torch
     from caelab.data.datamodule import Split
@@ -213,7 +214,7 @@ def comparison(found: Mapping[Path, Mapping[str, Any]]) -> Table:
 
 def _named(found: Mapping[Path, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Name each run by what tells it from the others."""
-    told = tables.labels([results.finished(run) for run in found])
+    told = labels([results.finished(run) for run in found])
     names = [", ".join(value for value in label.values() if value != "-") for label in told]
     return dict(zip(names, found.values(), strict=True))
 

@@ -6,7 +6,7 @@ Reads and writes plain JSON and imports nothing heavy, so that a finished run an
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,6 +114,30 @@ def start(cfg: "DictConfig", choices: dict[str, Any], overrides: list[str]) -> R
         "config": OmegaConf.to_container(cfg, resolve=True),
         "seed": cfg.seed,
     }
+
+
+def settings(record: Record) -> dict[str, Any]:
+    """Key, as on the command line -> value, of every setting of a run that can change its figures.
+
+    A key that is younger than the record has the value that means what the run did. Places are left out.
+    Empty for a run that was never composed.
+    """
+    config = record.get("config") or {}
+    places = [*config.get("paths", {}).values()]
+    found = dict(_leaves(_LATER)) | dict(_leaves(config)) if config else {}
+    return {
+        key: value
+        for key, value in found.items()
+        if value not in places and not f"{key}.".startswith(tuple(f"{one}." for one in _IRRELEVANT))
+    }
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def now() -> str:

@@ -121,7 +121,8 @@ class Sweep:
         if left is not None:
             self.index[left["fingerprint"]] = (path, left)
         if left is None or reason:
-            self.fail(path, answer.overrides, str(reason), choices=answer.choices, seed=answer.seed)
+            known = {"choices": answer.choices, "config": answer.config, "seed": answer.config.get("seed")}
+            self.fail(path, answer.overrides, str(reason), **known)
         else:
             self.records[path] = left
 

@@ -5,16 +5,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from caelab.labels import TEST_IMAGES, Label, labels
 from caelab.results import BYPASSING, Record, latent_reliance
 from caelab.screen import console, say, shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Named = tuple[dict[str, str], Record]
+Named = tuple[Label, Record]
 
 _GROUPS = ("dataset", "model", "loss", "optimizer")
 
@@ -47,51 +50,45 @@ _COLUMNS = {
 }
 
 
-def _label(record: Record) -> dict[str, str]:
-    """What names a run: its choices, its seed, and each key that its command set."""
-    choices = record.get("choices", {})  # a run whose data could not be had was never composed
-    label = {group: str(choices.get(group, "-")) for group in _GROUPS} | {
-        "seed": str(record.get("seed", "-"))
-    }
-    for override in record["overrides"]:
-        key, _, value = override.lstrip("+~").partition("=")
-        if key not in label and not key.startswith(("hydra", "paths", "logger", "force", "trainer.enable")):
-            label[key] = value
-    return label
-
-
-def labels(records: list[Record]) -> list[dict[str, str]]:
-    """Name each run by the keys in which the runs differ, or by its model where they do not differ."""
-    full = [_label(record) for record in records]
-    keys = list(dict.fromkeys(key for label in full for key in label))
-    varied = [key for key in keys if len({label.get(key) for label in full}) > 1] or ["model"]
-    return [{key: label.get(key, "-") for key in varied} for label in full]
-
-
 def _named(records: list[Record]) -> tuple[list[Named], list[Named]]:
-    """Label and record of each finished run, best test PSNR first, and of each other one."""
+    """Finished runs, those on the same test images together and best first, and the other ones."""
     named = list(zip(labels(records), records, strict=True))
+    sets = list(dict.fromkeys(label.get(TEST_IMAGES) for label, _ in named))
     done = [pair for pair in named if pair[1]["status"] == "finished"]
-    others = [pair for pair in named if pair[1]["status"] != "finished"]
-    return sorted(done, key=lambda pair: -float(pair[1]["metrics"]["test/psnr"])), others
+    done.sort(
+        key=lambda pair: (sets.index(pair[0].get(TEST_IMAGES)), -float(pair[1]["metrics"]["test/psnr"]))
+    )
+    return done, [pair for pair in named if pair[1]["status"] != "finished"]
 
 
-def comparison(records: list[Record], title: str) -> Table:
-    """Table of runs, best test PSNR first, failures last with their reason."""
-    table = Table(title=title, title_justify="left")
+def comparison(records: list[Record], title: str) -> Group:
+    """Return a table of finished runs, best test PSNR first; the others stand below it with their reasons.
+
+    Runs on different test images stand apart, since their figures do not compare.
+    """
     done, others = _named(records)
+    below = Text("\n").join(_reason(label, record) for label, record in others)
+    table = Table(
+        title=title, title_justify="left", caption=below if others else None, caption_justify="left"
+    )
     for key in (done + others)[0][0]:
         table.add_column(key, overflow="fold")
     for name in _COLUMNS:
         table.add_column(name, justify="right")
-    for label, record in done:
+    for position, (label, record) in enumerate(done):
+        if position and label.get(TEST_IMAGES) != done[position - 1][0].get(TEST_IMAGES):
+            table.add_section()
         cells = (column.form(column.value(record)) for column in _COLUMNS.values())
-        table.add_row(*label.values(), *cells)
-    for label, record in others:
-        failed = record["status"] == "failed"
-        reason = f"failed: {record['error']}" if failed else str(record["error"])
-        table.add_row(*label.values(), escape(reason), style="red" if failed else "dim")
-    return table
+        table.add_row(*map(escape, label.values()), *cells)
+    return Group(table if done else Text(title), *(_reason(label, record) for label, record in others))
+
+
+def _reason(label: Label, record: Record) -> Text:
+    """Say why a run has no figures."""
+    name = ", ".join(f"{key}={value}" for key, value in label.items() if value != "-" and key != TEST_IMAGES)
+    failed = record["status"] == "failed"
+    reason = f"{'failed: ' if failed else ''}{record['error']}"
+    return Text(f"{name or ' '.join(record['overrides'])}: {reason}", "red" if failed else "dim")
 
 
 def trials(found: Record) -> Table:

@@ -2,13 +2,13 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from omegaconf import OmegaConf
-
-from caelab import results, tables
+from caelab import results
+from caelab.labels import TEST_IMAGES, Label, image_sets, labels
 from caelab.report.rows import Row, Run, Section
 from caelab.results import Record
 from caelab.studies import Score, Study
@@ -96,24 +96,45 @@ def _row(study: Study, variant: Variant, runs: Index) -> Row:
 
 
 def others(runs: Index, sections: Sequence[Section]) -> list[Section]:
-    """Collect the finished runs that no study has trained or uses: a section a dataset, a row a variant."""
+    """Collect the finished runs that no study has trained or uses, a row a variant.
+
+    Each dataset is a section, or several where the test images of its runs differ.
+    """
     used = {run.path for one in sections for row in one.rows for run in row.runs.values()}
     variants: dict[str, dict[int, Run]] = {}
     for path, record in runs.values():
         alone = (record.get("sweep") or "sweep-").startswith("sweep-")
         if record["status"] == "finished" and path not in used and alone:
-            same = results.fingerprint(OmegaConf.create(record["config"] | {"seed": 0}))
+            same = results.settings(record) | {"seed": None}
             key = json.dumps([same, record["data"]], sort_keys=True)
             variants.setdefault(key, {})[record["seed"]] = Run(path, record)
-    rows: dict[str, dict[str, Row]] = {}
     firsts = [next(iter(found.values())).record for found in variants.values()]
-    for found, name in zip(variants.values(), tables.labels(firsts) if firsts else [], strict=True):
-        choices = next(iter(found.values())).record["choices"]
-        own = {key: value for key, value in name.items() if key not in ("dataset", "seed") and value != "-"}
-        label = ", ".join([choices["model"], *(f"{k}={v}" for k, v in own.items() if k != "model")])
-        there = rows.setdefault(choices["dataset"], {})
-        while label in there:
-            label += " (another)"
-        there[label] = Row(label, choices["dataset"], choices["model"] == "pca", runs=found)
+    rows: dict[str, dict[str, list[Row]]] = {}  # dataset -> test images -> rows
+    taken: Counter[str] = Counter()
+    for found, record, name, images in zip(
+        variants.values(), firsts, labels(firsts), image_sets(firsts), strict=True
+    ):
+        label, dataset = _variant_label(record, name), record["choices"]["dataset"]
+        taken[f"{dataset} {images} {label}"] += 1
+        if (number := taken[f"{dataset} {images} {label}"]) > 1:
+            label += f" ({number})"
+        row = Row(label, dataset, record["choices"]["model"] == "pca", runs=found)
+        rows.setdefault(dataset, {}).setdefault(images, []).append(row)
+    return [one for dataset, sets in rows.items() for one in _by_images(dataset, sets)]
+
+
+def _variant_label(record: Record, name: Label) -> str:
+    """Name a variant by its model and what tells it from the others but for what its section says."""
+    apart = ("dataset", "seed", "model", TEST_IMAGES)
+    own = [f"{key}={value}" for key, value in name.items() if key not in apart and value != "-"]
+    return ", ".join([record["choices"]["model"], *own])
+
+
+def _by_images(dataset: str, sets: Mapping[str, Sequence[Row]]) -> list[Section]:
     text = "Runs that belong to none of the studies."
-    return [Section("runs", "Other runs", text, name, list(found.values())) for name, found in rows.items()]
+    found = []
+    for number, (images, rows) in enumerate(sets.items(), 1):
+        study = "runs" if number == 1 else f"runs-{number}"  # names its files
+        title = f"Other runs, test images: {images}" if len(sets) > 1 else "Other runs"
+        found.append(Section(study, title, text, dataset, rows))
+    return found
