@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import shutil
+import stat
 import subprocess
 import sys
 import textwrap
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,3 +214,56 @@ def test_two_processes_that_start_at_once_build_once(tmp_path):
     assert (tmp_path / "builds").read_text() == "x"
     assert sum("another process is preparing the data" in err for _, err in outputs) == 1
     assert json.loads((tmp_path / "toy" / "cache" / "checksums.json").read_text()).keys() == {"images"}
+
+
+@pytest.mark.parametrize(("shared", "folder", "file"), [(0o2770, 0o770, 0o660), (0o755, 0o700, 0o600)])
+def test_a_cache_in_a_folder_of_a_group_is_the_groups_whatever_the_umask(
+    tmp_path, build, shared, folder, file
+):
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(shared)
+    before = os.umask(0o077)
+    try:
+        open_it(data / "toy", build)
+    finally:
+        os.umask(before)
+    made = data / "toy" / "cache"
+    assert [stat.S_IMODE(path.stat().st_mode) & 0o777 for path in (data / "toy", made)] == [folder, folder]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made.iterdir()} == {file}
+
+
+@pytest.mark.parametrize("name", ["iterdir", "read_text"])
+def test_a_cache_of_somebody_who_keeps_it_to_themselves_is_named(tmp_path, build, monkeypatch, name):
+    open_it(tmp_path, build)
+    os.utime(tmp_path / "cache" / "images.npy", ns=(0, 1))  # so that it is opened anew
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(
+        UserError, match=r"cannot be read \(Permission denied\): .*chmod -R g\+rX .*paths\.data"
+    ):
+        open_it(tmp_path, build)
+    assert build.built == 1
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError("flock")])
+def test_without_locks_the_first_to_be_done_is_taken(tmp_path, build, monkeypatch, capsys, error):
+    def refuse(self, timeout=None):
+        raise error
+
+    monkeypatch.setattr(cache.FileLock, "acquire", refuse)
+
+    def beside():  # another process is done while this one builds
+        monkeypatch.setattr(
+            cache.shutil, "rmtree", lambda path, **_: rmtree(path) if durable.ASIDE in path.name else 0
+        )
+        cache._write(tmp_path / "cache", build(), None)
+        return build()
+
+    rmtree = shutil.rmtree
+    assert_whole(open_it(tmp_path, beside))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]
+    assert f"toy: there are no locks in {tmp_path}" in capsys.readouterr().err

@@ -1,10 +1,16 @@
 """Pictures as plain pixels: modes, depths, transparency, and what is said of them."""
 
+import struct
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from caelab.data.pictures import remarks, upright
+from caelab.data import pictures
+from caelab.data.pictures import read, remarks, upright
 
 
 def gradient(dtype, most):
@@ -87,3 +93,77 @@ def test_what_is_lost_is_said(tmp_path):
     assert remarks(Image.new("RGBA", (1, 1))) == ["transparency: put on white"]
     assert remarks(Image.new("CMYK", (1, 1))) == ["CMYK: turned to RGB without its colour profile"]
     assert remarks(Image.new("RGB", (1, 1))) == remarks(Image.fromarray(np.zeros((1, 1), np.uint16))) == []
+
+
+def save_turned(path, orientation, resolution):
+    """A JPEG, 16 pixels wide and 8 high, white at its left half, with EXIF of that orientation."""
+    image = Image.new("L", (16, 8), "black")
+    image.paste("white", (0, 0, 8, 8))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = orientation, resolution
+    image.save(path, exif=exif)
+
+
+def test_pixels_and_orientation_outlive_damaged_exif(tmp_path):
+    save_turned(tmp_path / "whole.jpg", 6, 72.0)
+    whole = (tmp_path / "whole.jpg").read_bytes()
+    damaged = whole.replace(struct.pack(">II", 72, 1), struct.pack(">iI", -1, 0))
+    damaged = damaged.replace(struct.pack("<II", 72, 1), struct.pack("<iI", -1, 0))
+    assert damaged != whole
+    (tmp_path / "turned.jpg").write_bytes(damaged)
+    with Image.open(tmp_path / "turned.jpg") as image:
+        pixels = np.asarray(upright(image))
+    assert pixels.shape == (16, 8)
+    assert pixels[:6].min() > 200  # its left half stands at the top
+    assert pixels[10:].max() < 50
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_each_orientation_is_turned_as_pillow_turns_it(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4)).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+        assert np.array_equal(np.asarray(upright(image)), expected)
+
+
+def png_that_claims(width, height):
+    """A PNG of few bytes that says it has so many pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    body = b"IDAT" + zlib.compress(b"")
+    chunks = (
+        struct.pack(">I", len(one) - 4) + one + struct.pack(">I", zlib.crc32(one)) for one in (header, body)
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_picture_that_claims_too_much_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    (tmp_path / "large.png").write_bytes(png_that_claims(10_000, 9_000))
+    monkeypatch.setattr(pictures, "to_uint8", None)
+    with pytest.raises(ValueError, match=r"it claims 10,000x9,000 pixels; at most 89,478,485 are decoded"):
+        read(tmp_path / "large.png", 3, 8)
+
+
+def test_a_large_jpeg_is_decoded_at_a_fraction(tmp_path, monkeypatch):
+    Image.new("RGB", (640, 480)).save(tmp_path / "photo.jpg")
+    monkeypatch.setattr(pictures, "MOST_PIXELS", 80 * 60)
+    assert read(tmp_path / "photo.jpg", 3, 8).shape == (3, 8, 8)
+
+
+def test_large_pictures_are_decoded_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "_room", pictures._Room(100))
+    running, most = [], []
+
+    def decode(image, channels, size):
+        running.append(image.size)
+        most.append(len(running))
+        time.sleep(0.02)
+        running.pop()
+
+    monkeypatch.setattr(pictures, "to_uint8", decode)
+    Image.new("L", (10, 6)).save(tmp_path / "a.png")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: read(tmp_path / "a.png", 1, 8), range(4)))
+    assert most == [1, 1, 1, 1]

@@ -6,6 +6,7 @@ named and made anew, never used.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -23,12 +24,15 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from caelab import durable
+from caelab.data import sharing
+from caelab.data.contents import ORIGIN, Origin
 from caelab.errors import UserError
 from caelab.screen import note, one_line
 
 Arrays = dict[str, npt.NDArray[Any]]
 CACHE = "cache"
 CHECKSUMS = "checksums.json"
+_LOCKLESS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class DamagedError(Exception):
@@ -66,7 +70,11 @@ def identity(checksums: Mapping[str, str]) -> str:
 
 
 def open_or_build(
-    folder: Path, what: str, build: Callable[[], Arrays], expected: Mapping[str, str] | None = None
+    folder: Path,
+    what: str,
+    build: Callable[[], Arrays],
+    expected: Mapping[str, str] | None = None,
+    origin: Origin | None = None,
 ) -> Opened:
     """Open the cache in `folder`/cache, which is first built where it is missing or damaged.
 
@@ -77,13 +85,19 @@ def open_or_build(
         what: the dataset's name on the screen.
         build: makes the arrays.
         expected: the checksum of each array, where it is known.
+        origin: a folder of a user, after which the cache is of no use when that has changed.
 
     Raises:
-        UserError: the folder cannot be written, or `build` cannot make the arrays.
+        UserError: the folder cannot be read or written, or `build` cannot make the arrays.
     """
     cache = folder / CACHE
     try:
         return _open(cache, expected)
+    except PermissionError as error:
+        raise UserError(
+            f"{error.filename} cannot be read ({error.strerror}): whoever made it can share it with "
+            f"chmod -R g+rX {folder}; or give a folder of your own with paths.data=FOLDER"
+        ) from None
     except (OSError, DamagedError):
         pass  # looked at again under the lock: another process may be mending it
     with _locked(folder, what):
@@ -93,7 +107,7 @@ def open_or_build(
             pass
         except DamagedError as damage:
             note(f"{what}: {damage}; the cache is made anew")
-        _write(cache, build())
+        _write(cache, build(), origin)
     return _open(cache, expected)
 
 
@@ -125,32 +139,57 @@ def _full(folder: Path) -> UserError:
 def _locked(folder: Path, what: str) -> Iterator[None]:
     lock = FileLock(folder / ".lock")
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        sharing.make(folder)
         try:
             lock.acquire(timeout=0)
         except Timeout:  # an OSError, so it must not reach `writing`
             note(f"{what}: another process is preparing the data in {folder}; waiting for it")
             lock.acquire()
+        except (OSError, NotImplementedError) as error:
+            if isinstance(error, OSError) and error.errno not in _LOCKLESS:
+                raise
+            # sound without one: each process writes aside, and the first to be done is taken
+            note(f"{what}: there are no locks in {folder}; processes that start at once each make the cache")
+        if lock.is_locked:
+            _remove_leftovers(folder)
     try:
         yield
     finally:
         lock.release()
 
 
-def _write(cache: Path, arrays: Arrays) -> None:
-    new = durable.aside(cache)
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed has left."""
+    for path in folder.glob(f"{durable.ASIDE}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _write(cache: Path, arrays: Arrays, origin: Origin | None) -> None:
     with writing(cache.parent):
-        for left in cache.parent.glob(f"{durable.ASIDE}*"):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
         if sum(array.nbytes for array in arrays.values()) > shutil.disk_usage(cache.parent).free:
             raise _full(cache.parent)
+        new = durable.aside(cache)
         new.mkdir()
+        sharing.share(new)
         for name, array in arrays.items():
             np.save(new / f"{name}.npy", array)
-        (new / CHECKSUMS).write_text(json.dumps({name: checksum(array) for name, array in arrays.items()}))
+            sharing.share(new / f"{name}.npy")
+        _write_json(new / CHECKSUMS, {name: checksum(array) for name, array in arrays.items()})
+        if origin:
+            _write_json(cache.with_name(ORIGIN), origin._asdict())
         shutil.rmtree(cache, ignore_errors=True)
-        new.rename(cache)
+        try:
+            new.rename(cache)
+        except OSError:
+            if not cache.is_dir():  # else another process, which no lock kept out, was first
+                raise
+            shutil.rmtree(new)
         durable.sync(cache.parent)
+
+
+def _write_json(path: Path, values: Mapping[str, str]) -> None:
+    path.write_text(json.dumps(values))
+    sharing.share(path)
 
 
 def _open(cache: Path, expected: Mapping[str, str] | None) -> Opened:
@@ -169,6 +208,8 @@ def _verified(cache: Path, stamp: tuple[tuple[str, int, int], ...]) -> tuple[Ope
     path = cache / CHECKSUMS
     try:
         checksums = dict(json.loads(path.read_text()))
+    except PermissionError:
+        raise
     except (OSError, ValueError, TypeError) as error:
         raise DamagedError(path, one_line(error)) from error
     arrays = {name: _load(cache / f"{name}.npy", expected) for name, expected in checksums.items()}
@@ -180,6 +221,8 @@ def _load(path: Path, expected: str) -> Tensor:
         # copy on write: torch wants memory it may write to, and the file must stay as it is
         array = np.load(path, mmap_mode="c")
         intact = checksum(array) == expected
+    except PermissionError:
+        raise
     # NumPy's header parser raises almost anything on a damaged header
     except Exception as error:
         raise DamagedError(path, one_line(error)) from error

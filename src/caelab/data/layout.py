@@ -1,0 +1,97 @@
+"""How a folder of pictures is laid out: which of its folders are splits, and how it is split without any."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from caelab.errors import UserError
+
+SPLITS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+"""Each split, and the names that its folder may have, in any case."""
+
+SMALL = 100  # pictures below which the smallest hashes are held out, so that no split stays empty
+LEAST = 3
+_NEARLY = {"dev": "val", "eval": "val"} | {name: key for key, names in SPLITS.items() for name in names}
+
+
+def split_folders(folder: Path) -> dict[str, str]:
+    """Split -> name of its folder; empty where no folder is one.
+
+    Raises:
+        UserError: there is no such folder, a split is missing or there twice, or folders have nearly the
+            name of a split, such as `train2017`.
+    """
+    if not folder.is_dir():
+        raise UserError(f"dataset.path={folder}: there is no such folder")
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    there = {key: [name for name in names if name.lower() in known] for key, known in SPLITS.items()}
+    for split in there.values():
+        if len(split) > 1:
+            raise UserError(
+                f"dataset.path={folder}: {split[0]}/ and {split[1]}/ are the same split; keep one"
+            )
+    if not any(there.values()):
+        _refuse_near_names(folder, names)
+        return {}
+    if missing := [key for key, split in there.items() if not split]:
+        one = next(name for split in there.values() for name in split)
+        raise UserError(
+            f"dataset.path={folder}: there is {one}/ but no {missing[0]}/; "
+            "give train/, val/ and test/, or none of them"
+        )
+    return {key: split[0] for key, split in there.items()}
+
+
+def _refuse_near_names(folder: Path, names: Sequence[str]) -> None:
+    near = {
+        _NEARLY[word]: name
+        for name in names
+        for word in re.findall("[a-z]+", name.lower())
+        if word in _NEARLY
+    }
+    if len(near) > 1:
+        shown = " and ".join(f"{name}/" for name in near.values())
+        count = ", ".join(" or ".join(split) for split in SPLITS.values())
+        raise UserError(
+            f"dataset.path={folder}: are {shown} splits or classes? The names of splits are {count}; "
+            "rename them to these, or to what does not look like a split"
+        )
+
+
+def divide(names: Sequence[str], seed: int) -> list[int]:
+    """Place in `SPLITS` of each picture, by a hash of its name: adding one moves no other.
+
+    About one in ten is validation, and one in ten is test; of fewer than `SMALL` those with the smallest
+    hashes, at least one each.
+
+    Args:
+        names: below the folder.
+        seed: of the hash.
+
+    Raises:
+        ValueError: there are fewer than `LEAST`.
+    """
+    if len(names) < LEAST:
+        raise ValueError(f"{len(names)} images are too few; at least {LEAST} are needed")
+    hashes = [_fraction(f"{seed} {name}") for name in names]
+    if len(names) >= SMALL:
+        return [1 if one < 0.1 else 2 if one < 0.2 else 0 for one in hashes]
+    tenth, order = max(1, len(names) // 10), sorted(range(len(names)), key=hashes.__getitem__)
+    places = [0] * len(names)
+    for row in order[:tenth]:
+        places[row] = 1
+    for row in order[tenth : 2 * tenth]:
+        places[row] = 2
+    return places
+
+
+def _fraction(text: str) -> float:
+    """A hash of text in [0, 1), the same everywhere."""
+    return int.from_bytes(hashlib.sha256(text.encode(errors="surrogateescape")).digest()[:6]) / 2**48
