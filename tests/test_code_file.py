@@ -138,6 +138,14 @@ def pickled(path):
     rewritten(path, names=np.array([{}, {}, {}], dtype=object))
 
 
+def claiming_pictures_of(height, width):
+    """A file of three codes whose pictures are scaled up to that size when they are decoded."""
+    sizes, tiles = np.array([(height, width)] * 3), np.ones((3, 2), int)
+    codes = {"z": (3, 5), "skip_1": (3, 4, 8, 8), "skip_2": (3, 8, 4, 4)}
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in codes.items()}
+    return lambda path: rewritten(path, fit=np.array("resize"), sizes=sizes, tiles=tiles, **arrays)
+
+
 def no_array(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("z.npy", b"hello")
@@ -159,6 +167,11 @@ def no_array(path):
         (lambda path: rewritten(path, tiles=np.ones((3, 2), int)), "tiles that do not fit the sizes"),
         (lambda path: rewritten(path, sizes=np.array(3)), "iteration over a 0-d array"),
         (lambda path: rewritten(path, sizes=np.full((3, 2), -5)), "tiles that do not fit the sizes"),
+        (
+            claiming_pictures_of(20_000, 20_000),
+            "a picture of 400,000,000 pixels; at most 89,478,485 are drawn",
+        ),
+        (lambda path: rewritten(path, shape=np.array([3, 0, 16])), "shape must be at least 1, got 0"),
         (lambda path: rewritten(path, names=np.array(["a.png", "../b.png", "c.png"])), "a name that leaves"),
         (lambda path: rewritten(path, names=np.array(["a.png", "/b.png", "c.png"])), "a name that leaves"),
         (lambda path: rewritten(path, names=np.array(["a.png", "b.sh", "c.png"])), "a name that leaves"),

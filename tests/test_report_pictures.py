@@ -68,3 +68,13 @@ def test_a_damaged_file_is_named(row):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match=r"audit\.npz is damaged .*audit the run again"):
         figures.paths(section(broken))
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3, 4, 4)), np.zeros((2, 5, 4, 4), np.uint8)]
+)
+def test_what_is_no_row_of_pictures_is_named(row, images):
+    odd = row("one")[0]
+    np.savez(odd.runs[3].path / "audit.npz", originals=images, latent=images, skips=images)
+    with pytest.raises(UserError, match=r"audit\.npz is damaged \(originals is an array "):
+        figures.paths(section(odd))

@@ -1,5 +1,7 @@
 """Pictures as a stream of batches: what is in them, what is skipped, and how pictures come out again."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +113,19 @@ def test_what_is_saved_is_read_again(tmp_path, channels):
     with Image.open(path) as image:
         assert image.format == "PNG"
         assert np.array_equal(np.asarray(image).reshape(3, 5, channels), pixels)
+
+
+@pytest.mark.parametrize(
+    ("side", "limit"), [(9_500, "at most 89,478,485 are decoded"), (20_000, "exceeds limit of")]
+)
+def test_a_picture_that_claims_too_many_pixels_is_not_decoded(tmp_path, monkeypatch, side, limit):
+    """A PNG of a few bytes: its header, and no data at all."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    path = tmp_path / "bomb.png"
+    length = struct.pack(">I", len(header))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + length + chunk + b"\0\0\0\0IDAT\x35\xaf\x06\x1e")
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    stream = Stream([Source(path, "bomb.png")], Fit((3, 8, 8), "resize"), "reading")
+    assert list(stream.batches(4)) == []
+    assert limit in stream.skipped[path]

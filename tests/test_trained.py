@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -275,6 +276,67 @@ def test_what_is_wrong_with_an_exported_file_is_one_line(tmp_path, make, message
         caelab.load(path)
     assert str(caught.value).startswith(message.replace("FILE", str(path)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape", "message"),
+    [
+        ({"channels": [40_000, 40_000]}, [3, 16, 16], "does not fit its model: size mismatch for"),
+        ({"latent": 10**9}, [3, 16, 16], "does not fit its model: size mismatch for"),
+        ({"latent": 10**30}, [3, 16, 16], "caelab.models.base.Base refuses its arguments: "),
+        ({"channels": [1] * 10_000}, [3, 16, 16], "refuses its arguments: more than 1"),
+        ({}, [3, 10**6, 10**6], "images of shape [3, 1000000, 1000000]; at most 268,435,456 numbers"),
+        ({}, [3, -16, 16], "images of shape [3, -16, 16]; "),
+        ({}, ["3", 16, 16], "images of shape ['3', 16, 16]; "),
+    ],
+)
+@pytest.mark.parametrize("kind", ["run", "file"])
+def test_sizes_that_a_file_claims_are_not_allocated(
+    run, tmp_path, monkeypatch, arguments, shape, message, kind
+):
+    record = json.loads((run / results.RECORD).read_text())
+    model = record["config"]["model"] | arguments
+    if kind == "run":
+        edit(run, config={"model": model}, data=record["data"] | {"shape": shape})
+    path = run if kind == "run" else export(tmp_path / "small.safetensors", model=model, shape=shape)
+    made = []
+    empty = torch.empty
+
+    def watched(*sizes, **options):
+        found = empty(*sizes, **options)
+        if found.device.type != "meta":
+            made.append(found.nbytes)
+        return found
+
+    monkeypatch.setattr(torch, "empty", watched)
+    with pytest.raises(UserError) as caught:
+        caelab.load(path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert sum(made) < 1_000_000
+
+
+def test_a_residual_of_a_billion_blocks_is_refused_at_once(tmp_path):
+    model = {"_target_": "caelab.models.residual.Residual", "latent": 6, "channels": 4, "blocks": 10**9}
+    with pytest.raises(UserError, match="refuses its arguments: more than 1.. tensors, and the file holds"):
+        caelab.load(export(tmp_path / "deep.safetensors", model=model))
+
+
+def test_a_checkpoint_claims_no_more_than_the_file_holds(run):
+    path = run / "checkpoints/best.ckpt"
+    torch.save({"state_dict": {"net.w": torch.zeros(1).expand(1 << 34)}}, path)
+    with pytest.raises(UserError, match=r"is damaged: tensors of 68,719,476,736 bytes in a file of "):
+        caelab.load(run)
+    torch.save({"state_dict": {"net.w": torch.zeros(1 << 20)}}, path)
+    with (
+        zipfile.ZipFile(path) as stored,
+        zipfile.ZipFile(run / "packed", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in stored.infolist():
+            packed.writestr(member.filename, stored.read(member))
+    (run / "packed").replace(path)
+    with pytest.raises(UserError, match="is damaged"):
+        caelab.load(run)
 
 
 def test_other_mistakes_are_one_line(run, monkeypatch):

@@ -21,17 +21,17 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caelab import durable, screen
+from caelab import arrays, durable, screen
+from caelab.data.pictures import MOST_PIXELS
 from caelab.errors import UserError
 from caelab.fitting import Fit, Size
 from caelab.inputs import Source
-from caelab.models.autoencoder import Code
+from caelab.models.autoencoder import Code, at_least
 from caelab.stream import Entry
 from caelab.trained import Trained
 
 SCHEMA = 1
 _NUMBER = np.dtype("<f4")
-_DAMAGE = (ValueError, TypeError, KeyError, EOFError, OSError, RuntimeError)  # which zipfile and NumPy raise
 
 
 class Writer:
@@ -116,33 +116,34 @@ class Reader:
         self._path = path
         try:
             self._archive = zipfile.ZipFile(path)
+            for info in self._archive.infolist():
+                arrays.require_plain(info)
             broken = self._archive.testzip()
             if broken is not None:
                 raise ValueError(f"checksum of {broken}")
-            about = {name: self._array(name) for name in ("names", "sizes", "tiles", "shape", "schema")}
-            self._text = {name: str(self._array(name)) for name in ("fit", "fingerprint", "weights")}
+            parts = ("names", "sizes", "tiles", "shape", "schema")
+            about = {name: arrays.read(self._archive, name) for name in parts}
+            texts = ("fit", "fingerprint", "weights")
+            self._text = {name: str(arrays.read(self._archive, name)) for name in texts}
             if about["schema"] != SCHEMA:
                 raise UserError(f"{path} has schema {about['schema']}, this caelab reads {SCHEMA}")
-            channels, height, width = about["shape"].tolist()
+            channels, height, width = (at_least(1, "shape", side) for side in about["shape"].tolist())
             self.fit = Fit((channels, height, width), self._text["fit"] or None)
             self.entries = self._entries(about)
             self._shapes = self._codes()
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; caelab-encode writes one") from None
-        except (zipfile.BadZipFile, *_DAMAGE) as error:
+        except arrays.DAMAGE as error:
             if isinstance(error, OSError) and error.filename:  # it cannot be opened
                 raise
             reason = screen.one_line(error).strip("'\"")
             raise UserError(f"{path} is damaged, or no file of codes ({reason}); encode anew") from None
 
-    def _array(self, name: str) -> NDArray[Any]:
-        with self._archive.open(f"{name}.npy") as member:
-            found: NDArray[Any] = npy.read_array(member, allow_pickle=False)
-            return found
-
     def _entries(self, about: dict[str, NDArray[Any]]) -> list[Entry]:
         sizes: list[Size] = [(int(height), int(width)) for height, width in about["sizes"]]
         names = [str(name) for name in about["names"]]
+        if (most := max((height * width for height, width in sizes), default=0)) > MOST_PIXELS:
+            raise ValueError(f"a picture of {most:,} pixels; at most {MOST_PIXELS:,} are drawn")
         if any(not _stays_below(name) for name in names):
             raise ValueError("a name that leaves the folder of the outputs")
         if about["tiles"].tolist() != [list(self.fit.grid(size)) for size in sizes]:
@@ -157,7 +158,7 @@ class Reader:
         found = {}
         for name in ("z", *(f"skip_{i}" for i in range(1, skips + 1))):
             with self._archive.open(f"{name}.npy") as member:
-                shape, fortran, number = _header(member)
+                shape, fortran, number = arrays.header(member)
                 size = member.tell() + math.prod(shape) * _NUMBER.itemsize
             if (shape[:1], fortran, number, size) != ((self._count,), False, _NUMBER, stored[name]):
                 raise ValueError(f"{name} of {number} {shape} for {self._count} images")
@@ -187,7 +188,7 @@ class Reader:
         with ExitStack() as stack:
             members = [stack.enter_context(self._archive.open(f"{name}.npy")) for name in self._shapes]
             for member in members:
-                _header(member)
+                arrays.header(member)
             for start in range(0, self._count, batch):
                 rows = min(batch, self._count - start)
                 z, *skips = (
@@ -195,12 +196,6 @@ class Reader:
                     for member, shape in zip(members, self._shapes.values(), strict=True)
                 )
                 yield Code(z, tuple(skips))
-
-
-def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    npy.read_magic(member)
-    found: tuple[tuple[int, ...], bool, np.dtype[Any]] = npy.read_array_header_1_0(member)
-    return found
 
 
 def _rows(member: IO[bytes], shape: tuple[int, ...]) -> Tensor:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from caelab import screen
-from caelab.data.pictures import DEEP, MODES, remarks, upright
+from caelab.data.pictures import DEEP, MODES, remarks, require_decodable, upright
 from caelab.fitting import Fit, Pixels, Size, picture
 from caelab.images import network_input, to_bytes
 from caelab.inputs import Source
@@ -104,11 +104,13 @@ def opened(file: Path, channels: int, look: Callable[[Path, Image.Image], None] 
         channels: 1 or 3.
         look: gets a look at what the file holds, before anything is changed.
     """
-    with warnings.catch_warnings(), Image.open(file) as image:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of large and of slightly odd files
-        if look:
-            look(file, image)
-        turned = upright(image)
+        with Image.open(file) as image:
+            require_decodable(image)
+            if look:
+                look(file, image)
+            turned = upright(image)
     return turned if turned.mode == DEEP else turned.convert(MODES[channels])
 
 

@@ -272,7 +272,8 @@ def build(model: Any, shape: Sequence[int], path: Path) -> Autoencoder:
     try:
         return kind(shape=tuple(shape), **arguments)
     except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
-        raise UserError(f"{path}: {model['_target_']} refuses its arguments: {error}") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: {model['_target_']} refuses its arguments: {reason}") from None
 
 
 def _require_fit(model: Any, shape: Sequence[int], state: dict[str, Tensor], path: Path) -> None:

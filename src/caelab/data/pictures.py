@@ -62,11 +62,20 @@ def read(file: Path, channels: int, size: int) -> npt.NDArray[np.uint8]:
     with Image.open(file) as image:
         # a JPEG is decoded at a fraction of its size if that does
         image.draft(MODES[channels], (2 * size, 2 * size))
-        width, height = image.size
-        if width * height > MOST_PIXELS:
-            raise ValueError(f"it claims {width:,}x{height:,} pixels; at most {MOST_PIXELS:,} are decoded")
-        with _room.of(width * height):
+        require_decodable(image)
+        with _room.of(image.width * image.height):
             return to_uint8(image, channels, size)
+
+
+def require_decodable(image: Image.Image) -> None:
+    """Refuse an open picture that is too large.
+
+    Raises:
+        ValueError: it claims more than ``MOST_PIXELS``.
+    """
+    if image.width * image.height > MOST_PIXELS:
+        size = f"{image.width:,}x{image.height:,}"
+        raise ValueError(f"it claims {size} pixels; at most {MOST_PIXELS:,} are decoded")
 
 
 def to_uint8(image: Image.Image, channels: int, size: int) -> npt.NDArray[np.uint8]:

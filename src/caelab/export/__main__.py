@@ -111,9 +111,9 @@ def _open(data: "ImageDataModule", record: Record) -> bool:
 
 def _images(run: Path, record: Record, data: "ImageDataModule | None") -> tuple["Tensor", str]:
     """Return images (N, C, H, W) uint8 for the check, and what they are."""
-    import numpy as np
     import torch
 
+    from caelab import arrays
     from caelab.data.datamodule import permutation
 
     if data is not None:
@@ -122,9 +122,8 @@ def _images(run: Path, record: Record, data: "ImageDataModule | None") -> tuple[
         return test[rows], f"{len(rows)} images of the test split"
     path = run / record["artifacts"].get("images", "reconstructions.npz")
     try:
-        with np.load(path) as kept:
-            images = torch.from_numpy(kept["originals"])
-    except Exception as error:  # NumPy raises almost anything on a damaged file
+        images = torch.from_numpy(arrays.load(path, ["originals"])[0])
+    except arrays.DAMAGE as error:
         reason = "missing" if isinstance(error, FileNotFoundError) else screen.one_line(error)
         raise UserError(
             f"{path} cannot be read ({reason}): there are no images to check the export on; bring the run's "

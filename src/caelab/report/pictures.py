@@ -1,7 +1,6 @@
 """Originals above their reconstructions, from the 8-bit pictures that runs left: no model is loaded."""
 
 import math
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
+from caelab import arrays
 from caelab.errors import UserError
 from caelab.report.rows import Row, Section
 from caelab.report.style import WIDTH, heading, sheet, styled
@@ -131,12 +131,18 @@ def _pictures(row: Row) -> list[Images] | None:
 def _read(path: Path, names: Sequence[str], advice: str) -> list[Images] | None:
     """Arrays of a file of pictures; None where it is missing."""
     try:
-        with path.open("rb") as stream, np.load(stream) as file:
-            return [file[name] for name in names]
+        return [_drawable(name, images) for name, images in zip(names, arrays.load(path, names), strict=True)]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except arrays.DAMAGE as error:
         raise UserError(f"{path} is damaged ({one_line(error)}); {advice}") from None
+
+
+def _drawable(name: str, images: Images) -> Images:
+    """Refuse what is no row of pictures."""
+    if images.ndim != 4 or images.dtype != np.uint8 or images.shape[1] not in (1, 3) or not images.size:
+        raise ValueError(f"{name} is an array {images.shape} of {images.dtype}")
+    return images
 
 
 def _strip(axes: Axes, name: str, images: Images, texts: Sequence[str]) -> None:
