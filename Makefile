@@ -6,7 +6,7 @@ BUDGET ?= full
 MODELS := pca,base,improved,improved_skip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo reproduce test lint bench survive clean
+.PHONY: help demo reproduce test lint check survive mutants commands bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -39,6 +39,14 @@ lint: $(READY) ## ruff and mypy
 
 survive: $(READY) ## kill -9 a sweep twenty times, and compare with one that nobody disturbed
 	$(BIN)/python tests/survive.py
+
+mutants: $(READY) ## break the source in one place after another: a test must notice each
+	$(BIN)/python tests/mutants.py
+
+commands: $(READY) ## each command of README.md and docs/, on tiny data, and once with a mistake
+	$(BIN)/python tests/commands.py
+
+check: survive mutants commands ## what takes longer than the tests
 
 bench: $(READY) ## training through the command line against a bare loop, paired
 	$(BIN)/python -m caelab.bench

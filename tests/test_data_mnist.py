@@ -146,6 +146,15 @@ def test_the_second_start_reads_no_source(tmp_path):
     assert second.splits["train"].images.data_ptr() == first.splits["train"].images.data_ptr()
 
 
+def test_the_split_is_the_same_for_every_seed_of_a_run(tmp_path):
+    put(tmp_path / "mnist")
+    rows = [
+        [split.index.tolist() for split in ready(tmp_path, order_seed=seed).splits.values()]
+        for seed in (0, 1)
+    ]
+    assert rows[0] == rows[1]
+
+
 def test_here_is_what_needs_no_network(tmp_path):
     assert not Small(str(tmp_path)).here()
     put(tmp_path / "mnist")

@@ -6,6 +6,7 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from caelab.corruptions import GaussianNoise, keys
+from caelab.data.datamodule import permutation
 from caelab.data.shapes import Shapes
 from caelab.errors import UserError
 from caelab.models.base import Base
@@ -158,3 +159,13 @@ def test_the_noise_of_validation_is_not_that_of_the_test(tmp_path):
     for seed, images in zip((1, 2), given, strict=True):  # figures on record rest upon these two seeds
         assert torch.equal(images, GaussianNoise(0.2)(x, keys(rows, seed)))
     assert not torch.equal(*given)
+
+
+def test_the_noise_of_training_is_a_function_of_seed_epoch_and_image(tmp_path):
+    trainer, module, data = make(tmp_path, max_epochs=2, limit_val_batches=0)
+    module.corruption, module.seed = GaussianNoise(0.2), 3
+    used = []
+    module.corruption.register_forward_hook(lambda corruption, arguments, images: used.append(arguments[1]))
+    trainer.fit(module, datamodule=data)
+    expected = [keys(permutation(70, 0, epoch), 3, epoch) for epoch in (0, 1)]
+    assert torch.equal(torch.cat(used), torch.cat(expected))

@@ -5,7 +5,7 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from caelab import results
+from caelab import compose, results
 from caelab.errors import UserError
 
 
@@ -61,6 +61,33 @@ def test_fingerprint_follows_the_files_of_a_folder(tmp_path):
     assert len({first, second, results.fingerprint(cfg)}) == 3
 
 
+# of runs on record, which the same words must find again
+ON_RECORD = {
+    "model=base dataset=mnist": "22ef97806c2fe4d14cc72bcfdf2fa58e145f4eaac2efe899a5ab2cfad21a36c7",
+    "model=improved_skip dataset=cifar10 seed=2": (
+        "59de3cfcbd3c8f6a860129b758473751dd56760a97286825f0a6ccc03efe32cb"
+    ),
+    "model=improved dataset=cifar10 loss=l1_mse loss.alpha=0.1": (
+        "6fe2ab40a950bee44ff5ceb9ffdb02499939cdf293c3bf6c9d8fe469587514fd"
+    ),
+    "model=honest_skip model.skip_dropout=0 model.budget=512 dataset=mnist": (
+        "334660cba01f960a37f3496fa1f6679794265a656ea9733cae923501873567d7"
+    ),
+    "model=residual dataset=cifar10 dataset.batch_size=64 trainer.max_epochs=16 optimizer=adamw "
+    "optimizer.lr=1.5e-3 scheduler=cosine flip=true ema=0.999 speed=auto +trainer.gradient_clip_val=0.01": (
+        "f07f4d6411c36e10dad6cc8e41d043e07e8461b7f180b2fb33645ebd96f10823"
+    ),
+}
+
+
+@pytest.mark.parametrize("words", ON_RECORD)
+def test_fingerprints_on_record_stay(words):
+    common = ["loss=mse", "optimizer=adam", "dataset.batch_size=256", "trainer.max_epochs=10"]
+    own = {word.partition("=")[0] for word in words.split()}
+    cfg, _ = compose.config([*(o for o in common if o.partition("=")[0] not in own), *words.split()])
+    assert results.fingerprint(cfg) == ON_RECORD[words]
+
+
 def test_fingerprint_leaves_the_config_alone():
     cfg = config()
     before = OmegaConf.to_yaml(cfg)
@@ -105,6 +132,14 @@ def test_a_damaged_or_foreign_record_is_named(tmp_path, text, line):
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(UserError, match=line):
         results.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("identity", "status", "done"), [("a", "finished", 1), ("b", "finished", 0), ("a", "failed", 0)]
+)
+def test_a_run_is_settled_by_its_own_finished_record_only(tmp_path, identity, status, done):
+    made = record(tmp_path / "a", fingerprint="a", status=status)
+    assert results.settled(tmp_path / "a", identity) == (made if done else None)
 
 
 def test_finished_tells_what_is_missing(tmp_path):

@@ -104,8 +104,9 @@ def test_the_directory_is_named_by_what_the_run_is(train):
     assert answer.run_dir.relative_to(answer.output) == Path("runs/shapes", f"base-mse-adam-s3-{identity}")
 
 
-def test_figures_are_those_of_the_best_checkpoint(train):
-    answer = train()
+def test_figures_are_those_of_the_best_epoch(train):
+    answer = train("optimizer=sgd", "optimizer.lr=10")
+    assert answer.record["best_epoch"] == 1  # and not the last
     metrics = answer.record["metrics"]
     net, data = load(answer.run_dir), datamodule(answer.record)
     data.setup()
