@@ -87,6 +87,7 @@ def test_stopwatch_leaves_out_validation_and_each_process_first_epoch(monkeypatc
         for last in (False, True):
             clock.now += seconds / 2
             trainer.is_last_batch = last
+            trainer.global_step = 2 * number + last + 1
             watch.on_train_batch_end(trainer, module, None, batch, 0)
         clock.now += 5  # validation
         watch.on_train_epoch_end(trainer, module)

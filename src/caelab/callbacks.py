@@ -1,6 +1,7 @@
 """What accompanies a fit: checkpoints that survive any kill, a stopwatch, and progress on the screen."""
 
 import io
+import pickle
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from torch import Tensor
 
 from caelab import durable, screen
-from caelab.errors import PrunedError
+from caelab.errors import PrunedError, UserError
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
+
+_STATE = "caelab"  # the key of a checkpoint below which the lab's own part lies
 
 
 class CheckpointFile(TorchCheckpointIO):
@@ -51,7 +54,7 @@ class Checkpoints(Checkpoint):
         self.best = folder / "best.ckpt"
         self.figures: dict[str, float] = {}
         self.epoch = 0
-        self._validated = False
+        self._validated = self._stopped = self._tried = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Have them written by ``CheckpointFile``."""
@@ -60,6 +63,10 @@ class Checkpoints(Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that this epoch has figures."""
         self._validated = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Train no further where a callback had ended the run before it was killed."""
+        trainer.should_stop = self._stopped
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the finished epoch."""
@@ -76,6 +83,26 @@ class Checkpoints(Checkpoint):
             trainer.save_checkpoint(self.best, weights_only=False)
         trainer.save_checkpoint(self.last, weights_only=False)
 
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add whether a callback has ended the run.
+
+        Raises:
+            UserError: a callback's state is nothing that a resume can read.
+        """
+        checkpoint[_STATE] = {"stopped": trainer.should_stop}
+        if not self._tried:
+            for name, state in checkpoint["callbacks"].items():
+                _check_state(name, state)
+            self._tried = True
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take up whether a callback had ended the run."""
+        self._stopped = checkpoint.get(_STATE, {}).get("stopped", False)
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a resume needs: the best epoch and its figures."""
         return {"figures": self.figures, "epoch": self.epoch}
@@ -83,6 +110,25 @@ class Checkpoints(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the best epoch and its figures."""
         self.figures, self.epoch = state_dict["figures"], state_dict["epoch"]
+
+
+def _check_state(name: str, state: Any) -> None:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    try:
+        torch.load(file, weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"trainer.callbacks: a resume could not read the state of {name}; its state_dict must hold "
+            "tensors, numbers, text, lists and dicts only"
+        ) from None
+
+
+def _validates(trainer: Trainer) -> bool:
+    """Whether the present epoch ends with a validation."""
+    every = trainer.check_val_every_n_epoch
+    return every is not None and (trainer.current_epoch + 1) % every == 0
 
 
 class Pruning(Callback):
@@ -100,7 +146,7 @@ class Pruning(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the epoch, unless that was done before a kill."""
         done = self.trial.study.get_trials(deepcopy=False)[self.trial.number].intermediate_values
-        if trainer.current_epoch + 1 not in done:
+        if _validates(trainer) and trainer.current_epoch + 1 not in done:
             self.trial.report(float(trainer.callback_metrics["val/psnr"]), trainer.current_epoch + 1)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -158,7 +204,7 @@ class Stopwatch(Callback):
     ) -> None:
         """Count images; after the last batch, stop the clock before validation starts."""
         self._images += len(batch)
-        self.steps += 1
+        self.steps = trainer.global_step
         if trainer.is_last_batch and self._warm:
             if pl_module.device.type == "cuda":
                 torch.cuda.synchronize()
@@ -237,7 +283,8 @@ class EpochProgress(ProgressBar):
         assert trainer.max_epochs is not None
         done, seconds = trainer.current_epoch + 1, time.perf_counter() - self._began
         metrics = trainer.callback_metrics
-        figures = [f"{key} {float(metrics[key]):.5g}" for key in ("train/loss", "val/psnr") if key in metrics]
+        shown = ("train/loss", "val/psnr") if _validates(trainer) else ()
+        figures = [f"{key} {float(metrics[key]):.5g}" for key in shown if key in metrics]
         left = seconds * (trainer.max_epochs - done)
         screen.say(
             f"  epoch {done}/{trainer.max_epochs}  {'  '.join(figures)}  {seconds:.1f} s, {left:.0f} s left"

@@ -22,7 +22,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from caelab import machine, mistakes, results, trust
+from caelab import machine, mistakes, refusals, results, trust
 from caelab.errors import UserError
 from caelab.mistakes import NEAR, nearest
 from caelab.screen import one_line
@@ -137,6 +137,7 @@ def check(cfg: DictConfig, choices: dict[str, Any]) -> None:
     _check_kinds(values, {key: top[key] for key in ("seed", "force", "speed", "compile", "flip")})
     _check_kinds(values["trainer"], {"max_epochs": 1}, "trainer.")
     _check_ranges(values)
+    refusals.check(values["trainer"])
 
 
 def has(group: str, option: str) -> bool:

@@ -57,7 +57,7 @@ class AutoencoderModule(LightningModule):
         self.scheduler = scheduler or Constant()
         self.flip = flip
         self.quality = ImageQuality()
-        self.mean_loss = MeanMetric()
+        self.mean_loss = MeanMetric(nan_strategy=math.nan)  # a NaN shows; by default it is left out
         self._sizes: list[int] = []
         self._unread: list[Tensor] = []
         self._read: list[float] = []
@@ -139,7 +139,7 @@ class AutoencoderModule(LightningModule):
         self._unread = []
         for value in values:
             if not math.isfinite(value):
-                step = self.current_epoch * len(self._loader) + len(self._read)
+                step = self.current_epoch * int(self.trainer.num_training_batches) + len(self._read)
                 rate = self.trainer.optimizers[0].param_groups[0]["lr"]
                 last = self._read[-1] if self._read else "none in this epoch"
                 raise UserError(
@@ -167,7 +167,11 @@ class AutoencoderModule(LightningModule):
         self.mean_loss.update(self._score(x_hat.clamp(0, 1), x), weight=len(batch))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's figures: ``val/...``, and ``train/loss`` as the mean over its images."""
+        """Log the epoch's figures: ``val/...``, and ``train/loss`` as the mean over its images.
+
+        Raises:
+            UserError: one of them is NaN or infinite.
+        """
         figures = self._figures("val")
         self._read_losses()
         if self._read:
@@ -186,11 +190,21 @@ class AutoencoderModule(LightningModule):
         self._measure(batch, self._keys(self.trainer.test_dataloaders, batch_idx, TEST))
 
     def on_test_epoch_end(self) -> None:
-        """Log ``test/...``."""
+        """Log ``test/...``.
+
+        Raises:
+            UserError: one of them is NaN or infinite.
+        """
         self.log_dict(self._figures("test"))
 
     def _figures(self, split: str) -> dict[str, Tensor]:
-        figures = {"loss": self.mean_loss.compute(), **self.quality.compute()}
-        return {
-            f"{split}/{name}": torch.as_tensor(value, dtype=torch.float32) for name, value in figures.items()
-        }
+        measured = {"loss": self.mean_loss.compute(), **self.quality.compute()}
+        figures = {f"{split}/{k}": torch.as_tensor(v, dtype=torch.float32) for k, v in measured.items()}
+        for key, value in figures.items():
+            if not math.isfinite(value):
+                when = f" after epoch {self.current_epoch + 1}" if split == "val" else ""
+                raise UserError(
+                    f"{key} is {float(value)}{when}; "
+                    "a smaller optimizer.lr or trainer.precision=32-true may help"
+                )
+        return figures

@@ -4,16 +4,16 @@ import logging
 import os
 import shutil
 import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ProgressBar
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -31,6 +31,7 @@ from caelab.results import Record
 from caelab.run_dir import claim, locked
 from caelab.speed import AUTO, Speed, choose, device_of, emulated, keep_memory
 from caelab.trained import checkpoint
+from caelab.trainer import alone, build, callbacks, images_an_epoch, leads, told
 from caelab.tuning import TRIAL
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
         UserError: a mistake or condition that the user can mend; the record then says "failed".
         PrunedError: a search has ended this trial early; the record says "pruned".
     """
-    if getattr(rank_zero_only, "rank", 0):  # started by the first process of several, for a device of its own
+    if not leads(cfg.trainer.devices, device_of(cfg.trainer.accelerator)):
         return _follow(cfg, run_dir)
     with locked(run_dir):
         settled = None if cfg.force else results.settled(run_dir, identity)
@@ -109,21 +110,21 @@ def _follow(cfg: DictConfig, run_dir: Path) -> Record:
 
 
 def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
+    others = _callbacks(cfg)
     module, data, speed = _build(cfg)
     checkpoints, stopwatch = Checkpoints(run_dir / "checkpoints"), Stopwatch()
-    callbacks: list[Callback] = [stopwatch, checkpoints]
-    if cfg.ema is not None:
-        callbacks.append(EMAWeightAveraging(decay=cfg.ema))
-    if cfg.trainer.get("enable_progress_bar", True):
-        callbacks.append(EpochProgress())
-    if reference := os.environ.get(TRIAL):
-        from caelab.search import attach  # Optuna, which no other run needs
-
-        callbacks.append(Pruning(attach(reference)))
-    trainer = _trainer(cfg, speed, active, callbacks, run_dir)
-    images, device = len(data.splits["train"]), describe.device(trainer)
+    trainer = build(
+        compose.plain(cfg.trainer) | {"precision": speed.precision},
+        device_of(cfg.trainer.accelerator),
+        logger=active or False,
+        callbacks=[stopwatch, *others, checkpoints],  # the last, which saves the state of all others
+        default_root_dir=str(run_dir),
+    )
+    images, shown = len(data.splits["train"]), images_an_epoch(trainer, data)
+    few = "" if shown == images else f", {shown:,} an epoch,"
+    device = describe.device(trainer)
     picked = f", speed=auto: {speed}" if cfg.speed == AUTO else ""
-    screen.say(f"{screen.shown(run_dir)}: {images:,} training images on {device}{picked}")
+    screen.say(f"{screen.shown(run_dir)}: {images:,} training images{few} on {device}{picked}")
     if emulated(speed.precision, device_of(cfg.trainer.accelerator)):
         slow = f"{device} emulates bfloat16, many times slower than 32-true"
         screen.say(f"  trainer.precision={speed.precision}: {slow}")
@@ -137,17 +138,31 @@ def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
         checkpoints.save(trainer, 0)
     if not checkpoints.figures:
         raise UserError(
-            "no validation took place, so no checkpoint could be chosen; check the trainer's limits"
+            "no validation took place, so no checkpoint could be chosen; trainer.callbacks ended the run"
         )
     return {
         "metrics": checkpoints.figures | _test(trainer, module, data, checkpoints.best, stopwatch, run_dir),
         "best_epoch": checkpoints.epoch,
         "size": describe.network(module.net),
         "time": stopwatch.record(),
-        "data": describe.dataset(data),
+        "data": describe.dataset(data) | {"train_each_epoch": shown},
         "environment": describe.environment(trainer, speed),
         "artifacts": {k: v for k, v in _ARTIFACTS.items() if (run_dir / v).exists()},
     }
+
+
+def _callbacks(cfg: DictConfig) -> list[Callback]:
+    """What accompanies the fit beside its stopwatch and its checkpoints: the user's callbacks first."""
+    chosen = callbacks(compose.plain(cfg.trainer).get("callbacks"))
+    if cfg.ema is not None:
+        chosen.append(EMAWeightAveraging(decay=cfg.ema))
+    if cfg.trainer.get("enable_progress_bar", True) and not any(isinstance(c, ProgressBar) for c in chosen):
+        chosen.append(EpochProgress())
+    if reference := os.environ.get(TRIAL):
+        from caelab.search import attach  # Optuna, which no other run needs
+
+        chosen.append(Pruning(attach(reference)))
+    return chosen
 
 
 def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
@@ -180,7 +195,7 @@ def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
     _remember(config)
     data.prepare_data()
     data.setup("fit")
-    if cfg.speed == AUTO and cfg.trainer.devices == 1:
+    if cfg.speed == AUTO and alone(cfg.trainer.devices, device):
         steps = cfg.trainer.max_epochs * len(data.splits["train"]) // data.batch_size
         speed = speed.over(steps, device)
     if speed.compile:  # else it gives up after eight jobs in one process
@@ -199,33 +214,10 @@ def _remember(config: Record) -> None:
 def _share_log() -> None:
     """Let Lightning's messages reach the job's log file, and warnings too, instead of the screen."""
     logging.captureWarnings(True)
+    warnings.filterwarnings("ignore", "The `srun` command is available")  # advice for runs that span nodes
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-
-
-def _trainer(
-    cfg: DictConfig, speed: Speed, active: list[Logger], callbacks: list[Callback], run_dir: Path
-) -> Trainer:
-    config = compose.plain(cfg.trainer) | {"precision": speed.precision}
-    config.setdefault(
-        "sync_batchnorm", device_of(cfg.trainer.accelerator).type == "cuda"
-    )  # one device has no need
-    try:
-        trainer: Trainer = compose.build(
-            config,
-            "trainer",
-            logger=active or False,
-            callbacks=callbacks,
-            default_root_dir=str(run_dir),
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
-    except MisconfigurationException as error:
-        raise UserError(
-            f"trainer: {error} (trainer.accelerator={cfg.trainer.accelerator}; auto takes what is there)"
-        ) from None
-    return trainer
 
 
 def _fit(
@@ -242,7 +234,9 @@ def _fit(
         screen.say(f"  going on after epoch {epoch}")
     else:
         _initialise(module.net, data)
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoints.last if resume else None, weights_only=True)
+    last = checkpoints.last if resume else None
+    with told():
+        trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
 
 
 def _initialise(net: Autoencoder, data: ImageDataModule) -> None:
@@ -303,6 +297,12 @@ def score(net: Autoencoder, data: ImageDataModule, loss: nn.Module, corruption: 
     _share_log()
     data.prepare_data()
     data.setup("test")
-    trainer = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer = Trainer(
+        devices=1,
+        plugins=LightningEnvironment(),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+    )
     found, _ = _measure(trainer, AutoencoderModule(net, loss, torch.optim.Adam, corruption=corruption), data)
     return {"data": describe.dataset(data), "metrics": found}

@@ -1,0 +1,84 @@
+"""Arguments of Lightning's Trainer that a run does not take, each with the reason; all others act.
+
+Imports nothing heavy, so that a mistake is told before torch is there.
+"""
+
+from typing import Any
+
+from caelab.errors import UserError
+from caelab.mistakes import nearest
+
+_EPOCHS = "a run counts whole epochs, after which it can go on; use trainer.max_epochs"
+_WHOLE = "figures are those of a whole split"
+_OWN = "caelab does that itself"
+
+REFUSED = {
+    "barebones": "a run is measured and its checkpoints are kept",
+    "default_root_dir": "a run lies below paths.output",
+    "enable_autolog_hparams": "loggers are given the whole config",
+    "enable_checkpointing": "a run keeps its best and its last checkpoint",
+    "enable_model_summary": "the run's record holds its sizes",
+    "fast_dev_run": "for a short try use trainer.max_epochs=1 +trainer.limit_train_batches=2",
+    "limit_predict_batches": "a run predicts nothing",
+    "limit_test_batches": _WHOLE,
+    "limit_val_batches": f"{_WHOLE}, which also chooses the checkpoint",
+    "logger": "use the group logger, as in logger=[csv,wandb]",
+    "max_steps": _EPOCHS,
+    "max_time": f"where a run ends would depend on the machine; {_EPOCHS}",
+    "min_steps": "a run counts whole epochs; use trainer.min_epochs",
+    "model_registry": "use caelab-export for a model to share",
+    "num_nodes": "a run trains on one machine; hydra/launcher=submitit_slurm spreads a sweep over several",
+    "num_sanity_val_steps": "figures of an untrained network would count as its first",
+    "overfit_batches": f"{_WHOLE}; use dataset.train_size",
+    "plugins": f"{_OWN}; use trainer.precision and trainer.strategy",
+    "reload_dataloaders_every_n_epochs": "images lie in memory, in a new order each epoch",
+    "use_distributed_sampler": f"{_OWN}: each image goes to one device",
+    "val_check_interval": "figures and checkpoint are those of the same moment, the end of an epoch; "
+    "+trainer.check_val_every_n_epoch acts",
+}
+
+STRATEGIES = ["auto", "ddp", "ddp_find_unused_parameters_true", "single_device"]
+"""Those whose first process holds the whole network and leads the run."""
+
+
+def check(trainer: dict[str, Any]) -> None:
+    """Refuse what a run would take from its config and not do.
+
+    Args:
+        trainer: the config's ``trainer``.
+
+    Raises:
+        UserError: one of ``REFUSED``, or a value that leaves nothing to train or to choose from.
+    """
+    for key, reason in REFUSED.items():
+        if key in trainer:
+            raise UserError(f"trainer.{key}: no argument of a run, since {reason}")
+    strategy = trainer.get("strategy", "auto")
+    if strategy not in STRATEGIES:
+        raise UserError(f"trainer.strategy={strategy}: not one of a run{nearest(str(strategy), STRATEGIES)}")
+    limit = trainer.get("limit_train_batches")
+    share = isinstance(limit, float) and 0 < limit <= 1
+    if limit is not None and not share and (type(limit) is not int or limit < 1):
+        raise UserError(
+            f"trainer.limit_train_batches={limit}: must be a number of batches, 1 or more, "
+            "or a share above 0.0, up to 1.0"
+        )
+    every, epochs = trainer.get("check_val_every_n_epoch", 1), trainer["max_epochs"]
+    if type(every) is not int or not 1 <= every <= epochs:
+        raise UserError(
+            f"trainer.check_val_every_n_epoch={every}: must be within 1..{epochs} (trainer.max_epochs), "
+            "or no checkpoint could be chosen"
+        )
+    for node in nodes(trainer.get("callbacks")):
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise UserError(
+                f"trainer.callbacks: {node} is no callback; give a list such as "
+                "[{_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: val/psnr, mode: max}]"
+            )
+
+
+def nodes(callbacks: Any) -> list[Any]:
+    """Config nodes of ``trainer.callbacks``, which may be a list, one alone, or none."""
+    if callbacks is None:
+        return []
+    return callbacks if isinstance(callbacks, list) else [callbacks]

@@ -1,0 +1,111 @@
+"""Lightning's Trainer as a run uses it: the user's callbacks beside the lab's, one process unless asked."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+
+from caelab import compose, refusals, screen
+from caelab.data.datamodule import ImageDataModule
+from caelab.errors import UserError
+
+_MISTAKES = ("Early stopping conditioned on metric", "Found more than one stateful callback")
+
+
+def build(config: dict[str, Any], device: torch.device, **given: Any) -> Trainer:
+    """Build the trainer of a run.
+
+    Args:
+        config: the config's ``trainer``, checked.
+        device: where it trains.
+        given: arguments that the run supplies.
+
+    Raises:
+        UserError: Lightning refuses an argument.
+    """
+    several = not alone(config["devices"], device)
+    chosen = {key: value for key, value in config.items() if key != "callbacks"}  # built, they are in `given`
+    settled = {
+        "sync_batchnorm": several and device.type == "cuda",
+        "deterministic": False,  # what a job before it in this process has set must not stay
+        "benchmark": False,
+    }
+    # whatever cluster it looks like, a run of one process is one
+    given |= {} if several else {"plugins": LightningEnvironment()}
+    with told(f" (trainer.accelerator={config['accelerator']}; auto takes what is there)"):
+        trainer: Trainer = compose.build(
+            settled | chosen,
+            "trainer",
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            **given,
+        )
+    return trainer
+
+
+def alone(devices: Any, device: torch.device) -> bool:
+    """Whether ``trainer.devices`` asks for one process."""
+    if devices in ("auto", -1, "-1"):
+        return device.type != "cuda" or torch.cuda.device_count() == 1
+    return len(devices) == 1 if isinstance(devices, list) else str(devices) == "1"
+
+
+def leads(devices: Any, device: torch.device) -> bool:
+    """Whether this process leads its run, and is not one that the first started for another device.
+
+    A run of one process leads itself, also where a scheduler has given it a number among others.
+    """
+    if alone(devices, device):
+        rank_zero_only.rank = 0  # type: ignore[attr-defined]
+    return not getattr(rank_zero_only, "rank", 0)
+
+
+def callbacks(node: Any) -> list[Callback]:
+    """Build the callbacks that ``trainer.callbacks`` lists.
+
+    Raises:
+        UserError: one of them cannot be built, or is no callback of Lightning.
+    """
+    built = []
+    for number, one in enumerate(refusals.nodes(node)):
+        group = f"trainer.callbacks[{number}]"
+        with told():
+            try:
+                callback = compose.build(one, group)
+            except TypeError as error:
+                raise UserError(f"{group}: {screen.one_line(error)}") from None
+        if not isinstance(callback, Callback):
+            raise UserError(f"{group}: {one['_target_']} is no callback of lightning.pytorch")
+        built.append(callback)
+    return built
+
+
+def images_an_epoch(trainer: Trainer, data: ImageDataModule) -> int:
+    """Training images that are shown in each epoch, which ``trainer.limit_train_batches`` may cut short."""
+    images, batch, limit = len(data.splits["train"]), data.batch_size, trainer.limit_train_batches
+    if isinstance(limit, int):
+        return min(images, limit * batch)
+    return min(images, int(limit * -(-images // batch)) * batch)
+
+
+@contextmanager
+def told(more: str = "") -> Iterator[None]:
+    """Turn what Lightning says of the trainer's arguments into one line.
+
+    Args:
+        more: what that line ends in.
+    """
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise UserError(f"trainer: {screen.one_line(error)}{more}") from None
+    except RuntimeError as error:  # Lightning has no type of its own for these
+        if not str(error).startswith(_MISTAKES):
+            raise
+        raise UserError(f"trainer.callbacks: {screen.one_line(error)}") from None
