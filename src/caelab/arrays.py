@@ -2,8 +2,9 @@
 
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import numpy as np
@@ -19,15 +20,23 @@ _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the other ways make gigab
 _DEFLATED = 1032  # bytes that one byte can stand for, deflated
 
 
-def load(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
+def load(
+    path: Path, names: Sequence[str], instead: Mapping[str, str] = MappingProxyType({})
+) -> list[NDArray[Any]]:
     """Read arrays of a file.
+
+    Args:
+        path: of the file.
+        names: of the arrays.
+        instead: name -> that of the array which stands in where the file has none of the first.
 
     Raises:
         ValueError: an array that is larger than the file can hold, or than ``LARGEST``.
         Exception: the others of ``DAMAGE``.
     """
     with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
-        return [read(archive, name) for name in names]
+        there = set(archive.namelist())
+        return [read(archive, name if f"{name}.npy" in there else instead.get(name, name)) for name in names]
 
 
 def read(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """Pictures of images: originals above rows of reconstructions, and those that a score finds most unlike."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from caelab import durable
 from caelab.corruptions import TEST, Corruption, keys
-from caelab.labels import labels
+from caelab.labels import labels, lines
 from caelab.models.autoencoder import Autoencoder
 from caelab.quality import mse, psnr
 from caelab.results import Record
@@ -22,11 +23,17 @@ from caelab.results import Record
 if TYPE_CHECKING:  # it brings Lightning
     from caelab.data.datamodule import ImageDataModule
 
+COLUMNS = 40
+"""Images side by side in a picture, at most: a folder may have a thousand classes."""
+
+_WIDTH = 20.0  # inches that images share where they are many
+_GAP = 0.06  # inches between images
+_LINE = 0.13  # inches of a line of a note
+
 
 def first_rows(data: "ImageDataModule") -> Tensor:
     """Places of the first test image of each class, (classes,) int64."""
-    targets = data.splits["test"].targets
-    return torch.tensor([int((targets == label).nonzero()[0]) for label in sorted(set(targets.tolist()))])
+    return torch.from_numpy(np.unique(data.splits["test"].targets.numpy(), return_index=True)[1])
 
 
 def first_of_each_class(
@@ -54,33 +61,67 @@ def reconstructions(path: Path, originals: Tensor, rows: dict[str, Tensor]) -> P
     captioned = {"original": [(x, "") for x in originals]}
     for name, images in rows.items():
         decibels = psnr(mse(images, originals)).tolist()
-        captioned[name or "reconstruction"] = [
-            (x_hat, f"{one:.1f} dB") for x_hat, one in zip(images, decibels, strict=True)
-        ]
+        captioned[name] = [(x_hat, f"{one:.1f} dB") for x_hat, one in zip(images, decibels, strict=True)]
     return grid(path, captioned)
 
 
 def grid(path: Path, rows: Mapping[str, Sequence[tuple[Tensor, str]]]) -> Path:
-    """Draw named rows of equally many images (C, H, W) in [0, 1], of any sizes, each with a note."""
-    columns = len(next(iter(rows.values())))
-    figure = Figure(figsize=(1.0 * columns + 1.6, 1.2 * len(rows)), layout="constrained")
-    for axes, (name, images) in zip(
-        figure.subplots(len(rows), columns, squeeze=False), rows.items(), strict=True
-    ):
-        for axis, (image, note) in zip(axes, images, strict=True):
-            _tile(axis, image, note)
-        axes[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
+    """Draw named rows of equally many images (C, H, W) in [0, 1], of any sizes, each with a note below.
+
+    The first ``COLUMNS`` images of each row are drawn; where there are more, the first row's name says so.
+    """
+    count = len(next(iter(rows.values())))
+    columns = min(count, COLUMNS)
+    side = min(1.0, _WIDTH / columns)
+    figure = Figure(dpi=150)
+    axes = figure.add_axes((0, 0, 1, 1), frameon=False)
+    names = [_wrapped(name) for name in rows]
+    if count > columns:
+        names[0] += f"\n(first {columns} of {count:,})"
+    texts = [axes.text(0, 0, name, fontsize=9, ha="right", va="center", parse_math=False) for name in names]
+    left = max(text.get_window_extent().width for text in texts) / figure.dpi + 0.2
+    top = _GAP
+    for text, images in zip(texts, rows.values(), strict=True):
+        shown = images[:columns]
+        height = side * min(1.0, max(image.shape[1] / image.shape[2] for image, _ in shown))
+        height = max(height, text.get_window_extent().height / figure.dpi)
+        text.set_position((left - 0.1, top + height / 2))
+        for column, (image, note) in enumerate(shown):
+            _place(axes, image, note, (left + (column + 0.5) * side, top + height / 2), side - _GAP)
+        top += height + _GAP + _LINE * max(note.count("\n") + bool(note) for _, note in shown)
+    width = left + columns * side
+    figure.set_size_inches(width, top)
+    axes.set(xlim=(0, width), ylim=(top, 0), aspect="auto")  # in inches
     with durable.file(path) as file:
-        figure.savefig(file, dpi=150)
+        figure.savefig(file, format="png")
     return path
+
+
+def _wrapped(name: str) -> str:
+    return "\n".join(textwrap.fill(line, 28) for line in name.split("\n"))
+
+
+def _place(axes: Axes, image: Tensor, note: str, centre: tuple[float, float], side: float) -> None:
+    """Show an image (C, H, W) in [0, 1] within a square of that side, a note below."""
+    x, y = centre
+    half = torch.tensor(image.shape[1:]) / max(image.shape[1:]) * side / 2
+    down, right = half.tolist()
+    extent = (x - right, x + right, y + down, y - down)
+    axes.imshow(_pixels(image), cmap="gray", vmin=0, vmax=1, extent=extent)
+    axes.text(x, y + down + 0.02, note, fontsize=7, ha="center", va="top", parse_math=False)
 
 
 def _tile(axis: Axes, image: Tensor, note: str) -> None:
     """Show an image (C, H, W) in [0, 1] with a note below."""
-    axis.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
+    axis.imshow(_pixels(image), cmap="gray", vmin=0, vmax=1)
     axis.set_xticks([])
     axis.set_yticks([])
     axis.set_xlabel(note, fontsize=8, labelpad=1)
+
+
+def _pixels(image: Tensor) -> NDArray[np.float32]:
+    pixels: NDArray[np.float32] = image.permute(1, 2, 0).squeeze(-1).numpy()  # (H, W, C), or (H, W)
+    return pixels
 
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -136,15 +177,20 @@ def _roc(axis: Axes, curves: Mapping[str, Curve], floors: Mapping[str, Curve]) -
 
 
 def compare_runs(records: dict[Path, Record], output: Path) -> Path:
-    """Draw the reconstructions of finished runs on one dataset below each other; return the path."""
+    """Draw the reconstructions of finished runs on the same test images below each other; return the path.
+
+    Those that were given other images than the originals stand below what they were given.
+    """
+    from caelab.report.pictures import below_the_given  # it brings what only a report needs
     from caelab.restore import corruption, datamodule, load
 
-    rows: dict[str, Tensor] = {}
+    made: dict[str, tuple[Tensor, Tensor]] = {}
     for label, (run_dir, record) in zip(labels(list(records.values())), records.items(), strict=True):
         data = datamodule(record)
         data.setup("test")
-        originals, _, found = first_of_each_class(data, load(run_dir), corruption(record))
-        rows["\n".join(label.values())] = found
+        originals, given, x_hat = first_of_each_class(data, load(run_dir), corruption(record))
+        made[lines(label)] = (given, x_hat)
+    rows = below_the_given(originals, made)
     folder = output / "comparisons"
     folder.mkdir(parents=True, exist_ok=True)
     return reconstructions(folder / f"{datetime.now():%Y-%m-%d_%H-%M-%S}.png", originals, rows)

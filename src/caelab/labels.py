@@ -41,6 +41,12 @@ def labels(records: Sequence[Record]) -> list[Label]:
     return named
 
 
+def lines(label: Label) -> str:
+    """Show a label beside a picture, a line for each of its parts."""
+    known = {key: value for key, value in label.items() if value != "-"}
+    return "\n".join(value if key in _CHOICES else f"{key}={value}" for key, value in known.items())
+
+
 def _label(record: Record) -> Label:
     """Everything that may name a run: its choices, its seed, and its settings."""
     choices = {key: str(record.get("choices", {}).get(key, default)) for key, default in _CHOICES.items()}

@@ -261,12 +261,11 @@ def _test(
     stopwatch.test_seconds = time.perf_counter() - began
     if not trainer.is_global_zero:
         return found
-    figures.keep(run_dir / _ARTIFACTS["images"], originals=originals, reconstructions=reconstructions)
-    picture = figures.reconstructions(
-        run_dir / _ARTIFACTS["reconstructions"],
-        originals,
-        ({} if torch.equal(corrupted, originals) else {"corrupted": corrupted}) | {"": reconstructions},
-    )
+    given = {} if torch.equal(corrupted, originals) else {"corrupted": corrupted}
+    kept = {"originals": originals, **given, "reconstructions": reconstructions}
+    figures.keep(run_dir / _ARTIFACTS["images"], **kept)
+    rows = given | {"reconstruction": reconstructions}
+    picture = figures.reconstructions(run_dir / _ARTIFACTS["reconstructions"], originals, rows)
     for logger in trainer.loggers:
         if hasattr(logger, "log_image"):
             logger.log_image("reconstructions", [str(picture)])

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from caelab import after, results, screen, studies, tables
 from caelab.errors import RunsFailed, UserError
+from caelab.labels import image_sets
 from caelab.report.measure import index, score, section
 from caelab.studies import Study
 from caelab.sweeping import Job, Sweep
@@ -93,12 +94,12 @@ class CaelabSweeper(BasicSweeper):
         self._compare()
 
     def _compare(self) -> None:
-        """Print the table of all runs, and draw their reconstructions where they share their data."""
+        """Print the table of all runs, and draw their reconstructions where they share their test images."""
         assert self.config is not None
         title = f"{len(self.runs.records)} runs, test split"
         screen.console.print(tables.comparison(list(self.runs.records.values()), title))
         done = {path: record for path, record in self.runs.records.items() if record["status"] == "finished"}
-        if len(done) > 1 and len({record["data"]["sha256"] for record in done.values()}) == 1:
+        if len(done) > 1 and len(set(image_sets(list(done.values())))) == 1:
             from caelab.figures import compare_runs
 
             best = sorted(done, key=lambda path: -float(done[path]["metrics"]["test/psnr"]))[:_PICTURED]
