@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,15 +29,15 @@ class Sweep:
         self.process = subprocess.Popen(
             words,
             cwd=self.folder,
-            env=environment | {"OMP_NUM_THREADS": "1"},
+            env={"OMP_NUM_THREADS": "1"} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def end(self):
+    def end(self, patience=_PATIENCE):
         """Exit status, stdout and stderr."""
-        out, err = self.process.communicate(timeout=_PATIENCE)
+        out, err = self.process.communicate(timeout=patience)
         return self.process.returncode, out, err
 
     def run_dir(self, seed):
@@ -168,3 +169,70 @@ def test_slurm_requeues_a_job_whose_time_is_up_and_it_goes_on(tmp_path, environm
     asked = script.read_text()
     for line in ("--signal=USR2@60", "--time=240", "--account=lab", "--cpus-per-task=1"):
         assert f"#SBATCH {line}" in asked
+
+
+def _slurm_is_there():
+    return (
+        shutil.which("sinfo") is not None and subprocess.run(["sinfo"], capture_output=True).returncode == 0
+    )
+
+
+def _real(number, word):
+    """What sacct says of that job."""
+    command = ["sacct", "-X", "-n", "-P", "-D", "-j", str(number), "-o", word]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def _jobs(sweep):
+    """Numbers of the jobs that the sweep has submitted, in their order."""
+    folders = sweep.folder.glob("multirun/.submitit/*")
+    return sorted(int(path.name) for path in folders if path.name.isdecimal())
+
+
+@pytest.fixture
+def unlimited(environment):
+    """Environment in which nobody has set the number of threads."""
+    return {key: value for key, value in environment.items() if key != "OMP_NUM_THREADS"} | {
+        "OMP_NUM_THREADS": ""
+    }
+
+
+@pytest.mark.slurm
+@pytest.mark.skipif(not _slurm_is_there(), reason="needs a SLURM; tests/slurm.sh starts one")
+class TestRealSlurm:
+    """What tests/slurm.sh runs, where the tests above have a stand-in for SLURM."""
+
+    def test_a_killed_job_is_launched_again_and_has_the_threads_it_was_given(
+        self, tmp_path, unlimited, train
+    ):
+        sweep = Sweep("submitit_slurm", tmp_path, unlimited, "seed=1,-1", "hydra.launcher.cpus_per_task=1")
+        sweep.kill(1)
+        status, out, err = sweep.end()
+        assert (status, "1 of 2 runs failed" in err) == (1, True)
+        assert "[1 done, 1 failed, 0 to go]" in out
+        assert _went_on(sweep, 1) == 1
+        assert sweep.record(1)["environment"]["threads"] == 1
+        assert sweep.record(1)["metrics"]["test/psnr"] == pytest.approx(_undisturbed(train), rel=1e-3)
+
+    def test_a_job_whose_time_is_up_is_requeued_and_goes_on(self, tmp_path, environment):
+        limit = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=10")
+        sweep = Sweep("submitit_slurm", tmp_path, environment, "seed=1", "trainer.max_epochs=60", *limit)
+        status, out, err = sweep.end(patience=900)  # SLURM waits for minutes before it starts a job again
+        assert status == 0, out + err
+        (job,) = _jobs(sweep)
+        assert _went_on(sweep, 1) == len(_real(job, "State")) - 1 >= 1
+        assert sweep.record(1)["time"]["epochs"] == 60
+
+    def test_a_job_that_its_owner_cancels_is_a_failure_and_not_launched_again(self, tmp_path, environment):
+        sweep = Sweep("submitit_slurm", tmp_path, environment, "seed=1", "trainer.max_epochs=3000")
+        deadline = time.monotonic() + _PATIENCE
+        while not list(sweep.folder.glob("multirun/runs/shapes/*/checkpoints/last.ckpt")):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        (job,) = _jobs(sweep)
+        subprocess.run(["scancel", str(job)], check=True)
+        status, out, err = sweep.end()
+        assert status == 1
+        assert "1 of 1 runs failed" in err
+        assert "CANCELLED" in out + err
+        assert _jobs(sweep) == [job]
