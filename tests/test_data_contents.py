@@ -33,15 +33,15 @@ def names(folder, tmp_path, target=FOLDER):
 def test_only_names_and_contents_of_pictures_count(folder, identity):
     before = identity(folder)
     os.utime(folder / "a" / "0.png", ns=(0, 1))
-    (folder / ".DS_Store").write_text("x")
+    Image.new("L", (8, 8), 7).save(folder / "a" / ".hidden.png")
     (folder / "a" / "Thumbs.db").write_text("x")
     (folder / "notes.txt").write_text("x")
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     moved = folder.rename(folder.with_name("moved"))
     assert identity(moved) == before
-    (moved / "a" / "0.png").rename(moved / "a" / "5.png")
+    (moved / "a" / "0.png").rename(moved / "a" / "1.png")  # still the first
     renamed = identity(moved)
-    Image.new("L", (8, 8), 9).save(moved / "a" / "5.png")
+    Image.new("L", (8, 8), 9).save(moved / "a" / "1.png")
     assert len({before, renamed, identity(moved)}) == 3
 
 
