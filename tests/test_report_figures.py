@@ -105,7 +105,7 @@ def test_intervals_are_those_of_student_and_none_for_one_seed(row):
 def test_a_row_without_runs_keeps_its_place(row):
     left, _ = figures.bars(section(row("a", published={"psnr": 18.0}), row("b", 20.0))).axes
     assert [text.get_text() for text in left.get_yticklabels()] == ["a (no runs)", "b"]
-    assert lines(left)["mean over seeds, 95 % t interval"].tolist() == [[20, 1]]
+    assert lines(left)["one seed"].tolist() == [[20, 1]]
     assert lines(left)["report (ten images)"].tolist() == [[18, 0]]
 
 

@@ -8,12 +8,14 @@ import re
 import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 
 import matplotlib.image
 import numpy as np
 import pytest
 
 from caelab import results, studies
+from caelab.report import figures, pictures, tables
 from caelab.report.__main__ import main, report
 
 PSNR = {"base": (20.0, 20.5, 21.0), "improved": (21.9, 22.5, 22.8), "PCA 256": (26.8,)}
@@ -40,7 +42,7 @@ def leave(path, variant, seed, psnr=20.0, **changes):
         "metrics": dict.fromkeys(keys, psnr) | {"test/ssim": 0.5, "published/ssim": 0.6, "test/loss": 0.01},
         "size": SIZE,
         "time": {"fit_seconds": 3.0, "epochs": 2},
-        "data": {"sha256": "d66d"},
+        "data": {"name": "cifar10", "test": 50, "sha256": "d66d"},
         "artifacts": {"curves": "metrics.csv", "images": "reconstructions.npz"},
     }
     (path / results.RECORD).write_text(json.dumps(record | changes))
@@ -184,6 +186,34 @@ def test_the_screen_shows_the_table_and_the_verdicts(command, runs):
     rows = [line.split("│")[1].strip() for line in shown if line.startswith("│")]
     assert [row for row in rows if row in PSNR] == ["PCA 256", "improved", "base"]
     assert "2 rows not run" in [line.strip() for line in shown]
+
+
+def test_what_a_report_costs_does_not_grow_with_the_square_of_its_runs(tmp_path, runs, monkeypatch):
+    """Each record is read once; figures and pages hold the best 40 rows, the CSV all."""
+    record = results.finished(runs / "base-0")
+    for number in range(60):
+        path = tmp_path / "many" / str(number)
+        shutil.copytree(runs / "base-0", path)
+        config = record["config"] | {"optimizer": record["config"]["optimizer"] | {"lr": (number + 1) / 1000}}
+        metrics = record["metrics"] | {"test/psnr": 20 + number / 10}
+        own = {"fingerprint": str(number), "choices": record["choices"] | {"dataset": "own"}, "sweep": None}
+        (path / results.RECORD).write_text(json.dumps(record | own | {"config": config, "metrics": metrics}))
+    calls = Counter()
+
+    def counted(module, name):
+        call = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, **keys: calls.update([name]) or call(*args, **keys))
+
+    for module, name in ((results, "read"), (pictures, "_read"), (figures, "save"), (tables, "groups")):
+        counted(module, name)
+    report([str(tmp_path / "many")], tmp_path / "report")
+    assert calls == {"read": 60, "_read": 40, "save": 4}
+    with (tmp_path / "report/tables/runs-own.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 60
+    page = (tmp_path / "report/index.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| base, optimizer\.lr=(\S+) ", page, re.MULTILINE)
+    assert shown == [str((number + 1) / 1000) for number in range(59, 19, -1)]
+    assert "Other runs, best 40 of 60 rows, own" in page
 
 
 MISTAKES = {

@@ -95,7 +95,7 @@ def written(tmp_path, picture):
             "command": f"caelab-report runs '{HOSTILE}'",
             "made": "1 May 2026",
             "environments": ["3 runs: cpu, 2 threads, torch 2.11"],
-            "chapters": [Chapter(one, [picture])],
+            "chapters": [Chapter(one, tables.table(one), tables.best(one), [picture])],
             "absent": ABSENT,
             "verdicts": verdicts(one),
         }

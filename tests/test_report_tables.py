@@ -12,6 +12,7 @@ from scipy import stats
 
 from caelab import results
 from caelab.report import tables
+from caelab.report.caption import caption
 from caelab.report.rows import Row, Run, Section
 
 BASE = np.array([20.0, 20.5, 21.0])
@@ -98,7 +99,9 @@ def test_means_and_intervals_over_seeds(table2):
     assert base["psnr"] == pytest.approx(20.5)
     assert (base["psnr_low"], base["psnr_high"]) == pytest.approx(ends(BASE))
     assert (base["ssim_low"], base["ssim_high"]) == pytest.approx(ends(BASE / 50))
-    assert (base["ten_psnr"], base["psnr_pooled"], base["ten_ssim"]) == pytest.approx((19.5, 20.0, 0.6))
+    assert (base["published_psnr"], base["psnr_pooled"], base["published_ssim"]) == pytest.approx(
+        (19.5, 20.0, 0.6)
+    )
     assert base["loss"] == pytest.approx(np.mean(10 ** (-BASE / 10)))
     assert base["seeds"] == 3
 
@@ -231,7 +234,7 @@ def test_what_probes_found_has_columns_where_there_is_any(row, table2):
 
 
 def test_files_hold_the_numbers_and_the_text(tmp_path, table2):
-    paths = tables.write(table2, tmp_path / "new" / "tables")
+    paths = tables.write(table2, tmp_path / "new" / "tables", tables.numbers(table2))
     assert [path.name for path in paths] == [f"table2-cifar10.{kind}" for kind in ("csv", "md", "tex")]
     with paths[0].open(newline="") as file:
         written = list(csv.DictReader(file))
@@ -315,7 +318,7 @@ def test_rows_that_bypass_their_latent_are_marked_in_every_table(row):
     assert list(tables.table(section(*rows))["latent reliance"]) == expected
     _, shown = printed(section(*rows))
     assert sorted(cell for cells in shown for cell in cells if cell in expected[:3]) == sorted(expected[:3])
-    assert f"{results.BYPASSING} is marked as bypassing" in tables.CAPTION
+    assert f"{results.BYPASSING} is marked as bypassing" in caption(["latent reliance"], False, False)
 
 
 def test_an_analysis_of_a_run_stands_in_its_row(row):
@@ -326,3 +329,50 @@ def test_an_analysis_of_a_run_stands_in_its_row(row):
     assert one.values("audit/latent_reliance") == one.values("test/latent_reliance") == {0: 0.2}
     assert one.values("audit/psnr_pca") == {}
     assert lines(section(one))["around"]["latent_reliance"] == 0.2
+
+
+def test_how_to_read_speaks_of_what_stands_in_the_tables_and_of_nothing_else(row):
+    frame = tables.table(section(row("one", [20.0])))
+    said = caption(list(frame), intervals=False, floors=False)
+    assert said.startswith(
+        "Full: all test images; PSNR and SSIM are means over seeds. One a class: of the first test image of "
+        "each class, by the report's protocol. Rows that share a letter cannot be told apart "
+    )
+    assert said.endswith(" Code: numbers that reach the decoder, with those of the skips.")
+    assert not [word for word in ("interval", "Floors", "ten images", "AUROC", "Probes") if word in said]
+    assert caption([], intervals=True, floors=True) == (
+        "In brackets: the 95 % t interval over seeds. Floors are fitted without training."
+    )
+
+
+def test_rows_on_different_test_images_are_marked_and_not_compared(row):
+    rows = [row("all", [20.0, 20.1, 20.2]), row("some", [30.0, 30.1, 30.2])]
+    for one, count in zip(rows, (50, 9), strict=True):
+        for run in one.runs.values():
+            run.record["data"] = {"name": "mnist", "test": count, "sha256": "d66d"}
+    apart = section(*rows, reference="all")
+    raw = tables.numbers(apart)
+    assert list(raw["test_images"]) == ["50 of mnist", "9 of mnist"]
+    assert list(raw["group"]) == ["", ""]
+    assert "against" not in raw
+    assert list(tables.table(apart)["test images"]) == ["50 of mnist", "9 of mnist"]
+    assert tables.best(apart).startswith("Its rows were measured on different test images")
+    for run in rows[1].runs.values():
+        run.record["data"] = rows[0].runs[0].record["data"]
+    assert list(tables.numbers(section(*rows))["group"]) == ["b", "a"]
+    assert "test images" not in tables.table(section(*rows))
+
+
+def test_of_very_many_rows_the_best_are_shown_and_none_are_paired(row, monkeypatch):
+    monkeypatch.setattr(tables, "groups", None)  # which goes through all pairs
+    many = section(*(row(f"row {n}", [float(n)]) for n in range(60)), row("PCA", [5.0], floor=True))
+    shown = many.shown()
+    assert [one.label for one in shown.rows] == [*(f"row {n}" for n in range(59, 19, -1)), "PCA"]
+    assert shown.title == "Table II, best 41 of 61 rows"
+    assert shown.text.endswith("All 61 rows stand in tables/table2-cifar10.csv.")
+    assert len(tables.numbers(many)) == 61
+    text, rows = printed(many)
+    assert [cells[0] for cells in rows] == [f"row {n}" for n in range(59, 19, -1)]
+    assert text[-1].strip() == "21 more in the CSV of a report"
+    few = section(*many.rows[:40])
+    assert few.shown() is few

@@ -183,6 +183,10 @@ def load(name: str, budget: str = "full", seeds: int | None = None, overrides: S
             raise UserError(f"seeds={seeds}: must be a whole number, 1 or more")
         values["seeds"] = seeds
     datasets, common = _split(overrides)
+    known = sorted(path.stem for path in Path(compose.CONF, "dataset").glob("*.yaml"))
+    for dataset in datasets:
+        if dataset not in known:
+            raise UserError(f"dataset={dataset}: there is no such dataset{mistakes.nearest(dataset, known)}")
     if datasets:
         values["datasets"] = datasets
     for part in ("runs", "floors"):

@@ -111,16 +111,24 @@ def _begun(one: Section) -> bool:
 
 
 def _chapters(drawn: Sequence[Section], out: Path) -> list[Chapter]:
-    """Write the tables and figures of each section, side by side where that repays a process's start."""
+    """Write the tables of each section, and its figures: side by side where that repays a process's start."""
+    shown = [one.shown() for one in drawn]
     workers = max(1, min(cpu_count(), len(drawn) // 4))
-    written = Parallel(workers, return_as="generator")(delayed(_chapter)(one, out) for one in drawn)
-    return list(screen.tracked(written, "drawing", len(drawn)))
+    written = Parallel(workers, return_as="generator")(delayed(_pictures)(one, out) for one in shown)
+    pictures = screen.tracked(written, "drawing", len(drawn))
+    return [_chapter(*each, out) for each in zip(drawn, shown, pictures, strict=True)]
 
 
-def _chapter(one: Section, out: Path) -> Chapter:
-    """Write a section's tables and figures."""
-    tables.write(one, out / "tables")
-    name = f"{one.study}-{one.dataset}"
+def _chapter(one: Section, shown: Section, pictures: list[Picture], out: Path) -> Chapter:
+    """Write all rows of a section, and put those that are shown together with their pictures."""
+    raw = tables.numbers(one)
+    tables.write(one, out / "tables", raw)
+    lines = raw.set_index("variant", drop=False).loc[[row.label for row in shown.rows]]
+    return Chapter(shown, tables.table(shown, lines.reset_index(drop=True)), tables.best(one), pictures)
+
+
+def _pictures(one: Section, out: Path) -> list[Picture]:
+    """Write a section's figures."""
     where = f"{one.title}, {display(one.dataset)}"
     drawn: dict[str, Figure | None] = {
         "psnr": (figures.line if one.axis else figures.bars)(one),
@@ -130,25 +138,34 @@ def _chapter(one: Section, out: Path) -> Chapter:
         "images": figures.grid(one),
         "paths": figures.paths(one),
     }
-    captions = {
-        "psnr": "PSNR and SSIM on the test split, mean over seeds with 95 % intervals; floors dashed",
-        "curves": "training loss and validation PSNR by epoch",
-        "pareto": "PSNR against the numbers that reach the decoder and against training time, with the "
-        "frontier of what comes through its latent; where there is no room, a point has no name",
-        "rate": "PSNR against measured bits per image as codes are rounded more coarsely, mean over seeds; a "
-        "ring where a tenth of a decibel is lost; JPEG and WebP on the same images",
-        "images": "first test image of each class over its reconstructions, seed 0",
-        "paths": "what the latent alone and the skips alone reconstruct, all else at its mean, seed 0",
-    }
+    captions = _captions(one)
     for number, (label, found) in enumerate(one.searches.items()):
         drawn[f"search-{number}"] = trials.search(one, label)
         captions[f"search-{number}"] = trials.caption(found)
-    pictures = [
-        Picture(f"{where}: {captions[kind]}", figures.save(figure, out / "figures", f"{name}-{kind}")[0])
+    return [
+        Picture(f"{where}: {captions[kind]}", figures.save(figure, out / "figures", f"{one.name}-{kind}")[0])
         for kind, figure in drawn.items()
         if figure is not None
     ]
-    return Chapter(one, pictures)
+
+
+def _captions(one: Section) -> dict[str, str]:
+    """What each figure shows of this section, and no more."""
+    several = any(len(row.runs) > 1 for row in one.rows)
+    mean, intervals = (", mean over seeds", " with 95 % intervals") if several else ("", "")
+    floors = "; floors dashed" if any(row.floor and row.runs for row in one.rows) else ""
+    what = "PSNR" if one.axis else "PSNR and SSIM"
+    return {
+        "psnr": f"{what} on the test split{mean}{intervals}{floors}",
+        "curves": "training loss and validation PSNR by epoch",
+        "pareto": "PSNR against the numbers that reach the decoder and against training time, with the "
+        "frontier of what comes through its latent; where there is no room, a point has no name",
+        "rate": f"PSNR against measured bits per image as codes are rounded more coarsely{mean}; a "
+        "ring where a tenth of a decibel is lost; JPEG and WebP on the same images",
+        "images": "first test image of each class over its reconstructions, of the lowest seed",
+        "paths": "what the latent alone and the skips alone reconstruct, all else at its mean, of the lowest "
+        "seed",
+    }
 
 
 def _environments(drawn: Sequence[Section]) -> list[str]:

@@ -147,9 +147,10 @@ def _dots(axes: Axes, rows: Sequence[Row], metric: str) -> None:
     published = [(row.published[key], place) for place, row in enumerate(rows) if key in row.published]
     if run:
         mean, reach = means(list(run.values()), metric)
-        label = "mean over seeds, 95 % t interval"
+        label = "one seed" if np.isnan(reach).all() else "mean over seeds, 95 % t interval"
         axes.errorbar(mean, list(run), xerr=reach, fmt="o", ms=5, color=COLOURS[0], capsize=3, label=label)
-        axes.plot(*zip(*seeds, strict=True), "o", ms=2.5, color=COLOURS[0], alpha=0.6, label="one seed")
+        if len(seeds) > len(run):
+            axes.plot(*zip(*seeds, strict=True), "o", ms=2.5, color=COLOURS[0], alpha=0.6, label="one seed")
     if published:
         axes.plot(
             *zip(*published, strict=True),

@@ -33,7 +33,7 @@ def score(study: Study, runs: Index) -> Score:
 
     def read(trial: Variant) -> float | None:
         assert study.tune
-        found = runs.get(trial.identity(study.tune.seed))
+        found = runs.get(trial.identity(study.tune.seed)) if runs else None  # composing takes long
         if found is None or found[1]["status"] == "pruned":  # by another study's search
             return None
         finished = found[1]["status"] == "finished"
@@ -53,6 +53,8 @@ def section(
         runs: all runs on disk.
         searched: name of a search -> what it found.
     """
+    if not any(record.get("choices", {}).get("dataset") == dataset for _, record in runs.values()):
+        runs = {}
     variants = study.variants(dataset, score(study, runs), searched)
     rows = [_row(study, variant, runs) for variant in variants]
     there = {row.label for row in rows}
@@ -84,7 +86,7 @@ def _row(study: Study, variant: Variant, runs: Index) -> Row:
     found: dict[int, Run] = {}
     missing: dict[int, str] = {}
     for seed in range(1 if variant.floor else study.seeds):
-        path, record = runs.get(variant.identity(seed), (None, None))
+        path, record = runs.get(variant.identity(seed), (None, None)) if runs else (None, None)
         if path is None or record is None:
             missing[seed] = "not run"
         elif record["status"] != "finished":

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
 from caelab import durable
 from caelab.report import tables
+from caelab.report.caption import caption
 from caelab.report.claims import Verdict, display
 from caelab.report.embed import Picture, environment
 from caelab.report.rows import Section
@@ -18,30 +18,29 @@ SIGNS = {"holds": "✓", "contradicted": "✗", "undecided": "?", "not measured"
 
 @dataclass(frozen=True)
 class Chapter:
-    """One study on one dataset, with its pictures."""
+    """One study on one dataset.
+
+    Attributes:
+        section: what of it is shown.
+        table: its table as text.
+        best: which row is best, as a sentence.
+        pictures: its figures.
+    """
 
     section: Section
+    table: pd.DataFrame
+    best: str
     pictures: Sequence[Picture]
 
     @property
     def name(self) -> str:
         """Its anchor, and the name of its files."""
-        return f"{self.section.study}-{self.section.dataset}"
+        return self.section.name
 
     @property
     def dataset(self) -> str:
         """The dataset's display name."""
         return display(self.section.dataset)
-
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """Its table as text."""
-        return tables.table(self.section)
-
-    @cached_property
-    def best(self) -> str:
-        """Which row is best, as a sentence."""
-        return tables.best(self.section)
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,18 @@ class Page:
     absent: Sequence[str]
     verdicts: Sequence[Verdict]
 
+    @property
+    def caption(self) -> str:
+        """How to read the tables that there are."""
+        shown = [chapter.table for chapter in self.chapters]
+        names = {str(name) for table in shown for name in table}
+        spreads = [cell for table in shown for cell in table.get("full PSNR (dB)", ())]
+        return caption(
+            names,
+            any("[" in cell for cell in spreads),
+            any(row.floor for chapter in self.chapters for row in chapter.section.rows),
+        )
+
 
 def write(page: Page, out: Path) -> list[Path]:
     """Write ``index.html`` (self-contained) and ``index.md`` (with links to the figures) into ``out``."""
@@ -71,9 +82,7 @@ def write(page: Page, out: Path) -> list[Path]:
     for ending, escape in (("html", True), ("md", False)):
         templates = environment(escape=escape)
         templates.filters["markdown"] = tables.markdown
-        text = templates.get_template(f"page.{ending}.j2").render(
-            page=page, signs=SIGNS, caption=tables.CAPTION
-        )
+        text = templates.get_template(f"page.{ending}.j2").render(page=page, signs=SIGNS)
         path = out / f"index.{ending}"
         durable.write(path, text)
         paths.append(path)

@@ -1,8 +1,9 @@
 """What a report speaks of: the rows of a study, each a variant with its finished runs over seeds."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -10,6 +11,10 @@ from typing import Any
 
 from caelab import results
 from caelab.results import BYPASSING, Record
+
+SHOWN = 40
+"""Trained rows of a section that a page and its figures show, at most; its CSV has them all."""
+_FLOORS = 10  # floors, likewise
 
 STILL_IMPROVING = 0.1
 """Gain of validation PSNR (dB) in the last fifth of the epochs above which a run has not converged."""
@@ -131,6 +136,28 @@ class Section:
     claims: Sequence[Mapping[str, Any]] = ()
     searches: Mapping[str, Record] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """Name of its files, and its anchor in a page."""
+        return f"{self.study}-{self.dataset}"
+
+    def shown(self) -> "Section":
+        """What of it a page shows: all, or of very many rows the best ones, best PSNR first."""
+        trained = [row for row in self.rows if not row.floor]
+        floors = [row for row in self.rows if row.floor]
+        if len(trained) <= SHOWN and len(floors) <= _FLOORS:
+            return self
+        best = [row for rows, most in ((trained, SHOWN), (floors, _FLOORS)) for row in _best(rows)[:most]]
+        title = f"{self.title}, best {len(best)} of {len(self.rows):,} rows"
+        text = f"{self.text} All {len(self.rows):,} rows stand in tables/{self.name}.csv."
+        return replace(self, rows=best, title=title, text=text)
+
     def row(self, label: str) -> Row | None:
         """Return the row of that label."""
         return next((row for row in self.rows if row.label == label), None)
+
+
+def _best(rows: Sequence[Row]) -> list[Row]:
+    """Rows by mean test PSNR, best first; those without runs last."""
+    means = {row.label: list(row.values("test/psnr").values()) for row in rows}
+    return sorted(rows, key=lambda row: -fmean(means[row.label] or [-math.inf]))

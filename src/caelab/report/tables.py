@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from caelab import durable
+from caelab.labels import image_sets
 from caelab.report.claims import display
-from caelab.report.rows import Row, Section
+from caelab.report.rows import SHOWN, Row, Section
 from caelab.report.statistics import (
     MIN_SEEDS,
     Difference,
@@ -22,29 +23,11 @@ from caelab.report.statistics import (
     paired,
     winner,
 )
-from caelab.results import BYPASSING
 from caelab.tables import reliance
 
-CAPTION = (
-    "PSNR and SSIM: mean over seeds with the 95 % t interval in brackets. Report: what the report printed of "
-    "ten images. Ten images: measured on the same ten by its protocol; difference: that minus the report's. "
-    "Full: all test images. Rows that share a letter cannot be told apart (paired by seed, Holm-adjusted "
-    "over all pairs). The best row is named by its comparisons with the others alone, which are fewer, so it "
-    "may share a letter. "
-    "Code: numbers that reach the decoder, with those of the skips. Latent reliance: how much of the gain in "
-    "PSNR over the mean image is lost with another image's latent; a row below "
-    f"{BYPASSING} is marked as bypassing: its skips carry the picture around the latent. Probes: test "
-    "accuracy, from 0 to 1, of what tells the class from the latent; disentanglement and MIG: whether each "
-    "known factor has a number of the latent to itself. AUROC: how well images of classes that were not "
-    "trained on are found by reconstruction error (MSE), or by distance to the nearest training codes. Bits "
-    "per number: of the rounded and coded code, with which a tenth of a decibel is lost; minus JPEG: PSNR "
-    "there, less JPEG's at as many bytes without its headers. Encoder gap: what the decoder gains when each "
-    "latent is fitted to its image. Floors are fitted without training."
-)
-
 _MEASURED = {
-    "ten_psnr": "published/psnr",
-    "ten_ssim": "published/ssim",
+    "published_psnr": "published/psnr",
+    "published_ssim": "published/ssim",
     "psnr": "test/psnr",
     "psnr_pooled": "test/psnr_pooled",
     "ssim": "test/ssim",
@@ -75,23 +58,24 @@ _SIZES = {
 def numbers(section: Section) -> pd.DataFrame:
     """Return a section's raw figures, a line a row: what the CSV holds.
 
-    PSNR is in dB, ``ten_*`` is the published protocol, ``*_low`` and ``*_high`` end the 95 % interval,
+    PSNR is in dB, ``published_*`` is the published protocol, ``*_low`` and ``*_high`` end the 95 % interval,
     ``flops`` are of one image's forward pass, ``seconds`` of training and validation, ``gain`` (dB) is what
-    the last fifth of the epochs added to validation PSNR.
+    the last fifth of the epochs added to validation PSNR. Rows on different ``test_images`` are not compared,
+    nor more than ``SHOWN`` trained rows, whose pairs are too many.
     """
-    trained = _trained(section)
-    letters = groups({same[0].label: same[0].values("test/psnr") for same in trained})
-    letters = {row.label: letters[same[0].label] for same in trained for row in same}
-    compared = _compared(section)
+    images = _images(section)
+    apart = len({*images.values()} - {""}) > 1
+    letters, compared = ({}, {}) if apart else (_letters(section), _compared(section))
     analysed = {name: key for name, key in _ANALYSED.items() if any(row.values(key) for row in section.rows)}
     lines = []
     for row in section.rows:
         line: dict[str, Any] = {"variant": row.label, "floor": row.floor, "seeds": len(row.runs)}
+        line |= {"test_images": images[row.label]} if apart else {}
         line |= {f"report_{key}": value for key, value in row.published.items()}
         for name, metric in (_MEASURED | analysed).items():
             values = list(row.values(metric).values())
             line |= _interval(name, interval(values) if values else None)
-        line["difference"] = line["ten_psnr"] - line.get("report_psnr", math.nan)
+        line["difference"] = line["published_psnr"] - line.get("report_psnr", math.nan)
         line["group"] = letters.get(row.label, "")
         if row.label in compared:
             difference, p = compared[row.label]
@@ -108,9 +92,28 @@ def numbers(section: Section) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def _letters(section: Section) -> dict[str, str]:
+    trained = _trained(section)
+    if len(trained) > SHOWN:
+        return {}
+    letters = groups({same[0].label: same[0].values("test/psnr") for same in trained})
+    return {row.label: letters[same[0].label] for same in trained for row in same}
+
+
+def _images(section: Section) -> dict[str, str]:
+    """Label of each row -> the test images of its runs."""
+    runs = [(row.label, run.record) for row in section.rows for run in row.runs.values()]
+    found: dict[str, dict[str, None]] = {row.label: {} for row in section.rows}
+    for (label, _), images in zip(runs, image_sets([record for _, record in runs]), strict=True):
+        found[label][images] = None
+    return {label: " and ".join(sets) for label, sets in found.items()}
+
+
 def best(section: Section) -> str:
     """Say in a sentence which trained row has the best test PSNR, if the seeds tell; empty with one row."""
     rows = _trained(section)
+    if len({*_images(section).values()} - {""}) > 1:
+        return "Its rows were measured on different test images, so that their figures do not compare."
     trained = {" = ".join(row.label for row in same): same[0].values("test/psnr") for same in rows}
     if len(trained) < 2:
         return ""
@@ -172,23 +175,29 @@ def _note(row: Row) -> str:
     return "; ".join(notes)
 
 
-def table(section: Section) -> pd.DataFrame:
-    """Return a section as formatted text, without the columns that are empty for all rows."""
-    raw = numbers(section)
+def table(section: Section, raw: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return a section as formatted text, without the columns that are empty for all rows.
+
+    Args:
+        section: to be shown.
+        raw: its ``numbers``, or some lines of them, where they are there already.
+    """
+    raw = numbers(section) if raw is None else raw
     name = f"minus {section.reference} (dB)"
     columns = {
         "variant": list(raw["variant"]),
         "seeds": [f"{n}" for n in raw["seeds"]],
         "note": list(raw["note"]),
+        "test images": list(raw["test_images"]) if "test_images" in raw else [],
         "report PSNR (dB)": _plain(raw, "report_psnr", 2),
-        "ten images PSNR (dB)": _spread(raw, "ten_psnr", 2),
+        "one a class PSNR (dB)": _spread(raw, "published_psnr", 2),
         "difference (dB)": _signed(raw, "difference"),
         "full PSNR (dB)": _spread(raw, "psnr", 2),
         "group": list(raw["group"]),
         name: _against(raw),
         "full pooled PSNR (dB)": _plain(raw, "psnr_pooled", 2),
         "report SSIM": _plain(raw, "report_ssim", 3),
-        "ten images SSIM": _plain(raw, "ten_ssim", 3),
+        "one a class SSIM": _plain(raw, "published_ssim", 3),
         "full SSIM": _spread(raw, "ssim", 3),
         "report loss": _plain(raw, "report_loss", 3),
         "full loss": _plain(raw, "loss" if "report_loss" in raw else "", 4),
@@ -255,7 +264,7 @@ def _against(raw: pd.DataFrame) -> list[str]:
 
 def markdown(frame: pd.DataFrame) -> str:
     """Return text cells as a pipe table; numbers to the right."""
-    right = [name not in ("variant", "group", "note", "settings") for name in frame.columns]
+    right = [name not in ("variant", "group", "note", "settings", "test images") for name in frame.columns]
     lines = [list(frame.columns), ["---:" if one else "---" for one in right], *frame.values.tolist()]
     escaped = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
@@ -284,25 +293,33 @@ def latex(frame: pd.DataFrame) -> str:
     return f"\\begin{{tabular}}{{{kinds}}}\n{inside}\\end{{tabular}}\n"
 
 
-def write(section: Section, folder: Path) -> list[Path]:
-    """Write a section as CSV (raw), Markdown and LaTeX (text) into ``folder``; return the paths."""
+def write(section: Section, folder: Path, raw: pd.DataFrame) -> list[Path]:
+    """Write all rows of a section as CSV (``raw``), Markdown and LaTeX (text) into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    frame = table(section)
+    frame = table(section, raw)
     texts = {
-        "csv": numbers(section).to_csv(index=False),
+        "csv": raw.to_csv(index=False),
         "md": markdown(frame),
         "tex": latex(frame),
     }
     paths = []
     for ending, text in texts.items():
-        path = folder / f"{section.study}-{section.dataset}.{ending}"
+        path = folder / f"{section.name}.{ending}"
         durable.write(path, text)
         paths.append(path)
     return paths
 
 
 _ON_SCREEN = (
-    *("variant", "seeds", "report PSNR (dB)", "ten images PSNR (dB)", "full PSNR (dB)", "group", "full SSIM"),
+    *(
+        "variant",
+        "seeds",
+        "report PSNR (dB)",
+        "one a class PSNR (dB)",
+        "full PSNR (dB)",
+        "group",
+        "full SSIM",
+    ),
     *(
         "settings",
         "code",
@@ -324,16 +341,20 @@ def screen_table(section: Section) -> Table:
     waiting = len(section.rows) - len(started)
     title = escape(f"{section.title}, {display(section.dataset)}")
     told = [f"{waiting} {'row' if waiting == 1 else 'rows'} not run" if waiting else "", best(section)]
+    if (rest := len(started) - SHOWN) > 0:
+        told.append(f"{rest:,} more in the CSV of a report")
     caption = escape("\n".join(filter(None, told))) or None
     shown = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     if not started:
         return shown
     section = replace(section, rows=started)
-    raw, frame = numbers(section), table(section)
+    raw = numbers(section).sort_values("psnr", ascending=False, na_position="last", kind="stable")
+    raw = raw.iloc[:SHOWN].reset_index(drop=True)
+    frame = table(section, raw)
     kept = [name for name in _ON_SCREEN if name in frame]
     for name in kept:
         shown.add_column(name, justify="left" if name in ("variant", "note") else "right", overflow="fold")
-    for position in raw.sort_values("psnr", ascending=False, na_position="last").index:
+    for position in raw.index:
         cells = map(escape, frame.loc[position, kept])
         shown.add_row(*cells, style="dim" if raw.loc[position, "floor"] else None)
     return shown

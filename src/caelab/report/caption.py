@@ -1,0 +1,41 @@
+"""How to read the tables of a report: what stands in their columns, and nothing of what does not."""
+
+from collections.abc import Collection
+
+from caelab.results import BYPASSING
+
+_SENTENCES = {
+    "full PSNR (dB)": "Full: all test images; PSNR and SSIM are means over seeds.",
+    "report PSNR (dB)": "Report: what the report printed of ten images.",
+    "one a class PSNR (dB)": "One a class: of the first test image of each class, by the report's protocol.",
+    "difference (dB)": "Difference: one a class minus the report's.",
+    "group": "Rows that share a letter cannot be told apart (paired by seed, Holm-adjusted over all pairs). "
+    "The best row is named by its comparisons with the others alone, which are fewer, so it may share a "
+    "letter.",
+    "code": "Code: numbers that reach the decoder, with those of the skips.",
+    "latent reliance": "Latent reliance: how much of the gain in PSNR over the mean image is lost with "
+    f"another image's latent; a row below {BYPASSING} is marked as bypassing: its skips carry the picture "
+    "around the latent.",
+    "linear probe of z": "Probes: test accuracy, from 0 to 1, of what tells the class from the latent.",
+    "disentanglement": "Disentanglement and MIG: whether each known factor has a number of the latent to "
+    "itself.",
+    "AUROC of errors": "AUROC: how well images of classes that were not trained on are found by "
+    "reconstruction error (MSE), or by distance to the nearest training codes.",
+    "bits per number": "Bits per number: of the rounded and coded code, with which a tenth of a decibel is "
+    "lost; minus JPEG: PSNR there, less JPEG's at as many bytes without its headers.",
+    "encoder gap (dB)": "Encoder gap: what the decoder gains when each latent is fitted to its image.",
+}
+_INTERVAL = "In brackets: the 95 % t interval over seeds."
+_FLOORS = "Floors are fitted without training."
+
+
+def caption(columns: Collection[str], intervals: bool, floors: bool) -> str:
+    """Say how to read tables.
+
+    Args:
+        columns: names of all that occur.
+        intervals: whether there is one in them.
+        floors: whether there are rows of that kind.
+    """
+    found = [sentence for column, sentence in _SENTENCES.items() if column in columns]
+    return " ".join([*found, *([_INTERVAL] if intervals else []), *([_FLOORS] if floors else [])])
