@@ -57,6 +57,32 @@ def test_checksum_is_the_sha256_of_type_shape_and_bytes():
     assert cache.checksum(IMAGES.reshape(20, 60)) != expected
 
 
+def test_a_cache_is_on_the_disk_before_it_has_its_name(tmp_path, build, monkeypatch):
+    synced, fsync, rename = set(), os.fsync, Path.rename
+
+    def seen(descriptor):
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def named(self, target):
+        inside.extend(path.stat().st_ino for path in self.iterdir())
+        return rename(self, target)
+
+    inside = []
+    monkeypatch.setattr(os, "fsync", seen)
+    monkeypatch.setattr(Path, "rename", named)
+    assert_whole(open_it(tmp_path, build))
+    assert len(inside) == 3
+    assert set(inside) <= synced
+
+
+def test_what_a_kill_has_left_is_removed_file_and_folder(tmp_path, build):
+    (tmp_path / f"{durable.ASIDE}folder" / "deep").mkdir(parents=True)
+    (tmp_path / f"{durable.ASIDE}file").touch()
+    assert_whole(open_it(tmp_path, build))
+    assert list(tmp_path.glob(f"{durable.ASIDE}*")) == []
+
+
 def test_built_once_then_opened(tmp_path, build):
     first, second = open_it(tmp_path, build), open_it(tmp_path, build)
     assert build.built == 1

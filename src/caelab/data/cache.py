@@ -161,7 +161,7 @@ def _locked(folder: Path, what: str) -> Iterator[None]:
 def _remove_leftovers(folder: Path) -> None:
     """Remove what a process that was killed has left."""
     for path in folder.glob(f"{durable.ASIDE}*"):
-        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def _write(cache: Path, arrays: Arrays, origin: Origin | None) -> None:
@@ -172,7 +172,8 @@ def _write(cache: Path, arrays: Arrays, origin: Origin | None) -> None:
         new.mkdir()
         sharing.share(new)
         for name, array in arrays.items():
-            np.save(new / f"{name}.npy", array)
+            with durable.file(new / f"{name}.npy") as file:
+                np.save(file, array)
             sharing.share(new / f"{name}.npy")
         _write_json(new / CHECKSUMS, {name: checksum(array) for name, array in arrays.items()})
         if origin:
@@ -188,7 +189,7 @@ def _write(cache: Path, arrays: Arrays, origin: Origin | None) -> None:
 
 
 def _write_json(path: Path, values: Mapping[str, str]) -> None:
-    path.write_text(json.dumps(values))
+    durable.write(path, json.dumps(values))
     sharing.share(path)
 
 
