@@ -37,7 +37,7 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-survive: $(READY) ## kill -9 a sweep twenty times, and compare with one that nobody disturbed
+survive: $(READY) ## kill before each change on the disk, cut the power, start again: nothing may be lost
 	$(BIN)/python tests/survive.py
 
 mutants: $(READY) ## break the source in one place after another: a test must notice each
