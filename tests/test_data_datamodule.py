@@ -199,11 +199,6 @@ def test_setup_twice_keeps_the_splits():
         ({"train_size": 2.5}, r"^dataset\.train_size=2\.5"),
         ({"train_size": 121}, r"^dataset\.train_size=121: only 120 training images; use at most 120$"),
         ({"classes": [1], "train_size": 90}, r"^dataset\.train_size=90: only 30 training images"),
-        (
-            {"batch_size": 121},
-            r"^dataset\.batch_size=121 is larger than the training set \(120 images\); use at",
-        ),
-        ({"train_size": 20}, r"^dataset\.batch_size=32 is larger than the training set \(20 images\)"),
         ({"classes": [12]}, r"^dataset\.classes=\[12\]: give a list of different classes from 0 to 3"),
         ({"classes": [1, 1]}, r"^dataset\.classes=\[1, 1\]"),
         ({"classes": []}, r"^dataset\.classes=\[\]"),
@@ -215,3 +210,29 @@ def test_a_users_mistake_is_one_line_that_names_the_key(options, message):
     with pytest.raises(UserError, match=message) as caught:
         ready(**options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_batch_above_the_training_set_is_all_of_it(capsys):
+    module = ready(batch_size=121)
+    assert capsys.readouterr().err == ""  # before anything is trained
+    assert len(module.train_dataloader()) == 1
+    assert module.batch_size == 120
+    assert capsys.readouterr().err == "dataset.batch_size=121: a step takes all 120 training images at once\n"
+
+
+def test_an_evaluation_asks_for_no_size_of_a_training():
+    module = Numbers("unused", batch_size=9999, train_size=9999)
+    module.setup("test")
+    assert [len(module.splits[key]) for key in ("train", "val", "test")] == [120, 40, 40]
+
+
+def test_other_images_than_are_expected_are_refused():
+    module = Numbers("unused")
+    module.expected = "ab" * 32
+    module.setup("test")
+    module = Numbers("unused")
+    module.expected = "cd" * 32
+    with pytest.raises(
+        UserError, match=r"dataset=numbers in .*\(checksum ababababab, in its record cdcdcdcdcd\)"
+    ):
+        module.setup("test")

@@ -66,7 +66,8 @@ def test_without_the_data_the_kept_images_are_taken(run, command):
     status, _, err = command(run, "--format", "safetensors")
     assert status == 0
     assert err.count("\n") == 1
-    assert "the run's shapes is not on this machine (other images than the run had, by their checksum)" in err
+    assert "the run's shapes is not on this machine (dataset=shapes in " in err
+    assert "not the images that the run was trained and measured on" in err
     card = (run / "export/safetensors/model_card.md").read_text()
     assert "compared with the network on the 3 test images that the run kept" in card
     assert "| PCA of 6 numbers |  |  |  |  |  | not measured: the data are not on this machine |" in card

@@ -72,7 +72,16 @@ def test_output_is_clamped():
 def test_a_latent_above_what_there_is_is_named():
     with pytest.raises(ValueError, match="^latent must be at most 40, the numbers in one image, got 41$"):
         PCA(SHAPE, latent=41)
-    with pytest.raises(
-        ValueError, match="^latent must be at most 10, the number of training images, got 11$"
-    ):
-        PCA(SHAPE, latent=11).initialise(smooth_pictures(10))
+
+
+def test_of_few_images_there_are_as_many_numbers():
+    images = smooth_pictures(10)
+    few, same = PCA(SHAPE, latent=11), PCA(SHAPE, latent=10)
+    few.initialise(images)
+    same.initialise(images)
+    assert few.latent == 10
+    assert few.size == same.size == 11 * 40
+    assert few.encode(images / 255).z.shape == (10, 10)
+    assert torch.equal(few.components, same.components)
+    # ten images differ from their mean in nine directions at most, so ten numbers keep all of them
+    assert torch.allclose(few(images / 255), images / 255, atol=1e-4)

@@ -52,7 +52,7 @@ def test_fingerprint_does_not_know_what_asked_for_the_run(change):
 
 def test_fingerprint_follows_the_files_of_a_folder(tmp_path):
     (tmp_path / "one.png").write_bytes(b"1")
-    cfg = config(dataset__path=str(tmp_path))
+    cfg = config(dataset__path=str(tmp_path), paths__data=str(tmp_path / ".data"))
     first = results.fingerprint(cfg)
     assert results.fingerprint(cfg) == first
     (tmp_path / "two.png").write_bytes(b"2")

@@ -128,8 +128,13 @@ def test_a_study_runs_its_rows_and_takes_them_the_next_time(train):
     assert [(path / "result.json").stat().st_mtime_ns for path in again.run_dirs] == stamps
 
 
-def test_a_study_names_the_run_that_failed_and_goes_on(train):
-    # 100 images have no 256 principal components
+def test_a_study_names_the_run_that_failed_and_goes_on(train, monkeypatch):
+    from caelab.models.pca import PCA
+
+    def refuse(self, images):
+        raise ValueError("latent must be another")
+
+    monkeypatch.setattr(PCA, "initialise", refuse)
     words = (
         "study=activation",
         "dataset=shapes",
@@ -140,7 +145,7 @@ def test_a_study_names_the_run_that_failed_and_goes_on(train):
     tiny = ("dataset.val_size=20", "dataset.test_size=20", "trainer.max_epochs=1", "trainer.accelerator=cpu")
     answer = train("-m", *words, *tiny, tiny=False)
     assert answer.status == 1
-    assert "latent must be at most 100, the number of training images, got 256" in answer.err
+    assert "model: latent must be another" in answer.err
     assert "1 of 7 runs failed" in answer.err
     assert [r["status"] for r in answer.records].count("finished") == 6
 

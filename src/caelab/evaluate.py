@@ -44,6 +44,8 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
 
     net = restore.load(run)
     data = compose.build(cfg["dataset"], "dataset")
+    if not any(override.lstrip("+").startswith("dataset") for override in overrides):
+        data.expected = record["data"]["sha256"]
     if data.shape != net.shape:
         raise UserError(
             f"dataset={name} has images of {_times(data.shape)}, the run takes {_times(net.shape)}"
@@ -71,7 +73,7 @@ def _config(record: Record, overrides: list[str]) -> tuple[dict[str, Any], dict[
             raise UserError(f"{override}: only dataset, corruption and paths.data can be changed here")
     from caelab import restore  # which brings torch
 
-    place = record["config"]["paths"]["data"]
+    place = restore.node(record, "dataset").get("data_dir", record["config"]["paths"]["data"])
     trust.check(place, "paths", f"run {record['fingerprint'][:10]}")
     words = [f"paths.data={compose.written(place)}", *overrides, "logger=none"]
     of_the_run = {

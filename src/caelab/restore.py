@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from caelab import compose, results, trained, trust
+from caelab import compose, places, results, trained, trust
 from caelab.corruptions import Corruption
 from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
@@ -31,12 +31,18 @@ def loss(record: Record) -> nn.Module:
 
 
 def datamodule(record: Record, **changed: Any) -> ImageDataModule:
-    """Build the data that a run used, with other values of the keys in ``changed``; ``setup`` opens them."""
-    return _built(record, "dataset", ImageDataModule, changed, order_seed=record["seed"])
+    """Build the data that a run used, with other values of the keys in ``changed``; ``setup`` opens them.
+
+    Where nothing is changed it also compares them with the record's: other data than the run had are refused.
+    """
+    data = _built(record, "dataset", ImageDataModule, changed, order_seed=record["seed"])
+    if not changed:
+        data.expected = record["data"]["sha256"]
+    return data
 
 
 def node(record: Record, group: str) -> dict[str, Any]:
-    """Return what a record says of a group, such as ``dataset``.
+    """Return what a record says of a group, such as ``dataset``, whose paths are absolute if they are there.
 
     Raises:
         UserError: it names code that nobody here has vouched for: see ``caelab.trust``.
@@ -45,6 +51,8 @@ def node(record: Record, group: str) -> dict[str, Any]:
     where = f"run {record['fingerprint'][:10]}"
     if not isinstance(found, dict) or "_target_" not in found:
         raise UserError(f"{where}: its record has no {group}._target_")
+    if group == "dataset":
+        found = found | places.there(record.get("places"))
     trust.check(found, group, where)
     return found
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caelab import durable
+from caelab import durable, places
 from caelab.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ _IRRELEVANT = (
     *OF_A_STUDY,
     "trainer.enable_progress_bar",
     "dataset.archive",
-    "dataset.root",
 )
 
 CLEAN = {"_target_": "caelab.corruptions.Clean"}
@@ -53,6 +52,7 @@ _LATER = {
     "scheduler": {"_target_": "caelab.schedulers.Constant"},
     "trainer.strategy": "auto",
     "corruption": CLEAN,
+    "dataset.root": None,
 }
 # What an analysis shares with the record of the training that it looked into.
 _TIE = ("fingerprint", "finished")
@@ -70,6 +70,9 @@ def fingerprint(cfg: "DictConfig") -> str:
     Returns:
         64 hexadecimal digits: the SHA-256 of the schema version and the resolved config. A folder of images
         stands for what lies in it. Other data need no part in it: their arrays have a known checksum.
+
+    Raises:
+        UserError: a folder of images that cannot be read.
     """
     from omegaconf import OmegaConf  # which a trained network is read without
 
@@ -84,23 +87,25 @@ def fingerprint(cfg: "DictConfig") -> str:
             node = node.get(parent, {})
         if key in _IRRELEVANT or node.get(leaf) == _LATER[key]:
             node.pop(leaf, None)
-    for key, value in plain["dataset"].items():
-        if key != "data_dir" and isinstance(value, str) and Path(value).expanduser().is_dir():
-            plain["dataset"][key] = [value, _contents(Path(value).expanduser())]
+    paths = OmegaConf.to_container(cfg.paths, resolve=True)
+    assert isinstance(paths, dict)
+    shared = [paths.get(key) for key in ("data", "output")]
+    whole = OmegaConf.to_container(cfg.dataset, resolve=True)
+    plain["dataset"] = places.by_content(
+        plain["dataset"], whole, places.absolute(str(paths["data"])), [str(one) for one in shared]
+    )
     canonical = json.dumps([SCHEMA, plain], sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _contents(folder: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of every file below a folder."""
-    files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
-    return [(str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns) for path, stat in files]
 
 
 def start(cfg: "DictConfig", choices: dict[str, Any], overrides: list[str]) -> Record:
     """Begin the record of a run with what is known before it: what it is, and when it began."""
     from omegaconf import OmegaConf
 
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    named, where = config["dataset"], places.of_dataset(config["dataset"])
+    moved = {key: path for key, path in where.items() if path != named[key]}
     return {
         "schema": SCHEMA,
         "fingerprint": fingerprint(cfg),
@@ -111,9 +116,17 @@ def start(cfg: "DictConfig", choices: dict[str, Any], overrides: list[str]) -> R
         "overrides": overrides,
         "sweep": os.environ.get("CAELAB_SWEEP"),
         "choices": {key: choices[key] for key in GROUPS if key in choices},
-        "config": OmegaConf.to_container(cfg, resolve=True),
+        "config": config,
+        **({"places": moved} if moved else {}),
         "seed": cfg.seed,
     }
+
+
+def model(record: Record) -> dict[str, Any]:
+    """Config of a run's network as it was trained: PCA of few images has fewer numbers than asked for."""
+    config: dict[str, Any] = record["config"]["model"]
+    pca = config.get("_target_") == "caelab.models.pca.PCA"
+    return config | {"latent": record["size"]["latent"]} if pca else config
 
 
 def settings(record: Record) -> dict[str, Any]:

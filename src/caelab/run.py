@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from caelab import compose, describe, figures, loggers, results, screen, trust
+from caelab import compose, describe, figures, loggers, places, results, screen, trust
 from caelab.analysis.bypass import latent_reliance
 from caelab.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch
 from caelab.corruptions import Corruption
@@ -128,7 +128,8 @@ def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
     if emulated(speed.precision, device_of(cfg.trainer.accelerator)):
         slow = f"{device} emulates bfloat16, many times slower than 32-true"
         screen.say(f"  trainer.precision={speed.precision}: {slow}")
-    if any(p.requires_grad for p in module.parameters()):
+    trained = any(p.requires_grad for p in module.parameters())
+    if trained:
         _fit(trainer, module, data, checkpoints, stopwatch)
     else:
         stopwatch.start()
@@ -144,6 +145,7 @@ def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
         "metrics": checkpoints.figures | _test(trainer, module, data, checkpoints.best, stopwatch, run_dir),
         "best_epoch": checkpoints.epoch,
         "size": describe.network(module.net),
+        **({"batch_size": data.batch_size} if trained else {}),
         "time": stopwatch.record(),
         "data": describe.dataset(data) | {"train_each_epoch": shown},
         "environment": describe.environment(trainer, speed),
@@ -173,7 +175,8 @@ def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
     device = device_of(cfg.trainer.accelerator)
     clipped = bool(cfg.trainer.get("gradient_clip_val"))
     speed = choose(cfg.speed, cfg.compile, str(cfg.trainer.precision), device, optimizer, clipped)
-    data = compose.build(config["dataset"], "dataset", order_seed=cfg.seed)
+    where = places.of_dataset(config["dataset"])
+    data = compose.build(config["dataset"] | where, "dataset", order_seed=cfg.seed)
     if min(data.shape[1:]) < WINDOW:
         raise UserError(
             f"dataset: images of {data.shape[1]}x{data.shape[2]}; SSIM needs {WINDOW} pixels a side"
@@ -240,10 +243,13 @@ def _fit(
 
 
 def _initialise(net: Autoencoder, data: ImageDataModule) -> None:
+    asked = net.latent
     try:
         net.initialise(data.splits["train"])
     except ValueError as error:
         raise UserError(f"model: {error}") from error
+    if net.latent < asked:
+        screen.say(f"  model.latent={asked}: it takes {net.latent:,} numbers, one for each training image")
 
 
 def _test(

@@ -185,7 +185,7 @@ def _load(path: Path, device: str) -> Trained:
         raise UserError(f"{path}: give the directory of a finished run, or an exported {EXPORT} file")
     else:
         record = results.finished(path)
-        model, shape = record["config"]["model"], record["data"]["shape"]
+        model, shape = results.model(record), record["data"]["shape"]
         fingerprint, metrics = record["fingerprint"], record["metrics"]
         path, state = _checkpoint(path, record)
     _require_fit(model, shape, state, path)

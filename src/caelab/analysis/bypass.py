@@ -171,7 +171,7 @@ def linear_floor(train: Split, test: Split, numbers: int) -> float:
     """PSNR (dB), mean over the test images, of PCA with that many numbers, fitted to the training images.
 
     Raises:
-        ValueError: more numbers than an image or the training set has.
+        ValueError: more numbers than an image has.
     """
     pca = PCA(test[:1].shape[1:], numbers)
     pca.initialise(train)

@@ -13,6 +13,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from caelab.errors import UserError
+from caelab.screen import note
 
 EVALUATION_BATCH = 500
 
@@ -160,6 +161,7 @@ class ImageDataModule(LightningDataModule):
 
     Attributes:
         shape: (C, H, W) of an image, known before any data is read.
+        expected: `sha256` of the images that these must be, where they were measured before.
         splits: "train", "val" and "test", after `setup`.
         sha256: identity of the arrays in use, after `setup`.
 
@@ -190,6 +192,7 @@ class ImageDataModule(LightningDataModule):
         self.order_seed = order_seed
         self.splits: dict[str, Split] = {}
         self.sha256 = ""
+        self.expected: str | None = None
         if self.class_names:
             self._check_classes()
 
@@ -209,6 +212,10 @@ class ImageDataModule(LightningDataModule):
         """Whether the data are on this machine, so that nothing at all need be downloaded."""
         return True
 
+    def place(self) -> str:
+        """Where the data lie, as a message names it."""
+        return f"dataset={self.name} in {self.folder}"
+
     def prepare_data(self) -> None:
         """Bring the arrays into the cache, unless they are there."""
         self.load()
@@ -216,30 +223,41 @@ class ImageDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Open the arrays and fill `splits`, once.
 
+        Args:
+            stage: where it is `test`, a `train_size` above what there is takes all training images.
+
         Raises:
-            UserError: a batch, a subset or a class that the data do not have.
+            UserError: other images than are expected, or a subset or a class that the data do not have.
         """
         if self.splits:
             return
         splits, sha256 = self.load()
+        if self.expected not in (None, sha256):
+            raise UserError(
+                f"{self.place()}: not the images that the run was trained and measured on (checksum "
+                f"{sha256[:10]}, in its record {str(self.expected)[:10]}); put those back, or train again; "
+                f"caelab-evaluate RUN dataset={self.name} and its keys scores the run on these all the same"
+            )
         self._check_classes()
         if self.classes is not None:
             splits = {key: self._of_classes(key, split) for key, split in splits.items()}
-        splits["train"] = self._subset(splits["train"])
-        if self.batch_size > (n := len(splits["train"])):
-            raise UserError(
-                f"dataset.batch_size={self.batch_size} is larger than the training set ({n:,} images); "
-                f"use at most {n}"
-            )
+        splits["train"] = self._subset(splits["train"], stage)
         self.splits, self.sha256 = splits, sha256
 
     def train_dataloader(self) -> Batches:
         """The training images, in an order that is a function of (order_seed, epoch).
 
+        A `batch_size` above their number becomes their number, which it says.
+
         Raises:
             UserError: the last batch has fewer images than there are processes.
         """
-        place, rest = self._place(), len(self.splits["train"]) % self.batch_size
+        place, n = self._place(), len(self.splits["train"])
+        if self.batch_size > n:
+            if not place.rank:
+                note(f"dataset.batch_size={self.batch_size}: a step takes all {n:,} training images at once")
+            self.batch_size = n
+        rest = n % self.batch_size
         if 0 < rest < place.processes or self.batch_size < place.processes:
             raise UserError(
                 f"dataset.batch_size={self.batch_size}: a batch of {rest or self.batch_size} images is too "
@@ -283,8 +301,10 @@ class ImageDataModule(LightningDataModule):
             raise UserError(f"dataset.classes={self.classes}: no {key} images of these classes")
         return Split(split.images, split.labels, index)
 
-    def _subset(self, split: Split) -> Split:
+    def _subset(self, split: Split, stage: str | None) -> Split:
         if self.train_size is None or self.train_size == len(split):
+            return split
+        if self.train_size > len(split) and stage == "test":
             return split
         if self.train_size > len(split):
             raise UserError(

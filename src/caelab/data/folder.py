@@ -100,6 +100,10 @@ class Folder(ImageDataModule):
         }
         return splits, identity(known | {"shape": str(self.shape)})
 
+    def place(self) -> str:
+        """The folder, as its key names it."""
+        return f"dataset.path={self.path}"
+
     def here(self) -> bool:
         """Whether the folder is there."""
         return self.path.is_dir()

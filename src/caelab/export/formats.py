@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from caelab import mistakes
+from caelab import mistakes, results
 from caelab.analysis.maps import installed
 from caelab.errors import UserError
 from caelab.results import Record
@@ -56,7 +56,7 @@ def metadata(record: Record) -> dict[str, Any]:
     config = {key: value for key, value in record["config"].items() if key not in _OF_THE_MACHINE}
     return {
         "schema": SCHEMA,
-        "model": record["config"]["model"],
+        "model": results.model(record),
         "shape": record["data"]["shape"],
         "range": list(RANGE),
         "fingerprint": record["fingerprint"],

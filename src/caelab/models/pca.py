@@ -25,8 +25,7 @@ class PCA(Autoencoder):
 
     Args:
         shape: (C, H, W) of one image.
-        latent: principal components kept, at most C*H*W and the number of training images; with 0 every
-            image becomes the mean image.
+        latent: principal components kept, at most C*H*W; with 0 every image becomes the mean image.
 
     Raises:
         ValueError: ``latent`` is more than there can be; the message names it.
@@ -53,20 +52,18 @@ class PCA(Autoencoder):
     def initialise(self, images: Images) -> None:
         """Fit mean and components to images (N, C, H, W) uint8, exactly, in float64.
 
-        Raises:
-            ValueError: there are fewer images than ``latent``.
+        Of fewer images than ``latent`` there are as many components as images, and ``latent`` becomes that.
         """
         from sklearn import decomposition  # half a second that the other models need not wait
 
         n, numbers = len(images), self.mean.numel()
-        if self.latent > n:
-            raise ValueError(f"latent must be at most {n}, the number of training images, got {self.latent}")
+        self.latent = min(self.latent, n)
         pixels = images[:].flatten(1).cpu().numpy().astype(np.float64)  # (N, D)
         pixels /= 255
         solver = "covariance_eigh" if n >= numbers else "full"
         fitted = decomposition.PCA(self.latent, svd_solver=solver, copy=False).fit(pixels)
         self.mean.copy_(torch.from_numpy(fitted.mean_))
-        self.components.copy_(torch.from_numpy(fitted.components_))
+        self.components = self.components[: self.latent].copy_(torch.from_numpy(fitted.components_))
 
     def encode(self, x: Tensor) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent) float32."""

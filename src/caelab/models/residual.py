@@ -105,6 +105,9 @@ class Residual(Autoencoder):
             return
         fitted = PCA(self.shape, self.latent)
         fitted.initialise(images)
+        if fitted.latent < self.latent:
+            most = f"{fitted.latent}, the number of training images"
+            raise ValueError(f"latent must be at most {most}, got {self.latent}")
         self.to_latent.start(fitted.components, -(fitted.components @ fitted.mean))
         self.from_latent.start(fitted.components.T, fitted.mean)
 
