@@ -14,6 +14,7 @@ from PIL import Image
 from caelab.data import cinic10, pngs
 from caelab.data.cinic10 import CINIC10
 from caelab.data.download import UnavailableError, md5_of
+from caelab.data.pngs import decode
 from caelab.errors import UserError
 
 CLASSES = CINIC10.class_names
@@ -307,3 +308,22 @@ def test_known_before_reading():
     module = CINIC10("nowhere")
     assert (module.name, module.shape, module.per_class) == ("cinic10", (3, 32, 32), 9000)
     assert module.archive_md5 == "6ee4d0c996905fe93221de577967a372"
+
+
+def test_a_folder_with_other_pixels_is_read_anew(tmp_path, official):
+    root = unpacked(tmp_path / "root", contents())
+    first = ready(small(official), tmp_path / "data", root=str(root))
+    name = next(iter(root.glob("test/cat/*.png")))
+    Image.new("RGB", (32, 32), "white").save(name)
+    second = ready(small(official), tmp_path / "data", root=str(root))
+    assert second.sha256 != first.sha256
+    assert int((second.splits["test"][:] != first.splits["test"][:]).flatten(1).any(1).sum()) == 1
+    moved = root.rename(tmp_path / "moved")
+    assert ready(small(official), tmp_path / "data", root=str(moved)).sha256 == second.sha256
+
+
+def test_a_picture_that_claims_another_size_is_not_decoded(tmp_path, monkeypatch):
+    Image.new("RGB", (9000, 9000)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image.Image, "convert", None)
+    with pytest.raises(UserError, match="large has 9000x9000 pixels instead of 32x32"):
+        decode([("large", tmp_path / "large.png")], 32)

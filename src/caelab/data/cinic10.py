@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 import re
 import tarfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from caelab.data.cache import CACHE, Arrays, DamagedError, open_or_build
+from caelab.data import contents
+from caelab.data.cache import CACHE, Arrays, DamagedError, Opened, open_or_build
 from caelab.data.cifar10 import CIFAR10
+from caelab.data.contents import Origin
 from caelab.data.datamodule import ImageDataModule, Split
 from caelab.data.download import UnavailableError, download, md5_of
 from caelab.data.pngs import decode_all
@@ -80,20 +81,9 @@ def pictures_in_archive(path: Path) -> Pictures:
     return found
 
 
-def pictures_in_folder(root: Path) -> Pictures:
-    """The path of each PNG below an unpacked archive: the splits lie in `root` or in `root`/CINIC-10.
-
-    Raises:
-        UserError: there are no such folders.
-    """
-    base = next((place for place in (root, root / "CINIC-10") if (place / SPLITS[0]).is_dir()), None)
-    if base is None:
-        raise UserError(f"dataset.root={root}: no train/, valid/ and test/ there or in CINIC-10/ below it")
-    found: Pictures = {}
-    for path in base.glob("*/*/*.png"):
-        if key := _key(path.relative_to(base).as_posix()):
-            found[key] = path
-    return found
+def pictures_in_folder(root: Path, names: Iterable[str]) -> Pictures:
+    """The path of each PNG below an unpacked archive, of which `names` are files: those of the data set."""
+    return {key: root / name for name in names if (key := _key(name))}
 
 
 class CINIC10(ImageDataModule):
@@ -155,11 +145,7 @@ class CINIC10(ImageDataModule):
 
     def load(self) -> tuple[dict[str, Split], str]:
         """The official splits, decoded once, each in the order of class and file name."""
-        # an archive has a known md5 and so one cache; a folder may hold anything, so each has its own
-        folder = self.folder
-        if self.root is not None:
-            folder = folder / f"root-{hashlib.sha256(str(self.root).encode()).hexdigest()[:16]}"
-        opened = open_or_build(folder, self.name, self._build)
+        opened = self._of(self.root) if self.root else open_or_build(self.folder, self.name, self._build)
         images, labels, cifar = (opened.arrays[name] for name in ("images", "labels", "cifar"))
         split_size = self.per_class * len(self.class_names)
         splits = {}
@@ -168,12 +154,26 @@ class CINIC10(ImageDataModule):
             splits[name] = Split(images, labels, rows[~cifar[rows]] if self.exclude_cifar else rows)
         return splits, opened.sha256
 
+    def _of(self, root: Path) -> Opened:
+        """Open a folder: it may hold anything, so each content has a cache of its own."""
+        if not any((place / SPLITS[0]).is_dir() for place in (root, root / "CINIC-10")):
+            raise UserError(
+                f"dataset.root={root}: no train/, valid/ and test/ there or in CINIC-10/ below it"
+            )
+        files = contents.read_by(contents.CINIC10, root, self.folder.parent)
+        what = contents.digest(files)
+        return open_or_build(
+            self.folder / f"root-{what[:16]}",
+            self.name,
+            lambda: self._decoded(root, pictures_in_folder(root, files)),
+            origin=Origin(contents.CINIC10, str(root), what),
+        )
+
     def _build(self) -> Arrays:
-        if self.root is not None:
-            origin, pictures = self.root, pictures_in_folder(self.root)
-        else:
-            origin = self._official_archive()
-            pictures = pictures_in_archive(origin)
+        archive = self._official_archive()
+        return self._decoded(archive, pictures_in_archive(archive))
+
+    def _decoded(self, origin: Path, pictures: Pictures) -> Arrays:
         self._check_counts(origin, pictures)
         keys = sorted(pictures)
         items = [

@@ -41,13 +41,15 @@ def decode(items: Sequence[Item], size: int) -> Images:
     for row, (name, contents) in zip(images, items, strict=True):
         try:
             with Image.open(io.BytesIO(contents) if isinstance(contents, bytes) else contents) as image:
-                pixels = np.asarray(image.convert("RGB"))
+                if image.size != (size, size):  # before so many are decoded
+                    shape = f"{image.width}x{image.height}"
+                    raise UserError(f"{name} has {shape} pixels instead of {size}x{size}")
+                row[:] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        except UserError:
+            raise
         # Pillow's readers raise almost anything on a damaged file
         except Exception as error:
             raise UserError(f"{name} cannot be decoded: {one_line(error)}") from error
-        if pixels.shape != (size, size, 3):
-            raise UserError(f"{name} has {pixels.shape[1]}x{pixels.shape[0]} pixels instead of {size}x{size}")
-        row[:] = pixels.transpose(2, 0, 1)
     return images
 
 
