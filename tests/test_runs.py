@@ -59,7 +59,7 @@ def record(
         "best_epoch": 2,
         "size": {"parameters": 1234, "latent": 8, "effective_code": 9, "flops_per_image": 5678},
         "time": {"fit_seconds": 3.25, "test_seconds": 1.5, "epochs": 3, "images_per_second": 96.5},
-        "data": {"train": 40},
+        "data": {"train": 40, "test": 30, "sha256": "d66d"},
         "environment": {"commit": "abc", "device": "cpu"},
     }
 
@@ -156,6 +156,8 @@ def test_every_column_holds_what_the_record_says(multirun, call):
         "seconds": "4.75",
         "images_per_second": "96.5",
         "train_images": "40",
+        "test_images": "30",
+        "data_sha256": "d66d",
         "started": "2026-02-03 04:05:06",
         "finished": "2026-02-03 05:00:00",
         "error": "",
@@ -293,6 +295,28 @@ def test_a_group_over_several_datasets_is_remarked(multirun, call):
     write(multirun, a=record(dataset="mnist"), b=record(dataset="cifar10"))
     assert "several datasets" in call("--group", "model").err
     assert call("--group", "dataset,model").err == ""
+
+
+def test_runs_on_other_test_images_are_remarked(multirun, call):
+    few, all_of_them = record(), record(seed=1)
+    few["data"] = few["data"] | {"test": 3}
+    few["config"]["dataset"] = {"classes": [0]}
+    write(multirun, few=few, all=all_of_them)
+    assert "different test images, whose figures do not compare" in call().err
+    assert "different test images, whose figures do not compare" in call("--group", "model").err
+    assert call("--group", "model,test_images").err == ""
+    assert call("--where", "test_images = 30").err == ""
+    assert call("--columns", "run,test_images").column("test_images") == ["30", "3"]
+
+
+def test_drawn_test_images_are_those_of_their_settings(multirun, call):
+    runs = {}
+    for size in (100, 200):
+        runs[f"n{size}"] = record(seed=size)
+        runs[f"n{size}"]["data"] = {"train": size, "test": 30, "sha256": f"of {size}"}
+        runs[f"n{size}"]["config"]["dataset"] = {"test_size": 30, "train_size": size}
+    write(multirun, **runs)
+    assert call().err == ""
 
 
 FOUND = query.Found(

@@ -65,6 +65,8 @@ COLUMNS = {
     "seconds": Column("r.time.fit_seconds + r.time.test_seconds", "fit and test, in s", ",.0f"),
     "images_per_second": Column("r.time.images_per_second", "training images per s", ",.0f"),
     "train_images": Column("r.data.train", "images in the training split", ","),
+    "test_images": Column("r.data.test", "images in the test split", ","),
+    "data_sha256": Column("r.data.sha256", "SHA-256 of the images"),
     "started": Column("r.started", "UTC"),
     "finished": Column("r.finished", "UTC"),
     "error": Column("r.error", "why a failed run failed"),
@@ -89,7 +91,7 @@ _SHAPE = {
     "size": dict.fromkeys(("parameters", "latent", "effective_code", "flops_per_image"), "BIGINT"),
     "time": {"epochs": "BIGINT"}
     | dict.fromkeys(("fit_seconds", "test_seconds", "images_per_second"), "DOUBLE"),
-    "data": {"train": "BIGINT"},
+    "data": {"train": "BIGINT", "test": "BIGINT", "sha256": "VARCHAR"},
     "environment": {"commit": "VARCHAR", "device": "VARCHAR"},
     "config": "JSON",
 }

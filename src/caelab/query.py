@@ -25,6 +25,8 @@ GROUPED = {
 }
 """Name of each figure of a group of runs -> what it is, in the unit of the column that it sums up."""
 
+_OTHER_IMAGES = "different test images, whose figures do not compare"
+
 # Quoted text, a quoted name, or (group 1) a dotted name that is not a method call.
 _DOTTED = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|(?<![\w.])([A-Za-z_]\w*+(?:\.\w+)++)(?!\s*\()""")
 
@@ -69,6 +71,8 @@ def select(
     everything = failed or re.search(r"\b(status|error)\b", where)
     with _refusals(where, names):
         found = _filtered(runs, where, "true" if everything else "status = 'finished'")
+        if _apart(found.filter("status = 'finished'"), _images(names), "dataset"):
+            screen.note(f"runs of one dataset are on {_OTHER_IMAGES}: --columns run,psnr,test_images,...")
         found = found.order(_order(sort or ["-psnr"], names, ["run"]))
         return _fetch(found.project(", ".join(f'"{name}"' for name in shown)), limit, runs)
 
@@ -100,11 +104,33 @@ def summarise(
     keys = ", ".join(f'"{name}"' for name in group)
     with _refusals(where, names):
         found = _filtered(runs, where, "status = 'finished'")
-        if found.aggregate("count(DISTINCT dataset) AS n", keys).filter("n > 1").fetchone():
+        if _apart(found, ["dataset"], keys):
             screen.note("a group holds several datasets, whose figures do not compare: --group dataset,...")
+        elif _apart(found, _images(names), keys):
+            screen.note(
+                f"a group holds runs on {_OTHER_IMAGES}: --group {','.join([*group, 'data_sha256'])},..."
+            )
         figures = aliased({name: column.sql for name, column in GROUPED.items()})
         found = found.aggregate(f"{keys}, {figures}", keys)
         return _fetch(found.order(_order(sort or ["-psnr"], found.columns, group)), limit, runs)
+
+
+def _images(names: Sequence[str]) -> list[str]:
+    """What the test images of a run follow from, in SQL.
+
+    Of data that are drawn the checksum is of the training images too, so there it is their settings.
+    """
+    keys = ("dataset.classes", "dataset.seed", "dataset.image_size", "dataset.test_size")
+    checksum = "data_sha256"
+    if "dataset.test_size" in names:
+        checksum = 'if("dataset.test_size" IS NULL, data_sha256, NULL)'
+    return ["dataset", "test_images", checksum, *(f'"{key}"' for key in keys if key in names)]
+
+
+def _apart(found: "DuckDBPyRelation", images: Sequence[str], keys: str) -> bool:
+    """Whether runs that share the keys differ in what is named."""
+    sets = found.aggregate(f"count(DISTINCT row({', '.join(images)})) AS n", keys)
+    return bool(sets.filter("n > 1").fetchone())
 
 
 def _filtered(runs: "DuckDBPyConnection", where: str, status: str) -> "DuckDBPyRelation":
