@@ -310,6 +310,13 @@ def test_grid_is_none_without_pictures_and_names_a_damaged_file(row, capsys):
     assert figures.grid(section(broken)) is None
 
 
+def test_curves_without_epochs_are_left_out(row):
+    whole, odd = row("whole", 20.0, curves=curve(10.0, 20.0)), row("odd", 20.0, curves=curve(10.0, 20.0))
+    path = odd.runs[0].path / "metrics.csv"
+    path.write_text(path.read_text().replace("epoch", "step"))
+    assert list(lines(figures.curves(section(whole, odd)).axes[1])) == ["whole"]
+
+
 def test_no_runs_is_said_in_each_panel(row):
     empty = section(row("not run"), axis="model.latent")
     drawn = [figures.line(empty), figures.curves(empty), figures.pareto(empty.rows, "x"), figures.bars(empty)]

@@ -79,6 +79,16 @@ def test_the_map_has_each_class_where_it_is():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cat", "dog"]
 
 
+def test_a_map_of_many_classes_names_the_first_ones():
+    points, labels = np.arange(200.0).reshape(100, 2), np.arange(100)
+    figure = figures.scatter("title", points, labels, {label: f"class {label}" for label in labels.tolist()})
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["76 more classes", *(f"class {label}" for label in range(24))]
+    grey, *_ = figure.axes[0].collections
+    assert grey.get_offsets().tolist() == points[24:].tolist()
+    assert len(figure.axes[0].collections) == 25
+
+
 def test_usage_shows_deviations_variance_and_effects():
     figure = figures.usage(
         "title",

@@ -193,7 +193,8 @@ def _spread(axes: Axes, name: str, rows: dict[float | None, Row], style: dict[st
 
 def _curve(axes: Axes, row: Row, key: str, index: int, label: str | None) -> None:
     """Draw a row's mean and band; without a label the line is not in the legend."""
-    runs = [run.curves for run in row.runs.values() if run.curves.get(key)]
+    kept = [run.curves for run in row.runs.values()]
+    runs = [run for run in kept if 0 < len(run.get(key, ())) <= len(run.get("epoch", ()))]
     if not runs:
         return
     length = min(len(run[key]) for run in runs)

@@ -16,6 +16,9 @@ Floats = NDArray[Any]
 COLUMNS = 8
 """Pictures side by side where they are no walk."""
 
+NAMED = 24
+"""Classes that a map tells apart; a folder may have hundreds."""
+
 
 def eight_bits(images: Floats) -> NDArray[np.uint8]:
     """Images in [0, 1] as bytes."""
@@ -66,10 +69,15 @@ def class_style(label: int) -> dict[str, Any]:
 
 @styled
 def scatter(title: str, points: Floats, labels: NDArray[np.int64], names: dict[int, str]) -> Figure:
-    """Draw points (N, 2) with the colour and the marker of their class."""
+    """Draw points (N, 2) with the colour and the marker of their class; after ``NAMED`` classes grey."""
     figure = sheet(title, 5.0)
     axes = figure.subplots()
-    for label, name in names.items():
+    first = list(names.items())[:NAMED]
+    if len(names) > NAMED:
+        x, y = points[~np.isin(labels, [label for label, _ in first])].T
+        rest = f"{len(names) - NAMED} more classes"
+        axes.scatter(x, y, s=8, linewidths=0, alpha=0.6, label=rest, c="#BBBBBB")
+    for label, name in first:
         x, y = points[labels == label].T
         style = class_style(label)
         axes.scatter(
