@@ -214,6 +214,7 @@ def test_what_a_report_costs_does_not_grow_with_the_square_of_its_runs(tmp_path,
     shown = re.findall(r"^\| base, optimizer\.lr=(\S+) ", page, re.MULTILINE)
     assert shown == [str((number + 1) / 1000) for number in range(59, 19, -1)]
     assert "Other runs, best 40 of 60 rows, own" in page
+    assert "None of the studies with runs has a claim to judge." in page
 
 
 MISTAKES = {

@@ -59,8 +59,8 @@ def report(words: Sequence[str], out: Path) -> None:
     plans = _plans(own, [f"{key}={value}" for key, value in given.items()])
     searched = results.searches(*roots)
     sections = [section(study, dataset, runs, searched) for study in plans for dataset in study.datasets]
-    judged = [verdict for one in sections for verdict in verdicts(one)]
     drawn = [one for one in sections if _begun(one)]
+    judged = [verdict for one in (sections if "study" in own else drawn) for verdict in verdicts(one)]
     if "study" not in own:
         drawn += others(runs, sections)
     if not drawn:

@@ -53,7 +53,7 @@ class Page:
         environments: hardware and versions of the runs, a line each.
         chapters: studies with runs, in order.
         absent: studies without any run, and what to do.
-        verdicts: on every claim, also of the absent studies.
+        verdicts: on every claim of the studies that have runs, or were asked for by name.
     """
 
     command: str

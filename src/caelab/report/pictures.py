@@ -57,9 +57,9 @@ def strips(title: str, rows: Sequence[Strip]) -> Figure:
     if count > n:
         shown[0] = shown[0]._replace(name=f"{shown[0].name}\n(first {n} of {count:,})")
     margin = _margin([row.name for row in shown])
-    cell = min(_CELL, (WIDTH - margin) / n)
+    cell = min(_CELL, (WIDTH - margin - _SPACE) / n)
     heights = [_height(row, cell * h / w) for row in shown]
-    figure = sheet(title, sum(heights), max(margin + cell * n, _TITLED))
+    figure = sheet(title, sum(heights), max(margin + cell * n + _SPACE, _TITLED))
     for top, row in zip(_tops(figure, heights), shown, strict=True):
         _strip(_panel(figure, margin, top, cell * n, cell * h / w), *row)
     return figure
@@ -167,7 +167,7 @@ def paths(section: Section) -> Figure | None:
             rows.append((both[0], both[1]._replace(name="")))
     margin = _margin([row.name for row, _ in rows])
     h, w = originals.shape[2:]
-    width = (WIDTH - margin - _MIDDLE) / 2
+    width = (WIDTH - margin - _MIDDLE - _SPACE) / 2
     heights = [_height(row, width / len(originals) * h / w) for row, _ in rows]
     heights[0] += _TEXT  # for the heads of the columns
     figure = sheet(heading(section), sum(heights))

@@ -14,7 +14,7 @@ from caelab.results import BYPASSING, Record
 
 SHOWN = 40
 """Trained rows of a section that a page and its figures show, at most; its CSV has them all."""
-_FLOORS = 10  # floors, likewise
+_FLOORS = 20  # floors, likewise
 
 STILL_IMPROVING = 0.1
 """Gain of validation PSNR (dB) in the last fifth of the epochs above which a run has not converged."""
