@@ -1,5 +1,6 @@
 """Each launcher for real: a job that fails, one that is killed, and the same command again."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/locks").exists(), reason="finds 
 # enough epochs that a run can be killed between its first and its last
 WORDS = (*TINY, "dataset.train_size=640", "trainer.max_epochs=9")
 _PATIENCE = 300  # seconds
+_SOON = 20  # seconds; an idle worker of joblib would wait for five minutes
 
 
 class Sweep:
@@ -33,6 +35,7 @@ class Sweep:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def end(self, patience=_PATIENCE):
@@ -102,6 +105,33 @@ def test_joblib_keeps_every_result_when_a_job_dies_twice_and_goes_on(tmp_path, e
     assert _went_on(again, 1) >= 1
     assert again.record(1)["metrics"]["test/psnr"] == pytest.approx(_undisturbed(train), rel=1e-3)
     assert again.record(1)["environment"]["threads"] == 1
+
+
+def _processes(group):
+    """Processes of a sweep, which leads a group of its own, but those that are only waited for."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def test_the_workers_of_a_killed_joblib_sweep_end_with_it(tmp_path, environment):
+    sweep = Sweep("joblib", tmp_path, environment, "seed=0,1", "hydra.launcher.n_jobs=3")
+    deadline = time.monotonic() + _PATIENCE
+    while not list(sweep.folder.glob("multirun/runs/shapes/*/checkpoints/last.ckpt")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert len(_processes(sweep.process.pid)) > 3  # the sweep, its workers, one of them idle, and their jobs
+    sweep.process.kill()
+    sweep.process.wait()
+    deadline = time.monotonic() + _SOON
+    while left := _processes(sweep.process.pid):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+    sweep.end()
 
 
 def _mends_by_itself(launcher, tmp_path, environment, train):

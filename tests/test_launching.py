@@ -25,6 +25,7 @@ class Launcher:
             }
         )
         self.behave = behave
+        self.joblib = {}
         self.launched = []
 
     def launch(self, jobs, initial_job_idx):
@@ -64,6 +65,34 @@ def test_a_pool_that_breaks_is_replaced_once(tmp_path):
     answers = launching.launch(launcher, JOBS, 0, (0, 0))
     assert [answer.run_dir for answer in answers] == ["/0", "/1", "/2"]
     assert launcher.launched == [0, 1, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("state", "times"),
+    [
+        ("CANCELLED by 1000", 1),
+        ("TIMEOUT", 1),
+        ("PREEMPTED", 2),
+        ("NODE_FAIL", 2),
+        ("OUT_OF_MEMORY", 2),
+        ("FAILED", 2),
+    ],
+)
+def test_slurm_ends_a_job_for_good_where_its_owner_or_its_time_did(tmp_path, monkeypatch, state, times):
+    def behave(board, number, job, _):
+        if number == 1:  # as submitit tells it
+            raise RuntimeError(
+                f"Job 77 (task: 0) with path /x.pkl\nhas not produced any output (state: {state})\nError"
+            )
+        _finish(board, number, job)
+
+    launcher = Launcher(tmp_path, "submitit_slurm", behave)
+    monkeypatch.setattr(launching, "_lost", lambda launcher, job, reason: reason)
+    answers = launching.launch(launcher, JOBS, 0, (0, 0))
+    assert launcher.launched.count(1) == times
+    word = state.split()[0]
+    assert answers[1].startswith(f"SLURM ended its job as {word}; the same command goes on from its last")
+    assert [answers[0].run_dir, answers[2].run_dir] == ["/0", "/2"]
 
 
 def test_a_launcher_that_starts_nothing_is_told_at_once(tmp_path):

@@ -204,7 +204,7 @@ def test_callbacks_go_on_after_a_kill_where_they_were(train, tmp_path, monkeypat
 def test_the_record_says_how_many_images_an_epoch_trained_on(train, limit, images, steps):
     answer = train(f"+trainer.limit_train_batches={limit}", "trainer.max_epochs=1")
     assert answer.record["data"]["train"] == 96
-    assert answer.record["data"]["train_each_epoch"] == images
+    assert answer.record["time"]["images_per_epoch"] == images
     assert answer.record["time"]["steps"] == steps
     assert ("64 an epoch" in answer.out) == (images == 64)
 
@@ -243,6 +243,7 @@ def test_a_figure_that_is_not_finite_is_named(train, call, words):
     assert answer.record["error"] in answer.err
 
 
+@pytest.mark.filterwarnings("error:The .srun. command is available")
 def test_a_run_of_one_process_is_one_whatever_the_cluster(train, tmp_path, monkeypatch):
     """On a login node srun is there; in a step of SLURM a process may have any number."""
     srun = tmp_path / "bin" / "srun"

@@ -40,7 +40,7 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
     cfg, choices = _config(record, overrides)
     name = str(choices["dataset"])
     from caelab import restore
-    from caelab.run import score
+    from caelab.scoring import score
 
     net = restore.load(run)
     data = compose.build(cfg["dataset"], "dataset")

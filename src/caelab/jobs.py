@@ -178,7 +178,7 @@ class Job:
     def _carry_out(self, number: int, cfg: DictConfig) -> None:
         self.board.start(number)
         if self.here:
-            threading.Thread(target=_end_with, args=(os.getppid(), self.owner), daemon=True).start()
+            end_with(self.owner)
             os.environ.setdefault("OMP_NUM_THREADS", "1")
         if self.sweep:
             os.environ["CAELAB_SWEEP"] = self.sweep
@@ -199,8 +199,12 @@ def _death(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"stopped with exit status {code}"
 
 
-def _end_with(parent: int, sweep: int) -> None:
-    """End this process as soon as its parent or the sweep is gone, so that nothing trains unseen."""
+def end_with(sweep: int) -> None:
+    """Let this process end as soon as its parent or the sweep is gone: nothing trains or waits unseen."""
+    threading.Thread(target=_watch, args=(os.getppid(), sweep), daemon=True).start()
+
+
+def _watch(parent: int, sweep: int) -> None:
     while os.getppid() == parent and _alive(sweep):
         time.sleep(_POLL)
     os._exit(1)

@@ -1,6 +1,7 @@
 """Parallel launchers: which jobs on which devices, how far they are, and what is left of each."""
 
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -15,13 +16,15 @@ from omegaconf import DictConfig, open_dict
 
 from caelab import compose, screen
 from caelab.errors import UserError
-from caelab.jobs import AT_ONCE, ATTEMPTS, MEND, Answer, Board, Job, answer
-from caelab.machine import at_once, devices
+from caelab.jobs import AT_ONCE, ATTEMPTS, MEND, Answer, Board, Job, answer, end_with
+from caelab.machine import at_once, devices, share
 
 _IN_QUEUE = 256  # jobs given to a cluster's scheduler at a time; a thread here waits for each
 _HERE = ("joblib", "submitit_local")  # launchers whose jobs run on this machine
 _POLL = 1.0  # seconds between looks at the board
 _SILENCE = 60.0  # seconds after which a line says that the sweep is alive, though no run has ended
+# How SLURM ends a job through no will of its owner's; FAILED without an answer: its process was killed.
+_AGAIN = ("", "PREEMPTED", "NODE_FAIL", "OUT_OF_MEMORY", "FAILED")
 _FEW = 4  # runs whose end is told in a line each
 
 Jobs = Sequence[Sequence[str]]
@@ -48,6 +51,8 @@ def launch(launcher: Launcher, jobs: Jobs, first: int, before: tuple[int, int]) 
     choice = chosen(launcher)
     folder = Path(settings.hydra.sweep.dir).absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    if choice in _HERE and (line := share()[1]):
+        screen.say(line)
     board = Board(Path(tempfile.mkdtemp(prefix=".sweep-", dir=folder)))
     try:
         launcher.task_function = _job(board, choice, settings)  # type: ignore[attr-defined]
@@ -72,6 +77,8 @@ def _job(board: Board, choice: str, settings: DictConfig) -> Job:
 def _pool(launcher: Launcher, jobs: Jobs, first: int, board: Board) -> dict[int, str]:
     """Give all jobs to a pool of processes, replaced once if it breaks. Return why a job left no answer."""
     numbers = range(first, first + len(jobs))
+    launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}  # type: ignore[attr-defined]
+    os.environ.setdefault("LOKY_MAX_CPU_COUNT", str(share()[0]))  # which its workers share as threads
     reason = ""
     for _ in range(ATTEMPTS):
         try:
@@ -108,13 +115,17 @@ def _each(launcher: Launcher, jobs: Jobs, first: int, board: Board) -> dict[int,
             except IndexError:
                 return
             for _ in range(ATTEMPTS):
+                state = ""
                 try:
                     launcher.launch([job], initial_job_idx=number)
                 except Exception as error:
                     reasons[number] = f"{type(error).__name__}: {screen.one_line(error)}{MEND}"
-                    if not board.numbers()[0]:
+                    state = _state(error) if choice == "submitit_slurm" else ""
+                    if state:
+                        reasons[number] = f"SLURM ended its job as {state}{MEND}"
+                    elif not board.numbers()[0]:
                         broken.append(error)
-                if broken or board.read(number):
+                if broken or board.read(number) or state not in _AGAIN:
                     break
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(_in_flight(launcher, len(jobs)))]
@@ -125,6 +136,12 @@ def _each(launcher: Launcher, jobs: Jobs, first: int, board: Board) -> dict[int,
     if broken:
         raise _started_none(choice, broken[0])
     return reasons
+
+
+def _state(error: Exception) -> str:
+    """State in which SLURM ended a job that left no answer, as submitit tells it; empty where it does not."""
+    state = re.search(r"has not produced any output \(state: ([A-Z_]+)", str(error))
+    return state[1] if state else ""
 
 
 def _started_none(choice: str, error: Exception) -> UserError:

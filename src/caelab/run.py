@@ -4,34 +4,31 @@ import logging
 import os
 import shutil
 import time
-import warnings
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
-from torch import Tensor, nn
 
-from caelab import compose, describe, figures, loggers, places, results, screen, trust
-from caelab.analysis.bypass import latent_reliance
+from caelab import compose, describe, environment, figures, loggers, places, results, screen, trust
 from caelab.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch
-from caelab.corruptions import Corruption
 from caelab.data.datamodule import ImageDataModule
+from caelab.environment import Environments
 from caelab.errors import PrunedError, UserError
-from caelab.metrics import published_protocol
+from caelab.machine import limit_threads
 from caelab.models.autoencoder import Autoencoder
 from caelab.module import AutoencoderModule
 from caelab.quality import WINDOW
 from caelab.results import Record
 from caelab.run_dir import claim, locked
+from caelab.scoring import measure
 from caelab.speed import AUTO, Speed, choose, device_of, emulated, keep_memory
 from caelab.trained import checkpoint
-from caelab.trainer import alone, build, callbacks, images_an_epoch, leads, told
+from caelab.trainer import alone, build, callbacks, images_an_epoch, leads, share_log, told
 from caelab.tuning import TRIAL
 
 log = logging.getLogger(__name__)
@@ -74,7 +71,7 @@ def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
         active: list[Logger] = []
         failed = True
         try:
-            _share_log()
+            share_log()
             active += loggers.start(cfg)
             record |= _carry_out(cfg, run_dir, active)
             failed = False
@@ -103,7 +100,7 @@ def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
 def _follow(cfg: DictConfig, run_dir: Path) -> Record:
     """Take part in a run that the first process leads; that one speaks, locks and writes for all."""
     screen.console.quiet = True
-    _share_log()
+    share_log()
     settings = HydraConfig.get()
     record = results.start(cfg, dict(settings.runtime.choices), list(settings.overrides.task))
     return record | _carry_out(cfg, run_dir, [])
@@ -113,16 +110,17 @@ def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
     others = _callbacks(cfg)
     module, data, speed = _build(cfg)
     checkpoints, stopwatch = Checkpoints(run_dir / "checkpoints"), Stopwatch()
+    environments = Environments(compose.plain(cfg), speed)
     trainer = build(
         compose.plain(cfg.trainer) | {"precision": speed.precision},
         device_of(cfg.trainer.accelerator),
         logger=active or False,
-        callbacks=[stopwatch, *others, checkpoints],  # the last, which saves the state of all others
+        callbacks=[stopwatch, environments, *others, checkpoints],  # the last saves what the others hold
         default_root_dir=str(run_dir),
     )
     images, shown = len(data.splits["train"]), images_an_epoch(trainer, data)
     few = "" if shown == images else f", {shown:,} an epoch,"
-    device = describe.device(trainer)
+    device = environment.device(trainer)
     picked = f", speed=auto: {speed}" if cfg.speed == AUTO else ""
     screen.say(f"{screen.shown(run_dir)}: {images:,} training images{few} on {device}{picked}")
     if emulated(speed.precision, device_of(cfg.trainer.accelerator)):
@@ -146,9 +144,10 @@ def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
         "best_epoch": checkpoints.epoch,
         "size": describe.network(module.net),
         **({"batch_size": data.batch_size} if trained else {}),
-        "time": stopwatch.record(),
-        "data": describe.dataset(data) | {"train_each_epoch": shown},
-        "environment": describe.environment(trainer, speed),
+        "time": stopwatch.record() | {"images_per_epoch": shown},
+        "data": describe.dataset(data),
+        "environment": environments.present,
+        "earlier_environments": environments.earlier,
         "artifacts": {k: v for k, v in _ARTIFACTS.items() if (run_dir / v).exists()},
     }
 
@@ -170,6 +169,7 @@ def _callbacks(cfg: DictConfig) -> list[Callback]:
 def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
     """Build and check everything before data are fetched: a mistake should not cost a download."""
     keep_memory()
+    limit_threads()
     config = compose.plain(cfg)
     optimizer = compose.build(config["optimizer"], "optimizer")
     device = device_of(cfg.trainer.accelerator)
@@ -203,6 +203,8 @@ def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
         speed = speed.over(steps, device)
     if speed.compile:  # else it gives up after eight jobs in one process
         torch.compiler.reset()
+    if speed.precision in ("64", "64-true"):  # before a checkpoint's weights are read into float32
+        module.double()
     module.train_at(speed)
     return module, data, speed
 
@@ -212,15 +214,6 @@ def _remember(config: Record) -> None:
         trust.remember(config)
     except OSError as error:
         screen.note(f"{error.filename}: {error.strerror}; opening the run will ask for --trust")
-
-
-def _share_log() -> None:
-    """Let Lightning's messages reach the job's log file, and warnings too, instead of the screen."""
-    logging.captureWarnings(True)
-    warnings.filterwarnings("ignore", "The `srun` command is available")  # advice for runs that span nodes
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).handlers.clear()
-        logging.getLogger(name).propagate = True
 
 
 def _fit(
@@ -263,7 +256,7 @@ def _test(
     """Read the test split once, with the best checkpoint, and draw its first image of each class."""
     module.load_state_dict(checkpoint(best)["state_dict"])
     began = time.perf_counter()
-    found, (originals, corrupted, reconstructions) = _measure(trainer, module, data)
+    found, (originals, corrupted, reconstructions) = measure(trainer, module, data)
     stopwatch.test_seconds = time.perf_counter() - began
     if not trainer.is_global_zero:
         return found
@@ -276,38 +269,3 @@ def _test(
         if hasattr(logger, "log_image"):
             logger.log_image("reconstructions", [str(picture)])
     return found
-
-
-def _measure(
-    trainer: Trainer, module: AutoencoderModule, data: ImageDataModule
-) -> tuple[dict[str, float], tuple[Tensor, Tensor, Tensor]]:
-    """Return test figures under both protocols, latent reliance, and the images of the published one."""
-    (full,) = trainer.test(module, datamodule=data, verbose=False)
-    images = figures.first_of_each_class(data, module.net, module.corruption)
-    originals, _, reconstructions = images
-    published = published_protocol(reconstructions, originals)
-    found = {**full, **{f"published/{name}": value for name, value in published.items()}}
-    reliance = latent_reliance(module.net, data.splits["train"], data.splits["test"])
-    if reliance is not None:
-        found["test/latent_reliance"] = reliance
-    return found, images
-
-
-def score(net: Autoencoder, data: ImageDataModule, loss: nn.Module, corruption: Corruption) -> Record:
-    """Measure a trained network on the test split of any data of its shape.
-
-    Returns:
-        ``{"data": {...}, "metrics": {"test/psnr": ..., "published/psnr": ..., ...}}``.
-    """
-    _share_log()
-    data.prepare_data()
-    data.setup("test")
-    trainer = Trainer(
-        devices=1,
-        plugins=LightningEnvironment(),
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-    )
-    found, _ = _measure(trainer, AutoencoderModule(net, loss, torch.optim.Adam, corruption=corruption), data)
-    return {"data": describe.dataset(data), "metrics": found}

@@ -106,7 +106,9 @@ class Trained:
             raise UserError(f"refine={refine}: must be 0 or more steps")
         parts = [self._encode(x, refine) for x in self._batches(kinds.take(images, self.shape).x)]
         skips = zip(*(part.skips for part in parts), strict=True)
-        return Code(torch.cat([part.z for part in parts]), tuple(torch.cat(skip) for skip in skips))
+        return Code(
+            torch.cat([part.z for part in parts]).float(), tuple(torch.cat(skip).float() for skip in skips)
+        )
 
     def decode(self, code: Code) -> Tensor:
         """Map a code of ``encode`` to images (N, C, H, W), float32 in [0, 1] on the CPU.
@@ -140,7 +142,7 @@ class Trained:
 
     @torch.inference_mode()
     def _encode(self, x: Tensor, refine: int = 0) -> Code:
-        x = x.to(self.network.weight.device)
+        x = x.to(self.network.weight)
         code = self.network.encode(x)
         if refine:
             code = fit(self.network, x, code, refine).code
@@ -148,8 +150,8 @@ class Trained:
 
     @torch.inference_mode()
     def _decode(self, code: Code) -> Tensor:
-        device = self.network.weight.device
-        return self.network.decode(Code(code.z.to(device), tuple(skip.to(device) for skip in code.skips)))
+        weight = self.network.weight
+        return self.network.decode(Code(code.z.to(weight), tuple(skip.to(weight) for skip in code.skips)))
 
     def _check(self, parts: Sequence[Tensor]) -> None:
         want = [(self.latent,), *self.skips]
@@ -161,7 +163,7 @@ class Trained:
 
 
 def load(path: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> Trained:
-    """Load a trained network, in float32 and eval mode.
+    """Load a trained network, in eval mode, in float32, or in float64 where it was trained so.
 
     Args:
         path: the directory of a finished run, whose best checkpoint it is, or an exported ``.safetensors``.
@@ -190,6 +192,8 @@ def _load(path: Path, device: str) -> Trained:
         path, state = _checkpoint(path, record)
     _require_fit(model, shape, state, path)
     network = build(model, shape, path)
+    if any(one.dtype == torch.float64 for one in state.values()):
+        network.double()
     _fill(network, state, path)
     return Trained(network.to(_device(device)), fingerprint, metrics)
 

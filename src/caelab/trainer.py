@@ -1,5 +1,7 @@
 """Lightning's Trainer as a run uses it: the user's callbacks beside the lab's, one process unless asked."""
 
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -109,3 +111,12 @@ def told(more: str = "") -> Iterator[None]:
         if not str(error).startswith(_MISTAKES):
             raise
         raise UserError(f"trainer.callbacks: {screen.one_line(error)}") from None
+
+
+def share_log() -> None:
+    """Let Lightning's messages reach the job's log file, and warnings too, instead of the screen."""
+    logging.captureWarnings(True)
+    warnings.filterwarnings("ignore", "The `srun` command is available")  # advice for runs that span nodes
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True

@@ -72,7 +72,7 @@ def pooled(x: Tensor) -> Tensor:
 @torch.inference_mode()
 def encode(net: Autoencoder, images: Tensor, taps: Sequence[nn.Module]) -> dict[str, Tensor]:
     """Name -> features of images (N, C, H, W) uint8: ``z``, and ``stage1`` ... for each tapped module."""
-    x = images.float() / 255
+    x = (images.float() / 255).to(net.weight.dtype)
     with tapped(taps) as outputs:
         z = net.encode(x).z
     return {"z": z.float()} | {

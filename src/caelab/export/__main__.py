@@ -63,7 +63,7 @@ def export(run: Path, name: str, out: Path | None = None, *, force: bool = False
         from caelab.export.floors import floors
         from caelab.export.parts import parts
 
-        all_parts = list(parts(restore.load(run)))
+        all_parts = list(parts(restore.load(run).float()))
         for file, content in form.write(all_parts, formats.metadata(record)):
             with told(out):
                 durable.write(folder / file, content)

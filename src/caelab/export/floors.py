@@ -12,7 +12,7 @@ from caelab.data.datamodule import ImageDataModule, Split
 from caelab.models.pca import PCA
 from caelab.restore import corruption
 from caelab.results import Record
-from caelab.run import score
+from caelab.scoring import score
 
 NAME = "floors"
 
