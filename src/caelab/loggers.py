@@ -1,17 +1,20 @@
 """Loggers that Lightning lacks: a CSV file that survives a resume, and W&B with an explicit mode."""
 
 import csv
+import hashlib
 import io
+import os
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from caelab import compose, durable, screen
+from caelab.errors import UserError
 
 
 class CSV(Logger):
@@ -70,13 +73,16 @@ class CSV(Logger):
             return {int(row["epoch"]): row for row in csv.DictReader(file)}
 
 
+_WORD, _NAME = 64, 128  # the longest that W&B takes: of a job type or tag, and of a run's name or group
+
 Mode = Literal["auto", "online", "offline", "disabled"]
 
 
 class WandB(WandbLogger):
     """Weights & Biases with an explicit mode.
 
-    Online, a run that goes on from its checkpoint goes on in W&B too; offline it is a second one there,
+    What is longer than W&B takes is shortened, with a hash; its config, ``logger.wandb``, holds all of
+    it. Online, a run that goes on from its checkpoint goes on in W&B too; offline it is a second one there,
     since W&B cannot join the two.
 
     Args:
@@ -104,6 +110,8 @@ class WandB(WandbLogger):
     ) -> None:
         if mode not in ("auto", "online", "offline", "disabled"):
             raise ValueError(f"mode={mode}: must be auto, online, offline or disabled")
+        if mode != "online":  # else its service asks for a host that error reports go to
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         if mode == "auto":
             mode = "online" if _key_configured() else "offline"
             if mode == "offline":
@@ -117,10 +125,10 @@ class WandB(WandbLogger):
             save_dir=save_dir,
             mode=mode,
             project=project,
-            name=name,
-            group=group,
-            job_type=job_type,
-            tags=list(tags),
+            name=_short(name, _NAME),
+            group=_short(group, _NAME),
+            job_type=_short(job_type, _WORD),
+            tags=[_short(tag, _WORD) for tag in tags],
             settings=settings,
             version=_interrupted(Path(save_dir)) if mode == "online" else None,
         )
@@ -128,6 +136,19 @@ class WandB(WandbLogger):
     def close(self, failed: bool) -> None:
         """End the W&B run, marked as failed or finished; the next job of a sweep gets its own."""
         self.experiment.finish(exit_code=int(failed))
+
+
+@overload
+def _short(text: str, length: int) -> str: ...
+@overload
+def _short(text: str | None, length: int) -> str | None: ...
+def _short(text: str | None, length: int) -> str | None:
+    """Return text of at most ``length`` characters: of longer text a hash stands for the middle."""
+    if text is None or len(text) <= length:
+        return text
+    middle = f"..{hashlib.sha256(text.encode()).hexdigest()[:8]}.."
+    side = (length - len(middle)) // 2
+    return text[:side] + middle + text[-side:]
 
 
 def _interrupted(run_dir: Path) -> str | None:
@@ -143,16 +164,23 @@ def _key_configured() -> bool:
     return bool(wandb.login(prompt=False, verify=False))
 
 
-def start(cfg: DictConfig) -> list[Logger]:
-    """Start the loggers of a job config; one that cannot start is named and left out."""
-    loggers = []
+def start(cfg: DictConfig, run_dir: Path) -> list[Logger]:
+    """Start ``metrics.csv``, and the loggers of a job config; one that cannot start is named and left out.
+
+    Args:
+        cfg: the job config.
+        run_dir: where ``metrics.csv`` lies.
+    """
+    loggers: list[Logger] = [CSV(str(run_dir))]
     for name, node in cfg.logger.items():
         if isinstance(node, DictConfig):
-            logger = compose.build(compose.plain(node), f"logger.{name}")
             try:
+                logger = compose.build(compose.plain(node), f"logger.{name}")
                 getattr(logger, "experiment", None)  # W&B and TensorBoard connect on first use
                 logger.log_hyperparams(compose.plain(cfg))
                 loggers.append(logger)
+            except UserError:
+                raise
             except Exception as error:  # a logger must never cost a run
                 screen.error(f"logger={name} did not start and is left out: {screen.one_line(error)}")
     return loggers

@@ -72,7 +72,7 @@ def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
         failed = True
         try:
             share_log()
-            active += loggers.start(cfg)
+            active += loggers.start(cfg, run_dir)
             record |= _carry_out(cfg, run_dir, active)
             failed = False
         except PrunedError as end:
