@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 import caelab
-from caelab import after, compose, results, studies
+from caelab import after, results, studies
 from caelab.errors import UserError
 from caelab.run_dir import locked
 
@@ -115,7 +115,7 @@ def test_an_unknown_analysis_is_named(tmp_path, monkeypatch, name, hint):
     folder.mkdir()
     text = json.dumps({"title": "t", "text": "x", "datasets": ["shapes"], "epochs": 1, "after": [name]})
     (folder / "mine.yaml").write_text(text)
-    monkeypatch.setattr(compose, "CONF", str(tmp_path))
+    monkeypatch.setattr("caelab.options.CONF", str(tmp_path))
     with pytest.raises(UserError) as caught:
         studies.load("mine")
     assert str(caught.value) == f"study=mine: after: there is no analysis {name!r}; {hint}"

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from omegaconf import DictConfig
 
 import caelab
 from caelab import results
-from caelab.compose import written
 from caelab.errors import RunsFailed, UserError
+from caelab.words import written
 
 SMALL = {
     "dataset.train_size": 96,
@@ -144,10 +145,37 @@ def test_the_process_keeps_its_own_logging(here):
     assert warnings.showwarning == shows
 
 
+def test_the_hydra_of_ones_own_application_is_given_back(here, tmp_path):
+    """Somebody calls the lab inside ``@hydra.main``."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "app.yaml").write_text("mine: 40\n")
+    with initialize_config_dir(str(tmp_path / "own"), version_base=None):
+        run = caelab.train(SMALL, model="base", epochs=1)
+        assert run.record["status"] == "finished"
+        with pytest.raises(UserError, match="modle: there is no such key"):
+            caelab.train(modle="base")
+        assert compose("app").mine == 40
+    assert not GlobalHydra.instance().is_initialized()
+
+
+@pytest.mark.parametrize("value", [Path("2024"), "2024"])
+def test_a_path_from_python_stays_text(here, tmp_path, value):
+    with pytest.raises(UserError, match=f"^dataset.path={tmp_path}/2024: there is no such folder"):
+        caelab.train(dataset="folder", overrides={"dataset.path": value})
+
+
+def test_text_is_no_number(here):
+    with pytest.raises(UserError, match="seed='3': expected a whole number, as in seed=0"):
+        caelab.train(seed="3")
+
+
 PLAIN = [True, None, 3, 1e-05, 0.1, "adam", "16-mixed", [[16, 32], []], [None, "b c"]]
 
 
-@pytest.mark.parametrize("value", [*PLAIN, "a folder/of 'mine' (x)", "a,b=c"])
+@pytest.mark.parametrize("value", [*PLAIN, "a folder/of 'mine' (x)", "a,b=c", "2024", "null", "True", "1e-3"])
 def test_hydra_reads_a_value_as_it_was(value):
     from hydra.core.override_parser.overrides_parser import OverridesParser
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
-from caelab import compose
+from caelab import compose, options
 from caelab.errors import UserError
 
 MISTAKES = [
@@ -22,12 +23,50 @@ MISTAKES = [
         ["+trainer.max_epoch=3"],
         "trainer.max_epoch: lightning.pytorch.Trainer takes no 'max_epoch'; did you mean",
     ),
-    (["loss=mse", "loss.alpha=1"], "loss.alpha: the chosen loss has no such key, only others have"),
+    (["loss=mse", "loss.alpha=1"], "loss.alpha: the chosen loss has no such key, only l1_bce, l1_mse"),
     (["accelerator=gpu"], "accelerator: there is no such key; did you mean 'trainer.accelerator'?"),
     (
         ["trainer.gradient_clip_val=1"],
-        "trainer.max_epochs, trainer.precision, trainer.strategy; any other argument of Lightning",
+        "only with a + in front, +trainer.gradient_clip_val=VALUE; lightning.pytorch.Trainer takes it",
     ),
+    (["optimizer.nesterov=true"], "+optimizer.nesterov=VALUE; torch.optim.SGD takes it"),
+    (["trainer.gradient_clip_algoritm=norm"], "did you mean '+trainer.gradient_clip_algorithm'?"),
+    (["trainer.max_steps=1"], "trainer.max_steps: no argument of a run, since a run counts whole epochs"),
+    (["epochs=3"], "epochs: there is no such key; did you mean 'trainer.max_epochs'?"),
+    (["+epochs=3"], "epochs: there is no such key; did you mean 'trainer.max_epochs'?"),
+    (
+        ["--epochs", "3"],
+        "--epochs: a setting takes no dashes, as in trainer.max_epochs=VALUE",
+    ),
+    (["model=base,pca"], "model=base,pca: several values are a sweep, which takes -m"),
+    (["seed=null"], "seed=null: a value is needed, as in seed=0"),
+    (["~seed"], "~seed: every run needs seed; leave ~seed away"),
+    (["~trainer.max_epochs"], "~trainer.max_epochs: every run needs trainer.max_epochs"),
+    (["~dataset"], "~dataset: every run needs dataset"),
+    (["loss=null"], "loss=null: there is no such loss; known: bce, l1, l1_bce, l1_mse, mse"),
+    (["optimizer=null"], "optimizer=null: there is no such optimizer; known: adadelta"),
+    (["hydra/launcher=null"], "hydra/launcher=null: there is no such hydra/launcher"),
+    (["trainer=null"], "trainer=null: trainer has keys of its own, as in trainer.max_epochs=VALUE"),
+    (
+        ["trainer.precision=null"],
+        "trainer.precision=null: a value is needed, as in trainer",
+    ),
+    (["model.latent=null"], "model.latent=null: caelab.models.base.Base needs a value"),
+    (["optimizer.lr=null"], "optimizer.lr=null: torch.optim.Adam needs a value"),
+    (["optimizer.lr=inf"], "optimizer.lr=inf: must be a finite number"),
+    (["ema=nan"], "ema=nan: must be a finite number"),
+    (
+        ["loss=l1_mse", "~loss.alpha"],
+        "loss.alpha is required: caelab.losses.WeightedSum has",
+    ),
+    (["~model._target_"], "model: _target_ is missing, the class to build"),
+    (["~optimizer._partial_"], "optimizer: its config needs _partial_: true"),
+    (
+        ["model._target_=torch.nn.Identity"],
+        "model: torch.nn.Identity takes no 'shape' from the run; derive it from caelab.models.autoenc",
+    ),
+    (["paths.output=~nobody.here/runs"], "~nobody.here/runs: there is no such home directory"),
+    (["hydra.sweeper.params={seed:[0]}", "seed"], "seed: not of the form KEY=VALUE"),
     (["optimizer.lr=abc"], "optimizer.lr=abc: expected a number"),
     (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
     (["trainer.max_epochs=-1"], "trainer.max_epochs=-1: must be at least 1"),
@@ -75,6 +114,28 @@ def test_a_bug_keeps_its_traceback(train, monkeypatch):
         train()
 
 
+class Plain(torch.nn.Module):
+    """A network as a plain script has it."""
+
+    def __init__(self, shape):
+        super().__init__()
+
+
+def test_a_network_without_an_encoder_is_told_what_it_lacks():
+    with pytest.raises(UserError, match=r"model: test_compose\.Plain has no 'encode'; derive it from caelab"):
+        compose.build({"_target_": "test_compose.Plain"}, "model", shape=(3, 32, 32))
+
+
+def test_what_an_argument_may_be_is_read_from_its_annotation():
+    """torch writes types, others text; an argument that says nothing may be anything."""
+
+    def function(a: int, b: "int | None", c: int | None, d, e: float = None, f: "str" = ""): ...  # noqa: RUF013
+
+    known, others = options.arguments(function)
+    assert [name for name in known if options.takes_none(known[name])] == ["b", "c", "d", "e"]
+    assert not others
+
+
 def test_missing_value_names_its_key():
     cfg = OmegaConf.create(
         {"dataset": {"path": "???"}, "seed": 0, "force": False, "trainer": {"max_epochs": 1}, "paths": {}}
@@ -84,7 +145,7 @@ def test_missing_value_names_its_key():
 
 
 def test_build_passes_the_objects_own_complaint_on():
-    node = {"_target_": "caelab.losses.WeightedSum", "alpha": -1, "beta": 1, "first": None, "second": None}
+    node = {"_target_": "caelab.losses.WeightedSum", "alpha": -1, "beta": 1, "first": {}, "second": {}}
     with pytest.raises(UserError, match="loss: alpha must be"):
         compose.build(node, "loss")
 
@@ -115,10 +176,10 @@ def test_help_fits_on_one_screen_and_names_keys_that_exist(train):
     for name in ("improved_skip", "l1_mse", "adamax", "cinic10", "wandb"):
         assert name in answer.out
     keys = re.findall(r"(?:^|\s)([a-z_]+(?:\.[a-z_]+)?)=", answer.out)
-    known = {*compose._known_keys(), "install"}  # of Hydra's completion
+    known = {*options.every_key(), "install"}  # of Hydra's completion
     assert set(keys) <= known
     assert answer.out.count("\ncaelab-train ") == 3
 
 
 def test_every_config_lies_where_the_package_looks():
-    assert Path(compose.CONF, "train.yaml").is_file()
+    assert Path(options.CONF, "train.yaml").is_file()

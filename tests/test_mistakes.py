@@ -12,6 +12,7 @@ from caelab.errors import UserError
 def test_nearest_name_or_all_names():
     assert mistakes.nearest("improvd", ["base", "improved"]) == "; did you mean 'improved'?"
     assert mistakes.nearest("xyz", ["base", "adam"]) == "; known: adam, base"
+    assert mistakes.nearest("xyz", []) == ""
 
 
 def test_os_errors_name_the_file():

@@ -15,7 +15,7 @@ from searching import a_search, finish, height
 from test_api import SMALL
 
 import caelab
-from caelab import compose, results, search, studies
+from caelab import options, results, search, studies
 from caelab.callbacks import Pruning
 from caelab.errors import UserError
 from caelab.jobs import Answer
@@ -215,9 +215,9 @@ claims:
 
 
 def test_the_best_of_a_search_is_run_over_the_seeds(train, tmp_path, monkeypatch, capfd):
-    shutil.copytree(compose.CONF, tmp_path / "conf")
+    shutil.copytree(options.CONF, tmp_path / "conf")
     (tmp_path / "conf" / "study" / "toy.yaml").write_text(STUDY)
-    monkeypatch.setattr(compose, "CONF", str(tmp_path / "conf"))
+    monkeypatch.setattr(options, "CONF", str(tmp_path / "conf"))
     runs = caelab.sweep(SMALL, study="toy")
     shown = capfd.readouterr()
     assert "a search of 4 trials of 1 epochs" in shown.out
@@ -249,10 +249,10 @@ def test_a_search_without_optuna_says_what_to_install_and_stops_no_other(train, 
     from hydra.core.plugins import Plugins
 
     Plugins.instance()  # which executes the sweeper's module once more, when it is made
-    shutil.copytree(compose.CONF, tmp_path / "conf")
+    shutil.copytree(options.CONF, tmp_path / "conf")
     text = STUDY.replace("epochs: 2\nseeds: 2", "epochs: 1\nseeds: 1")
     (tmp_path / "conf" / "study" / "toy.yaml").write_text(text)
-    monkeypatch.setattr(compose, "CONF", str(tmp_path / "conf"))
+    monkeypatch.setattr(options, "CONF", str(tmp_path / "conf"))
     monkeypatch.setattr(import_module("hydra_plugins.caelab_sweeper"), "find_spec", lambda name: None)
     runs = caelab.sweep(SMALL, study="toy")
     assert [run.record["status"] for run in runs] == ["failed", "finished"]

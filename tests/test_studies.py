@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from caelab import compose, results, studies
+from caelab import compose, options, results, studies
 from caelab.errors import UserError
 
 
@@ -223,7 +223,7 @@ def test_a_misspelt_key_of_a_study_is_named(tmp_path, monkeypatch):
     folder = tmp_path / "study"
     folder.mkdir()
     (folder / "mine.yaml").write_text("title: t\ntext: x\ndatasets: [shapes]\nepoch: 3\n")
-    monkeypatch.setattr(compose, "CONF", str(tmp_path))
+    monkeypatch.setattr(options, "CONF", str(tmp_path))
     with pytest.raises(UserError, match="study=mine: there is no 'epoch' in a study; did you mean 'epochs'?"):
         studies.load("mine")
 
@@ -282,7 +282,7 @@ SPACE = "runs: {}\ntitle: t\ntext: x\ndatasets: [shapes]\nepochs: 3\ntune: "
 def test_a_space_that_cannot_be_searched_is_named(tmp_path, monkeypatch, text, message):
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "mine.yaml").write_text(f"{SPACE}{{epochs: 1, {text}}}")
-    monkeypatch.setattr(compose, "CONF", str(tmp_path))
+    monkeypatch.setattr(options, "CONF", str(tmp_path))
     with pytest.raises(UserError, match=re.escape(message)):
         studies.load("mine")
 
@@ -291,7 +291,7 @@ def test_only_tuned_rows_have_a_space(tmp_path, monkeypatch):
     (tmp_path / "study").mkdir()
     text = "title: t\ntext: x\ndatasets: [shapes]\nepochs: 3\nruns: {a: {space: {b.c: [1]}}}\n"
     (tmp_path / "study" / "mine.yaml").write_text(text)
-    monkeypatch.setattr(compose, "CONF", str(tmp_path))
+    monkeypatch.setattr(options, "CONF", str(tmp_path))
     with pytest.raises(UserError, match="runs.a: only rows of tune have a space; give a grid"):
         studies.load("mine")
 

@@ -17,6 +17,17 @@ from caelab.sweeping import Sweep
 from hydra_plugins.caelab_sweeper import _at_hand, _kinds
 
 
+def test_the_sweepers_own_keys_act(train):
+    answer = train(
+        "-m", "hydra.sweeper.params={seed:'10,11',model.latent:4}", "hydra.sweeper.max_batch_size=1"
+    )
+    assert answer.status == 0
+    assert sorted((r["seed"], r["size"]["latent"]) for r in answer.records) == [(10, 8), (11, 8)]
+    assert "[0 done, 0 failed, 1 to go]" in answer.out  # a batch of one
+    nothing = train("-m", "hydra.sweeper.max_batch_size=0")
+    assert nothing.err == "caelab: hydra.sweeper.max_batch_size=0: must be at least 1\n"
+
+
 def test_a_failing_job_does_not_stop_the_others(train):
     answer = train("-m", "model.latent=8,0,16")
     assert answer.status == 1

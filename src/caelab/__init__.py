@@ -1,7 +1,9 @@
 """A lab bench for convolutional autoencoders."""
 
+import os
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 # ``python -m`` looks for code in the working directory first, which may be a stranger's: only training may.
@@ -15,6 +17,11 @@ __all__ = ["Run", "compare", "load", "sweep", "train"]
 
 # Imported on use: they bring Hydra or torch, and a command line must answer before that.
 _WHERE = {"Run": "api", "compare": "api", "load": "trained", "sweep": "api"}
+
+# What a notebook starts inherits its backend, and matplotlib refuses one that is not installed here.
+_BACKEND = os.environ.get("MPLBACKEND", "")
+if _BACKEND.startswith("module://") and not find_spec(_BACKEND.removeprefix("module://").partition(".")[0]):
+    os.environ["MPLBACKEND"] = "agg"
 
 
 def __getattr__(name: str) -> Any:

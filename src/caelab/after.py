@@ -15,7 +15,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 import caelab
-from caelab import compose, results, screen, trust
+from caelab import compose, locate, results, screen, trust
 from caelab.errors import UserError
 from caelab.results import Record
 from caelab.run_dir import BusyError, locked
@@ -91,7 +91,7 @@ def command_line(
         show: prints what was found in a run.
     """
     parser = argparse.ArgumentParser(prog=f"caelab-{name}", usage=usage)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("runs", nargs="+", type=locate.argument, metavar="RUN")
     trust.option(parser)
     if not each(name, parser.parse_args().runs, analyse, show):
         sys.exit(1)

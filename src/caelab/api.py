@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 from hydra import initialize_config_dir
 from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
 from omegaconf import DictConfig
 
-from caelab import compose, results, screen, tables
-from caelab.compose import written
+from caelab import compose, options, results, screen, tables, words
 from caelab.errors import RunsFailed, UserError
 from caelab.results import Record
 from caelab.train import job, stop
 from caelab.train import train as carry_out
+from caelab.words import written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,10 +199,9 @@ def _words(overrides: Overrides, keys: Mapping[str, Any], epochs: Any) -> list[s
     }
     if isinstance(overrides, Mapping):
         given |= overrides
-    words = [f"{key}={_text(value)}" for key, value in given.items()]
-    if isinstance(overrides, str):
-        return [*words, overrides]
-    return words if isinstance(overrides, Mapping) else [*words, *map(str, overrides)]
+    own = [f"{key}={_text(value)}" for key, value in given.items()]
+    typed = [overrides] if isinstance(overrides, str) else () if isinstance(overrides, Mapping) else overrides
+    return words.read([*own, *map(str, typed)])
 
 
 def _text(value: Any) -> str:
@@ -212,9 +212,9 @@ def _text(value: Any) -> str:
 @contextmanager
 def _hydra() -> Iterator[Hydra]:
     """Hydra in this process; a mistake is a UserError, and the process gets its own settings back."""
-    with _own_logging(), _interruptible():
+    with _own_logging(), _interruptible(), _apart():
         try:
-            with initialize_config_dir(compose.CONF, job_name="train", version_base="1.3"):
+            with initialize_config_dir(options.CONF, job_name="train", version_base="1.3"):
                 started = GlobalHydra.instance().hydra
                 assert started is not None
                 yield started
@@ -225,6 +225,20 @@ def _hydra() -> Iterator[Hydra]:
             if line is None:
                 raise
             raise UserError(line) from None
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Set the Hydra of an application that calls the lab aside, and give it back."""
+    if not GlobalHydra.instance().is_initialized():
+        yield
+        return
+    state = Singleton.get_state()
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        Singleton.set_state(state)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """From YAML and overrides to checked objects, and how a mistake in them is told."""
 
-import difflib
-import inspect
+import math
+import os
 import re
 import warnings
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,19 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from caelab import machine, mistakes, refusals, results, trust
+from caelab import hints, machine, mistakes, options, refusals, results, words
 from caelab.errors import UserError
-from caelab.mistakes import NEAR, nearest
+from caelab.mistakes import nearest
 from caelab.screen import one_line
+from caelab.words import written
 
-CONF = trust.CONF
+_TYPED = ("seed", "force", "speed", "compile", "flip", "trainer.max_epochs")  # of one type only
 
-_PLAIN = re.compile(r"[\w./+:@-]+")  # text that an override takes as it is
+# What a run asks of an object: the class that has it, and the names that tell.
+_NEEDED = {
+    "model": ("caelab.models.autoencoder.Autoencoder", ("encode", "decode", "initialise", "latent")),
+    "dataset": ("caelab.data.datamodule.ImageDataModule", ("prepare_data", "setup", "splits", "shape")),
+}
 
 # A launcher's file in conf/ holds what differs from its plugin's defaults, which Hydra 1.3 adds by name.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore", UserWarning)
@@ -49,6 +55,22 @@ def run_dir(base: str | None = None, *, _root_: DictConfig) -> str:
     return str(path if base is not None else Path(_root_.paths.output) / path)
 
 
+def data_folder() -> str:
+    """Where data lie unless ``paths.data`` says it: ``CAELAB_DATA``, or ``caelab`` in the user's cache.
+
+    Raises:
+        UserError: the user has no home directory, so no cache.
+    """
+    if own := os.environ.get("CAELAB_DATA"):
+        return os.path.abspath(words.expanded(own))
+    try:
+        return str(platformdirs.user_cache_path("caelab").expanduser())
+    except RuntimeError:
+        raise UserError(
+            "there is no home directory for data; give paths.data=FOLDER, or set CAELAB_DATA"
+        ) from None
+
+
 def at_once(*, _root_: DictConfig) -> int:
     """How many runs of a parallel sweep this machine has room for."""
     return machine.at_once(str(_root_.trainer.accelerator))
@@ -64,47 +86,10 @@ def variant() -> str:
 
 def register_resolvers() -> None:
     """Make the resolvers that conf/ uses, such as ``${run_dir:}``, known; may be called again."""
-    OmegaConf.register_new_resolver(
-        "user_cache", lambda: str(platformdirs.user_cache_path("caelab")), replace=True
-    )
+    OmegaConf.register_new_resolver("data_folder", data_folder, replace=True)
     OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
     OmegaConf.register_new_resolver("variant", variant, replace=True)
     OmegaConf.register_new_resolver("at_once", at_once, replace=True)
-
-
-def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in node.items():
-        flat[prefix + str(key)] = value
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-    return flat
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    plain = OmegaConf.to_container(OmegaConf.load(path))
-    return {str(k): v for k, v in plain.items()} if isinstance(plain, dict) else {}
-
-
-def _known_keys() -> list[str]:
-    """Every key that some choice of options offers, as the user types it."""
-    top = _read_yaml(Path(CONF, "train.yaml"))
-    keys = set(_flatten({k: v for k, v in top.items() if k not in ("defaults", "hydra")}))
-    for leaf in Path(CONF).glob("*/*.yaml"):
-        keys |= {leaf.parent.name, *_flatten(_read_yaml(leaf), leaf.parent.name + ".")}
-    for leaf in Path(CONF).glob("hydra/launcher/*.yaml"):
-        keys |= set(_flatten(_read_yaml(leaf), "hydra.launcher."))
-    return sorted(key for key in keys if "_target_" not in key)
-
-
-def _hint(key: str) -> str:
-    keys = _known_keys()
-    if difflib.get_close_matches(key, keys, n=1, cutoff=NEAR):
-        return nearest(key, keys)
-    parent = key.rpartition(".")[0]
-    beside = [other for other in keys if other.rpartition(".")[0] == parent]
-    more = "; any other argument of Lightning's Trainer takes a + in front" if parent == "trainer" else ""
-    return nearest(key, beside or [other for other in keys if "." not in other]) + more
 
 
 def check(cfg: DictConfig, choices: dict[str, Any]) -> None:
@@ -118,41 +103,40 @@ def check(cfg: DictConfig, choices: dict[str, Any]) -> None:
         UserError: a required key is missing, a top-level key is unknown, a value has another type than its
             default, or is out of range.
     """
-    top = _read_yaml(Path(CONF, "train.yaml"))
-    groups = sorted(path.name for path in Path(CONF).iterdir() if path.is_dir())
-    known = [*groups, *(key for key in top if key not in ("defaults", "hydra"))]
+    top, groups = options.top(), options.groups()
     for key in cfg:
-        if key not in known:
-            raise UserError(f"{key!s}: there is no such key{nearest(str(key), known)}")
+        if key not in (*groups, *top):
+            raise UserError(hints.unknown(str(key)))
     try:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} is required: give {error.full_key}=VALUE") from None
     assert isinstance(plain, dict)
     values = {str(key): value for key, value in plain.items()}
+    _check_finite(options.flat(values))
     for group in groups:
-        leaf = Path(CONF, group, f"{choices.get(group)}.yaml")
-        if leaf.is_file():
-            _check_kinds(_flatten(values[group], group + "."), _flatten(_read_yaml(leaf), group + "."))
-    _check_kinds(values, {key: top[key] for key in ("seed", "force", "speed", "compile", "flip")})
-    _check_kinds(values["trainer"], {"max_epochs": 1}, "trainer.")
+        leaf = options.options(group).get(str(choices.get(group)), {})
+        _check_kinds(options.flat(values.get(group, {}), f"{group}."), leaf)
+    _check_values(values, top)
+    _check_values(options.flat(values["trainer"], "trainer."), options.options("trainer")["train"])
     _check_ranges(values)
     refusals.check(values["trainer"])
 
 
-def has(group: str, option: str) -> bool:
-    """Whether conf/ has that option of a group."""
-    return option in {leaf.stem for leaf in Path(CONF, group).glob("*.yaml")}
+def _check_finite(values: dict[str, Any]) -> None:
+    """Refuse infinity and NaN, which no record can hold."""
+    for key, value in values.items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, float) and not math.isfinite(one):
+                raise UserError(f"{key}={one}: must be a finite number")
 
 
-def written(value: Any) -> str:
-    """Return a value as it is written in an override, with quotes where the grammar asks for them."""
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(written(one) for one in value) + "]"
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    text = str(value)
-    return text if _PLAIN.fullmatch(text) else "'" + text.replace("'", r"\'") + "'"
+def _check_values(values: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """Refuse a value of another kind than the default, and null where the default is none."""
+    for key, default in defaults.items():
+        if default is not None and key in values and values[key] is None:
+            raise UserError(f"{key}=null: a value is needed, as in {key}={written(default)}")
+    _check_kinds(values, {key: default for key, default in defaults.items() if key in _TYPED})
 
 
 def _kind(value: Any) -> str:
@@ -162,7 +146,7 @@ def _kind(value: Any) -> str:
     return "a list" if isinstance(value, list) else "text"
 
 
-def _check_kinds(values: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> None:
+def _check_kinds(values: dict[str, Any], defaults: dict[str, Any]) -> None:
     for key, default in defaults.items():
         value = values.get(key)
         if value is None or default is None or isinstance(default, dict):
@@ -174,13 +158,13 @@ def _check_kinds(values: dict[str, Any], defaults: dict[str, Any], prefix: str =
             got, want = _kind(given), _kind(example)
             if got == want or (got, want) == ("a whole number", "a number") or default == "???":
                 continue
-            wrong, right = (f"{prefix}{key}={written(one)}" for one in (value, default))
+            wrong, right = (f"{key}={written(one)}" for one in (value, default))
             raise UserError(f"{wrong}: expected {want}, as in {right}")
 
 
 def _check_ranges(values: dict[str, Any]) -> None:
     epochs, seed = values["trainer"]["max_epochs"], values["seed"]
-    if epochs is None or epochs < 1:
+    if epochs < 1:
         raise UserError(f"trainer.max_epochs={epochs}: must be at least 1")
     ema = values["ema"]
     if ema is not None and not (isinstance(ema, float) and 0 < ema < 1):
@@ -201,13 +185,17 @@ def build(node: Any, group: str, **given: Any) -> Any:
         UserError: a target that cannot be imported, a key that it does not take, or a value that it refuses
             (its ValueError).
     """
+    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+        raise UserError(f"{group}: _target_ is missing, the class to build, as in _target_: package.Class")
     try:
         target = get_object(node["_target_"])
     except Exception as error:
         raise UserError(f"{group}._target_={node['_target_']}: {one_line(error)}") from error
-    _check_arguments(node, target, group)
+    if group == "optimizer" and not node.get("_partial_"):
+        raise UserError("optimizer: its config needs _partial_: true, since the run gives it the weights")
+    _check_arguments(node, target, group, given)
     try:
-        return instantiate(node, **given, _convert_="all")
+        made = instantiate(node, **given, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
@@ -215,18 +203,39 @@ def build(node: Any, group: str, **given: Any) -> Any:
         if isinstance(cause, (ValueError, ImportError)):
             raise UserError(f"{group}: {one_line(cause)}") from cause
         raise (cause or error) from None
+    base, needed = _NEEDED.get(group, ("", ()))
+    for name in needed:
+        if not hasattr(made, name):
+            raise UserError(f"{group}: {node['_target_']} has no '{name}'; derive it from {base}")
+    return made
 
 
-def _check_arguments(node: Any, target: Any, group: str) -> None:
-    known: list[str] = []
-    for function in inspect.getmro(target) if inspect.isclass(target) else [target]:
-        parameters = inspect.signature(function).parameters.values()
-        known += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    for key in node:
-        if not str(key).startswith("_") and key not in known:
-            raise UserError(f"{group}.{key}: {node['_target_']} takes no '{key}'{nearest(str(key), known)}")
+def _check_arguments(node: Any, target: Any, group: str, given: Mapping[str, Any]) -> None:
+    """Refuse what the target does not take, null where it takes none, and what it would miss."""
+    known, others = options.arguments(target)
+    names = [str(key) for key in node if not str(key).startswith("_")]
+    for name in given if not others else ():
+        if name not in known:
+            base = _NEEDED.get(group, ("the lab's class", ()))[0]
+            raise UserError(
+                f"{group}: {node['_target_']} takes no '{name}' from the run; derive it from {base}"
+            )
+    for name in names if not others else ():
+        if name not in known:
+            raise UserError(
+                f"{group}.{name}: {node['_target_']} takes no '{name}'{nearest(name, list(known))}"
+            )
+    for name in names:
+        if node[name] is None and name in known and not options.takes_none(known[name]):
+            raise UserError(f"{group}.{name}=null: {node['_target_']} needs a value")
+    for name, parameter in known.items():
+        if parameter.default is parameter.empty and name not in (*names, *given) and not _settled(node):
+            raise UserError(f"{group}.{name} is required: {node['_target_']} has no default for it")
+
+
+def _settled(node: Any) -> bool:
+    """Whether arguments come from elsewhere: by position, or with a later call."""
+    return bool(node.get("_partial_") or node.get("_args_"))
 
 
 def config(overrides: list[str]) -> tuple[DictConfig, dict[str, Any]]:
@@ -236,8 +245,9 @@ def config(overrides: list[str]) -> tuple[DictConfig, dict[str, Any]]:
         The unchecked config, and the option chosen in each group.
     """
     register_resolvers()
+    overrides = words.read(overrides)
     started = GlobalHydra.instance().is_initialized()  # by the command line of a sweep
-    with nullcontext() if started else hydra.initialize_config_dir(CONF, version_base="1.3"):
+    with nullcontext() if started else hydra.initialize_config_dir(options.CONF, version_base="1.3"):
         cfg = hydra.compose("train", overrides, return_hydra_config=True)
     choices = dict(cfg.hydra.runtime.choices)
     OmegaConf.set_struct(cfg, False)
@@ -257,18 +267,15 @@ def explain(error: BaseException) -> str | None:
     """One line for an error that the user made, Hydra's among them; None for a bug."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.rpartition("/")
-        options = [str(o) for o in error.options]
-        return f"{group}={option}: there is no such {group}{nearest(option, options)}"
+        return f"{group}={option}: there is no such {group}{nearest(option, list(map(str, error.options)))}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: not of the form KEY=VALUE ({one_line(error)}); quotes may be missing"
     if isinstance(error, (HydraException, OmegaConfBaseException)):
-        key = re.search(r"[Cc]ould not override '([^']+)'", str(error))
-        if key and key[1] in _known_keys():
-            group = "hydra/launcher" if key[1].startswith("hydra.") else key[1].partition(".")[0]
-            return f"{key[1]}: the chosen {group} has no such key, only others have; + in front adds it"
-        if key:
-            return f"{key[1]}: there is no such key{_hint(key[1])}"
-        return one_line(error)
+        if several := re.search(r"Ambiguous value for argument '([^']+)'", str(error)):
+            return f"{several[1]}: several values are a sweep, which takes -m; text with a comma takes quotes"
+        if key := re.search(r"[Cc]ould not override '([^']+)'", str(error)):
+            return (hints.elsewhere if key[1] in options.every_key() else hints.unknown)(key[1])
+        return one_line(error).removeprefix("UserError raised while resolving interpolation: ")
     return mistakes.explain(error)
 
 

@@ -13,7 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 import caelab
-from caelab import compose, screen, source
+from caelab import options, screen, source
 from caelab.speed import Speed
 
 _PARTS = "environments"  # the key of a checkpoint
@@ -96,13 +96,13 @@ def device(trainer: Trainer) -> str:
 @cache
 def _checkout() -> dict[str, Any]:
     """Commit of the checkout that caelab runs from, and whether files differ from it; None for a wheel."""
-    inside = Path(compose.CONF).parent != Path(caelab.__file__).parent
+    inside = Path(options.CONF).parent != Path(caelab.__file__).parent
     commit = _git("rev-parse", "HEAD") if inside else None
     return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "-uno")) if commit else None}
 
 
 def _git(*words: str) -> str | None:
-    command = ["git", "-C", compose.CONF, *words]
+    command = ["git", "-C", options.CONF, *words]
     alone = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # others may work in the checkout
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=alone)

@@ -7,9 +7,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from caelab import compose, durable, mistakes, results, screen, tables, trust
+from caelab import compose, durable, locate, mistakes, options, results, screen, tables, trust
 from caelab.errors import UserError
 from caelab.results import Record
+from caelab.words import written
 
 _USAGE = """caelab-evaluate RUN [dataset=NAME] [corruption=NAME] [dataset.KEY=VALUE ...] [paths.data=FOLDER]
 
@@ -30,8 +31,8 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
         overrides: as on the command line of caelab-train, of dataset, corruption and paths only.
 
     Returns:
-        ``{"dataset": ..., "data": {...}, "metrics": {"test/psnr": ..., ...}}``, also written to
-        ``evaluations/`` of the run's directory.
+        ``{"dataset": ..., "data": {...}, "metrics": {"test/psnr": ..., ...}}``, also written to a ``file`` in
+        ``evaluations/`` of the run's directory, which is named here, as are the ``choices`` of all groups.
 
     Raises:
         UserError: no finished run, unknown keys, or images of another shape than the network takes.
@@ -53,12 +54,11 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
     corruption = compose.build(cfg["corruption"], "corruption")
     measured = score(net, data, restore.loss(record), corruption)
     found = {"dataset": name, "corruption": cfg["corruption"], **measured}
-    folder = run / "evaluations"
-    folder.mkdir(exist_ok=True)
-    text = json.dumps(found, indent=2, allow_nan=False)
     kind = "" if choices["corruption"] == "none" else f"-{choices['corruption']}"
-    durable.write(folder / f"{name}{kind}-{found['data']['sha256'][:10]}.json", text + "\n")
-    return found
+    file = Path("evaluations", f"{name}{kind}-{found['data']['sha256'][:10]}.json")
+    (run / file).parent.mkdir(exist_ok=True)
+    durable.write(run / file, json.dumps(found, indent=2, allow_nan=False) + "\n")
+    return {**found, "choices": choices, "file": file}
 
 
 def _times(shape: tuple[int, ...]) -> str:
@@ -75,19 +75,19 @@ def _config(record: Record, overrides: list[str]) -> tuple[dict[str, Any], dict[
 
     place = restore.node(record, "dataset").get("data_dir", record["config"]["paths"]["data"])
     trust.check(place, "paths", f"run {record['fingerprint'][:10]}")
-    words = [f"paths.data={compose.written(place)}", *overrides, "logger=none"]
+    words = [f"paths.data={written(place)}", *overrides, "logger=none"]
     of_the_run = {
         group: restore.node(record, group)
         for group in ("dataset", "corruption")
         if not any(override.startswith(f"{group}=") for override in overrides)
     }
-    options = {group: str(record["choices"].get(group, "none")) for group in of_the_run}
-    known = {group: option for group, option in options.items() if compose.has(group, option)}
+    chosen = {group: str(record["choices"].get(group, "none")) for group in of_the_run}
+    known = {group: option for group, option in chosen.items() if option in options.options(group)}
     cfg, choices = compose.config([*(f"{group}={option}" for group, option in known.items()), *words])
     for group, node in of_the_run.items():
         cfg[group] = _changed(node, cfg[group], group, overrides)
-    compose.check(cfg, choices | options)
-    return compose.plain(cfg), choices | options
+    compose.check(cfg, choices | chosen)
+    return compose.plain(cfg), choices | chosen
 
 
 def _changed(node: dict[str, Any], composed: DictConfig, group: str, overrides: list[str]) -> DictConfig:
@@ -103,14 +103,17 @@ def _changed(node: dict[str, Any], composed: DictConfig, group: str, overrides: 
 def main() -> None:
     """Entry point: exit status 0 when the run was scored."""
     parser = argparse.ArgumentParser(prog="caelab-evaluate", usage=_USAGE, add_help=True)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=locate.argument)
     parser.add_argument("overrides", nargs="*")
     trust.option(parser)
     arguments = parser.parse_args()
     with mistakes.told(compose.explain):
         found = evaluate(arguments.run, arguments.overrides)
-    title = f"{screen.shown(arguments.run)} on {found['dataset']}"
+    corruption = found["choices"]["corruption"]
+    given = "" if corruption == "none" else f", given with corruption={corruption}"
+    title = f"{screen.shown(arguments.run)} on {found['dataset']}{given}"
     tables.protocols(found["metrics"], found["data"]["test"], title)
+    screen.say(f"  {screen.shown(arguments.run / found['file'])}")
 
 
 if __name__ == "__main__":

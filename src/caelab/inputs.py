@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from caelab import screen, trust
+from caelab import locate, screen, trust
 from caelab.errors import UserError
 
 
@@ -55,7 +55,7 @@ def parser(command: str, usage: str) -> argparse.ArgumentParser:
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    found.add_argument("run", type=Path, metavar="RUN", help="directory of a run, or exported file")
+    found.add_argument("run", type=locate.argument, metavar="RUN", help="a run, or an exported file")
     found.add_argument("--out", type=Path, metavar="PATH", required=True, help="where outputs go")
     found.add_argument("--force", action="store_true", help="overwrite older outputs")
     trust.option(found)

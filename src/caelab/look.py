@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.markup import escape
 from rich.table import Table
 
-from caelab import compose, mistakes, results, screen, trust
+from caelab import compose, locate, mistakes, results, screen, trust
 from caelab.analysis import maps
 from caelab.errors import UserError
 from caelab.results import Record
@@ -175,7 +175,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="caelab-look", usage=_USAGE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a finished run")
+    parser.add_argument(
+        "runs", nargs="+", type=locate.argument, metavar="RUN", help="directory of a finished run"
+    )
     parser.add_argument("--map", default="tsne", metavar="METHOD", help="pca, tsne (default) or umap")
     parser.add_argument("--images", metavar="N", help=f"test images to look at (default: {IMAGES:,} or all)")
     parser.add_argument(

@@ -15,7 +15,9 @@ NEAR = 0.6
 def nearest(name: str, known: list[str]) -> str:
     """``"; did you mean 'x'?"`` for the nearest known name, or the known names where none is near."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=NEAR)
-    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(sorted(known))}"
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; known: {', '.join(sorted(known))}" if known else ""
 
 
 def explain(error: BaseException) -> str | None:

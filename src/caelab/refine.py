@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from caelab import after, compose, mistakes, results, screen, trust
+from caelab import after, compose, locate, mistakes, results, screen, trust
 from caelab.errors import UserError
 
 _USAGE = """caelab-refine RUN [RUN ...] [--steps 20] [--images 1000]
@@ -116,7 +116,7 @@ def _show(run: Path, found: dict[str, Any]) -> None:
 def main() -> None:
     """Entry point: exit status 0 when every run was measured."""
     parser = argparse.ArgumentParser(prog=f"caelab-{NAME}", usage=_USAGE)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("runs", nargs="+", type=locate.argument, metavar="RUN")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of the fit (default {STEPS})")
     images = f"how many of the test split's first images (default {IMAGES:,})"
     parser.add_argument("--images", type=int, default=IMAGES, help=images)

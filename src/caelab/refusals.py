@@ -22,7 +22,7 @@ REFUSED = {
     "limit_predict_batches": "a run predicts nothing",
     "limit_test_batches": _WHOLE,
     "limit_val_batches": f"{_WHOLE}, which also chooses the checkpoint",
-    "logger": "use the group logger, as in logger=[csv,wandb]",
+    "logger": "use the group logger, as in logger=wandb",
     "max_steps": _EPOCHS,
     "max_time": f"where a run ends would depend on the machine; {_EPOCHS}",
     "min_steps": "a run counts whole epochs; use trainer.min_epochs",
@@ -41,6 +41,11 @@ STRATEGIES = ["auto", "ddp", "ddp_find_unused_parameters_true", "single_device"]
 """Those whose first process holds the whole network and leads the run."""
 
 
+def told(key: str) -> str:
+    """One line about a refused argument."""
+    return f"trainer.{key}: no argument of a run, since {REFUSED[key]}"
+
+
 def check(trainer: dict[str, Any]) -> None:
     """Refuse what a run would take from its config and not do.
 
@@ -50,9 +55,9 @@ def check(trainer: dict[str, Any]) -> None:
     Raises:
         UserError: one of ``REFUSED``, or a value that leaves nothing to train or to choose from.
     """
-    for key, reason in REFUSED.items():
+    for key in REFUSED:
         if key in trainer:
-            raise UserError(f"trainer.{key}: no argument of a run, since {reason}")
+            raise UserError(told(key))
     strategy = trainer.get("strategy", "auto")
     if strategy not in STRATEGIES:
         raise UserError(f"trainer.strategy={strategy}: not one of a run{nearest(str(strategy), STRATEGIES)}")

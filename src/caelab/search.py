@@ -24,12 +24,12 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from caelab import results, screen
-from caelab.compose import written
 from caelab.errors import UserError
 from caelab.jobs import Answer
 from caelab.results import Record
 from caelab.tuning import TRIAL, Search
 from caelab.variants import point_text
+from caelab.words import written
 
 _SEED = 20231  # of the sampler, with the number of the trial on top
 _WARM_UP = 2  # epochs before the median may end a trial

@@ -10,12 +10,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-from caelab import after, compose, mistakes
-from caelab.compose import written
+from caelab import after, mistakes, options, words
 from caelab.errors import UserError
 from caelab.results import Record
 from caelab.tuning import Entry, Search, Tuning
 from caelab.variants import Variant, point_text
+from caelab.words import written
 
 ALL = "all"
 BUDGETS = ("full", "quick")
@@ -152,7 +152,7 @@ def _label(label: str, point: Mapping[str, Any]) -> str:
 
 def names() -> list[str]:
     """Every study, in alphabetical order, without ``all``, which stands for them."""
-    return sorted(path.stem for path in Path(compose.CONF, "study").glob("*.yaml") if path.stem != ALL)
+    return sorted(path.stem for path in Path(options.CONF, "study").glob("*.yaml") if path.stem != ALL)
 
 
 def load(name: str, budget: str = "full", seeds: int | None = None, overrides: Sequence[str] = ()) -> Study:
@@ -172,7 +172,7 @@ def load(name: str, budget: str = "full", seeds: int | None = None, overrides: S
         raise UserError(f"study={name}: there is no such study{mistakes.nearest(name, names())}")
     if budget not in BUDGETS:
         raise UserError(f"budget={budget}: there is no such budget{mistakes.nearest(budget, list(BUDGETS))}")
-    plain = OmegaConf.to_container(OmegaConf.load(Path(compose.CONF, "study", f"{name}.yaml")), resolve=True)
+    plain = OmegaConf.to_container(OmegaConf.load(Path(options.CONF, "study", f"{name}.yaml")), resolve=True)
     assert isinstance(plain, dict)
     values: dict[str, Any] = {str(key): value for key, value in plain.items()}
     quick = values.pop("quick", {})
@@ -182,8 +182,8 @@ def load(name: str, budget: str = "full", seeds: int | None = None, overrides: S
         if not isinstance(seeds, int) or seeds < 1:
             raise UserError(f"seeds={seeds}: must be a whole number, 1 or more")
         values["seeds"] = seeds
-    datasets, common = _split(overrides)
-    known = sorted(path.stem for path in Path(compose.CONF, "dataset").glob("*.yaml"))
+    datasets, common = _split(words.read(overrides))
+    known = list(options.options("dataset"))
     for dataset in datasets:
         if dataset not in known:
             raise UserError(f"dataset={dataset}: there is no such dataset{mistakes.nearest(dataset, known)}")

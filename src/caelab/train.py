@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from caelab import compose, mistakes, results, screen, tables
+from caelab import compose, mistakes, options, results, screen, tables, words
 from caelab.errors import PrunedError, UserError
 from caelab.results import Record
 from caelab.run_dir import Busy, BusyError, Early
@@ -34,14 +34,14 @@ compose.register_resolvers()
 _raised: list[Exception] = []
 
 
-@hydra.main(version_base="1.3", config_path=compose.CONF, config_name="train")
+@hydra.main(version_base="1.3", config_path=options.CONF, config_name="train")
 def job(cfg: DictConfig) -> float | str | None:
     """Run what ``cfg`` says; in a sweep a failure is told and returned, and the next job goes on."""
     settings = HydraConfig.get()
     try:
         record = train(cfg)
         if settings.mode == RunMode.RUN:
-            floor = results.floor(cfg.paths.output, record)
+            floor = results.floor(Path(settings.runtime.cwd, cfg.paths.output), record)
             tables.summary(record, Path(settings.runtime.output_dir), floor)
         return float(record["metrics"]["val/psnr"])
     except PrunedError as end:
@@ -103,6 +103,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, stop)
     try:
         with mistakes.told(compose.explain):
+            sys.argv[1:] = words.command_line(sys.argv[1:])
             job()
             if _raised:
                 raise _raised.pop()

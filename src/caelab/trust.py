@@ -29,11 +29,8 @@ import platformdirs
 
 from caelab import durable
 from caelab.errors import UserError
+from caelab.options import CONF
 from caelab.results import GROUPS
-
-_PACKAGE = Path(__file__).parent
-# In a wheel conf/ is part of the package; in a checkout it stands at the top, two levels up.
-CONF = str(_PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1] / "conf")
 
 ENTRY_POINTS = "caelab"
 """Group of the entry points by which a package says that records may name its classes."""

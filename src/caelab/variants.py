@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from caelab import compose, results
+from caelab.words import written
 
 if TYPE_CHECKING:  # it brings torch
     from caelab.data.datamodule import ImageDataModule
@@ -81,4 +82,4 @@ class Variant:
 
 def point_text(point: Mapping[str, Any]) -> str:
     """Return the settings of a point as a label shows them."""
-    return ", ".join(f"{key}={compose.written(value)}" for key, value in point.items())
+    return ", ".join(f"{key}={written(value)}" for key, value in point.items())

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from caelab import after, results, screen, studies, tables
+from caelab import after, results, screen, studies, tables, words
 from caelab.errors import RunsFailed, UserError
 from caelab.labels import image_sets
 from caelab.report.measure import index, score, section
@@ -63,6 +63,9 @@ class CaelabSweeper(BasicSweeper):
         self.runs = Sweep(self.launcher)
         self.reasons: dict[str, str | None] = {}
         self.unanalysed = 0
+        if self.max_batch_size is not None and self.max_batch_size < 1:
+            raise UserError(f"hydra.sweeper.max_batch_size={self.max_batch_size}: must be at least 1")
+        arguments = [*words.read(self._parse_config()), *arguments]
         own = {
             key: a.partition("=")[2] for a in arguments if (key := a.partition("=")[0]) in results.OF_A_STUDY
         }
@@ -90,7 +93,7 @@ class CaelabSweeper(BasicSweeper):
         self.validate_batch_is_legal(_kinds(jobs))
         self.runs.total = len(jobs)
         with _group(f"sweep-{datetime.now():%Y-%m-%d_%H-%M-%S}"):
-            self.runs.launch(jobs)
+            self._launch(jobs)
         self._compare()
 
     def _compare(self) -> None:
@@ -219,7 +222,12 @@ class CaelabSweeper(BasicSweeper):
         self.runs.total = len(self.runs.records) + len(jobs)
         if self.runs.taken:
             screen.say(f"{self.runs.taken} of {self.runs.total} runs finished before")
-        self.runs.launch(list(jobs.values()))
+        self._launch(list(jobs.values()))
+
+    def _launch(self, jobs: Sequence[Job]) -> None:
+        at_once = self.max_batch_size or max(1, len(jobs))
+        for first in range(0, len(jobs), at_once):
+            self.runs.launch(jobs[first : first + at_once])
 
 
 def _kinds(jobs: Sequence[Job]) -> list[Job]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from caelab import compose, durable, mistakes, results, screen, trust
+from caelab import compose, durable, locate, mistakes, results, screen, trust
 from caelab.errors import UserError
 from caelab.export import formats
 from caelab.export.place import placed, refuse, told
@@ -144,7 +144,7 @@ def table(found: Sequence["Finding"]) -> Table:
 def main() -> None:
     """Entry point: exit status 0 when the export is written and checked."""
     parser = argparse.ArgumentParser(prog="caelab-export", usage=_USAGE)
-    parser.add_argument("run", type=Path, metavar="RUN", help="directory of a finished run")
+    parser.add_argument("run", type=locate.argument, metavar="RUN", help="a finished run")
     parser.add_argument(
         "--format", required=True, metavar="NAME", help=", ".join(formats.FORMATS), dest="name"
     )

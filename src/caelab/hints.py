@@ -1,0 +1,81 @@
+"""What a key that does not exist was meant to be."""
+
+import difflib
+from typing import Any
+
+from hydra.utils import get_object
+
+from caelab import options, refusals
+from caelab.mistakes import NEAR, nearest
+
+WISHES = {
+    "trainer.max_epochs": "epochs epoch max_epochs num_epochs n_epochs",
+    "trainer.accelerator": "gpu gpus cuda device accelerator",
+    "trainer.devices": "num_gpus n_gpus devices",
+    "trainer.precision": "amp fp16 bf16 half precision",
+    "optimizer.lr": "lr learning_rate",
+    "optimizer.weight_decay": "wd decay weight_decay",
+    "dataset": "data dataset_name",
+    "dataset.batch_size": "batch_size batchsize batch bs",
+    "dataset.train_size": "train_size n_train samples",
+    "dataset.image_size": "image_size img_size resolution",
+    "dataset.path": "path folder images image_dir",
+    "model": "arch architecture network net",
+    "model.latent": "latent latent_dim latent_size z_dim code_size bottleneck",
+    "model.channels": "channels filters",
+    "loss": "criterion loss_fn",
+    "loss.alpha": "alpha loss_weight",
+    "scheduler": "lr_scheduler schedule",
+    "corruption": "noise augmentation",
+    "paths.data": "data_dir data_path root",
+    "paths.output": "output out out_dir output_dir save_dir log_dir",
+    "seed": "random_seed manual_seed random_state",
+    "logger=wandb": "wandb use_wandb",
+    "logger=tensorboard": "tensorboard use_tensorboard",
+}
+"""Right name of a key -> the names that other programs have for it."""
+
+_BY_NAME = {name: key for key, names in WISHES.items() for name in names.split()}
+
+
+def unknown(key: str) -> str:
+    """One line about a key that no choice of options has: what it was meant to be, or what there is."""
+    group = key.rpartition(".")[0]
+    if group == "trainer" and key.removeprefix("trainer.") in refusals.REFUSED:
+        return refusals.told(key.removeprefix("trainer."))
+    if wish := wished(key):
+        return f"{key}: there is no such key; did you mean '{wish}'?"
+    keys = options.every_key()
+    taken = {f"{group}.{argument}": target for argument, target in _arguments(group).items()}
+    if key in taken:
+        return f"{key}: only with a + in front, +{key}=VALUE; {taken[key]} takes it"
+    if near := difflib.get_close_matches(key, [*keys, *taken], n=1, cutoff=NEAR):
+        return f"{key}: there is no such key; did you mean '{'' if near[0] in keys else '+'}{near[0]}'?"
+    beside = [other for other in keys if other.rpartition(".")[0] == group]
+    return f"{key}: there is no such key{nearest(key, beside or [k for k in keys if '.' not in k])}"
+
+
+def wished(key: str) -> str | None:
+    """Right name of what other programs call ``key``; None where that is not known."""
+    group, _, name = key.rpartition(".")
+    wish = _BY_NAME.get(name.lower().replace("-", "_"))
+    return wish if wish and (not group or wish.startswith(f"{group}.")) else None
+
+
+def elsewhere(key: str) -> str:
+    """One line about a key that other options of its group have, but not the chosen one."""
+    group = key.rpartition(".")[0]
+    having = ", ".join(name for name, leaf in options.options(group).items() if key in leaf)
+    return f"{key}: the chosen {group.replace('.', '/')} has no such key, only {having}"
+
+
+def _arguments(group: str) -> dict[str, str]:
+    """Argument -> the class of one of the group's options that takes it."""
+    taken: dict[str, str] = {}
+    for leaf in options.options(group).values() if group in (*options.groups(), "trainer") else ():
+        target: Any = leaf.get(f"{group}._target_")
+        if target:
+            for argument in options.arguments(get_object(target))[0]:
+                if not (group == "trainer" and argument in refusals.REFUSED):
+                    taken.setdefault(argument, target)
+    return taken

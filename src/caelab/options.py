@@ -1,0 +1,78 @@
+"""What ``conf/`` offers: its groups, their options, and the keys of each with their defaults."""
+
+import inspect
+from pathlib import Path
+from typing import Any, get_args
+
+_PACKAGE = Path(__file__).parent
+# In a wheel conf/ is part of the package; in a checkout it stands at the top, two levels up.
+CONF = str(_PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1] / "conf")
+
+
+def groups() -> list[str]:
+    """Every group of options, such as ``model``."""
+    return sorted(path.name for path in Path(CONF).iterdir() if path.is_dir() and path.name != "hydra")
+
+
+def top() -> dict[str, Any]:
+    """The keys of train.yaml with their defaults, without those that are Hydra's."""
+    return {k: v for k, v in _read(Path(CONF, "train.yaml")).items() if k not in ("defaults", "hydra")}
+
+
+def options(group: str) -> dict[str, dict[str, Any]]:
+    """Option of a group -> its keys with their defaults, flat, as the user types them.
+
+    ``hydra.launcher`` counts as a group; so does ``trainer``, with one option.
+    """
+    if group in ("trainer", "paths"):
+        return {"train": flat(top()[group], f"{group}.")}
+    folder = Path(CONF, *group.split("."))
+    return {leaf.stem: flat(_read(leaf), f"{group}.") for leaf in sorted(folder.glob("*.yaml"))}
+
+
+def every_key() -> list[str]:
+    """Every key that some choice of options offers, as the user types it."""
+    known = {*flat(top()), *groups()}
+    for group in (*groups(), "hydra.launcher"):
+        known |= {key for one in options(group).values() for key in one}
+    return sorted(key for key in known if "_target_" not in key)
+
+
+def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every key below a node, with dots, and its value; inner nodes too."""
+    found = {}
+    for key, value in node.items():
+        found[prefix + str(key)] = value
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+    return found
+
+
+def arguments(target: Any) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Arguments by name that a class or function takes, and whether it takes any other name as well."""
+    known: dict[str, inspect.Parameter] = {}
+    for function in inspect.getmro(target) if inspect.isclass(target) else [target]:
+        parameters = inspect.signature(function).parameters.values()
+        for one in parameters:
+            if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY):
+                known.setdefault(one.name, one)
+        if not any(one.kind is one.VAR_KEYWORD for one in parameters):
+            return known, False
+    return known, True
+
+
+def takes_none(parameter: inspect.Parameter) -> bool:
+    """Whether None is a value of that argument, as far as its annotation tells."""
+    kind = parameter.annotation
+    if parameter.default is None or kind in (parameter.empty, Any, object):
+        return True
+    if isinstance(kind, str):
+        return any(word in kind for word in ("None", "Optional", "Any"))
+    return type(None) in get_args(kind)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from omegaconf import OmegaConf  # which a trained network is read without
+
+    plain = OmegaConf.to_container(OmegaConf.load(path))
+    return {str(k): v for k, v in plain.items()} if isinstance(plain, dict) else {}

@@ -1,0 +1,96 @@
+"""What a person types: text stays text, a path may start with ~, and flags stand anywhere."""
+
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from caelab import words
+from caelab.errors import UserError
+
+
+def value(word):
+    """What Hydra makes of a word."""
+    (override,) = OverridesParser.create().parse_overrides(words.read([word]))
+    return override.value()
+
+
+@pytest.mark.parametrize("text", ["2024", "007", "1e3", "1_0", "true", "null", "nan", "-1", ".5", "a b (1)"])
+def test_text_stays_text_where_text_is_expected(text):
+    assert value(f"dataset.path={text}") == text
+    assert value(f"logger.wandb.project={text}") == text
+    assert value(f"paths.output={text}") == text
+    assert value(f"hydra.run.dir={text}") == text
+
+
+def test_numbers_and_no_value_stay_what_they_are_elsewhere():
+    assert value("optimizer.lr=1e-3") == 0.001
+    assert value("model.channels=[4,8]") == [4, 8]
+    assert value("flip=true") is True
+    assert value("dataset.train_size=null") is None
+    assert value("dataset.archive=null") is None
+    assert value("dataset.archive=2024") == "2024"
+    assert value("trainer.precision=32") == 32
+    assert words.read(["dataset.path=${oc.env:HOME}", "seed=choice(0,1)", "foo", "-m"]) == [
+        "dataset.path=${oc.env:HOME}",
+        "seed=choice(0,1)",
+        "foo",
+        "-m",
+    ]
+
+
+def test_several_paths_are_a_sweep_of_texts():
+    assert words.read(["dataset.path=2024,photos,'a b'"]) == ["dataset.path='2024',photos,'a b'"]
+
+
+@pytest.mark.parametrize("key", words.PATHS)
+@pytest.mark.parametrize("form", ["~/my runs", "'~/my runs'", '"~/my runs"'])
+def test_every_path_may_start_at_home(monkeypatch, key, form):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert value(f"{key}={form}") == "/home/somebody/my runs"
+    assert value(f"{key}=a~b") == (str(Path("a~b").absolute()) if key == "paths.data" else "a~b")
+
+
+def test_the_folder_of_the_environment_may_start_at_home(monkeypatch):
+    from caelab import compose
+
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("CAELAB_DATA", "~/data")
+    assert compose.config(["dataset=shapes"])[0].dataset.data_dir == "/home/somebody/data"
+
+
+def test_who_has_no_home_is_asked_for_a_folder(train, monkeypatch):
+    import pwd
+
+    def nobody(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("CAELAB_DATA")
+    answer = train()
+    assert answer.status == 1
+    assert answer.err == (
+        "caelab: there is no home directory for data; give paths.data=FOLDER, or set CAELAB_DATA\n"
+    )
+    with pytest.raises(UserError, match="~/runs: there is no such home directory; give the whole path"):
+        words.read(["paths.output=~/runs"])
+    assert train("paths.data=data").status == 0
+
+
+def test_a_path_with_quotes_of_its_own_is_kept():
+    for text in ("Bob's", 'a "b"', "tail\\"):
+        (override,) = OverridesParser.create().parse_overrides([f"key={words.written(text)}"])
+        assert override.value() == text
+    assert value("dataset.path=Bob's") == "Bob's"
+
+
+def test_flags_may_stand_anywhere():
+    assert words.command_line(["model=base", "-m", "seed=0,1", "--cfg", "job"]) == [
+        "-m",
+        "--cfg",
+        "job",
+        "model=base",
+        "seed=0,1",
+    ]
