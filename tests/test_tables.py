@@ -41,6 +41,7 @@ def test_best_first_and_failures_below_with_their_reasons():
     rows = [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")]
     assert rows == ["c", "a"]
     assert [line.strip() for line in text.splitlines()][-1] == "model=b: failed: no luck"
+    assert text.count("no luck") == 1
     assert "1,234" in text
     assert "21.00" in text
 

@@ -67,10 +67,7 @@ def comparison(records: list[Record], title: str) -> Group:
     Runs on different test images stand apart, since their figures do not compare.
     """
     done, others = _named(records)
-    below = Text("\n").join(_reason(label, record) for label, record in others)
-    table = Table(
-        title=title, title_justify="left", caption=below if others else None, caption_justify="left"
-    )
+    table = Table(title=title, title_justify="left")
     for key in (done + others)[0][0]:
         table.add_column(key, overflow="fold")
     for name in _COLUMNS:
