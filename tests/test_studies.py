@@ -248,9 +248,12 @@ def test_the_best_of_a_search_becomes_a_row():
     (search,) = study.searches("cifar10")
     assert "found" not in [row.label for row in study.variants("cifar10", no_score)]
     done = [{"state": "finished"}, {"state": "pruned"}] * (study.tune.trials // 2)
-    searched = {search.name: {"best": {"point": {"model.blocks": 4}}, "history": done}}
+    space = study.tune.entries["found"].space
+    point = {key: values[0] if isinstance(values, list) else values["low"] for key, values in space.items()}
+    point["model.blocks"] = 4
+    searched = {search.name: {"best": {"point": point}, "history": done}}
     found = study.variants("cifar10", no_score, searched)[0]
-    assert (found.label, found.settings) == ("found", {"model.blocks": 4})
+    assert (found.label, found.settings) == ("found", point)
     assert found.config.model.blocks == 4
     assert found.config.trainer.max_epochs == study.epochs
     for fewer in (

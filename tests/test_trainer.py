@@ -98,7 +98,7 @@ EARLY = "lightning.pytorch.callbacks.EarlyStopping"
         ({"_target_": "torch.nn.ReLU"}, "callbacks[0]: torch.nn.ReLU is no callback of lightning.pytorch"),
         (
             {"_target_": EARLY},
-            "callbacks[0]: EarlyStopping.__init__() missing 1 required positional argument",
+            "trainer.callbacks[0].monitor is required: lightning.pytorch.callbacks.EarlyStopping has",
         ),
         ({"_target_": EARLY, "monitor": "x", "mode": "up"}, "trainer: `mode` can be min, max, got up"),
         ({"_target_": EARLY, "monitors": "x"}, "takes no 'monitors'; did you mean 'monitor'?"),

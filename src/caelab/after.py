@@ -91,7 +91,7 @@ def command_line(
         show: prints what was found in a run.
     """
     parser = argparse.ArgumentParser(prog=f"caelab-{name}", usage=usage)
-    parser.add_argument("runs", nargs="+", type=locate.argument, metavar="RUN")
+    parser.add_argument("runs", nargs="+", type=locate.argument, metavar="RUN", help=locate.HELP)
     trust.option(parser)
     if not each(name, parser.parse_args().runs, analyse, show):
         sys.exit(1)

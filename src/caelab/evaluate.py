@@ -103,7 +103,7 @@ def _changed(node: dict[str, Any], composed: DictConfig, group: str, overrides: 
 def main() -> None:
     """Entry point: exit status 0 when the run was scored."""
     parser = argparse.ArgumentParser(prog="caelab-evaluate", usage=_USAGE, add_help=True)
-    parser.add_argument("run", type=locate.argument)
+    parser.add_argument("run", type=locate.argument, metavar="RUN", help=locate.HELP)
     parser.add_argument("overrides", nargs="*")
     trust.option(parser)
     arguments = parser.parse_args()

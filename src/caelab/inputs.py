@@ -55,7 +55,7 @@ def parser(command: str, usage: str) -> argparse.ArgumentParser:
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    found.add_argument("run", type=locate.argument, metavar="RUN", help="a run, or an exported file")
+    found.add_argument("run", type=locate.argument, metavar="RUN", help=f"{locate.HELP}, or an exported file")
     found.add_argument("--out", type=Path, metavar="PATH", required=True, help="where outputs go")
     found.add_argument("--force", action="store_true", help="overwrite older outputs")
     trust.option(found)

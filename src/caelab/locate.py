@@ -8,6 +8,9 @@ from caelab.errors import UserError
 ROOT = "multirun"
 """Where runs lie unless ``paths.output`` says otherwise."""
 
+HELP = "a finished run: its directory, last, or the beginning of its name or fingerprint"
+"""What RUN is, for the help of a command."""
+
 _LAST = "last"
 _SHOWN = 5  # candidates
 

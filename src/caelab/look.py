@@ -175,9 +175,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="caelab-look", usage=_USAGE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "runs", nargs="+", type=locate.argument, metavar="RUN", help="directory of a finished run"
-    )
+    parser.add_argument("runs", nargs="+", type=locate.argument, metavar="RUN", help=locate.HELP)
     parser.add_argument("--map", default="tsne", metavar="METHOD", help="pca, tsne (default) or umap")
     parser.add_argument("--images", metavar="N", help=f"test images to look at (default: {IMAGES:,} or all)")
     parser.add_argument(

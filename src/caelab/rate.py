@@ -250,7 +250,7 @@ def _show(run: Path, found: dict[str, Any]) -> None:
 def main() -> None:
     """Entry point: exit status 0 when every run was measured."""
     parser = argparse.ArgumentParser(prog=f"caelab-{NAME}", usage=_USAGE)
-    parser.add_argument("runs", nargs="+", type=locate.argument, metavar="RUN")
+    parser.add_argument("runs", nargs="+", type=locate.argument, metavar="RUN", help=locate.HELP)
     default = ",".join(map(str, BITS))
     steps = f"2^B steps span eight standard deviations, for each B from 1 to {FINEST} (default {default})"
     parser.add_argument("--bits", default=default, metavar="B,...", help=steps)

@@ -116,7 +116,7 @@ def _show(run: Path, found: dict[str, Any]) -> None:
 def main() -> None:
     """Entry point: exit status 0 when every run was measured."""
     parser = argparse.ArgumentParser(prog=f"caelab-{NAME}", usage=_USAGE)
-    parser.add_argument("runs", nargs="+", type=locate.argument, metavar="RUN")
+    parser.add_argument("runs", nargs="+", type=locate.argument, metavar="RUN", help=locate.HELP)
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of the fit (default {STEPS})")
     images = f"how many of the test split's first images (default {IMAGES:,})"
     parser.add_argument("--images", type=int, default=IMAGES, help=images)

@@ -144,7 +144,7 @@ def table(found: Sequence["Finding"]) -> Table:
 def main() -> None:
     """Entry point: exit status 0 when the export is written and checked."""
     parser = argparse.ArgumentParser(prog="caelab-export", usage=_USAGE)
-    parser.add_argument("run", type=locate.argument, metavar="RUN", help="a finished run")
+    parser.add_argument("run", type=locate.argument, metavar="RUN", help=locate.HELP)
     parser.add_argument(
         "--format", required=True, metavar="NAME", help=", ".join(formats.FORMATS), dest="name"
     )
