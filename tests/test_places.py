@@ -3,6 +3,7 @@
 import json
 import os
 import random
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
@@ -10,8 +11,10 @@ from PIL import Image
 
 from caelab import results
 from caelab.audit import audit
+from caelab.data.shapes import Shapes
 from caelab.errors import UserError
 from caelab.evaluate import evaluate
+from caelab.places import one_name
 from caelab.restore import datamodule
 
 MODEL = ("model=base", "model.channels=[4,8]", "model.hidden=[]", "model.latent=8")
@@ -64,6 +67,17 @@ def test_relative_paths_count_from_where_the_command_was_given(run):
     assert there.status == 0
     assert (there.output.parent / "data" / "folder").is_dir()
     assert "finished before" in run("dataset.path=d", "paths.data=data").out
+
+
+def test_folders_that_look_like_splits_are_refused_in_one_line(run, tmp_path):
+    for name in ("train2017", "val2017"):
+        (tmp_path / "nearly" / name).mkdir(parents=True)
+    answer = run("dataset.path=nearly")
+    assert answer.status == 1
+    assert answer.err.startswith(
+        f"caelab: dataset.path={tmp_path}/nearly: are train2017/ and val2017/ splits"
+    )
+    assert answer.err.count("\n") == 1
 
 
 @pytest.fixture
@@ -165,3 +179,31 @@ def test_a_class_that_names_the_data_folder_does_not_count_what_is_cached_there(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.npy").touch()
     assert identity(tmp_path, cache="${paths.data}") == before
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("base-mse-adam-s0-0123", "base-mse-adam-s0-0123"),
+        ("mine/photos", "mine-photos"),
+        ("../../etc", "-..-etc"),
+        ("..", "-"),
+        ("/", "-"),
+    ],
+)
+def test_a_name_leads_nowhere_else(text, name):
+    assert one_name(text) == name
+
+
+def test_a_dataset_with_a_slash_in_its_name_stays_in_the_data_folder(tmp_path):
+    class Mine(Shapes):
+        name = "../../mine"
+
+    assert Mine(str(tmp_path / "data")).folder.parent == tmp_path / "data"
+
+
+def test_no_record_in_the_docs_names_a_place_of_a_machine():
+    docs = Path(__file__).parents[1] / "docs" / "results"
+    records = [json.loads(path.read_text()) for path in docs.rglob("result.json")]
+    assert len(records) > 100
+    assert not any("places" in record for record in records)
