@@ -69,6 +69,17 @@ def test_relative_paths_count_from_where_the_command_was_given(run):
     assert "finished before" in run("dataset.path=d", "paths.data=data").out
 
 
+def test_a_directory_of_a_run_on_other_pictures_is_refused(run, pictures, tmp_path):
+    assert run("dataset.path=d", "hydra.run.dir=here").status == 0
+    (tmp_path / "here" / "result.json").unlink()  # as if it had been killed
+    (pictures / "a" / "00.png").unlink()
+    answer = run("dataset.path=d", "hydra.run.dir=here")
+    assert answer.status == 1
+    assert (
+        "here holds a run of another config, or of other pictures; choose another hydra.run.dir" in answer.err
+    )
+
+
 def test_folders_that_look_like_splits_are_refused_in_one_line(run, tmp_path):
     for name in ("train2017", "val2017"):
         (tmp_path / "nearly" / name).mkdir(parents=True)

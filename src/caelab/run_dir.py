@@ -83,9 +83,15 @@ def claim(cfg: DictConfig, identity: str, run_dir: Path) -> None:
     """Make sure that the directory is this run's own, set an old record aside, and write ``.hydra/``.
 
     Raises:
-        UserError: the directory holds a run of another config.
+        UserError: the directory holds a run of another config, or of other pictures.
     """
     saved = run_dir / ".hydra" / "config.yaml"
+    known = saved.with_name("fingerprint")  # the config does not tell what a folder of pictures held
+    if known.exists() and known.read_text() != identity:
+        raise UserError(
+            f"{screen.shown(run_dir)} holds a run of another config, or of other pictures; "
+            "choose another hydra.run.dir"
+        )
     if saved.exists():
         owner = OmegaConf.load(saved)
         if not isinstance(owner, DictConfig) or results.fingerprint(owner) != identity:
@@ -99,6 +105,7 @@ def claim(cfg: DictConfig, identity: str, run_dir: Path) -> None:
         (run_dir / results.RECORD).unlink()
     saved.parent.mkdir(exist_ok=True)
     settings = HydraConfig.get()
+    durable.write(known, identity)
     durable.write(saved, OmegaConf.to_yaml(cfg))
     durable.write(saved.with_name("hydra.yaml"), OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})))
     durable.write(saved.with_name("overrides.yaml"), OmegaConf.to_yaml(settings.overrides.task))
