@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from test_texts import NASTY, tokens
 from toys import leave_whole_run
 
 from caelab import describe, restore, results
@@ -94,3 +95,16 @@ def test_what_is_of_one_machine_is_no_part_of_the_command(card):
     assert "Classes: ellipse, triangle (of 3). Labels chose the images; beyond that none took part" in text
     assert "All rows were given images with Blur (sigma=1.0) and are compared with the clean ones." in text
     assert "/home/someone" not in text
+
+
+def test_names_of_a_record_are_shown_as_they_are(card):
+    def change(record):
+        record["choices"] |= {"dataset": NASTY, "loss": NASTY, "model": NASTY}
+        record["fingerprint"] = record["environment"]["device"] = NASTY
+        record["overrides"] = [NASTY, "model=base"]
+        record["config"]["loss"]["weight"] = NASTY.replace("\udcff", "")
+
+    text, _ = card(BASE, change)
+    kinds = {token.type for token in tokens(text)}
+    assert not {"html_inline", "html_block", "link_open", "image", "s_open"} & kinds
+    assert "\x1b" not in text

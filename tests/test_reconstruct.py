@@ -199,3 +199,15 @@ def test_mistakes_are_one_line(run, folder, command, words, message):
     assert len(lines) == 1
     assert lines[0].startswith(f"caelab: {message}")
     assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["cost $5_$6.png", "p[/q][red]a.png", "a\x1b[31mb.png"])
+def test_names_of_files_are_shown_as_they_are(run, folder, command, name):
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / "in/a/1.png").rename(folder / name)
+    status, out, lines = command("run", name, "--out", "out")
+    assert (status, lines) == (0, [])
+    assert name.replace("\x1b", "\ufffd") in out
+    assert "\x1b" not in out
+    assert (folder / "out" / "overview.png").is_file()
+    assert (folder / "out" / name.rpartition("/")[2]).is_file()

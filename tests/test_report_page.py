@@ -3,10 +3,12 @@
 import base64
 import html
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from test_texts import NASTY, tokens
 
 from caelab.report import page, tables
 from caelab.report.claims import Comparison, Verdict, verdicts
@@ -147,6 +149,16 @@ def test_hostile_text_stays_text(written):
     assert "Its <em>question</em>." in reader.texts
 
 
+def test_markdown_shows_every_name_as_it_is(written, picture):
+    made = {"environments": [NASTY], "absent": [NASTY, "# no heading"], "command": NASTY}
+    one = section(*ROWS, row(NASTY, 18.0))
+    _, markdown = written(**made, chapters=[Chapter(one, tables.table(one), tables.best(one), [picture])])
+    kinds = Counter(token.type for token in tokens(markdown))
+    assert not {"html_inline", "html_block", "link_open", "em_open", "s_open"} & set(kinds)
+    assert (kinds["image"], kinds["code_inline"], kinds["strong_open"]) == (1, 1, 4)  # of our own
+    assert "\x1b" not in markdown
+
+
 def test_every_verdict_stands_in_both_files(written):
     text, markdown = written()
     found = verdicts(section(*ROWS, claims=CLAIMS))
@@ -185,7 +197,7 @@ def test_absent_studies_stand_in_both_files(written):
 def test_a_chapter_is_its_table_under_its_title(written):
     text, markdown = written()
     frame = tables.table(section(*ROWS, claims=CLAIMS))
-    assert "\n## Table II & more, CIFAR-10\n\nIts <em>question</em>.\n" in markdown
+    assert "\n## Table II & more, CIFAR-10\n\nIts &lt;em>question&lt;/em>.\n" in markdown
     assert tables.markdown(frame) in markdown
     rows = re.findall(r"<tr>(.*?)</tr>", text[text.index('id="table2-cifar10"') :], re.DOTALL)
     cells = [[html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", one)] for one in rows]

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 from scipy import stats
 
 from caelab import results
 from caelab.report import tables
 from caelab.report.caption import caption
 from caelab.report.rows import Row, Run, Section
+from caelab.screen import Plain
 
 BASE = np.array([20.0, 20.5, 21.0])
 ABOVE = np.array([1.9, 2.0, 1.8])  # of improved over base, seed by seed
@@ -272,7 +272,7 @@ def test_latex_escapes_what_it_would_read_as_commands():
 
 def printed(section, width=300):
     """The lines of the table on the screen, and the cells of its rows."""
-    console = Console(width=width)
+    console = Plain(width=width)
     with console.capture() as capture:
         console.print(tables.screen_table(section))
     text = capture.get().splitlines()
@@ -376,3 +376,9 @@ def test_of_very_many_rows_the_best_are_shown_and_none_are_paired(row, monkeypat
     assert text[-1].strip() == "21 more in the CSV of a report"
     few = section(*many.rows[:40])
     assert few.shown() is few
+
+
+def test_the_name_of_a_dataset_is_no_path(row, tmp_path):
+    one = replace(section(row("base", BASE)), dataset="../../my/photos")
+    folder = tmp_path / "tables"
+    assert sorted(tables.write(one, folder, tables.numbers(one))) == sorted(folder.iterdir())

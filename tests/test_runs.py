@@ -373,9 +373,9 @@ def test_latex(capsys):
 def test_markdown(capsys):
     lines = shown("markdown", capsys)
     assert lines == [
-        r"| model | psnr | psnr\_sd | parameters | optimizer.lr | error |",
+        "| model | psnr | psnr_sd | parameters | optimizer.lr | error |",
         "| --- | ---: | ---: | ---: | ---: | --- |",
-        r"| improved\_skip | 32.46 | - | 1,234,567 | 1e-05 | 50% of $x & {y}\| ~^\\\<# |",
+        r"| improved_skip | 32.46 | - | 1,234,567 | 1e-05 | 50% of \$x & {y}\| \~^\\<# |",
         "| base | -0.50 | 0.12 | 10 | 0.1 | - |",
     ]
     assert {len(re.split(r"(?<!\\)\|", line)) for line in lines} == {8}

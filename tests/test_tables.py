@@ -2,9 +2,8 @@
 
 import json
 
-from rich.console import Console
-
 from caelab import tables
+from caelab.screen import Plain
 
 DATA = {"name": "mnist", "test": 50, "sha256": "d66d"}
 
@@ -25,7 +24,7 @@ def record(model="base", seed=0, psnr=20.0, config=None, **changes):
 
 
 def shown(table):
-    console = Console(width=200, record=True)
+    console = Plain(width=200, record=True)
     with console.capture() as capture:
         console.print(table)
     return capture.get()
@@ -68,7 +67,7 @@ def test_runs_on_other_test_images_stand_apart():
 def test_a_narrow_screen_breaks_labels_and_cuts_none():
     levels = ["[1,2,3,4,5,6,7]", "[1,2,3,4,5,6,8]"]
     runs = [record(config={"model": {"skip_levels": json.loads(value)}}) for value in levels]
-    console = Console(width=60)
+    console = Plain(width=60)
     with console.capture() as capture:
         console.print(tables.comparison(runs, "two"))
     rows = [line.split("│")[1].strip() for line in capture.get().splitlines() if line.startswith("│")]

@@ -3,8 +3,6 @@
 from collections import deque
 from pathlib import Path
 
-from rich.markup import escape
-
 from caelab import inputs, mistakes, screen
 
 _USAGE = """caelab-decode RUN codes.npz --out DIR [--force]
@@ -33,7 +31,7 @@ def decode(run: Path, codes: Path, out: Path, *, force: bool = False) -> list[Pa
     """
     from caelab import code_file, stream, trained
 
-    with screen.errors.status(f"opening {escape(screen.shown(run))}"):
+    with screen.working(f"opening {screen.shown(run)}"):
         read = code_file.Reader(codes)
         paths = [out / entry.source.name for entry in read.entries]
         inputs.require_free(paths, force)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.markup import escape
 from rich.table import Table
 
 from caelab import inputs, mistakes, screen
@@ -68,7 +67,7 @@ def encode(
     from caelab import code_file, stream, trained
     from caelab.fitting import Fit
 
-    with screen.errors.status(f"opening {escape(screen.shown(run))}"):
+    with screen.working(f"opening {screen.shown(run)}"):
         model = trained.load(run)
         fit = Fit(model.shape, way)
     numbers = model.latent + sum(math.prod(shape) for shape in model.skips)
@@ -95,7 +94,7 @@ def summary(rows: Sequence[Row]) -> Table:
     for column in ("tiles", "code", "file", "8-bit pixels", "code / file"):
         table.add_column(column, justify="right")
     for row in rows[:FIRST]:
-        table.add_row(escape(row.name), f"{row.tiles:,}", *_bytes(row.code, row.file, row.pixels))
+        table.add_row(row.name, f"{row.tiles:,}", *_bytes(row.code, row.file, row.pixels))
     means = [sum(values) / len(rows) for values in zip(*(row[1:] for row in rows), strict=True)]
     tiles, file, pixels, code = means
     table.add_section()

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -20,6 +21,7 @@ from caelab.labels import labels, lines
 from caelab.models.autoencoder import Autoencoder
 from caelab.quality import mse, psnr
 from caelab.results import Record
+from caelab.texts import visible
 
 if TYPE_CHECKING:  # it brings Lightning
     from caelab.data.datamodule import ImageDataModule
@@ -31,6 +33,9 @@ _UNLABELLED = 10  # images that stand for those of each class
 _WIDTH = 20.0  # inches that images share where they are many
 _GAP = 0.06  # inches between images
 _LINE = 0.13  # inches of a line of a note
+
+
+_as_it_is = matplotlib.rc_context({"text.parse_math": False})  # a name may have dollar signs
 
 
 def first_rows(data: "ImageDataModule") -> Tensor:
@@ -102,7 +107,7 @@ def grid(path: Path, rows: Mapping[str, Sequence[tuple[Tensor, str]]]) -> Path:
 
 
 def _wrapped(name: str) -> str:
-    return "\n".join(textwrap.fill(line, 28) for line in name.split("\n"))
+    return "\n".join(textwrap.fill(line, 28) for line in visible(name).split("\n"))
 
 
 def _place(axes: Axes, image: Tensor, note: str, centre: tuple[float, float], side: float) -> None:
@@ -112,7 +117,7 @@ def _place(axes: Axes, image: Tensor, note: str, centre: tuple[float, float], si
     down, right = half.tolist()
     extent = (x - right, x + right, y + down, y - down)
     axes.imshow(_pixels(image), cmap="gray", vmin=0, vmax=1, extent=extent)
-    axes.text(x, y + down + 0.02, note, fontsize=7, ha="center", va="top", parse_math=False)
+    axes.text(x, y + down + 0.02, visible(note), fontsize=7, ha="center", va="top", parse_math=False)
 
 
 def _tile(axis: Axes, image: Tensor, note: str) -> None:
@@ -120,7 +125,7 @@ def _tile(axis: Axes, image: Tensor, note: str) -> None:
     axis.imshow(_pixels(image), cmap="gray", vmin=0, vmax=1)
     axis.set_xticks([])
     axis.set_yticks([])
-    axis.set_xlabel(note, fontsize=8, labelpad=1)
+    axis.set_xlabel(visible(note), fontsize=8, labelpad=1)
 
 
 def _pixels(image: Tensor) -> NDArray[np.float32]:
@@ -132,6 +137,7 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Rates of false and of true alarms, (thresholds,) each."""
 
 
+@_as_it_is
 def detections(
     path: Path,
     curves: Mapping[str, Curve],
@@ -161,7 +167,7 @@ def detections(
                 axis.set_axis_off()
             for axis, (image, note) in zip(row, images, strict=False):
                 _tile(axis, image, note)
-            row[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
+            row[0].set_ylabel(visible(name), fontsize=9, rotation=0, ha="right", va="center")
     with durable.file(path) as file:
         figure.savefig(file, dpi=150)
     return path

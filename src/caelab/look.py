@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich.markup import escape
 from rich.table import Table
 
 from caelab import compose, locate, mistakes, results, screen, trust
@@ -65,7 +64,7 @@ def look(
     """
     record = results.finished(run)
     # A status leaves no line behind, so that a mistake is one.
-    with screen.errors.status(f"opening {escape(screen.shown(run))}"):
+    with screen.working(f"opening {screen.shown(run)}"):
         from caelab.report import look_page
         from caelab.report.claims import display
         from caelab.report.look_parts import MAPPED, PARTS, Sight
@@ -210,7 +209,7 @@ def _show(runs: Sequence[Path], seen: Sequence[Seen]) -> None:
         table.add_column(name, justify="right")
     for run, one in zip(runs, seen, strict=True):
         cells = [f"{v:,}" if isinstance(v, int) else f"{v:.2f}" for v in one.figures.values()]
-        table.add_row(escape(run.resolve().name), *cells)
+        table.add_row(run.resolve().name, *cells)
     screen.console.print(table)
     for one in seen:
         screen.say(f"  {screen.shown(one.page)}")

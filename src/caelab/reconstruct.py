@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.markup import escape
 from rich.table import Table
 
 from caelab import inputs, mistakes, screen
@@ -91,7 +90,7 @@ def reconstruct(
     from caelab import stream, trained
     from caelab.fitting import Fit
 
-    with screen.errors.status(f"opening {escape(screen.shown(run))}"):
+    with screen.working(f"opening {screen.shown(run)}"):
         model = trained.load(run)
         fit = Fit(model.shape, way)
     out.mkdir(parents=True, exist_ok=True)
@@ -162,9 +161,7 @@ def summary(rows: Sequence[Row]) -> Table:
         table.add_column(column, justify="right")
     for row in sorted(rows, key=lambda row: row.psnr)[:WORST]:
         ssim = "" if row.ssim is None else f"{row.ssim:.3f}"
-        table.add_row(
-            escape(row.file), f"{row.width}x{row.height}", f"{row.tiles:,}", f"{row.psnr:.2f}", ssim
-        )
+        table.add_row(row.file, f"{row.width}x{row.height}", f"{row.tiles:,}", f"{row.psnr:.2f}", ssim)
     similar = [row.ssim for row in rows if row.ssim is not None]
     mean = f"{sum(similar) / len(similar):.3f}" if similar else ""
     table.add_section()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from caelab import mistakes, query
+from caelab import mistakes, query, texts
 from caelab.database import COLUMNS, load
 from caelab.errors import UserError
 from caelab.query import GROUPED, Found
@@ -30,18 +30,12 @@ model.latent; runs without that key have NULL there. Numbers are rounded in tabl
 complete in csv and json.
 """
 
-_LATEX = str.maketrans(
-    {c: f"\\{c}" for c in "{}_&%$#"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
-)
 _ROUNDED = {name: column.form for name, column in (COLUMNS | GROUPED).items()}
-_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\|*_<[]`"})
 
 
 def _table(found: Found) -> None:
     """Print one line a run, however narrow the terminal; rich would take 2 ms for each."""
-    head, *body = [found.columns, *_cells(found)]
+    head, *body = [[*map(texts.one_line, row)] for row in [found.columns, *_cells(found)]]
     widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
     sides = [str.rjust if right else str.ljust for right in _numeric(found)]
     for row in [head, ["-" * width for width in widths], *body]:
@@ -50,7 +44,8 @@ def _table(found: Found) -> None:
 
 
 def _csv(found: Found) -> None:
-    csv.writer(sys.stdout, lineterminator="\n").writerows([found.columns, *found.rows])
+    rows = [[texts.visible(cell) if isinstance(cell, str) else cell for cell in row] for row in found.rows]
+    csv.writer(sys.stdout, lineterminator="\n").writerows([map(texts.one_line, found.columns), *rows])
 
 
 def _json(found: Found) -> None:
@@ -59,7 +54,7 @@ def _json(found: Found) -> None:
 
 
 def _latex(found: Found) -> None:
-    rows = [[text.translate(_LATEX) for text in row] for row in [found.columns, *_cells(found)]]
+    rows = [map(texts.latex, row) for row in [found.columns, *_cells(found)]]
     head, *body = map(" & ".join, rows)
     align = "".join("r" if right else "l" for right in _numeric(found))
     print(rf"\begin{{tabular}}{{{align}}}", r"\toprule", rf"{head} \\", r"\midrule", sep="\n")
@@ -67,7 +62,7 @@ def _latex(found: Found) -> None:
 
 
 def _markdown(found: Found) -> None:
-    head, *body = [[text.translate(_MARKDOWN) for text in row] for row in [found.columns, *_cells(found)]]
+    head, *body = [[*map(texts.markdown, row)] for row in [found.columns, *_cells(found)]]
     rule = ["---:" if right else "---" for right in _numeric(found)]
     for row in [head, rule, *body]:
         print(f"| {' | '.join(row)} |")
@@ -98,7 +93,7 @@ def _cell(name: str, value: Any) -> str:
     if value is None:
         return "-"
     form = _ROUNDED.get(name, "")
-    return format(value, form) if form else " ".join(str(value).split())
+    return format(value, form) if form else str(value)
 
 
 def _names(text: str) -> list[str]:

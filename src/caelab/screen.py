@@ -6,20 +6,27 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.segment import Segment
+from rich.status import Status
+from rich.text import Text
+
+from caelab import texts
+from caelab.texts import visible
 
 T = TypeVar("T")
 
@@ -30,18 +37,40 @@ _EVERY = 0.25  # seconds between changes of a bar in a notebook
 NOTEBOOK = Console().is_jupyter
 """Whether a notebook shows what is printed; there it is plain text, one output a cell, not one a line."""
 
-console = Console(width=115 if NOTEBOOK else _WIDTH, force_jupyter=False)
-errors = Console(stderr=True, force_jupyter=False)
+
+class Plain(Console):
+    """A console that interprets nothing of what it shows: neither rich's markup nor a terminal's controls."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, force_jupyter=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return text as it will be seen, which its place is measured by."""
+        return super().render_str(visible(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the pieces of anything; only those of rich itself steer the terminal."""
+        for part in super().render(renderable, options):
+            yield part if part.control else Segment(visible(part.text), part.style)
+
+
+console = Plain(width=115 if NOTEBOOK else _WIDTH)
+errors = Plain(stderr=True)
 
 
 def say(line: str) -> None:
     """Print one plain line."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def error(line: str) -> None:
     """Print one line on stderr that says what is wrong and what would be right."""
-    errors.print(f"caelab: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+    errors.print(f"caelab: {texts.one_line(line)}", style="red", highlight=False, soft_wrap=True)
+
+
+def working(line: str) -> Status:
+    """Show a line as long as the context lasts; ``update`` changes it. It leaves nothing behind."""
+    return errors.status(Text(visible(line)))
 
 
 def shown(path: Path) -> str:
@@ -54,7 +83,7 @@ def shown(path: Path) -> str:
 
 def note(line: str) -> None:
     """Print one plain line on stderr: what goes on, and is no result."""
-    errors.print(line, markup=False, highlight=False, soft_wrap=True)
+    errors.print(line, highlight=False, soft_wrap=True)
 
 
 def one_line(error: BaseException | str) -> str:
@@ -69,6 +98,13 @@ def duration(seconds: float) -> str:
     if minutes >= 60:
         return f"about {minutes // 60} h {minutes % 60} min"
     return f"about {minutes} min" if minutes else f"about {seconds:.0f} s"
+
+
+class _Description(ProgressColumn):
+    """What a bar is of."""
+
+    def render(self, task: Task) -> Text:
+        return Text(visible(task.description))
 
 
 class Bar(Progress):
@@ -100,14 +136,14 @@ class Bar(Progress):
 
     def _text(self) -> dict[str, str]:
         text = io.StringIO()
-        Console(file=text, width=80, force_jupyter=False).print(self.get_renderable())
+        Plain(file=text, width=80).print(self.get_renderable())
         return {"text/plain": text.getvalue().rstrip()}
 
 
 def byte_progress() -> Progress:
     """A progress bar for bytes, with speed and remaining time."""
     return Bar(
-        TextColumn("{task.description}", markup=False),
+        _Description(),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
@@ -119,7 +155,7 @@ def byte_progress() -> Progress:
 def item_progress() -> Progress:
     """A progress bar for counted things, with elapsed and remaining time."""
     return Bar(
-        TextColumn("{task.description}", markup=False),
+        _Description(),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -136,6 +172,4 @@ def tracked(items: Iterable[T], description: str, total: int | None = None) -> I
 
 def waiting() -> Progress:
     """A bar that only moves and counts seconds, for work of unknown length."""
-    return Bar(
-        TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(), console=errors
-    )
+    return Bar(_Description(), BarColumn(), TimeElapsedColumn(), console=errors)

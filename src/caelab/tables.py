@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -76,7 +75,7 @@ def comparison(records: list[Record], title: str) -> Group:
         if position and label.get(TEST_IMAGES) != done[position - 1][0].get(TEST_IMAGES):
             table.add_section()
         cells = (column.form(column.value(record)) for column in _COLUMNS.values())
-        table.add_row(*map(escape, label.values()), *cells)
+        table.add_row(*label.values(), *cells)
     return Group(table if done else Text(title), *(_reason(label, record) for label, record in others))
 
 
@@ -93,7 +92,7 @@ def trials(found: Record) -> Table:
     history = [trial for trial in found["history"] if trial["state"] != "failed"]
     pruned = sum(trial["state"] == "pruned" for trial in history)
     title = f"{found['label']}: {len(history)} trials of {found['epochs']} epochs, {pruned} pruned"
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=title, title_justify="left")
     for column in ("trial", *found["space"], "validation PSNR (dB)", "state"):
         table.add_column(column, justify="left" if column == "state" else "right")
     for trial in sorted(history, key=lambda t: (t["state"] == "pruned", -(t["psnr"] or 0.0))):

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from caelab.report.style import COLOURS, legend, sheet, styled
+from caelab.texts import visible
 
 _NUMBERED = 12  # classes, at most, for a figure in each cell
 _LINES = {
@@ -41,7 +42,7 @@ def draw(analysis: Mapping[str, Any], run: str) -> Figure:
     left.set_yticks(range(len(kinds)), [f"{kind} ({one['numbers']:,})" for kind, one in kinds.items()])
     left.set_ylim(len(kinds) - 0.5, -0.5)
     left.set_xlabel(f"test accuracy (%), 95 % intervals; always the commonest class: {chance:.1f}")
-    _confusion(right, np.array(kinds["z"]["confusion"]), classes)
+    _confusion(right, np.array(kinds["z"]["confusion"]), [visible(name) for name in classes])
     legend(figure, left)
     return figure
 

@@ -6,7 +6,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 
 from caelab import compose, durable, locate, mistakes, results, screen, trust
@@ -56,7 +55,7 @@ def export(run: Path, name: str, out: Path | None = None, *, force: bool = False
     record = results.finished(run)
     out = out or run / "export" / name
     refuse(out, _known(), force)
-    with screen.errors.status(f"opening {escape(screen.shown(run))}") as status, placed(out) as folder:
+    with screen.working(f"opening {screen.shown(run)}") as status, placed(out) as folder:
         from caelab import restore
         from caelab.export import card
         from caelab.export.check import check

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from caelab import results
+from caelab import results, texts
 from caelab.data.datamodule import ImageDataModule
 from caelab.export.check import Finding
 from caelab.export.floors import Floor
@@ -60,11 +61,11 @@ def render(export: Export, folder: Path) -> str:
     value = results.figures(export.run, record).get("test/latent_reliance")
     net = export.parts[-1].module
     return (
-        environment(escape=False, folder=Path(__file__).parent)
+        environment(".md", folder=Path(__file__).parent)
         .get_template("card.md.j2")
         .render(
             title=f"{model} on {dataset}",
-            summary=(inspect.getdoc(type(net)) or "").partition("\n")[0].replace("``", "`"),
+            summary=Markup((inspect.getdoc(type(net)) or "").partition("\n")[0].replace("``", "`")),
             model=model,
             dataset=dataset,
             format=export.form,
@@ -83,10 +84,10 @@ def render(export: Export, folder: Path) -> str:
             data=export.data,
             classes=_classes(export.data),
             figures=_figures(record, export.floors),
-            reliance=reliance(record, value),
+            reliance=Markup(reliance(record, value)),
             costs=_costs(record),
-            uses=uses(record, export.data),
-            limits=limits(record, export.data, export.floors),
+            uses=map(Markup, uses(record, export.data)),
+            limits=map(Markup, limits(record, export.data, export.floors)),
             findings=export.findings,
             sha256={one.file: _digest(folder / one.file) for one in export.findings},
             checked=export.checked,
@@ -130,7 +131,11 @@ def _classes(data: ImageDataModule) -> str:
 
 def _figures(record: Record, floors: Sequence[Floor]) -> list[list[str]]:
     """Rows of the table: this model, then the floors."""
-    own = [f"**{record['choices']['model']}**", *_cells(record["metrics"]), "this run"]
+    own = [
+        Markup(f"**{texts.markdown(record['choices']['model'])}**"),
+        *_cells(record["metrics"]),
+        "this run",
+    ]
     return [own, *([floor.name, *_cells(floor.metrics), floor.note] for floor in floors)]
 
 
@@ -141,7 +146,7 @@ def _cells(metrics: dict[str, Any]) -> list[str]:
 def _costs(record: Record) -> list[str]:
     spent, made = record["time"], record["environment"]
     threads = "1 thread" if made["threads"] == 1 else f"{made['threads']} threads"
-    commit = f", commit `{made['commit'][:10]}`" if made.get("commit") else ""
+    commit = f", commit {made['commit'][:10]}" if made.get("commit") else ""
     return [
         f"{spent['fit_seconds']:,.0f} s of training and validation, {spent['test_seconds']:,.0f} s of test",
         f"Device: {made['device']}, {threads}, precision {made['precision']}",

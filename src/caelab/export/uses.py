@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from caelab.data.datamodule import ImageDataModule
 from caelab.export.floors import Floor
 from caelab.results import BYPASSING, CLEAN, Record
+from caelab.texts import markdown
 
 
 def reliance(record: Record, value: float | None) -> str:
@@ -45,9 +46,9 @@ def corrupted(record: Record) -> str:
 
 
 def uses(record: Record, data: ImageDataModule) -> list[str]:
-    """Say what the model is meant for."""
-    pictures = f"{data.pictures or data.name}, {'x'.join(map(str, data.shape))}"
-    undone = corrupted(record)
+    """Say what the model is meant for, in Markdown."""
+    pictures = f"{markdown(data.pictures or data.name)}, {'x'.join(map(str, data.shape))}"
+    undone = markdown(corrupted(record))
     if undone:
         return [
             f"Experiments on restoring images like those that it was trained on ({pictures}) from "
@@ -66,7 +67,7 @@ def uses(record: Record, data: ImageDataModule) -> list[str]:
 
 
 def limits(record: Record, data: ImageDataModule, floors: Sequence[Floor]) -> list[str]:
-    """Say what the model cannot do, or was never tested for."""
+    """Say what the model cannot do, or was never tested for, in Markdown."""
     found = [
         f"Only {'x'.join(map(str, data.shape))} images with pixels in [0, 1] go in. Anything else must be "
         "scaled to that first, and nothing was measured on images from elsewhere: expect worse.",
@@ -75,7 +76,7 @@ def limits(record: Record, data: ImageDataModule, floors: Sequence[Floor]) -> li
         "Whether some kinds of images, or people in them, come out worse than others was not examined.",
         f"The figures are of one training (seed {record['seed']}); another seed gives other ones.",
     ]
-    undone = corrupted(record)
+    undone = markdown(corrupted(record))
     if undone:
         found.append(
             f"It was trained to undo {undone} that caelab itself added. Clean images, other strengths and "
@@ -111,7 +112,7 @@ def _training(record: Record) -> list[str]:
     found = []
     dataset, epochs = record["config"]["dataset"], record["time"]["epochs"]
     if dataset.get("classes"):
-        found.append(f"It was trained on the classes {dataset['classes']} only.")
+        found.append(f"It was trained on the classes {markdown(str(dataset['classes']))} only.")
     if epochs and record["best_epoch"] == epochs:
         found.append("Its best epoch was its last, so longer training might have given more.")
     return found

@@ -3,19 +3,44 @@
 import base64
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
+from markupsafe import Markup
+
+from caelab import texts
 
 
-def environment(*, escape: bool, folder: Path = Path(__file__).parent) -> jinja2.Environment:
-    """Templates of a folder, this one unless told otherwise, with or without HTML's escapes."""
-    return jinja2.Environment(
+def environment(ending: str, *, folder: Path = Path(__file__).parent) -> jinja2.Environment:
+    """Templates of a folder, this one unless told otherwise, in which every text is shown as it is.
+
+    Args:
+        ending: ``.html``, or ``.md``, where ``code`` and ``fenced`` make code of a text.
+        folder: of the templates.
+
+    Markup of our own is a ``Markup``.
+    """
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
-        autoescape=escape,
+        autoescape=ending == ".html",
+        finalize=_in_markdown if ending == ".md" else _in_html,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    found.filters |= {
+        "code": lambda text: Markup(texts.code(str(text))),
+        "fenced": lambda text, language: Markup(texts.fenced(text, language)),
+    }
+    return found
+
+
+def _in_html(value: Any) -> Any:
+    return value if isinstance(value, Markup) or not isinstance(value, str) else texts.visible(value)
+
+
+def _in_markdown(value: Any) -> Any:
+    return value if isinstance(value, Markup) else texts.markdown(str(value))
 
 
 def data_uri(content: bytes, kind: str) -> str:

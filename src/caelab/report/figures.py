@@ -33,6 +33,7 @@ from caelab.report.style import (
     sheet,
     styled,
 )
+from caelab.texts import visible
 
 __all__ = ["HIGHLIGHTED", "bars", "curves", "grid", "line", "pareto", "paths", "rates", "save"]
 
@@ -74,7 +75,7 @@ def bars(section: Section) -> Figure:
     """
     trained = [row for row in section.rows if not row.floor]
     floors = [row for row in section.rows if row.floor and row.runs]
-    labels = (row.label if row.runs else f"{row.label} (no runs)" for row in trained)
+    labels = (visible(row.label) + ("" if row.runs else " (no runs)") for row in trained)
     names = [fill(label, 28, break_long_words=False) for label in labels]
     figure = sheet(heading(section), 0.6 + sum(0.32 + 0.12 * name.count("\n") for name in names or [""]))
     panels = figure.subplots(1, 2, sharey=True)

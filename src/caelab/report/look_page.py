@@ -97,7 +97,7 @@ def write(page: Page, sight: Sight, parts: dict[str, Part], out: Path) -> Path:
             with durable.file(out / f"{name}.png") as file:
                 part.figure.savefig(file, metadata={"Software": None})
             pictures[name] = Picture(f"{part.title}. {part.how}", out / f"{name}.png")
-    template = environment(escape=True).get_template("look.html.j2")
+    template = environment(".html").get_template("look.html.j2")
     text = template.render(
         page=page,
         parts=parts,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from markupsafe import Markup
 
 from caelab import durable
 from caelab.report import tables
@@ -79,10 +80,11 @@ class Page:
 def write(page: Page, out: Path) -> list[Path]:
     """Write ``index.html`` (self-contained) and ``index.md`` (with links to the figures) into ``out``."""
     paths = []
-    for ending, escape in (("html", True), ("md", False)):
-        templates = environment(escape=escape)
-        templates.filters["markdown"] = tables.markdown
-        text = templates.get_template(f"page.{ending}.j2").render(page=page, signs=SIGNS)
+    for ending in ("html", "md"):
+        templates = environment(f".{ending}")
+        text = templates.get_template(f"page.{ending}.j2").render(
+            page=page, signs=SIGNS, pipes=lambda frame: Markup(tables.markdown(frame))
+        )
         path = out / f"index.{ending}"
         durable.write(path, text)
         paths.append(path)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from caelab.report.rows import Row
 from caelab.report.style import COLOURS, DPI, LABELS, legend, logarithmic, settle, sheet, styled
+from caelab.texts import visible
 
 _MARK = 7  # half the side of the square that a point's marker needs, in pixels
 _RADII = (12, 20, 30, 42, 58, 80)  # pixels from a point to its label
@@ -135,7 +136,7 @@ def _name(axes: Axes, points: Sequence[Point]) -> None:
     front = _front(points)
     for point in sorted(points, key=lambda point: (point.cost, point.psnr) not in front):
         text = axes.annotate(
-            fill(point.label, 24, break_long_words=False),
+            fill(visible(point.label), 24, break_long_words=False),
             (point.cost, point.psnr),
             (0, 0),
             textcoords="offset points",

@@ -15,6 +15,7 @@ from caelab import arrays, screen
 from caelab.report.rows import Row, Section
 from caelab.report.style import DPI, WIDTH, heading, sheet, styled
 from caelab.results import CLEAN
+from caelab.texts import visible
 
 Images = NDArray[np.uint8]
 
@@ -239,7 +240,7 @@ def _strip(axes: Axes, name: str, images: Images, texts: Sequence[str]) -> None:
     axes.imshow(strip[..., 0] if c == 1 else strip, cmap="gray", vmin=0, vmax=255, interpolation="none")
     axes.set_xticks(np.arange(n) * w + (w - _GAP - 1) / 2, texts)
     axes.set_yticks([])
-    axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    axes.set_ylabel(visible(name), rotation=0, ha="right", va="center", fontsize=8)
     axes.tick_params(length=0, pad=1, labelsize=7)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)

@@ -11,6 +11,7 @@ from typing import Any
 
 from caelab import results
 from caelab.results import BYPASSING, Record
+from caelab.texts import file_name
 
 SHOWN = 40
 """Trained rows of a section that a page and its figures show, at most; its CSV has them all."""
@@ -139,7 +140,7 @@ class Section:
     @property
     def name(self) -> str:
         """Name of its files, and its anchor in a page."""
-        return f"{self.study}-{self.dataset}"
+        return file_name(f"{self.study}-{self.dataset}")
 
     def shown(self) -> "Section":
         """What of it a page shows: all, or of very many rows the best ones, best PSNR first."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from caelab.report.claims import display
 from caelab.report.rows import Row, Section
 from caelab.report.statistics import interval
+from caelab.texts import visible
 
 WIDTH = 7.0
 """Width of a figure in inches: that of a page's text."""
@@ -58,7 +59,7 @@ styled = matplotlib.rc_context(
 
 def sheet(title: str, height: float, width: float = WIDTH) -> Figure:
     """Return an empty figure with that room for panels (inches); the title, broken to fit, comes on top."""
-    lines = textwrap.wrap(title, int(12 * width))
+    lines = textwrap.wrap(visible(title), int(12 * width))
     figure = Figure(figsize=(width, height + 0.18 * len(lines) + 0.1), dpi=DPI, layout="constrained")
     figure.suptitle("\n".join(lines))
     return figure
@@ -83,7 +84,7 @@ def legend(figure: Figure, axes: Axes) -> None:
             panel.add_artist(AnchoredText("no runs", "center", frameon=False))
         return
     entries = sorted(zip(handles, names, strict=True), key=lambda entry: not isinstance(entry[0], Container))
-    names = [textwrap.fill(name, 45) for _, name in entries]
+    names = [textwrap.fill(visible(name), 45) for _, name in entries]
     in_a_line = sum(len(name) + 9 for name in names) < _LINE
     columns = len(names) if in_a_line else max(1, _LINE // (max(map(len, names)) + 9))
     lines = math.ceil(len(names) / columns) * max(name.count("\n") + 1 for name in names)

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
 
-from caelab import durable
+from caelab import durable, texts
 from caelab.labels import image_sets
 from caelab.report.claims import display
 from caelab.report.rows import SHOWN, Row, Section
@@ -265,28 +264,18 @@ def _against(raw: pd.DataFrame) -> list[str]:
 def markdown(frame: pd.DataFrame) -> str:
     """Return text cells as a pipe table; numbers to the right."""
     right = [name not in ("variant", "group", "note", "settings", "test images") for name in frame.columns]
-    lines = [list(frame.columns), ["---:" if one else "---" for one in right], *frame.values.tolist()]
-    escaped = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
-    return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
+    head, *body = ([texts.markdown(str(cell)) for cell in line] for line in _lines(frame))
+    lines = [head, ["---:" if one else "---" for one in right], *body]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-_LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "[": "{[}",  # first in a line it would be the space that \\ asks for
-}
+def _lines(frame: pd.DataFrame) -> list[list[Any]]:
+    return [list(frame.columns), *frame.values.tolist()]
 
 
 def latex(frame: pd.DataFrame) -> str:
     """Return text cells as a booktabs tabular."""
-    lines = [list(frame.columns), *frame.values.tolist()]
-    head, *body = (
-        " & ".join("".join(_LATEX.get(c, c) for c in str(cell)) for cell in line) for line in lines
-    )
+    head, *body = (" & ".join(texts.latex(str(cell)) for cell in line) for line in _lines(frame))
     rows = "".join(f"{line} \\\\\n" for line in body)
     kinds = "l" + "r" * (len(frame.columns) - 1)
     inside = f"\\toprule\n{head} \\\\\n\\midrule\n{rows}\\bottomrule\n"
@@ -297,15 +286,15 @@ def write(section: Section, folder: Path, raw: pd.DataFrame) -> list[Path]:
     """Write all rows of a section as CSV (``raw``), Markdown and LaTeX (text) into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     frame = table(section, raw)
-    texts = {
+    contents = {
         "csv": raw.to_csv(index=False),
         "md": markdown(frame),
         "tex": latex(frame),
     }
     paths = []
-    for ending, text in texts.items():
+    for ending, text in contents.items():
         path = folder / f"{section.name}.{ending}"
-        durable.write(path, text)
+        durable.write(path, texts.visible(text))
         paths.append(path)
     return paths
 
@@ -339,11 +328,11 @@ def screen_table(section: Section) -> Table:
     """Return the columns that matter most, for the screen, best PSNR first; rows not run are counted."""
     started = [row for row in section.rows if row.runs or set(row.missing.values()) != {"not run"}]
     waiting = len(section.rows) - len(started)
-    title = escape(f"{section.title}, {display(section.dataset)}")
+    title = f"{section.title}, {display(section.dataset)}"
     told = [f"{waiting} {'row' if waiting == 1 else 'rows'} not run" if waiting else "", best(section)]
     if (rest := len(started) - SHOWN) > 0:
         told.append(f"{rest:,} more in the CSV of a report")
-    caption = escape("\n".join(filter(None, told))) or None
+    caption = "\n".join(filter(None, told)) or None
     shown = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     if not started:
         return shown
@@ -355,6 +344,5 @@ def screen_table(section: Section) -> Table:
     for name in kept:
         shown.add_column(name, justify="left" if name in ("variant", "note") else "right", overflow="fold")
     for position in raw.index:
-        cells = map(escape, frame.loc[position, kept])
-        shown.add_row(*cells, style="dim" if raw.loc[position, "floor"] else None)
+        shown.add_row(*frame.loc[position, kept], style="dim" if raw.loc[position, "floor"] else None)
     return shown
