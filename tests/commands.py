@@ -5,16 +5,15 @@ command must end with status 0. Misspelt it must end with another one, and say s
 folder with their runs, in the order of the pages.
 """
 
+import os
 import re
-import runpy
 import shlex
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import forks
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md"))))
@@ -55,23 +54,20 @@ def misspelt(words: Sequence[str]) -> list[str]:
     return [*words[:place], wrong, *words[place + 1 :]]
 
 
-def carried_out(folder: Path, words: Sequence[str]) -> tuple[int | None, str]:
-    """Carry out a command in a process of its own: its exit status, and what it said on stderr."""
-
-    def call() -> None:
-        sys.argv = list(words)
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
-
-    process = forks.start(folder, call)
-    process.join()
-    return process.exitcode, (folder / "err").read_text()
+def carried_out(folder: Path, words: Sequence[str]) -> tuple[int, str]:
+    """Carry out a command: its exit status, and what it said on stderr."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CAELAB_DATA": str(folder / "data")}
+    line = [sys.executable, "-m", *words]
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
+    return done.returncode, done.stderr
 
 
 def prepare(folder: Path) -> None:
     """Leave what the commands speak of: a run, photos, and the runs of the documentation."""
     from PIL import Image
 
-    assert carried_out(folder, RUN)[0] == 0, (folder / "err").read_text()
+    status, err = carried_out(folder, RUN)
+    assert status == 0, err
     (folder / "photos").mkdir()
     for file in ("holiday.jpg", "photos/one.png"):
         Image.linear_gradient("L").convert("RGB").resize((70, 50)).save(folder / file)
@@ -94,7 +90,6 @@ def main() -> None:
     written = {shlex.join(words): words for page in PAGES for words in commands((ROOT / page).read_text())}
     chosen = [words for text, words in written.items() if any(w in text for w in sys.argv[1:] or [""])]
     began, faults = time.monotonic(), 0
-    forks.warm_up()
     with tempfile.TemporaryDirectory() as name:
         prepare(Path(name))
         for done, words in enumerate(chosen, start=1):

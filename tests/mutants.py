@@ -5,6 +5,8 @@ the words. Places and tests are known by their text and name, so that files can 
 is not 0 if a mutant survives, or if its place or its test is no longer there.
 """
 
+import importlib
+import multiprocessing
 import os
 import shutil
 import signal
@@ -20,11 +22,22 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 from typing import Any
 
-import forks
-
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("src", "conf", "tests", "pyproject.toml")
 LIMIT = 400  # seconds, for tests that a mutant leaves hanging
+# imported once, before the processes that test fork: what takes long, and nothing of the lab
+HEAVY = (
+    "pytest",
+    "torch",
+    "torchvision",
+    "lightning.pytorch",
+    "torchmetrics",
+    "hydra.main",
+    "optuna",
+    "duckdb",
+)
+HEAVY += ("skimage.metrics", "sklearn.decomposition", "scipy.stats", "scipy.ndimage", "pandas", "wandb")
+HEAVY += ("matplotlib.pyplot", "rich.progress", "torch._dynamo")
 
 
 @dataclass(frozen=True)
@@ -85,12 +98,15 @@ class Failures:
             self.nodes.add(report.nodeid.partition("[")[0])
 
 
-def attempt(mutant: Mutant) -> None:
-    """In a tree that the mutant was put into: leave status 0, or 1 if each of its tests failed."""
+def attempt(folder: Path, mutant: Mutant) -> None:
+    """In a process of its own, with the mutant in its tree: end with status 1 if each of its tests failed."""
     import pytest
 
     signal.alarm(LIMIT)
-    source = str(Path("src").absolute())
+    os.chdir(folder)
+    for stream in (1, 2):
+        os.dup2(os.open("out", os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    source = str(folder / "src")
     sys.path[:] = [source, *(path for path in sys.path if path != str(ROOT / "src"))]
     sys.dont_write_bytecode = True
     os.environ |= {"PYTHONPATH": source, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -108,7 +124,9 @@ def start(whole: Path, folder: Path, mutant: Mutant) -> ForkProcess:
     if mutant.file:
         place = folder / mutant.file
         place.write_text(place.read_text().replace(mutant.text, mutant.becomes))
-    return forks.start(folder, attempt, mutant)
+    process = multiprocessing.get_context("fork").Process(target=attempt, args=(folder, mutant))
+    process.start()
+    return process
 
 
 def fault(mutant: Mutant, status: int | None, folder: Path) -> str:
@@ -126,7 +144,8 @@ def main() -> None:
     tests = dict.fromkeys(test for mutant in chosen for test in mutant.tests)
     waiting = [Mutant("nothing is changed", tuple(tests)), *chosen]
     count, began, faults = len(waiting), time.monotonic(), 0
-    forks.warm_up()
+    for module in HEAVY:
+        importlib.import_module(module)
     running: dict[int, tuple[ForkProcess, Mutant, Path]] = {}
     with tempfile.TemporaryDirectory() as name:
         whole = tree(Path(name, "whole"))
@@ -151,4 +170,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"
     main()

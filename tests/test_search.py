@@ -265,6 +265,7 @@ def test_an_epoch_that_was_reported_before_a_kill_is_not_reported_again():
 
     class Trainer:
         current_epoch = 0
+        check_val_every_n_epoch = 1
         callback_metrics = {"val/psnr": 7.0}
 
     callback = Pruning(trial)
