@@ -102,10 +102,10 @@ def test_an_export_that_differs_leaves_nothing(run, command, monkeypatch):
 
 
 def test_a_full_disk_leaves_nothing(run, command, monkeypatch):
-    def full(self, content):
+    def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    monkeypatch.setattr("caelab.durable.write", full)
     status, _, err = command(run, "--format", "safetensors")
     assert status == 1
     assert err.endswith(
