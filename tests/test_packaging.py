@@ -89,7 +89,7 @@ def test_module_and_script_find_conf_from_anywhere(installed, tmp_path):
         [str(Path(sys.executable).parent / "caelab-train")],
     ]
     printed = [config(command, tmp_path) for command in commands]
-    assert "_target_: caelab.models.improved_skip.ImprovedSkip" in printed[0]
+    assert "_target_: caelab.models.improved.Improved" in printed[0]
     assert len(set(printed)) == 1
 
 
