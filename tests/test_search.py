@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -297,8 +298,11 @@ def test_a_search_is_part_of_its_section_and_waits_for_all_trials():
     waiting = measure.section(study, "cifar10", {})
     assert (waiting.rows[0].label, waiting.searches) == ("found", {})
     assert set(waiting.rows[0].missing.values()) == {f"not all of its {study.tune.trials} trials are done"}
-    found = {"best": {"point": {"model.blocks": 2}}, "history": [{"state": "finished"}] * study.tune.trials}
+    point = {
+        key: values["low"] if isinstance(values, Mapping) else values[0] for key, values in one.space.items()
+    }
+    found = {"best": {"point": point}, "history": [{"state": "finished"}] * study.tune.trials}
     done = measure.section(study, "cifar10", {}, {one.name: found})
-    assert (done.rows[0].label, done.rows[0].settings) == ("found", {"model.blocks": 2})
+    assert (done.rows[0].label, done.rows[0].settings) == ("found", point)
     assert done.searches == {"found": found}
     assert len(done.rows) == len(waiting.rows)
