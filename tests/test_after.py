@@ -6,6 +6,7 @@ import types
 from contextlib import contextmanager
 
 import pytest
+from toys import record
 
 import caelab
 from caelab import after, results, studies
@@ -22,13 +23,7 @@ def runs(tmp_path):
         (path / "checkpoints").mkdir(parents=True)
         if name != "copied":
             (path / "checkpoints" / "best.ckpt").write_bytes(b"")
-        made[path] = {
-            "schema": 1,
-            "fingerprint": name,
-            "finished": "2026-05-01T12:00:00+00:00",
-            "metrics": {},
-            "artifacts": {"best": "checkpoints/best.ckpt"},
-        }
+        made[path] = record(fingerprint=name)
         results.write(path, made[path])
     return made
 

@@ -13,6 +13,7 @@ from collections import Counter
 import matplotlib.image
 import numpy as np
 import pytest
+import toys
 
 from caelab import results, studies
 from caelab.report import figures, pictures, tables
@@ -37,7 +38,7 @@ def leave(path, variant, seed, psnr=20.0, **changes):
     cfg.seed = seed
     choices = {"model": "base", "loss": "mse", "optimizer": "adam", "dataset": "cifar10"}
     keys = ("test/psnr", "test/psnr_pooled", "published/psnr", "val/psnr")
-    record = results.start(cfg, choices, list(variant.at(seed))) | {
+    made = results.start(cfg, choices, list(variant.at(seed))) | {
         "status": "finished",
         "metrics": dict.fromkeys(keys, psnr) | {"test/ssim": 0.5, "published/ssim": 0.6, "test/loss": 0.01},
         "size": SIZE,
@@ -45,7 +46,7 @@ def leave(path, variant, seed, psnr=20.0, **changes):
         "data": {"name": "cifar10", "test": 50, "sha256": "d66d"},
         "artifacts": {"curves": "metrics.csv", "images": "reconstructions.npz"},
     }
-    (path / results.RECORD).write_text(json.dumps(record | changes))
+    (path / results.RECORD).write_text(json.dumps(toys.record(**made | changes)))
     (path / "metrics.csv").write_text(f"epoch,train/loss,val/psnr\n0,0.1,{psnr - 1}\n1,0.05,{psnr - 1}\n")
     images = np.full((2, 3, 4, 4), seed, np.uint8)
     np.savez(path / "reconstructions.npz", originals=0 * images, reconstructions=images)

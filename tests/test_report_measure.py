@@ -5,6 +5,7 @@ import math
 import pickle
 
 import pytest
+import toys
 
 from caelab import results, studies
 from caelab.report import measure
@@ -26,7 +27,9 @@ def record(variant, seed, psnr=20.0, **changes):
     choices = {group: given.get(group, default) for group, default in GROUPS.items()}
     started = results.start(cfg, choices, list(variant.at(seed)))
     metrics = FIGURES | {"test/psnr": psnr, "val/psnr": psnr - 1}
-    return {**started, "status": "finished", "metrics": metrics, "data": DATA, "artifacts": {}, **changes}
+    return toys.record(
+        **started | {"status": "finished", "metrics": metrics, "data": DATA} | changes, artifacts={}
+    )
 
 
 @pytest.fixture

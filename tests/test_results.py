@@ -1,8 +1,7 @@
 """The run record: identity, atomic writing, reading, finding."""
 
-import json
-
 import pytest
+import toys
 from omegaconf import OmegaConf
 
 from caelab import compose, results
@@ -95,17 +94,13 @@ def test_fingerprint_leaves_the_config_alone():
     assert OmegaConf.to_yaml(cfg) == before
 
 
+SIZE = {"latent": 8, "effective_code": 20}
+DATA = {"sha256": "x"}
+
+
 def record(path, **changes):
-    made = {
-        "schema": 1,
-        "status": "finished",
-        "choices": {"model": "pca"},
-        "size": {"latent": 8},
-        "data": {"sha256": "x"},
-        "config": {},
-        "metrics": {"test/psnr": 20.0},
-        **changes,
-    }
+    floor = {"choices": {"model": "pca"}, "size": SIZE, "data": DATA, "metrics": {"test/psnr": 20.0}}
+    made = toys.record(**floor | changes)
     path.mkdir(parents=True)
     results.write(path, made)
     return made
@@ -138,8 +133,26 @@ def test_a_damaged_or_foreign_record_is_named(tmp_path, text, line):
     ("identity", "status", "done"), [("a", "finished", 1), ("b", "finished", 0), ("a", "failed", 0)]
 )
 def test_a_run_is_settled_by_its_own_finished_record_only(tmp_path, identity, status, done):
-    made = record(tmp_path / "a", fingerprint="a", status=status)
+    made = record(tmp_path / "a", fingerprint="a", status=status, error="no luck")
     assert results.settled(tmp_path / "a", identity) == (made if done else None)
+
+
+@pytest.mark.parametrize(
+    ("left", "complete"),
+    [
+        ({"best.ckpt": "weights"}, True),
+        ({"best.ckpt": ""}, False),  # a power cut took what was not on the disk yet
+        ({"last.ckpt": "weights"}, True),  # somebody has removed it, to save space
+        (None, True),  # as in docs
+    ],
+)
+def test_a_run_whose_checkpoint_got_lost_is_not_settled(tmp_path, left, complete):
+    made = record(tmp_path / "a", fingerprint="a")
+    if left is not None:
+        (tmp_path / "a" / "checkpoints").mkdir()
+        for name, content in left.items():
+            (tmp_path / "a" / "checkpoints" / name).write_text(content)
+    assert results.settled(tmp_path / "a", "a") == (made if complete else None)
 
 
 def test_finished_tells_what_is_missing(tmp_path):
@@ -153,25 +166,6 @@ def test_finished_tells_what_is_missing(tmp_path):
     record(tmp_path / "a", status="failed", error="no luck")
     with pytest.raises(UserError, match="no luck"):
         results.finished(tmp_path / "a")
-
-
-def test_floor_is_pca_at_the_same_latent_on_the_same_data(tmp_path):
-    mine = {"size": {"latent": 8}, "data": {"sha256": "x"}, "config": {}}
-    assert results.floor(tmp_path, mine) is None
-    record(tmp_path / "other_latent", size={"latent": 9})
-    record(tmp_path / "other_data", data={"sha256": "y"})
-    record(tmp_path / "other_model", choices={"model": "base"})
-    record(tmp_path / "failed", status="failed")
-    record(tmp_path / "noisy", config={"corruption": {"_target_": "caelab.corruptions.Blur"}})
-    assert results.floor(tmp_path, mine) is None
-    clean = {"corruption": {"_target_": "caelab.corruptions.Clean"}}
-    record(tmp_path / "floor", metrics={"test/psnr": 21.5}, config=clean)
-    (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged" / "result.json").write_text(json.dumps([]))
-    assert results.floor(tmp_path, mine) == 21.5
-    assert results.floor(tmp_path, mine, 9) == 20.0
-    assert results.floor(tmp_path, mine, 10) is None
-    assert results.floor_run(tmp_path, mine, 9)["metrics"] == {"test/psnr": 20.0}
 
 
 def audited(path, reliance=0.25, **changes):
@@ -188,7 +182,7 @@ def test_analyses_add_their_figures_to_those_of_the_record(tmp_path):
     found = {"audit/latent_reliance": 0.25, "audit/psnr_pca": 21.0, "probe/z/linear": 0.4}
     assert results.analyses(tmp_path / "a", made) == found
     assert results.figures(tmp_path / "a", made) == {
-        "test/psnr": 20.0,
+        **made["metrics"],
         "test/latent_reliance": 0.25,
         **found,
     }
@@ -216,7 +210,7 @@ def test_older_records_tell_the_reliance_of_models_without_skips_only(tmp_path):
     assert results.latent_reliance({"metrics": {}, **around}) is None
     assert results.latent_reliance({"metrics": {"test/latent_reliance": 0.1}, **through}) == 0.1
     made = record(tmp_path / "a", **around)
-    assert results.figures(tmp_path / "a", made) == {"test/psnr": 20.0}
+    assert results.figures(tmp_path / "a", made) == made["metrics"]
     (tmp_path / "b").mkdir()
     assert results.figures(tmp_path / "b", made | through)["test/latent_reliance"] == 1
     # the training's own figure goes before that of a later audit

@@ -1,5 +1,6 @@
 """One run from start to record: what it leaves, and what a kill, a second start or a NaN does to it."""
 
+import errno
 import json
 import math
 import os
@@ -17,6 +18,7 @@ from filelock import FileLock
 
 from caelab import durable
 from caelab.data.datamodule import permutation
+from caelab.errors import UserError
 from caelab.metrics import published_protocol
 from caelab.models.base import Base
 from caelab.module import AutoencoderModule
@@ -220,15 +222,56 @@ def test_a_loss_that_is_not_finite_stops_the_run(train):
     assert answer.err.count("\n") == 1
 
 
-def test_a_damaged_checkpoint_is_named(train):
+def test_a_damaged_checkpoint_gives_way_to_the_best_and_is_named_where_that_is_damaged_too(train):
     first = train()
+    last, best = (first.run_dir / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
     (first.run_dir / "result.json").unlink()
-    last = first.run_dir / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
+    answer = train()
+    assert "last.ckpt is damaged; best.ckpt takes its place" in answer.out
+    assert f"going on after epoch {first.record['best_epoch']}" in answer.out
+    assert (answer.status, answer.record["metrics"]) == (0, first.record["metrics"])
+    for path in (last, best):
+        path.write_bytes(path.read_bytes()[:1000])
+    (first.run_dir / "result.json").unlink()
     answer = train()
     assert answer.status == 1
     assert "last.ckpt is damaged" in answer.err
     assert "force=true" in answer.err
+
+
+def test_a_run_whose_checkpoint_is_empty_is_trained_again(train):
+    first = train()
+    (first.run_dir / "checkpoints" / "best.ckpt").write_bytes(b"")
+    with pytest.raises(UserError, match=r"best\.ckpt is empty: .* trains it again"):
+        load(first.run_dir)
+    second = train()
+    assert second.status == 0, second.err
+    assert "best.ckpt is lost; the run starts anew" in second.out
+    assert "finished before" not in second.out
+    assert second.record["metrics"] == first.record["metrics"]
+    assert load(first.run_dir).weight.numel()
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_space(train, monkeypatch):
+    fsync, count = os.fsync, 0
+
+    def full(descriptor):
+        nonlocal count
+        count += 1
+        if count > 12:  # some files of the first epoch
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        answer = train()
+    assert answer.status == 1
+    assert answer.err.startswith("caelab: the disk of multirun/runs/shapes/")
+    assert answer.err.endswith("or give another folder with paths.output=FOLDER\n")
+    assert answer.err.count("\n") == 1
+    assert not [path for path in answer.output.rglob(f"{durable.ASIDE}*")]
+    assert train().status == 0
 
 
 def test_a_directory_of_another_config_is_refused(train, tmp_path):

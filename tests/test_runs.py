@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import toys
 
-from caelab import query, runs
+from caelab import query, records, runs
 from caelab.database import COLUMNS, load
 
 ADAM = {"_target_": "torch.optim.Adam", "lr": 1e-3}
@@ -40,6 +41,7 @@ def record(
         },
         "config": {
             "model": {"latent": 8, **settings},
+            "dataset": {},
             "optimizer": optimizer,
             "seed": seed,
             "budget": "full",
@@ -57,10 +59,17 @@ def record(
             "val/psnr": psnr + 2,
         },
         "best_epoch": 2,
-        "size": {"parameters": 1234, "latent": 8, "effective_code": 9, "flops_per_image": 5678},
+        "size": {
+            "parameters": 1234,
+            "latent": 8,
+            "effective_code": 9,
+            "flops_per_image": 5678,
+            "input_numbers": 784,
+        },
         "time": {"fit_seconds": 3.25, "test_seconds": 1.5, "epochs": 3, "images_per_second": 96.5},
-        "data": {"train": 40, "test": 30, "sha256": "d66d"},
-        "environment": {"commit": "abc", "device": "cpu"},
+        "data": {"name": dataset, "sha256": "d66d", "shape": [1, 28, 28], "train": 40, "val": 5, "test": 30},
+        "environment": toys.record()["environment"] | {"commit": "abc"},
+        "artifacts": {},
     }
 
 
@@ -73,8 +82,8 @@ def failed(error="no luck", **changes):
     return known | {"status": "failed", "error": error}
 
 
-def write(folder: Path, **records: dict[str, Any]) -> None:
-    for name, found in records.items():
+def write(folder: Path, **made: dict[str, Any]) -> None:
+    for name, found in made.items():
         (folder / name).mkdir(parents=True)
         (folder / name / "result.json").write_text(json.dumps(found, indent=2))
 
@@ -96,6 +105,7 @@ class Said:
 @pytest.fixture
 def multirun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    records.left_out.cache_clear()  # which tells a file of one name once
     return tmp_path / "multirun"
 
 
@@ -443,8 +453,14 @@ def test_damaged_records_are_named_and_left_out(multirun, call):
     assert answer.status == 0
     assert answer.column("run") == ["multirun/good"]
     assert answer.err.splitlines() == [
-        f"caelab: multirun/{name}/result.json is not a readable run record of schema 1; left out"
-        for name in ("bytes", "half", "nothing", "other", "text")
+        f"multirun/{name}/result.json is no readable run record ({reason}); left out"
+        for name, reason in (
+            ("bytes", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+            ("half", "Expecting property name enclosed in double quotes: line 1 column 14 (char 13)"),
+            ("nothing", "Expecting value: line 1 column 1 (char 0)"),
+            ("other", "schema 2, this caelab reads 1"),
+            ("text", "no JSON object"),
+        )
     ]
 
 

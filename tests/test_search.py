@@ -16,7 +16,7 @@ from searching import a_search, finish, height
 from test_api import SMALL
 
 import caelab
-from caelab import options, results, search, studies
+from caelab import options, records, search, studies
 from caelab.callbacks import Pruning
 from caelab.errors import UserError
 from caelab.jobs import Answer
@@ -50,7 +50,7 @@ def test_an_abandoned_trial_is_taken_up_and_nothing_else_changes(tmp_path):
     for number in range(8):
         assert 1e-5 <= whole[number]["optimizer.lr"] <= 1e-1
         assert whole[number]["model.channels"] in ([4], [4, 8])
-    assert results.searches(tmp_path / "whole") == {
+    assert records.searches(tmp_path / "whole") == {
         whole["found"]["name"]: {"schema": 1} | whole["found"],
     }
 
@@ -90,7 +90,7 @@ def test_two_processes_and_a_killed_one_make_exactly_all_trials(tmp_path):
     carried_out = [line.split() for line in log.read_text().splitlines()]
     assert sorted(int(number) for number, _ in carried_out) == [0, 1, 2, 3, 3, *range(4, 10)]
     assert len({rate for number, rate in carried_out if number == "3"}) == 1
-    (found,) = results.searches(tmp_path).values()
+    (found,) = records.searches(tmp_path).values()
     assert [trial["state"] for trial in found["history"]] == ["finished"] * 10
 
 
@@ -224,9 +224,9 @@ def test_the_best_of_a_search_is_run_over_the_seeds(train, tmp_path, monkeypatch
     assert "a search of 4 trials of 1 epochs" in shown.out
     assert "found: 4 trials of 1 epochs, 0 pruned" in shown.out
     assert "a search helps on shapes" in shown.out
-    (found,) = results.searches("multirun").values()
+    (found,) = records.searches("multirun").values()
     tried = {}
-    for path, record in results.find("multirun"):
+    for path, record in records.find("multirun"):
         if record["seed"] == 1000:
             tried[record["config"]["optimizer"]["lr"]] = record["metrics"]["val/psnr"]
             assert not any("hydra" in override for override in record["overrides"])
@@ -281,7 +281,7 @@ def test_search_json_is_plain(tmp_path):
     (path,) = tmp_path.rglob("search.json")
     assert json.loads(path.read_text()) == {"schema": 1, **found}
     path.write_text("{")
-    assert results.searches(tmp_path) == {}
+    assert records.searches(tmp_path) == {}
 
 
 @pytest.mark.parametrize(("status", "expected"), [("pruned", None), ("failed", -math.inf)])

@@ -53,7 +53,7 @@ def test_a_foreign_record_fails_its_own_job_only(train):
     (answer.run_dirs[0] / "result.json").write_text('{"schema": 99}')
     again = train("-m", "seed=0,1,2", "trainer.max_epochs=2")
     assert again.status == 1
-    assert "has schema 99, this caelab reads 1" in again.err
+    assert "not a readable run record (schema 99, this caelab reads 1)" in again.err
     assert "1 of 3 runs failed" in again.err
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from caelab import compose, describe, restore, results
+from caelab.data.shapes import Shapes
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.base import Base
 from caelab.models.classical import Classical
@@ -52,6 +53,52 @@ class Skipping(Linear):
         return super().decode(code) + code.skips[0]
 
 
+def record(**changes):
+    """The record of a finished run; a mapping is merged with what it has, and None takes a key away."""
+    whole = {
+        "schema": results.SCHEMA,
+        "fingerprint": "0123456789abcdef",
+        "status": "finished",
+        "started": "2026-05-01T11:00:00+00:00",
+        "finished": "2026-05-01T12:00:00+00:00",
+        "overrides": ["model=base", "dataset=shapes"],
+        "choices": {"model": "base", "loss": "mse", "optimizer": "adam", "dataset": "shapes"},
+        "config": {"model": {"_target_": "caelab.models.base.Base"}, "dataset": {}},
+        "seed": 3,
+        "best_epoch": 2,
+        "metrics": {"val/psnr": 21.0, "test/psnr": 21.5, "test/ssim": 0.5},
+        "size": {
+            "parameters": 1234,
+            "latent": 6,
+            "effective_code": 6,
+            "flops_per_image": 5678,
+            "input_numbers": 768,
+        },
+        "time": {"fit_seconds": 3.25, "test_seconds": 1.5, "epochs": 4, "images_per_second": None},
+        "data": {
+            "name": "shapes",
+            "train": 96,
+            "val": 40,
+            "test": 50,
+            "shape": [3, 16, 16],
+            "sha256": "other",
+        },
+        "environment": {
+            "caelab": "0.1.0",
+            "python": "3.11.7",
+            "torch": "2.14.1",
+            "lightning": "2.6.6",
+            "device": "cpu",
+            "precision": "32-true",
+            "threads": 1,
+        },
+        "artifacts": {"best": "checkpoints/best.ckpt"},
+    }
+    for key, value in changes.items():
+        whole[key] = whole[key] | value if isinstance(value, dict) and key in whole else value
+    return {key: value for key, value in whole.items() if value is not None}
+
+
 def leave_whole_run(path: Path, model: dict, image_size: int = 28) -> Path:
     """Leave what a finished run of any model on ``shapes`` leaves; its weights are those it starts from."""
     leave_run(path, image_size)
@@ -73,6 +120,7 @@ def leave_whole_run(path: Path, model: dict, image_size: int = 28) -> Path:
     }
     record |= {
         "metrics": {
+            "val/psnr": 21.75,
             "test/psnr": 21.5,
             "test/psnr_pooled": 20.25,
             "test/ssim": 0.75,
@@ -96,11 +144,6 @@ def leave_whole_run(path: Path, model: dict, image_size: int = 28) -> Path:
     return path
 
 
-def sha256_of(dataset: dict) -> str:
-    """Checksum that a run on the data of this config has on its record."""
-    return compose.build(dataset, "dataset").load()[1]
-
-
 def leave_run(path: Path, image_size: int = 16, **model) -> Path:
     """Leave record and checkpoint of a ``Base`` with random weights on ``shapes`` in a directory."""
     shape = [3, image_size, image_size]
@@ -118,23 +161,13 @@ def leave_run(path: Path, image_size: int = 16, **model) -> Path:
         "image_size": image_size,
         **SIZES,
     }
-    record = {
-        "schema": results.SCHEMA,
-        "fingerprint": "0123456789abcdef",
-        "status": "finished",
-        "finished": "2026-05-01T12:00:00+00:00",
-        "overrides": ["model=base", "dataset=shapes"],
-        "choices": {"model": "base", "loss": "mse", "optimizer": "adam", "dataset": "shapes"},
-        "config": {"model": {"_target_": "caelab.models.base.Base", **model}, "dataset": dataset},
-        "seed": 3,
-        "best_epoch": 2,
-        "metrics": {"test/psnr": 21.5},
-        "size": {"latent": 6, "effective_code": 6, "input_numbers": 3 * image_size**2},
-        "time": {"epochs": 4},
-        "data": {"name": "shapes", "shape": shape, "sha256": sha256_of(dataset), "test": 50},
-        "artifacts": {"best": "checkpoints/best.ckpt"},
-    }
-    (path / results.RECORD).write_text(json.dumps(record))
+    data = Shapes("unused", image_size=image_size, **SIZES)
+    made = record(
+        config={"model": {"_target_": "caelab.models.base.Base", **model}, "dataset": dataset},
+        size={"input_numbers": 3 * image_size**2},
+        data={"shape": shape, "sha256": data.load()[1]},
+    )
+    (path / results.RECORD).write_text(json.dumps(made))
     return path
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from caelab import after, results, screen
+from caelab import after, records, results, screen
 from caelab.results import BYPASSING, Record
 
 if TYPE_CHECKING:  # they bring torch
@@ -89,7 +89,7 @@ def _pca(run: Path, record: Record, train: "Split", test: "Split", numbers: int)
     """PSNR (dB) of PCA with as many numbers as the code: of a run beside this one, or fitted here."""
     from caelab.analysis.bypass import linear_floor
 
-    if (found := results.floor(run.parent, record, numbers)) is not None:
+    if (found := records.floor(run.parent, record, numbers)) is not None:
         return found
     if numbers > len(train):
         screen.note(f"no floor: {len(train):,} training images have no {numbers:,} principal components")

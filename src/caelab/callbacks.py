@@ -7,37 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from caelab import durable, screen
+from caelab import screen
+from caelab.checkpoint_file import CheckpointFile
 from caelab.errors import PrunedError, UserError
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
 _STATE = "caelab"  # the key of a checkpoint below which the lab's own part lies
-
-
-class CheckpointFile(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, where Lightning goes through the system's temporary folder."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
-    ) -> None:
-        """Write it whole or not at all.
-
-        Raises:
-            OSError: what the disk refuses.
-        """
-        whole = io.BytesIO()  # into a file torch writes itself, and tells a full disk as a bug
-        torch.save(checkpoint, whole)
-        Path(path).parent.mkdir(exist_ok=True)
-        with durable.file(Path(path)) as file:
-            file.write(whole.getbuffer())
 
 
 class Checkpoints(Checkpoint):

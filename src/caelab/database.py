@@ -10,15 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from caelab import screen
+from caelab import record_file, records, screen
 from caelab.errors import UserError
-from caelab.results import ASIDE, RECORD, SCHEMA
+from caelab.results import RECORD, SCHEMA
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-# Folders of a run that hold no runs; walking through them takes most of the time.
-_INSIDE = {ASIDE, ".hydra", "checkpoints", "evaluations"}
 
 
 class Column(NamedTuple):
@@ -112,7 +109,7 @@ def load(folders: Sequence[Path]) -> "DuckDBPyConnection":
     Raises:
         UserError: no such folder, or no record below any of them.
     """
-    records = _read(folders)
+    texts = _read(folders)
     import duckdb
 
     runs = duckdb.connect(config={"enable_external_access": "false", "lock_configuration": "true"})
@@ -120,11 +117,11 @@ def load(folders: Sequence[Path]) -> "DuckDBPyConnection":
         f"""CREATE TABLE records AS
             SELECT run, TRY(json_transform(record, '{json.dumps(_SHAPE)}')) AS r
             FROM (SELECT unnest($1::VARCHAR[]) AS run, unnest($2::VARCHAR[]) AS record)""",
-        [list(records), list(records.values())],
+        [list(texts), list(texts.values())],
     )
     damaged = f"DELETE FROM records WHERE r.schema IS DISTINCT FROM {SCHEMA} RETURNING run"
     for (run,) in sorted(runs.execute(damaged).fetchall()):
-        screen.error(f"{os.path.join(run, RECORD)} is not a readable run record of schema {SCHEMA}; left out")
+        records.left_out(Path(run, RECORD), "run record", "DuckDB cannot take it")
     columns = {name: column.sql for name, column in COLUMNS.items()}
     runs.execute(f"CREATE VIEW runs AS SELECT {aliased(columns | _settings(runs) | columns)} FROM records")
     if not len(runs.view("runs")):
@@ -135,26 +132,23 @@ def load(folders: Sequence[Path]) -> "DuckDBPyConnection":
 
 
 def _read(folders: Sequence[Path]) -> dict[str, str]:
-    """Run directory -> text of its record; empty where it cannot be read."""
-    records = {}
+    """Run directory -> text of its record."""
+    found = {}
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
                 f"{folder}: no such folder; give one that caelab-train wrote to, such as multirun"
             )
-        for path, inside, files in os.walk(screen.shown(folder)):
-            inside[:] = [name for name in inside if name not in _INSIDE]
+        for path, files in records.folders(screen.shown(folder)):
             if RECORD in files:
-                records[os.path.normpath(path)] = _text(os.path.join(path, RECORD))
-    return records
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError):
-        return ""
+                try:
+                    text = record_file.text(Path(path, RECORD))
+                    record_file.record(text, SCHEMA)
+                except record_file.DAMAGE as error:
+                    records.left_out(Path(path, RECORD), "run record", screen.one_line(error))
+                else:
+                    found[os.path.normpath(path)] = text
+    return found
 
 
 def _settings(runs: "DuckDBPyConnection") -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from caelab import mistakes, results, screen
+from caelab import mistakes, records, results, screen
 from caelab.errors import UserError
 
 ROOT = "multirun"
@@ -28,7 +28,7 @@ def run(text: str, root: str | Path = ROOT) -> Path:
     """
     if text and Path(text).exists() or len(Path(text).parts) > 1:
         return Path(text)
-    runs = {path: record for path, record in results.find(root) if record["status"] == "finished"}
+    runs = {path: record for path, record in records.find(root) if record["status"] == "finished"}
     if text == _LAST and runs:
         return max(runs, key=lambda path: (runs[path]["finished"], (path / results.RECORD).stat().st_mtime))
     names = {path: (path.name, record["fingerprint"]) for path, record in runs.items()}

@@ -16,6 +16,7 @@ from caelab.results import Record
 
 if TYPE_CHECKING:
     from caelab.analysis.portrait import Portrait
+    from caelab.data.datamodule import ImageDataModule
     from caelab.report.look_page import Page
 
 _USAGE = """caelab-look RUN [RUN ...] [--map pca|tsne|umap] [--images N] [--seed S] [--out DIR]
@@ -117,7 +118,7 @@ def _portrait(
     labels = test.targets[rows].numpy()
     portrait = Portrait(net, test[rows], labels, seed)
     classes = {label: str(data.class_names[label]) for label in sorted(set(labels.tolist()))}
-    return portrait, rows.tolist(), classes, _notes(portrait)
+    return portrait, rows.tolist(), classes, _notes(portrait, data, record)
 
 
 def _count(there: int, images: int | None) -> int:
@@ -128,7 +129,7 @@ def _count(there: int, images: int | None) -> int:
     return min(IMAGES, there) if images is None else images
 
 
-def _notes(portrait: "Portrait") -> list[str]:
+def _notes(portrait: "Portrait", data: "ImageDataModule", record: Record) -> list[str]:
     notes = []
     if portrait.around:
         notes.append(
@@ -137,6 +138,8 @@ def _notes(portrait: "Portrait") -> list[str]:
             "these; interpolation in the code moves z and skips together; neighbours, map and use of the "
             "code know z alone."
         )
+    if data.sha256 != record["data"]["sha256"]:
+        notes.append("The images are not those of the run: their checksum is another than on its record.")
     return notes
 
 

@@ -7,12 +7,11 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caelab import durable, places
+from caelab import durable, places, record_file
 from caelab.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,8 +19,21 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 RECORD = "result.json"
-ASIDE = "previous"
+PREVIOUS = "previous"
+"""Folder of a run directory: the run that a forced one takes the place of."""
 SEARCH = "search.json"
+ARTIFACTS = {
+    "best": "checkpoints/best.ckpt",
+    "last": "checkpoints/last.ckpt",
+    "reconstructions": "reconstructions.png",
+    "images": "reconstructions.npz",
+    "curves": "metrics.csv",
+    "log": "train.log",
+    "config": ".hydra/config.yaml",
+}
+"""Name of what a run leaves -> its path in the run directory."""
+FOLDERS = ("evaluations", "export", "look", "tensorboard")
+"""What else is made in a run directory; W&B's folder may hold what is not uploaded yet, and stays."""
 
 GROUPS = ("model", "loss", "optimizer", "scheduler", "dataset", "corruption")
 """What a run is composed of; records from before schedulers and corruptions lack those."""
@@ -175,25 +187,29 @@ def read(run: str | Path) -> Record | None:
     """Read the record of a run directory; None where there is none.
 
     Raises:
-        UserError: the file is damaged, or of another schema.
+        UserError: the file is damaged, of another schema, or no record of a run.
     """
     path = Path(run) / RECORD
     try:
-        record = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, OSError) as error:
+        return record_file.read(path, SCHEMA)
+    except record_file.DAMAGE as error:
         raise UserError(f"{path} is not a readable run record ({error}); remove it to train again") from None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        found = record.get("schema") if isinstance(record, dict) else None
-        raise UserError(f"{path} has schema {found}, this caelab reads {SCHEMA}")
-    return record
+
+
+def complete(run_dir: Path, record: Record) -> bool:
+    """Whether a run is finished and its checkpoint did not get lost on the way to the disk.
+
+    A power cut leaves it empty. Where it is missing somebody has removed it, and the record stands.
+    """
+    best = run_dir / ARTIFACTS["best"]
+    lost = best.is_file() and not best.stat().st_size
+    return record["status"] == "finished" and not lost
 
 
 def settled(run_dir: Path, identity: str) -> Record | None:
     """Return the record of a run that finished in ``run_dir`` with this fingerprint, if there is one."""
     record = read(run_dir)
-    done = record is not None and record["fingerprint"] == identity and record["status"] == "finished"
+    done = record is not None and record["fingerprint"] == identity and complete(run_dir, record)
     return record if done else None
 
 
@@ -218,17 +234,6 @@ def write_search(folder: Path, found: Record) -> None:
     _write(folder / SEARCH, {"schema": SCHEMA, **found})
 
 
-def searches(*roots: str | Path) -> dict[str, Record]:
-    """Name of each search below the folders -> what it found; damaged files are left out."""
-    found = {}
-    for path in (path for root in roots for path in sorted(Path(root).rglob(SEARCH))):
-        with suppress(ValueError, OSError, KeyError, TypeError):
-            record = json.loads(path.read_text())
-            if record["schema"] == SCHEMA:
-                found[record["name"]] = record
-    return found
-
-
 def write_analysis(run_dir: Path, name: str, record: Record, analysis: dict[str, Any]) -> None:
     """Write what an analysis found in a finished run as ``<name>.json``, atomically.
 
@@ -246,13 +251,23 @@ def write_analysis(run_dir: Path, name: str, record: Record, analysis: dict[str,
 
 def analysis(run_dir: Path, name: str, record: Record) -> dict[str, Any] | None:
     """Read ``<name>.json`` of a run; None where it is missing, damaged, or of another training."""
-    try:
-        found = json.loads((run_dir / f"{name}.json").read_text())
-    except (ValueError, OSError):
-        return None
+    found = _analysis(run_dir / f"{name}.json")
     tie = {"schema": SCHEMA, **{key: record.get(key) for key in _TIE}}
-    tied = isinstance(found, dict) and isinstance(found.get("figures"), dict) and tie.items() <= found.items()
-    return found if tied else None
+    return found if found is not None and tie.items() <= found.items() else None
+
+
+def is_analysis(path: Path) -> bool:
+    """Whether a file holds an analysis of a run, whichever."""
+    return _analysis(path) is not None
+
+
+def _analysis(path: Path) -> dict[str, Any] | None:
+    try:
+        found = record_file.parse(record_file.text(path))
+        record_file.check(found, {"figures": {"": record_file.NUMBER}, **dict.fromkeys(_TIE, str)})
+    except record_file.DAMAGE:
+        return None
+    return found
 
 
 def analyses(run_dir: Path, record: Record) -> dict[str, float]:
@@ -282,45 +297,3 @@ def latent_reliance(record: Record) -> float | None:
     honest = "latent" in size and size["latent"] == size.get("effective_code")
     found: float | None = record["metrics"].get("test/latent_reliance", 1.0 if honest else None)
     return found
-
-
-def find(root: str | Path) -> Iterator[tuple[Path, Record]]:
-    """Yield directory and record of every run below ``root``, but not those that a forced run has set aside.
-
-    Damaged records are left out.
-    """
-    for path in sorted(Path(root).rglob(RECORD)):
-        if path.parent.name == ASIDE:
-            continue
-        try:
-            record = read(path.parent)
-        except UserError:
-            continue
-        if record is not None:
-            yield path.parent, record
-
-
-def floor(root: str | Path, record: Record, numbers: int | None = None) -> float | None:
-    """Test PSNR (dB) of a run of PCA on the same images, corrupted alike, if there is one on record.
-
-    Args:
-        root: the folder below which it may lie.
-        record: of the run that it stands below.
-        numbers: the latent of PCA; None is that of the run.
-    """
-    found = floor_run(root, record, record["size"]["latent"] if numbers is None else numbers)
-    return None if found is None else float(found["metrics"]["test/psnr"])
-
-
-def floor_run(root: str | Path, record: Record, numbers: int) -> Record | None:
-    """Record of a finished run of PCA with that latent on the same images, corrupted alike, or None."""
-    for _, other in find(root):
-        if (
-            other["status"] == "finished"
-            and other["choices"]["model"] == "pca"
-            and other["size"]["latent"] == numbers
-            and other["data"] == record["data"]
-            and other["config"].get("corruption", CLEAN) == record["config"].get("corruption", CLEAN)
-        ):
-            return other
-    return None

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,8 +13,9 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ProgressBa
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from caelab import compose, describe, environment, figures, loggers, places, results, screen, trust
+from caelab import compose, describe, environment, figures, loggers, places, previous, results, screen, trust
 from caelab.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch
+from caelab.checkpoint_file import to_resume
 from caelab.data.datamodule import ImageDataModule
 from caelab.environment import Environments
 from caelab.errors import PrunedError, UserError
@@ -24,7 +24,7 @@ from caelab.models.autoencoder import Autoencoder
 from caelab.module import AutoencoderModule
 from caelab.quality import WINDOW
 from caelab.results import Record
-from caelab.run_dir import claim, locked
+from caelab.run_dir import claim, full_disk_told, locked
 from caelab.scoring import measure
 from caelab.speed import AUTO, Speed, choose, device_of, emulated, keep_memory
 from caelab.trained import checkpoint
@@ -32,16 +32,6 @@ from caelab.trainer import alone, build, callbacks, images_an_epoch, leads, shar
 from caelab.tuning import TRIAL
 
 log = logging.getLogger(__name__)
-
-_ARTIFACTS = {
-    "best": "checkpoints/best.ckpt",
-    "last": "checkpoints/last.ckpt",
-    "reconstructions": "reconstructions.png",
-    "images": "reconstructions.npz",
-    "curves": "metrics.csv",
-    "log": "train.log",
-    "config": ".hydra/config.yaml",
-}
 
 
 def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
@@ -61,7 +51,8 @@ def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
     """
     if not leads(cfg.trainer.devices, device_of(cfg.trainer.accelerator)):
         return _follow(cfg, run_dir)
-    with locked(run_dir):
+    with locked(run_dir), full_disk_told(run_dir):
+        previous.restore(run_dir)
         settled = None if cfg.force else results.settled(run_dir, identity)
         if settled:  # by another process, since this one looked
             return settled
@@ -72,8 +63,9 @@ def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
         failed = True
         try:
             share_log()
-            active += loggers.start(cfg, run_dir)
-            record |= _carry_out(cfg, run_dir, active)
+            with full_disk_told(run_dir):
+                active += loggers.start(cfg, run_dir)
+                record |= _carry_out(cfg, run_dir, active)
             failed = False
         except PrunedError as end:
             failed = False
@@ -93,7 +85,7 @@ def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
         record |= {"status": "finished", "finished": results.now()}
         del record["error"]
         results.write(run_dir, record)
-        shutil.rmtree(run_dir / results.ASIDE, ignore_errors=True)
+        previous.discard(run_dir / results.PREVIOUS)
     return record
 
 
@@ -148,7 +140,7 @@ def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
         "data": describe.dataset(data),
         "environment": environments.present,
         "earlier_environments": environments.earlier,
-        "artifacts": {k: v for k, v in _ARTIFACTS.items() if (run_dir / v).exists()},
+        "artifacts": {k: v for k, v in results.ARTIFACTS.items() if (run_dir / v).exists()},
     }
 
 
@@ -223,16 +215,14 @@ def _fit(
     checkpoints: Checkpoints,
     stopwatch: Stopwatch,
 ) -> None:
-    resume = checkpoints.last.exists()
+    last = to_resume(checkpoints.last, checkpoints.best)
     stopwatch.start()
-    if resume:
-        epoch = checkpoint(checkpoints.last)["epoch"] + 1
-        screen.say(f"  going on after epoch {epoch}")
+    if last:
+        screen.say(f"  going on after epoch {last[1]['epoch'] + 1}")
     else:
         _initialise(module.net, data)
-    last = checkpoints.last if resume else None
     with told():
-        trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+        trainer.fit(module, datamodule=data, ckpt_path=last and last[0], weights_only=True)
 
 
 def _initialise(net: Autoencoder, data: ImageDataModule) -> None:
@@ -262,9 +252,9 @@ def _test(
         return found
     given = {} if torch.equal(corrupted, originals) else {"corrupted": corrupted}
     kept = {"originals": originals, **given, "reconstructions": reconstructions}
-    figures.keep(run_dir / _ARTIFACTS["images"], **kept)
+    figures.keep(run_dir / results.ARTIFACTS["images"], **kept)
     rows = given | {"reconstruction": reconstructions}
-    picture = figures.reconstructions(run_dir / _ARTIFACTS["reconstructions"], originals, rows)
+    picture = figures.reconstructions(run_dir / results.ARTIFACTS["reconstructions"], originals, rows)
     for logger in trainer.loggers:
         if hasattr(logger, "log_image"):
             logger.log_image("reconstructions", [str(picture)])

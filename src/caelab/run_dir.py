@@ -1,41 +1,20 @@
 """The run directory: who may write there, and what becomes of an earlier run in it."""
 
-import shutil
+import errno
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from caelab import durable, results, screen
+from caelab import durable, previous, results, screen
 from caelab.errors import UserError
 
-_MADE = (
-    results.RECORD,
-    "checkpoints",
-    "metrics.csv",
-    "reconstructions.png",
-    "reconstructions.npz",
-    "evaluations",
-    "export",
-    "floors.json",
-    "audit.json",
-    "audit.npz",
-    "audit.png",
-    "anomaly.json",
-    "anomaly.png",
-    "probe.json",
-    "probe.png",
-    "rate.json",
-    "rate.png",
-    "refine.json",
-    "refine.png",
-)
-
-
 _LOCK = ".lock"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # from file systems without flock
 
 
 class Busy(str):
@@ -57,17 +36,43 @@ def locked(run_dir: Path) -> Iterator[None]:
     Raises:
         BusyError: another process is training there.
     """
-    lock = FileLock(run_dir / _LOCK, timeout=0)
+    # Its own way around a file system without flock would outlast a kill.
+    lock = FileLock(run_dir / _LOCK, timeout=0, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout:
         raise BusyError(
             f"{screen.shown(run_dir)}: another process is training there; let it finish"
         ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        screen.note(
+            f"{screen.shown(run_dir)}: this file system has no locks; do not start the same run twice at once"
+        )
     try:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def full_disk_told(run_dir: Path) -> Iterator[None]:
+    """Turn what a full disk refuses into one line that says which disk, and what helps.
+
+    Raises:
+        UserError: instead of that OSError, unless it names a file elsewhere.
+    """
+    try:
+        yield
+    except OSError as error:
+        elsewhere = error.filename and not Path(os.fsdecode(error.filename)).is_relative_to(run_dir)
+        if error.errno not in durable.FULL or elsewhere:
+            raise
+        raise UserError(
+            f"the disk of {screen.shown(run_dir)} is full: free some space, and the same command goes on; "
+            "or give another folder with paths.output=FOLDER"
+        ) from error
 
 
 def held(run_dir: Path) -> bool:
@@ -83,44 +88,52 @@ def claim(cfg: DictConfig, identity: str, run_dir: Path) -> None:
     """Make sure that the directory is this run's own, set an old record aside, and write ``.hydra/``.
 
     Raises:
-        UserError: the directory holds a run of another config, or of other pictures.
+        UserError: the directory holds a run of another config, or nothing tells whose it is.
     """
-    saved = run_dir / ".hydra" / "config.yaml"
-    known = saved.with_name("fingerprint")  # the config does not tell what a folder of pictures held
-    if known.exists() and known.read_text() != identity:
-        raise UserError(
-            f"{screen.shown(run_dir)} holds a run of another config, or of other pictures; "
-            "choose another hydra.run.dir"
-        )
-    if saved.exists():
-        owner = OmegaConf.load(saved)
-        if not isinstance(owner, DictConfig) or results.fingerprint(owner) != identity:
-            raise UserError(
-                f"{screen.shown(run_dir)} holds a run of another config; choose another hydra.run.dir"
-            )
-    record = results.read(run_dir)
-    if record is not None and cfg.force:
-        _set_aside(run_dir)
-    elif record is not None:
-        (run_dir / results.RECORD).unlink()
+    saved = run_dir / results.ARTIFACTS["config"]
+    _refuse_others(saved, identity, run_dir)
+    if cfg.force and (run_dir / results.RECORD).exists():
+        previous.set_aside(run_dir)
+    else:
+        (run_dir / results.RECORD).unlink(missing_ok=True)
+    for folder in (run_dir, saved.parent, run_dir / "checkpoints"):
+        _clear(folder)
     saved.parent.mkdir(exist_ok=True)
     settings = HydraConfig.get()
-    durable.write(known, identity)
     durable.write(saved, OmegaConf.to_yaml(cfg))
     durable.write(saved.with_name("hydra.yaml"), OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})))
     durable.write(saved.with_name("overrides.yaml"), OmegaConf.to_yaml(settings.overrides.task))
 
 
-def _set_aside(run_dir: Path) -> None:
-    """Move what the old run made to ``previous/``; what is there already is a complete run and stays."""
-    aside = run_dir / results.ASIDE
-    kept = aside.exists()
-    aside.mkdir(exist_ok=True)
-    for name in _MADE:
-        path = run_dir / name
-        if path.exists():
-            path.replace(aside / name) if not kept else _remove(path)
+def _refuse_others(saved: Path, identity: str, run_dir: Path) -> None:
+    try:
+        owner = OmegaConf.load(saved)
+        assert isinstance(owner, DictConfig), "no mapping"
+        other = results.fingerprint(owner) != identity
+    except FileNotFoundError:
+        return
+    except Exception as error:  # which a damaged file raises of any kind
+        if run_dir.name.endswith(identity[:10]):  # the name tells whose it is
+            return
+        raise UserError(
+            f"{screen.shown(saved)} is damaged ({screen.one_line(error)}), so nothing tells whose run lies "
+            "there; remove it if the run is yours, or choose another hydra.run.dir"
+        ) from None
+    if other:
+        raise UserError(
+            f"{screen.shown(run_dir)} holds a run of another config; choose another hydra.run.dir"
+        )
 
 
-def _remove(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+def tidy(run_dir: Path) -> None:
+    """Remove what a kill has left of a run that is finished, where the directory can be written to."""
+    if (run_dir / results.PREVIOUS).exists() or any(run_dir.glob(f"{durable.ASIDE}*")):
+        with suppress(OSError, BusyError), locked(run_dir):
+            previous.restore(run_dir)
+            previous.discard(run_dir / results.PREVIOUS)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a killed process of this run was writing."""
+    for path in folder.glob(f"{durable.ASIDE}*"):
+        path.unlink()

@@ -19,10 +19,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from caelab import compose, mistakes, options, results, screen, tables, words
+from caelab import compose, mistakes, options, records, results, screen, tables, words
 from caelab.errors import PrunedError, UserError
 from caelab.results import Record
-from caelab.run_dir import Busy, BusyError, Early
+from caelab.run_dir import Busy, BusyError, Early, tidy
 
 if TYPE_CHECKING:
     from caelab.api import Run
@@ -41,7 +41,7 @@ def job(cfg: DictConfig) -> float | str | None:
     try:
         record = train(cfg)
         if settings.mode == RunMode.RUN:
-            floor = results.floor(Path(settings.runtime.cwd, cfg.paths.output), record)
+            floor = records.floor(Path(settings.runtime.cwd, cfg.paths.output), record)
             tables.summary(record, Path(settings.runtime.output_dir), floor)
         return float(record["metrics"]["val/psnr"])
     except PrunedError as end:
@@ -83,6 +83,7 @@ def train(cfg: DictConfig) -> Record:
     identity = results.fingerprint(cfg)
     record = None if cfg.force else results.settled(run_dir, identity)
     if record:
+        tidy(run_dir)
         screen.say(f"finished before, taken from {screen.shown(run_dir)} (force=true runs it again)")
         return record
     from caelab.run import run

@@ -213,6 +213,11 @@ def checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; train the run anew with force=true") from None
     except Exception as error:
+        if path.is_file() and not path.stat().st_size:
+            raise UserError(
+                f"{path} is empty: the machine went down before it was on the disk; the command that trained "
+                "the run trains it again"
+            ) from None
         reason = type(error).__name__
         raise UserError(
             f"{path} is damaged ({reason}); remove it, or train the run anew with force=true"

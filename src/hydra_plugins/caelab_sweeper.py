@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from caelab import after, results, screen, studies, tables, words
+from caelab import after, records, results, screen, studies, tables, words
 from caelab.errors import RunsFailed, UserError
 from caelab.labels import image_sets
 from caelab.report.measure import index, score, section
@@ -122,7 +122,7 @@ class CaelabSweeper(BasicSweeper):
         if everything:
             plans = [_at_hand(study) for study in plans]
         self.runs.index = index(self.config.paths.output)
-        self.searched = results.searches(self.config.paths.output)
+        self.searched = records.searches(self.config.paths.output)
         for study in plans:
             with _group(f"{study.name}-{budget}"):
                 self._study(study, force="force=true" in rest)
@@ -212,7 +212,7 @@ class CaelabSweeper(BasicSweeper):
         for variant, seed in runs:
             identity = variant.identity(seed)
             found = self.runs.index.get(identity)
-            if found and found[1]["status"] == "finished" and not force:
+            if found and results.complete(*found) and not force:
                 self.runs.taken += found[0] not in self.runs.records
                 self.runs.records[found[0]] = found[1]
             elif reason := self._unavailable(variant):

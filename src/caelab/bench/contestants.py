@@ -257,7 +257,7 @@ def pythae(overrides: list[str]) -> dict[str, Any]:
 
 def caelab(overrides: list[str], speed: str) -> dict[str, Any]:
     """This lab, through its command line."""
-    from caelab import results, train
+    from caelab import records, train
     from caelab.callbacks import Stopwatch
 
     clock, ended = Clock(torch.device("cpu")), Stopwatch.on_train_batch_end
@@ -270,7 +270,7 @@ def caelab(overrides: list[str], speed: str) -> dict[str, Any]:
     output = os.environ[OUTPUT]
     sys.argv = ["caelab-train", *overrides, f"speed={speed}", f"paths.output={output}"]
     train.main()
-    ((_, record),) = results.find(output)
+    ((_, record),) = records.find(output)
     return {"images_per_second": record["time"]["images_per_second"], "first_step": clock.first_step}
 
 

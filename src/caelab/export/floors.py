@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from caelab import results
+from caelab import records, results
 from caelab.analysis.bypass import mean_image
 from caelab.data.datamodule import ImageDataModule, Split
 from caelab.models.pca import PCA
@@ -60,7 +60,7 @@ def floors(run: Path, record: Record, data: ImageDataModule | None) -> list[Floo
 
 
 def _of_runs(run: Path, record: Record, sizes: list[int]) -> dict[int, Floor]:
-    runs = {numbers: results.floor_run(run.absolute().parent, record, numbers) for numbers in sizes}
+    runs = {numbers: records.floor_run(run.absolute().parent, record, numbers) for numbers in sizes}
     return {
         n: Floor(n, other["metrics"], f"run {other['fingerprint'][:10]}")
         for n, other in runs.items()

@@ -9,7 +9,7 @@ from pathlib import Path
 from joblib import Parallel, cpu_count, delayed
 from matplotlib.figure import Figure
 
-from caelab import compose, mistakes, results, screen, studies
+from caelab import compose, mistakes, records, screen, studies
 from caelab.errors import UserError
 from caelab.report import figures, page, summary, tables, trials
 from caelab.report.claims import display, verdicts
@@ -57,7 +57,7 @@ def report(words: Sequence[str], out: Path) -> None:
     own: dict[str, str] = {key: given.pop(key) for key in ("study", "budget", "seeds") if key in given}
     runs = _runs(roots)
     plans = _plans(own, [f"{key}={value}" for key, value in given.items()])
-    searched = results.searches(*roots)
+    searched = records.searches(*roots)
     sections = [section(study, dataset, runs, searched) for study in plans for dataset in study.datasets]
     drawn = [one for one in sections if _begun(one)]
     judged = [verdict for one in (sections if "study" in own else drawn) for verdict in verdicts(one)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from caelab import results
+from caelab import records, results
 from caelab.labels import TEST_IMAGES, Label, image_sets, labels
 from caelab.report.rows import Row, Run, Section
 from caelab.results import Record
@@ -22,7 +22,7 @@ def index(*roots: str | Path) -> dict[str, tuple[Path, Record]]:
     """Every run below the directories, by its fingerprint; of equal runs the finished one."""
     found: dict[str, tuple[Path, Record]] = {}
     for root in roots:
-        for path, record in results.find(root):
+        for path, record in records.find(root):
             if record["fingerprint"] not in found or record["status"] == "finished":
                 found[record["fingerprint"]] = (path, record)
     return found

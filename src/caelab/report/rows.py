@@ -9,8 +9,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from caelab import results
+from caelab import record_file, records, results
 from caelab.results import BYPASSING, Record
+from caelab.screen import one_line
 from caelab.texts import file_name
 
 SHOWN = 40
@@ -32,14 +33,17 @@ class Run:
     def curves(self) -> dict[str, list[float]]:
         """Column of ``metrics.csv`` (``epoch``, ``train/loss``, ``val/psnr``) -> its value at each epoch.
 
-        Empty where the run kept none.
+        Empty where the run kept none; a damaged file is named and left out.
         """
         path = self.path / str(self.record["artifacts"].get("curves", "metrics.csv"))
-        if not path.exists():
+        try:
+            rows = list(csv.DictReader(record_file.text(path).splitlines(), restkey="", restval=""))
+            return {key: [float(row[key]) for row in rows if row[key]] for key in (rows[0] if rows else ())}
+        except FileNotFoundError:
             return {}
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        return {key: [float(row[key]) for row in rows if row[key]] for key in (rows[0] if rows else ())}
+        except (*record_file.DAMAGE, TypeError, csv.Error) as error:
+            records.left_out(path, "file of curves", one_line(error))
+            return {}
 
     @cached_property
     def figures(self) -> dict[str, float]:
