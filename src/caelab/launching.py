@@ -18,7 +18,10 @@ from caelab import compose, screen
 from caelab.errors import UserError
 from caelab.jobs import AT_ONCE, ATTEMPTS, MEND, Answer, Board, Job, answer, end_with
 from caelab.machine import at_once, devices, share
+from caelab.run_dir import locked
 
+BOARD = ".sweep-"
+"""How the name of a board begins; its lock is held while its sweep goes on."""
 _IN_QUEUE = 256  # jobs given to a cluster's scheduler at a time; a thread here waits for each
 _HERE = ("joblib", "submitit_local")  # launchers whose jobs run on this machine
 _POLL = 1.0  # seconds between looks at the board
@@ -53,10 +56,10 @@ def launch(launcher: Launcher, jobs: Jobs, first: int, before: tuple[int, int]) 
     folder.mkdir(parents=True, exist_ok=True)
     if choice in _HERE and (line := share()[1]):
         screen.say(line)
-    board = Board(Path(tempfile.mkdtemp(prefix=".sweep-", dir=folder)))
+    board = Board(Path(tempfile.mkdtemp(prefix=BOARD, dir=folder)))
     try:
         launcher.task_function = _job(board, choice, settings)  # type: ignore[attr-defined]
-        with _watched(board, jobs, before):
+        with locked(board.folder), _watched(board, jobs, before):
             reasons = (_pool if choice == "joblib" else _each)(launcher, jobs, first, board)
         return [
             board.read(number) or _lost(launcher, job, reasons.get(number, "it left no answer"))

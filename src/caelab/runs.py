@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from caelab import mistakes, query, texts
+from caelab import mistakes, query, screen, texts
 from caelab.database import COLUMNS, load
 from caelab.errors import UserError
 from caelab.query import GROUPED, Found
 
 _USAGE = """caelab-runs [FOLDER ...] [--where CONDITION] [--group NAME,...] [--sort [-]NAME,...]
                    [--columns NAME,...] [--limit N] [--format FORMAT] [--failed]
+       caelab-runs --clean [FOLDER ...]
 
 Lists the runs whose records lie below the folders (default: multirun), best test PSNR first.
 
@@ -128,7 +129,22 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="failed runs too, with their error; a condition on status or error sees them without it",
     )
+    parser.add_argument(
+        "--clean",
+        action="store_true",
+        help="instead of a list: remove what killed runs and sweeps left below the folders, and say it",
+    )
     return parser
+
+
+def _clean(folders: Sequence[Path]) -> None:
+    from caelab.leftovers import clear  # Hydra, which a list does without
+
+    count = 0
+    for path, kind in clear(folders):
+        screen.say(f"{screen.shown(path)}: {kind}")
+        count += 1
+    screen.say(f"{count} cleared" if count else "nothing to clear")
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
@@ -155,6 +171,8 @@ def main() -> None:
     """Entry point: exit status 0 when there was a run to show."""
     given = _parser().parse_intermixed_args(_joined(sys.argv[1:]))
     with mistakes.told():
+        if given.clean:
+            return _clean(given.folders)
         found = _find(given)
     try:
         _FORMATS[given.format](found)
