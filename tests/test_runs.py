@@ -323,7 +323,7 @@ def test_drawn_test_images_are_those_of_their_settings(multirun, call):
     runs = {}
     for size in (100, 200):
         runs[f"n{size}"] = record(seed=size)
-        runs[f"n{size}"]["data"] = {"train": size, "test": 30, "sha256": f"of {size}"}
+        runs[f"n{size}"]["data"] |= {"train": size, "test": 30, "sha256": f"of {size}"}
         runs[f"n{size}"]["config"]["dataset"] = {"test_size": 30, "train_size": size}
     write(multirun, **runs)
     assert call().err == ""
