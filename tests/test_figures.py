@@ -27,6 +27,14 @@ def test_first_of_each_class_in_the_order_of_the_classes(tmp_path):
     assert torch.equal(reconstructed, net(corrupted))
 
 
+def test_without_classes_it_is_the_first_ten(tmp_path):
+    data = Shapes(str(tmp_path), train_size=30, val_size=10, test_size=40)
+    data.setup()
+    for names in ((), ("images",)):
+        data.class_names = names
+        assert figures.first_rows(data).tolist() == list(range(10))
+
+
 def test_kept_images_are_whole_grey_levels(tmp_path):
     levels = torch.arange(256).reshape(1, 1, 16, 16)
     near = (levels + 0.4).clamp(0, 255) / 255

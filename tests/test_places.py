@@ -3,6 +3,7 @@
 import json
 import os
 import random
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
@@ -10,8 +11,10 @@ from PIL import Image
 
 from caelab import results
 from caelab.audit import audit
+from caelab.data.shapes import Shapes
 from caelab.errors import UserError
 from caelab.evaluate import evaluate
+from caelab.places import one_name
 from caelab.restore import datamodule
 
 MODEL = ("model=base", "model.channels=[4,8]", "model.hidden=[]", "model.latent=8")
@@ -66,6 +69,28 @@ def test_relative_paths_count_from_where_the_command_was_given(run):
     assert "finished before" in run("dataset.path=d", "paths.data=data").out
 
 
+def test_a_directory_of_a_run_on_other_pictures_is_refused(run, pictures, tmp_path):
+    assert run("dataset.path=d", "hydra.run.dir=here").status == 0
+    (tmp_path / "here" / "result.json").unlink()  # as if it had been killed
+    (pictures / "a" / "00.png").unlink()
+    answer = run("dataset.path=d", "hydra.run.dir=here")
+    assert answer.status == 1
+    assert (
+        "here holds a run of another config, or of other pictures; choose another hydra.run.dir" in answer.err
+    )
+
+
+def test_folders_that_look_like_splits_are_refused_in_one_line(run, tmp_path):
+    for name in ("train2017", "val2017"):
+        (tmp_path / "nearly" / name).mkdir(parents=True)
+    answer = run("dataset.path=nearly")
+    assert answer.status == 1
+    assert answer.err.startswith(
+        f"caelab: dataset.path={tmp_path}/nearly: are train2017/ and val2017/ splits"
+    )
+    assert answer.err.count("\n") == 1
+
+
 @pytest.fixture
 def elsewhere(run, tmp_path, monkeypatch):
     """A run on pictures, seen from another working directory."""
@@ -79,7 +104,7 @@ def test_an_evaluation_finds_the_pictures_from_elsewhere(elsewhere, pictures):
     assert elsewhere.record["places"]["path"] == str(pictures)
     assert elsewhere.record["config"]["dataset"]["path"] == "d"
     found = evaluate(elsewhere.run_dir, [])
-    assert found["data"] == elsewhere.record["data"]
+    assert found["data"]["sha256"] == elsewhere.record["data"]["sha256"]
     assert found["metrics"]["test/psnr"] == pytest.approx(elsewhere.record["metrics"]["test/psnr"], rel=1e-6)
     # nothing is trained, so no batch is too large
     other = evaluate(elsewhere.run_dir, ["dataset=folder", "dataset.path=../d", "dataset.train_size=9999"])
@@ -164,3 +189,31 @@ def test_a_class_that_names_the_data_folder_does_not_count_what_is_cached_there(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.npy").touch()
     assert identity(tmp_path, cache="${paths.data}") == before
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("base-mse-adam-s0-0123", "base-mse-adam-s0-0123"),
+        ("mine/photos", "mine-photos"),
+        ("../../etc", "-..-etc"),
+        ("..", "-"),
+        ("/", "-"),
+    ],
+)
+def test_a_name_leads_nowhere_else(text, name):
+    assert one_name(text) == name
+
+
+def test_a_dataset_with_a_slash_in_its_name_stays_in_the_data_folder(tmp_path):
+    class Mine(Shapes):
+        name = "../../mine"
+
+    assert Mine(str(tmp_path / "data")).folder.parent == tmp_path / "data"
+
+
+def test_no_record_in_the_docs_names_a_place_of_a_machine():
+    docs = Path(__file__).parents[1] / "docs" / "results"
+    records = [json.loads(path.read_text()) for path in docs.rglob("result.json")]
+    assert len(records) > 100
+    assert not any("places" in record for record in records)

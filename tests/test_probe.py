@@ -10,6 +10,7 @@ import torch
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import confusion_matrix
 from sklearn.neighbors import KNeighborsClassifier
+from toys import sha256_of
 
 from caelab import probe
 from caelab.errors import UserError
@@ -136,6 +137,7 @@ def test_floors_are_found_once_in_a_process(train, monkeypatch):
 def test_data_that_cannot_be_probed_are_one_line(train, monkeypatch, capfd, dataset, line):
     answer = train("trainer.max_epochs=1")
     answer.record["config"]["dataset"].update(dataset)
+    answer.record["data"]["sha256"] = sha256_of(answer.record["config"]["dataset"])
     (answer.run_dir / "result.json").write_text(json.dumps(answer.record))
     status, _, err = command(monkeypatch, capfd, answer.run_dir)
     assert status == 1

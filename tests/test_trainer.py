@@ -12,6 +12,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.profilers import SimpleProfiler
 from torch import nn
 
+from caelab import compose, words
 from caelab import trainer as trainers
 from caelab.callbacks import Checkpoints
 from caelab.errors import UserError
@@ -133,6 +134,12 @@ def test_a_mistake_in_the_trainer_is_one_line(train, word, line):
     assert answer.status == 1
     assert line in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_callbacks_can_be_given_from_python():
+    nodes = [{"_target_": EARLY, "monitor": "val/psnr", "patience": 1, "mode": "max", "strict": None}]
+    cfg, _ = compose.config([f"+trainer.callbacks={words.written(nodes)}"])
+    assert compose.plain(cfg.trainer.callbacks) == nodes
 
 
 class Counts(Callback):

@@ -115,10 +115,9 @@ def _opened(run: Path, record: Record) -> Parts:
 
 def _of_the_data(record: Record) -> str:
     """What a record says of its data, the same for all models and seeds, as JSON."""
-    return json.dumps(
-        {"config": {"dataset": record["config"]["dataset"]}, "data": record["data"], "seed": 0},
-        sort_keys=True,
-    )
+    same = {"config": {"dataset": record["config"]["dataset"]}, "data": record["data"]}
+    where = {"places": record.get("places"), "fingerprint": record["data"]["sha256"], "seed": 0}
+    return json.dumps(same | where, sort_keys=True)
 
 
 @lru_cache(maxsize=2)  # the runs of a study share them, and so their floors

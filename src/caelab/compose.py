@@ -23,7 +23,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from caelab import hints, machine, mistakes, options, refusals, results, words
+from caelab import hints, machine, mistakes, options, places, refusals, results, words
 from caelab.errors import UserError
 from caelab.mistakes import nearest
 from caelab.screen import one_line
@@ -51,7 +51,7 @@ def run_dir(base: str | None = None, *, _root_: DictConfig) -> str:
     name = (
         f"{choice.model}-{choice.loss}-{choice.optimizer}-s{_root_.seed}-{results.fingerprint(_root_)[:10]}"
     )
-    path = Path("runs", str(choice.dataset), name)
+    path = Path("runs", places.one_name(str(choice.dataset)), places.one_name(name))
     return str(path if base is not None else Path(_root_.paths.output) / path)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from caelab import compose, durable, locate, mistakes, options, results, screen, tables, trust
+from caelab import compose, durable, locate, mistakes, options, places, results, screen, tables, trust
 from caelab.errors import UserError
 from caelab.results import Record
 from caelab.words import written
@@ -55,7 +55,7 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
     measured = score(net, data, restore.loss(record), corruption)
     found = {"dataset": name, "corruption": cfg["corruption"], **measured}
     kind = "" if choices["corruption"] == "none" else f"-{choices['corruption']}"
-    file = Path("evaluations", f"{name}{kind}-{found['data']['sha256'][:10]}.json")
+    file = Path("evaluations", places.one_name(f"{name}{kind}-{found['data']['sha256'][:10]}.json"))
     (run / file).parent.mkdir(exist_ok=True)
     durable.write(run / file, json.dumps(found, indent=2, allow_nan=False) + "\n")
     return {**found, "choices": choices, "file": file}

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from caelab import durable
 from caelab.corruptions import TEST, Corruption, keys
+from caelab.data.contents import MARK
 from caelab.labels import labels, lines
 from caelab.models.autoencoder import Autoencoder
 from caelab.quality import mse, psnr
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # it brings Lightning
 COLUMNS = 40
 """Images side by side in a picture, at most: a folder may have a thousand classes."""
 
+_UNLABELLED = 10  # images that stand for those of each class
 _WIDTH = 20.0  # inches that images share where they are many
 _GAP = 0.06  # inches between images
 _LINE = 0.13  # inches of a line of a note
@@ -37,7 +39,9 @@ _as_it_is = matplotlib.rc_context({"text.parse_math": False})  # a name may have
 
 
 def first_rows(data: "ImageDataModule") -> Tensor:
-    """Places of the first test image of each class, (classes,) int64."""
+    """Places of the first test image of each class, (classes,) int64; without classes, of the first ten."""
+    if len(data.class_names) < 2:
+        return torch.arange(min(_UNLABELLED, len(data.splits["test"])))
     return torch.from_numpy(np.unique(data.splits["test"].targets.numpy(), return_index=True)[1])
 
 
@@ -199,4 +203,5 @@ def compare_runs(records: dict[Path, Record], output: Path) -> Path:
     rows = below_the_given(originals, made)
     folder = output / "comparisons"
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
     return reconstructions(folder / f"{datetime.now():%Y-%m-%d_%H-%M-%S}.png", originals, rows)

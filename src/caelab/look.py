@@ -16,7 +16,6 @@ from caelab.results import Record
 
 if TYPE_CHECKING:
     from caelab.analysis.portrait import Portrait
-    from caelab.data.datamodule import ImageDataModule
     from caelab.report.look_page import Page
 
 _USAGE = """caelab-look RUN [RUN ...] [--map pca|tsne|umap] [--images N] [--seed S] [--out DIR]
@@ -118,7 +117,7 @@ def _portrait(
     labels = test.targets[rows].numpy()
     portrait = Portrait(net, test[rows], labels, seed)
     classes = {label: str(data.class_names[label]) for label in sorted(set(labels.tolist()))}
-    return portrait, rows.tolist(), classes, _notes(portrait, data, record)
+    return portrait, rows.tolist(), classes, _notes(portrait)
 
 
 def _count(there: int, images: int | None) -> int:
@@ -129,7 +128,7 @@ def _count(there: int, images: int | None) -> int:
     return min(IMAGES, there) if images is None else images
 
 
-def _notes(portrait: "Portrait", data: "ImageDataModule", record: Record) -> list[str]:
+def _notes(portrait: "Portrait") -> list[str]:
     notes = []
     if portrait.around:
         notes.append(
@@ -138,8 +137,6 @@ def _notes(portrait: "Portrait", data: "ImageDataModule", record: Record) -> lis
             "these; interpolation in the code moves z and skips together; neighbours, map and use of the "
             "code know z alone."
         )
-    if data.sha256 != record["data"]["sha256"]:
-        notes.append("The images are not those of the run: their checksum is another than on its record.")
     return notes
 
 

@@ -4,6 +4,7 @@ Relative paths count from the working directory of the command, which Hydra may 
 """
 
 import os
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ def absolute(path: str) -> Path:
     job = HydraConfig.get() if HydraConfig.initialized() else None
     base = job.runtime.cwd if job is not None and job.job.chdir else os.getcwd()
     return Path(base, os.path.expanduser(path))
+
+
+def one_name(text: str) -> str:
+    """Return text as the name of one file or folder, which leads nowhere else."""
+    return re.sub(r"[/\\\0]", "-", text).lstrip(".") or "-"
 
 
 def of_dataset(dataset: Mapping[str, Any]) -> dict[str, str]:

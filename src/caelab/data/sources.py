@@ -5,11 +5,14 @@ Whatever the source, each array must have its known checksum, or the source is n
 
 from __future__ import annotations
 
+import gzip
 import shutil
+import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 from caelab.data.cache import Arrays, DamagedError, checksum, writing
 from caelab.data.download import UnavailableError
@@ -32,6 +35,53 @@ class Source:
     find: Callable[[Path], dict[str, Path]]
     read: Callable[[dict[str, Path]], Arrays]
     fetch: Callable[[Path], None] | None = None
+
+
+MOST = 1 << 29
+"""Bytes that a file or an archive may unpack to: more than any of these datasets has."""
+
+
+class _Bounded:
+    """A file that fails when it has given more than `MOST` bytes, whatever it or its headers claim."""
+
+    def __init__(self, file: IO[bytes] | gzip.GzipFile):
+        self._file, self._left = file, MOST
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(min(size, self._left + 1))
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError(f"it unpacks to more than {MOST:,} bytes, as none of the data sets does")
+        return data
+
+
+def content(path: Path) -> bytes:
+    """What a file holds, unpacked where it ends in `.gz`.
+
+    Raises:
+        ValueError: more than `MOST` bytes, or damaged.
+        OSError: it cannot be read, or is damaged.
+    """
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        return _Bounded(file).read(MOST + 1)
+
+
+def members(path: Path) -> dict[str, bytes]:
+    """The contents of each regular file in a .tar.gz, read in one pass.
+
+    Raises:
+        ValueError: more than `MOST` bytes in all.
+        Exception: almost any other one of `tarfile`, on a damaged archive.
+    """
+    found, claimed = {}, 0
+    with gzip.open(path) as file, tarfile.open(fileobj=cast(IO[bytes], _Bounded(file)), mode="r|") as tar:
+        for member in tar:
+            claimed += member.size  # also of holes, which take no bytes of the archive
+            if claimed > MOST:
+                raise ValueError(f"it claims {claimed:,} bytes; at most {MOST:,} are unpacked")
+            if part := tar.extractfile(member):
+                found[member.name] = part.read()
+    return found
 
 
 @contextmanager
