@@ -3,6 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BUDGET ?= full
+PART ?= 1
 MODELS := pca,base,improved,improved_skip
 
 .DEFAULT_GOAL := help
@@ -38,7 +39,7 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/mypy
 
 survive: $(READY) ## kill before each change on the disk, cut the power, start again: nothing may be lost
-	$(BIN)/python tests/survive.py
+	$(BIN)/python tests/survive.py --part $(PART)
 
 mutants: $(READY) ## break the source in one place after another: a test must notice each
 	$(BIN)/python tests/mutants.py

@@ -118,7 +118,7 @@ def _runs(*words: str) -> Callable[[Path], Words]:
 ROWS = {
     "run": Row("a first run", _always(*TRAIN), _nothing, 60),
     "resume": Row("a run that goes on", _always(*TRAIN), _half, 40),
-    "force": Row("`force=true` over a finished run", _always(*TRAIN, FORCE), _audited, 70),
+    "force": Row("`force=true` over a finished run", _always(*TRAIN, FORCE), _audited, 84),
     "cache": Row("a folder of pictures cached", _cache, _nothing, 25),
     "audit": Row("an audit", _runs("caelab.audit"), _finished, 10),
     "refine": Row("a refinement", _runs("caelab.refine", "--steps", "2"), _finished, 7),
