@@ -515,3 +515,17 @@ def test_a_reader_that_has_seen_enough(multirun):
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 0
+
+
+def test_clean_removes_what_nobody_needs_and_says_it(tmp_path, monkeypatch, command):
+    monkeypatch.setenv("CAELAB_DATA", str(tmp_path / "data"))
+    board, cache = tmp_path / "multirun/.sweep-old", tmp_path / "data/folder/0123456789abcdef/cache"
+    for folder in (board, cache):
+        folder.mkdir(parents=True)
+    (cache / "images.npy").write_bytes(bytes(1234))
+    status, out, _ = command("--clean", tmp_path / "multirun")
+    assert (status, board.exists(), cache.parent.exists()) == (0, False, False)
+    assert "board of a sweep that is over" in out
+    assert "1,234 bytes, kept of a folder of pictures that is gone or has changed" in out
+    assert "2 cleared" in out
+    assert "nothing to clear" in command("--clean", tmp_path / "multirun")[1]

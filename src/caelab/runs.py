@@ -132,17 +132,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--clean",
         action="store_true",
-        help="instead of a list: remove what killed runs and sweeps left below the folders, and say it",
+        help="instead of a list: remove what killed runs and sweeps left below the folders, and what the "
+        "data folder keeps of pictures that are gone; say what",
     )
     return parser
 
 
 def _clean(folders: Sequence[Path]) -> None:
-    from caelab.leftovers import clear  # Hydra, which a list does without
+    from caelab import compose, leftovers  # Hydra, which a list does without
+    from caelab.data import unused
 
     count = 0
-    for path, kind in clear(folders):
+    for path, kind in leftovers.clear(folders):
         screen.say(f"{screen.shown(path)}: {kind}")
+        count += 1
+    for path, size in unused.clear(Path(compose.data_folder())).items():
+        screen.say(f"{path}: {size:,} bytes, kept of a folder of pictures that is gone or has changed")
         count += 1
     screen.say(f"{count} cleared" if count else "nothing to clear")
 
