@@ -76,7 +76,7 @@ def test_mistakes_are_one_line_and_leave_nothing(folder, command):
         (
             "none",
             "codes.npz",
-        ): "none: no result.json there (no such directory); give",
+        ): "none: no such directory, and no finished run below multirun; train one",
     }.items():
         status, _, lines = command(*words, "--out", "out")
         assert (status, len(lines)) == (1, 1)

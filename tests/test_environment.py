@@ -107,7 +107,7 @@ def test_a_checkout_says_whether_files_differ_from_its_commit(tmp_path, monkeypa
     (tmp_path / "file").write_text("1")
     git("add", "file")
     git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x")
-    monkeypatch.setattr(environment.compose, "CONF", str(tmp_path))
+    monkeypatch.setattr(environment.options, "CONF", str(tmp_path))
     there = environment._checkout.__wrapped__
     assert there() == {"commit": git("rev-parse", "HEAD"), "dirty": False}
     (tmp_path / "file").write_text("2")

@@ -117,7 +117,9 @@ def test_inputs_are_never_overwritten(there):
         ["run", "--fit", "tile", "--out", "out", "a", "b"],
     ],
 )
-def test_words_may_come_in_any_order(words, monkeypatch):
+def test_words_may_come_in_any_order(words, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
     monkeypatch.setattr(sys, "argv", ["caelab-reconstruct", *words])
     found = vars(inputs.arguments("reconstruct", "caelab-reconstruct RUN\n\nmore"))
     images = [Path("a"), Path("b")]

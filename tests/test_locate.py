@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from toys import record
 
 from caelab import locate
 from caelab.errors import UserError
@@ -14,19 +15,20 @@ def runs(tmp_path, monkeypatch):
     """Four records below ./multirun: three finished ones, and the last one failed."""
     monkeypatch.chdir(tmp_path)
 
-    def record(name, day, status="finished"):
+    def leave(name, day, status="finished"):
         fingerprint = name[-10:] + "0" * 54
         folder = Path("multirun", "runs", name)
         folder.mkdir(parents=True)
-        found = {"schema": 1, "fingerprint": fingerprint, "status": status, "finished": f"2026-11-{day}"}
+        error = {"error": "no luck"} if status == "failed" else {}
+        found = record(fingerprint=fingerprint, status=status, finished=f"2026-11-{day}", **error)
         (folder / "result.json").write_text(json.dumps(found))
         return folder
 
     return {
-        "old": record("shapes/base-mse-adam-s0-aa11000000", "01"),
-        "new": record("shapes/base-mse-adam-s1-aa22000000", "03"),
-        "pca": record("mnist/pca-mse-adam-s0-bb33000000", "02"),
-        "no": record("mnist/pca-l1-adam-s0-cc44000000", "04", "failed"),
+        "old": leave("shapes/base-mse-adam-s0-aa11000000", "01"),
+        "new": leave("shapes/base-mse-adam-s1-aa22000000", "03"),
+        "pca": leave("mnist/pca-mse-adam-s0-bb33000000", "02"),
+        "no": leave("mnist/pca-l1-adam-s0-cc44000000", "04", "failed"),
     }
 
 

@@ -186,7 +186,10 @@ def test_older_outputs_are_not_overwritten(run, folder, command):
     [
         (["run", "--out", "out"], "no image is given; name files or folders after RUN"),
         (["run", "none.png", "--out", "out"], "none.png: there is no such file or folder"),
-        (["none", "in", "--out", "out"], "none: no result.json there (no such directory); give the"),
+        (
+            ["none", "in", "--out", "out"],
+            "none: no such directory, and no finished run below multirun; train one",
+        ),
         (["none.safetensors", "in", "--out", "out"], "none.safetensors: no such file"),
         (["run", "in", "--out", "out", "--fit", "scale"], "--fit scale: must be one of resize, crop, tile"),
         (["run", "in", "--out", "in", "--force"], "in/a/1.png: is an input, and would be overwritten; give"),

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import toys
 
-from caelab import results, studies
+from caelab import record_file, results, studies
 from caelab.report import figures, pictures, tables
 from caelab.report.__main__ import main, report
 
@@ -205,7 +205,7 @@ def test_what_a_report_costs_does_not_grow_with_the_square_of_its_runs(tmp_path,
         call = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *args, **keys: calls.update([name]) or call(*args, **keys))
 
-    for module, name in ((results, "read"), (pictures, "_read"), (figures, "save"), (tables, "groups")):
+    for module, name in ((record_file, "read"), (pictures, "_read"), (figures, "save"), (tables, "groups")):
         counted(module, name)
     report([str(tmp_path / "many")], tmp_path / "report")
     assert calls == {"read": 60, "_read": 40, "save": 4}

@@ -79,7 +79,7 @@ def test_what_a_kill_left_half_written_goes_at_the_next_start(claim):
         (path / folder / f"{durable.ASIDE}1").write_text("half")
     claim("mine")
     assert sorted(file.name for file in path.rglob("*") if file.is_file()) == [
-        *("config.yaml", "hydra.yaml", "overrides.yaml")
+        *("config.yaml", "fingerprint", "hydra.yaml", "overrides.yaml")
     ]
 
 

@@ -26,8 +26,9 @@ def run(text: str, root: str | Path = ROOT) -> Path:
     Raises:
         UserError: no run is meant, or several; the line names candidates.
     """
-    if text and Path(text).exists() or len(Path(text).parts) > 1:
-        return Path(text)
+    path = Path(text)
+    if (text and path.exists()) or len(path.parts) > 1 or path.suffix:
+        return path
     runs = {path: record for path, record in records.find(root) if record["status"] == "finished"}
     if text == _LAST and runs:
         return max(runs, key=lambda path: (runs[path]["finished"], (path / results.RECORD).stat().st_mtime))

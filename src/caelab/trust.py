@@ -52,7 +52,7 @@ def option(parser: argparse.ArgumentParser) -> None:
     _modules.clear()
     _command[:] = [parser.prog]
     help = "let the record name this module's code, which then runs: of people you know only"
-    parser.add_argument("--trust", action=_Trust, metavar="MODULE", help=help)
+    parser.add_argument("--trust", action=_Trust, metavar="MODULE", default=argparse.SUPPRESS, help=help)
 
 
 class _Trust(argparse.Action):
