@@ -169,8 +169,7 @@ def test_the_screen_says_what_ended_and_how_long_the_others_may_take(tmp_path, m
         ),
         (
             ["hydra.launcher.n_jobs=3"],
-            "hydra.launcher.n_jobs: the chosen hydra/launcher has no such key, only others have; "
-            "+ in front adds it",
+            "hydra.launcher.n_jobs: the chosen hydra/launcher has no such key, only joblib",
         ),
         (
             ["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"],

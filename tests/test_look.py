@@ -122,7 +122,7 @@ def test_several_runs_get_a_page_each(command, monkeypatch, tmp_path):
         (["--map", "tsme"], "--map tsme: there is no such map; did you mean 'tsne'?"),
         (["RUN", "RUN", "--out", "there"], "--out there: takes the page of one run"),
         (["RUN", "--out", "/dev/null/there"], "/dev/null/there: Not a directory"),
-        (["nowhere"], "nowhere: no result.json there (no such directory)"),
+        (["nowhere"], "nowhere: no such directory, and no finished run below multirun; train one first"),
     ],
 )
 def test_mistakes_are_one_line(run, command, words, line):

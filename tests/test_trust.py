@@ -154,8 +154,11 @@ def test_no_resolver_runs(run, text):
     edit(run, "dataset", licence=[{"a": text}])
     with pytest.raises(UserError, match="is an interpolation; a record holds values only"):
         evaluate.evaluate(run, [])
+    record = json.loads((run / results.RECORD).read_text())
+    for key in ("licence", "data_dir"):
+        del record["config"]["dataset"][key]
+    (run / results.RECORD).write_text(json.dumps(record))
     edit(run, "paths", data=text)
-    edit(run, "dataset", licence=None)
     with pytest.raises(UserError, match="paths: .* is an interpolation"):
         evaluate.evaluate(run, [])
 
