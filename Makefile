@@ -7,7 +7,7 @@ PART ?= 1
 MODELS := pca,base,improved,improved_skip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo reproduce test lint check survive mutants commands bench clean
+.PHONY: help demo reproduce test slow lint check survive mutants commands bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -30,8 +30,11 @@ reproduce: $(READY) ## every study whose data are at hand, then the report; BUDG
 	$(BIN)/python -m caelab.train -m study=all budget=$(BUDGET); status=$$?; \
 	$(BIN)/python -m caelab.report budget=$(BUDGET) --out report/$(BUDGET) && exit $$status
 
-test: $(READY) ## all tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+test: $(READY) ## the tests, but those that take longest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not slow"
+
+slow: $(READY) ## the tests that take longest: processes killed, launchers, several devices
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m slow
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
@@ -47,7 +50,7 @@ mutants: $(READY) ## break the source in one place after another: a test must no
 commands: $(READY) ## each command of README.md and docs/, on tiny data, and once with a mistake
 	$(BIN)/python tests/commands.py
 
-check: survive mutants commands ## what takes longer than the tests
+check: slow survive mutants commands ## what takes longer than the tests
 
 bench: $(READY) ## training through the command line against a bare loop, paired
 	$(BIN)/python -m caelab.bench

@@ -24,6 +24,7 @@ def call(environment, tmp_path, *overrides):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_two_processes_end_where_one_does(environment, tmp_path):
     records, weights = {}, {}
     for name, more in (("one", []), ("two", TWO)):
@@ -65,6 +66,7 @@ def test_every_image_goes_to_one_process():
     assert shares[0].images(10) == 3
 
 
+@pytest.mark.slow
 def test_a_batch_with_too_few_images_is_named(environment, tmp_path):
     plain = [o for o in PLAIN if "batch_size" not in o]
     done = call(environment, tmp_path, *plain, *TWO, "dataset.batch_size=95")

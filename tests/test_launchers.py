@@ -83,6 +83,7 @@ def _went_on(sweep, seed):
     return (sweep.run_dir(seed) / "train.log").read_text().count("Restored all states from the checkpoint")
 
 
+@pytest.mark.slow
 def test_joblib_keeps_every_result_when_a_job_dies_twice_and_goes_on(tmp_path, environment, train):
     sweep = Sweep("joblib", tmp_path, environment, "seed=0,1,-1", "hydra.launcher.n_jobs=2")
     sweep.kill(1, after=sweep.kill(1))
@@ -118,6 +119,7 @@ def _processes(group):
     return found
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_killed_joblib_sweep_end_with_it(tmp_path, environment):
     sweep = Sweep("joblib", tmp_path, environment, "seed=0,1", "hydra.launcher.n_jobs=3")
     deadline = time.monotonic() + _PATIENCE
@@ -146,11 +148,13 @@ def _mends_by_itself(launcher, tmp_path, environment, train):
     assert sweep.record(1)["metrics"]["test/psnr"] == pytest.approx(_undisturbed(train), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_submitit_launches_a_killed_job_again(tmp_path, environment, train):
     pytest.importorskip("submitit", reason="needs caelab[slurm]")
     _mends_by_itself("submitit_local", tmp_path, environment, train)
 
 
+@pytest.mark.slow
 def test_ray_launches_a_killed_job_again(tmp_path, environment, train):
     pytest.importorskip("ray", reason="needs caelab[ray]")
     _mends_by_itself("ray", tmp_path, environment, train)
@@ -181,6 +185,7 @@ while True:
 }
 
 
+@pytest.mark.slow
 def test_slurm_requeues_a_job_whose_time_is_up_and_it_goes_on(tmp_path, environment, train):
     pytest.importorskip("submitit", reason="needs caelab[slurm]")
     for name, text in SLURM.items():

@@ -125,7 +125,8 @@ def test_several_runs_get_a_page_each(command, monkeypatch, tmp_path):
         (["nowhere"], "nowhere: no such directory, and no finished run below multirun; train one first"),
     ],
 )
-def test_mistakes_are_one_line(run, command, words, line):
+def test_mistakes_are_one_line(run, command, words, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     own = [] if words[0] in ("RUN", "nowhere") else [run]
     status, out, err = command(*own, *(run if word == "RUN" else word for word in words))
     assert (status, out) == (1, [])

@@ -328,6 +328,7 @@ def outcome(output: Path) -> tuple[dict, dict, str]:
     return record, weights, (path.parent / "metrics.csv").read_text()
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_ends_bit_for_bit_the_same(tmp_path, environment):
     whole = start(tmp_path / "whole", environment)
     out, err = whole.communicate(timeout=200)

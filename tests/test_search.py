@@ -72,6 +72,7 @@ with Trials(a_search(10), output) as trials:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_and_a_killed_one_make_exactly_all_trials(tmp_path):
     log = tmp_path / "log"
 
