@@ -281,6 +281,10 @@ def test_search_json_is_plain(tmp_path):
     found = carry_out(tmp_path, tmp_path)["found"]
     (path,) = tmp_path.rglob("search.json")
     assert json.loads(path.read_text()) == {"schema": 1, **found}
+    finished = [trial for trial in found["history"] if trial["state"] == "finished"]
+    assert [trial["psnr"] for trial in finished] == [
+        height(trial["point"]) for trial in finished
+    ]  # on validation
     path.write_text("{")
     assert records.searches(tmp_path) == {}
 
