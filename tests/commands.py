@@ -49,7 +49,7 @@ def tiny(words: Sequence[str]) -> list[str]:
 
 def misspelt(words: Sequence[str]) -> list[str]:
     """Return a command whose first name, of those that are no options, ends in a letter twice."""
-    place = next(n for n, word in enumerate(words) if n and re.match("[A-Za-z]", word))
+    place = next(n for n, word in enumerate(words) if n and re.match(r"\+?[A-Za-z]", word))
     wrong = re.sub(r"([A-Za-z])(?![A-Za-z_])", r"\1\1", words[place], count=1)
     return [*words[:place], wrong, *words[place + 1 :]]
 
