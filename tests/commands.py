@@ -44,7 +44,8 @@ def tiny(words: Sequence[str]) -> list[str]:
     kept = ["multirun/runs/RUN" if word == "RUN" else word for word in words if not replaced.match(word)]
     if words[0] == "caelab.train" or (words[0] == "caelab.report" and "docs/results/runs" not in words):
         return [*kept, *TINY, *(["seeds=1"] if "study=" in str(words) else [])]
-    return [*kept, *(DATA if len(kept) < len(words) else [])]
+    again = ["--force"] if "--out" in kept else []  # the pages write to one folder more than once
+    return [*kept, *again, *(DATA if len(kept) < len(words) else [])]
 
 
 def misspelt(words: Sequence[str]) -> list[str]:
