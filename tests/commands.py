@@ -42,7 +42,8 @@ def tiny(words: Sequence[str]) -> list[str]:
     words = [word.replace("psnr > 26", "psnr > 0") for word in words]
     replaced = re.compile(r"dataset[.=]|seeds=|trainer\.(max_epochs|accelerator)=")
     kept = ["multirun/runs/RUN" if word == "RUN" else word for word in words if not replaced.match(word)]
-    if words[0] == "caelab.train" or (words[0] == "caelab.report" and "docs/results/runs" not in words):
+    own = words[0] == "caelab.report" and "study=" in str(words) and "docs/results/runs" not in words
+    if words[0] == "caelab.train" or own:
         return [*kept, *TINY, *(["seeds=1"] if "study=" in str(words) else [])]
     again = ["--force"] if "--out" in kept else []  # the pages write to one folder more than once
     return [*kept, *again, *(DATA if len(kept) < len(words) else [])]
