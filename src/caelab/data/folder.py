@@ -98,7 +98,7 @@ class Folder(ImageDataModule):
             "shape": str(self.shape),
             "places": checksum(places.numpy()),
         }
-        return splits, identity(known | {"shape": str(self.shape)})
+        return splits, identity(known)
 
     def place(self) -> str:
         """The folder, as its key names it."""
