@@ -128,16 +128,7 @@ def leave_whole_run(path: Path, model: dict, image_size: int = 28) -> Path:
         "size": describe.network(net),
         "time": {"epochs": 4, "fit_seconds": 12.4, "test_seconds": 0.6},
         "data": describe.dataset(data),
-        "environment": {
-            "caelab": "0.1.0",
-            "python": "3.11.7",
-            "torch": "2.14.1",
-            "lightning": "2.6.6",
-            "device": "cpu",
-            "threads": 1,
-            "precision": "32-true",
-            "commit": None,
-        },
+        "environment": record["environment"] | {"commit": None},
     }
     results.write(path, record)
     return path
