@@ -162,6 +162,27 @@ def disk_full_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], contextlib.
     return full
 
 
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch, train: Callable[..., Answer]) -> Callable[..., None]:
+    """Train until the checkpoint of an epoch is written, and no further."""
+    from caelab.callbacks import Checkpoints
+
+    save = Checkpoints.save
+
+    def call(*words: str, after: int) -> None:
+        def stops(self: Checkpoints, trainer: Any, epoch: int) -> None:
+            save(self, trainer, epoch)
+            if epoch == after:
+                raise KeyError("killed")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(Checkpoints, "save", stops)
+            with pytest.raises(KeyError):
+                train(*words)
+
+    return call
+
+
 def close_log_files() -> None:
     """Close what Hydra's logging of a job left open."""
     for handler in list(logging.getLogger().handlers):

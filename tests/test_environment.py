@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from caelab import environment, restore, source
-from caelab.callbacks import Checkpoints
 
 HERE = {"code": "c", "torch": "2.14", "threads": 2, "speed": "32-true", "commit": "a", "dirty": False}
 
@@ -23,25 +22,6 @@ HERE = {"code": "c", "torch": "2.14", "threads": 2, "speed": "32-true", "commit"
 )
 def test_what_may_change_figures_is_named(now, line):
     assert environment.changes(HERE, HERE | now) == line
-
-
-@pytest.fixture
-def killed(monkeypatch, train):
-    """Train until the checkpoint of an epoch is written, and no further."""
-    save = Checkpoints.save
-
-    def call(*words, after):
-        def stops(self, trainer, epoch):
-            save(self, trainer, epoch)
-            if epoch == after:
-                raise KeyError("killed")
-
-        with monkeypatch.context() as broken:
-            broken.setattr(Checkpoints, "save", stops)
-            with pytest.raises(KeyError):
-                train(*words)
-
-    return call
 
 
 def test_a_resume_says_what_has_changed_and_the_record_lists_all_parts(train, killed, monkeypatch):

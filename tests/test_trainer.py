@@ -14,7 +14,6 @@ from torch import nn
 
 from caelab import compose, words
 from caelab import trainer as trainers
-from caelab.callbacks import Checkpoints
 from caelab.errors import UserError
 from caelab.refusals import REFUSED, check
 
@@ -184,22 +183,12 @@ def test_callbacks_given_to_the_trainer_act(train, callbacks, tmp_path):
 
 
 @pytest.mark.parametrize("killed_after", [1, 3])
-def test_callbacks_go_on_after_a_kill_where_they_were(train, tmp_path, monkeypatch, killed_after):
+def test_callbacks_go_on_after_a_kill_where_they_were(train, killed, tmp_path, killed_after):
     words = ["+trainer.callbacks=[{_target_:test_trainer.Counts,stop:3}]", "trainer.max_epochs=5"]
     whole = train(*words)
     curves = (whole.run_dir / "metrics.csv").read_text()
     shutil.rmtree(whole.run_dir)
-    save = Checkpoints.save
-
-    def killed(self, trainer, epoch):
-        save(self, trainer, epoch)
-        if epoch == killed_after:
-            raise KeyError("killed")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Checkpoints, "save", killed)
-        with pytest.raises(KeyError):
-            train(*words)
+    killed(*words, after=killed_after)
     again = train(*words)
     assert (tmp_path / "counted").read_text() == "3"
     assert again.record["time"]["epochs"] == 3

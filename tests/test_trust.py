@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.utils import get_object
+from omegaconf import OmegaConf
 from PIL import Image
 from toys import leave_whole_run
 
@@ -178,22 +180,25 @@ def test_what_belongs_to_another_group_is_refused(run):
         restore.datamodule(results.finished(run))
 
 
-@pytest.mark.parametrize("leaf", sorted(Path(CONF).glob("[!h]*/*.yaml")), ids=lambda leaf: leaf.stem)
-def test_what_conf_names_may_be_built(leaf):
-    from omegaconf import OmegaConf
+LEAVES = [leaf for group in results.GROUPS for leaf in sorted(Path(CONF, group).glob("*.yaml"))]
 
-    group = leaf.parent.name
-    if group in results.GROUPS:
-        node = OmegaConf.to_container(OmegaConf.load(leaf))
-        trust.check({key: value for key, value in node.items() if key != "data_dir"}, group, "run")
+
+@pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: f"{leaf.parent.name}-{leaf.stem}")
+def test_what_conf_names_may_be_built(leaf):
+    target = OmegaConf.load(leaf)._target_
+    assert trust.named(target, leaf.parent.name, "run") is get_object(target)
 
 
 @pytest.mark.parametrize(
-    ("group", "target"),
-    [("loss", "torch.nn.SmoothL1Loss"), ("loss", "torch.nn.HuberLoss"), ("optimizer", "torch.optim.NAdam")],
+    ("group", "target", "kind"),
+    [
+        ("loss", "torch.nn.SmoothL1Loss", torch.nn.SmoothL1Loss),
+        ("loss", "torch.nn.HuberLoss", torch.nn.HuberLoss),
+        ("optimizer", "torch.optim.NAdam", torch.optim.NAdam),
+    ],
 )
-def test_all_losses_and_optimizers_of_torch_may_be_built(group, target):
-    trust.check({"_target_": target}, group, "run")
+def test_all_losses_and_optimizers_of_torch_may_be_built(group, target, kind):
+    assert trust.named(target, group, "run") is kind
 
 
 def lying(folder: Path, name: str, mark: Path) -> Path:
