@@ -148,12 +148,12 @@ def settings(record: Record) -> dict[str, Any]:
     Empty for a run that was never composed.
     """
     config = record.get("config") or {}
-    places = [*config.get("paths", {}).values()]
+    folders = [*config.get("paths", {}).values()]
     found = dict(_leaves(_LATER)) | dict(_leaves(config)) if config else {}
     return {
         key: value
         for key, value in found.items()
-        if value not in places and not f"{key}.".startswith(tuple(f"{one}." for one in _IRRELEVANT))
+        if value not in folders and not f"{key}.".startswith(tuple(f"{one}." for one in _IRRELEVANT))
     }
 
 
