@@ -7,7 +7,7 @@ PART ?= 1
 MODELS := pca,base,improved,improved_skip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo reproduce test slow lint check survive mutants commands bench clean
+.PHONY: help demo reproduce test slow lint check survive mutants commands figures bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -49,6 +49,9 @@ mutants: $(READY) ## break the source in one place after another: a test must no
 
 commands: $(READY) ## each command of README.md and docs/, on tiny data, and once with a mistake
 	$(BIN)/python tests/commands.py
+
+figures: $(READY) ## the figures of README.md and docs/, written anew from the records
+	$(BIN)/python tests/pages.py
 
 check: slow survive mutants commands ## what takes longer than the tests
 

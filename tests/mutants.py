@@ -23,7 +23,7 @@ from py_compile import PycInvalidationMode
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("src", "conf", "tests", "pyproject.toml")
+COPIED = ("src", "conf", "tests", "pyproject.toml", "README.md")
 LIMIT = 400  # seconds, for tests that a mutant leaves hanging
 # imported once, before the processes that test fork: what takes long, and nothing of the lab
 HEAVY = (
@@ -53,7 +53,8 @@ class Mutant:
 
 def mutants() -> list[Mutant]:
     """The whole list, after a look that each text and each test is there exactly once."""
-    sources = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "src").rglob("*.py")}
+    mutable = [ROOT / "README.md", *(ROOT / "src").rglob("*.py")]
+    sources = {str(path.relative_to(ROOT)): path.read_text() for path in mutable}
     suites = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
     found, lost = [], []
     for one in tomllib.loads((ROOT / "tests/mutants.toml").read_text())["mutant"]:
@@ -63,7 +64,7 @@ def mutants() -> list[Mutant]:
             for name in one["tests"]
         ]
         if len(files) != 1:
-            lost.append(f"{one['what']}: {len(files)} places below src/ instead of one: {one['text']}")
+            lost.append(f"{one['what']}: {len(files)} places instead of one: {one['text']}")
         for name, places in zip(one["tests"], nodes, strict=True):
             if len(places) != 1:
                 lost.append(f"{one['what']}: {len(places)} tests instead of one: {name}")
@@ -81,7 +82,6 @@ def tree(folder: Path) -> Path:
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
     compile_dir(folder / "src", quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
-    (folder / "README.md").symlink_to(ROOT / "README.md")
     (folder / "docs").symlink_to(ROOT / "docs")
     return folder
 
