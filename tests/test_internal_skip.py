@@ -13,7 +13,14 @@ from caelab.errors import UserError
 from caelab.models.autoencoder import Code
 from caelab.models.base import Base
 from caelab.models.improved import Improved
-from caelab.models.internal_skip import InternalSkip, Interpolate, ResidualBlock, conv_resampler
+from caelab.models.internal_skip import (
+    RESAMPLERS,
+    InternalSkip,
+    Interpolate,
+    Pad,
+    ResidualBlock,
+    conv_resampler,
+)
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 37, 29)]
 PAIRS = list(itertools.combinations(range(4), 2))
@@ -23,7 +30,11 @@ VARIANTS = [
     {},
     EVERYWHERE,
     {"resample": "conv"},
+    {"resample": "pad"},
     EVERYWHERE | {"resample": "conv"},
+    EVERYWHERE | {"resample": "pad"},
+    EVERYWHERE | {"resample": "conv", "padding": 0},
+    EVERYWHERE | {"resample": "conv", "halvings": 1, "downsample": "avg_pool"},
     NOWHERE | {"residual": True},
     EVERYWHERE | {"resample": "conv", "residual": True},
 ]
@@ -65,7 +76,8 @@ def test_without_skips_it_is_base(shape, options):
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 def test_under_one_seed_the_weights_of_base_are_those_of_base(options):
     weights = build(**options).state_dict()
-    for key, weight in build(Base).state_dict().items():
+    plain = {key: options[key] for key in ("padding", "halvings", "downsample") if key in options}
+    for key, weight in build(Base, **plain).state_dict().items():
         torch.testing.assert_close(weights[key], weight, rtol=0, atol=0)
 
 
@@ -81,9 +93,10 @@ def test_shape_stays_and_gradient_reaches_every_parameter(shape, options):
     assert [key for key in still if not key.endswith(".0.bias")] == []
 
 
+@pytest.mark.parametrize("resample", ["interpolate", "pad"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_interpolation_adds_no_parameter(shape):
-    model = build(shape=shape, **EVERYWHERE)
+def test_neither_interpolation_nor_zeros_add_a_parameter(shape, resample):
+    model = build(shape=shape, **EVERYWHERE, resample=resample)
     assert model.size == build(Base, shape).size
     assert list(model.state_dict()) == list(build(Base, shape).state_dict())
 
@@ -125,6 +138,29 @@ def test_bilinear_from_32_to_8_is_the_mean_of_the_four_pixels_in_the_middle():
     torch.testing.assert_close(small[:, :3], expected)
     assert small.shape == (4, 5, 8, 8)
     assert not small[:, 3:].any()
+
+
+def test_padding_puts_zeros_on_all_sides_and_cuts_the_middle_out():
+    x = pictures((3, 5, 4))
+    large = Pad((3, 5, 4), (4, 8, 9))(x)
+    expected = torch.zeros(4, 4, 8, 9)
+    expected[:, :3, 1:6, 2:6] = x
+    torch.testing.assert_close(large, expected, rtol=0, atol=0)
+    small = Pad((3, 5, 4), (2, 2, 1))(x)
+    torch.testing.assert_close(small, x[:, :2, 2:4, 2:3], rtol=0, atol=0)
+
+
+def test_a_padded_skip_is_its_picture_added():
+    model, x = build(encoder_skips=[[0, 2]], decoder_skips=[[0, 2]], resample="pad").eval(), pictures()
+    second = model.encoder[1](model.encoder[0](x))
+    second[:, :3] += x[:, :, 12:20, 12:20]
+    z = latent_of(model)(model.encoder[2](second))
+    torch.testing.assert_close(model.encode(x).z, z)
+
+    deepest = model.from_latent(z).unflatten(1, (64, 4, 4))
+    carried = model.decoder[1](model.decoder[0](deepest))
+    carried[:, :, 6:10, 6:10] += deepest[:, :16]
+    torch.testing.assert_close(model.decode(Code(z)), model.decoder[2](carried).sigmoid())
 
 
 def test_encoder_skip_may_end_at_what_becomes_the_latent():
@@ -181,6 +217,17 @@ def test_a_convolution_fits_any_size_and_sees_every_pixel(height, width, stride)
         assert y.min() > 0
 
 
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@pytest.mark.parametrize("cut", [1, 2, 5])
+def test_a_convolution_fits_what_stages_cut_from_the_edges(stride, cut):
+    large = (2, 33, 30)
+    small = (3, *(-(-(side - 2 * cut) // stride) for side in large[1:]))
+    for source, target in ((large, small), (small, large)):
+        fit = conv_resampler(source, target, stride, cut)
+        assert fit(torch.ones(1, *source)).shape == (1, *target)
+        assert fit.kernel_size[0] >= 2 * stride - 1
+
+
 def test_residual_block_by_hand():
     torch.manual_seed(0)
     block = ResidualBlock(3, nn.ReLU).eval()
@@ -208,7 +255,7 @@ def test_a_skip_is_added_behind_the_residual_block():
     torch.testing.assert_close(model.encode(x).z, z)
 
 
-@pytest.mark.parametrize("resample", ["interpolate", "conv"])
+@pytest.mark.parametrize("resample", ["interpolate", "conv", "pad"])
 def test_every_choice_of_skips_is_another_network(resample):
     choices = [
         {"encoder_skips": encoder, "decoder_skips": decoder}
@@ -229,10 +276,14 @@ def test_every_choice_of_skips_is_another_network(resample):
     assert min(distances) > 1e-3
 
 
-def test_the_two_ways_to_reshape_are_two_networks():
+@pytest.mark.parametrize("side", ["encoder_skips", "decoder_skips"])
+def test_the_three_ways_to_reshape_are_three_networks(side):
     x = pictures()
-    outputs = [build(resample=resample, latent=8)(x) for resample in ("interpolate", "conv")]
-    assert (outputs[0] - outputs[1]).abs().max() > 1e-3
+    options = NOWHERE | {side: [[0, 2], [1, 3]], "latent": 8}
+    outputs = [build(resample=resample, **options)(x) for resample in RESAMPLERS]
+    distances = [(a - b).abs().max() for a, b in itertools.combinations(outputs, 2)]
+    assert len(distances) == 3
+    assert min(distances) > 1e-3
 
 
 def test_the_order_of_pairs_is_no_matter():
@@ -290,8 +341,8 @@ def test_pairs_follow_the_depth():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"resample": "linear"}, "resample must be interpolate or conv, got 'linear'"),
-        ({"resample": None}, "resample must be interpolate or conv, got None"),
+        ({"resample": "linear"}, "resample must be one of interpolate, conv, pad, got 'linear'"),
+        ({"resample": None}, "resample must be one of interpolate, conv, pad, got None"),
         ({"residual": "false"}, "residual must be true or false, got 'false'"),
         ({"residual": 1}, "residual must be true or false, got 1"),
     ],
@@ -331,7 +382,7 @@ def test_no_pair_and_residual_can_be_given_on_the_command_line():
         ("model.encoder_skips=2", r"model\.encoder_skips=2: expected a list, as in"),
         ("model.decoder_skips=[[1,1]]", rf"model: decoder_skips {RULE}\[1, 1\]$"),
         ("model.residual=1", r"model\.residual=1: expected true or false"),
-        ("model.resample=bicubic", r"model: resample must be interpolate or conv, got 'bicubic'$"),
+        ("model.resample=bicubic", r"model: resample must be one of interpolate, conv, pad, got 'bicubic'$"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_told(override, message):

@@ -65,6 +65,9 @@ _LATER = {
     "trainer.strategy": "auto",
     "corruption": CLEAN,
     "dataset.root": None,
+    "model.halvings": 3,
+    "model.padding": None,
+    "model.downsample": "stride",
 }
 # What an analysis shares with the record of the training that it looked into.
 _TIE = ("fingerprint", "finished")

@@ -13,7 +13,14 @@ from torch.nn.modules import activation as torch_activations
 from caelab.models.autoencoder import Autoencoder, Code, at_least, each_at_least
 
 HALVINGS = 3
-"""The first stages have stride 2, those after them stride 1, as the report draws them."""
+"""Stages that halve the image, as the report draws them; those after them keep its size."""
+
+POOLS: dict[str, Callable[[], nn.Module] | None] = {
+    "stride": None,
+    "max_pool": lambda: nn.MaxPool2d(2, ceil_mode=True),
+    "avg_pool": lambda: nn.AvgPool2d(2, ceil_mode=True),
+}
+"""Value of ``downsample`` -> what halves the image behind a convolution that does not do it itself."""
 
 NOT_ELEMENTWISE = {
     "GLU",
@@ -50,16 +57,23 @@ class Base(Autoencoder):
                v                                               |
                z 256 ----------------- Code(z) ----------------+
 
-    The report only draws its layer sizes; a hidden layer of 128 numbers is ours.
+    The report only draws its layer sizes; a hidden layer of 128 numbers is ours. It tried other depths,
+    kernels, strides and paddings (section III), without figures. Where the encoder pools, the decoder keeps
+    its transposed convolutions, as in section I of the report; sizes and parameters are the same.
 
     Args:
         shape: (C, H, W) of one image, of any size that the strides do not use up.
         latent: numbers in ``z`` per image.
-        channels: of each stage, so its length is the depth; stages 1 to 3 have stride 2, later ones 1.
+        channels: of each stage, so its length is the depth.
         hidden: sizes of the linear layers between the last stage and ``z``; may be empty.
         kernel_size: of every convolution; odd.
         activation: class name of an elementwise activation of ``torch.nn``.
         negative_slope: of an activation that has one (LeakyReLU); None is that class's default.
+        halvings: how many stages halve height and width, rounding up; the first ones.
+        padding: pixels of zeros around what each convolution sees, at most ``kernel_size // 2``, which None
+            is. With less each stage also cuts ``kernel_size // 2 - padding`` pixels from each edge.
+        downsample: what halves: ``stride``, a convolution of stride 2; ``max_pool`` or ``avg_pool``, of 2x2,
+            behind a convolution of stride 1 with its norm and activation.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -74,6 +88,9 @@ class Base(Autoencoder):
         kernel_size: int = 3,
         activation: str = "ReLU",
         negative_slope: float | None = None,
+        halvings: int = HALVINGS,
+        padding: int | None = None,
+        downsample: str = "stride",
     ) -> None:
         super().__init__(shape, latent)
         channels = each_at_least(1, "channels", channels)
@@ -82,16 +99,22 @@ class Base(Autoencoder):
             raise ValueError("channels must name at least one stage, got []")
         if at_least(1, "kernel_size", kernel_size) % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+        if downsample not in POOLS:
+            raise ValueError(f"downsample must be {' or '.join(POOLS)}, got {downsample!r}")
         act = activation_factory(activation, negative_slope)
 
         depths = (self.shape[0], *channels)
-        sizes = stage_sizes(self.shape[1:], len(channels))
-        self.deepest = (channels[-1], *sizes[-1])
+        self.sizes = stage_sizes(self.shape[1:], len(channels), halvings, kernel_size, padding)
+        self.strides = stage_strides(len(channels), halvings)
+        self.cut = cut_pixels(kernel_size, padding)
+        self.deepest = (channels[-1], *self.sizes[-1])
         widths = (math.prod(self.deepest), *hidden, self.latent)
-        self.encoder = encoder_stages(depths, kernel_size, act)
+        self.encoder = encoder_stages(depths, self.strides, kernel_size, self.cut, act, POOLS[downsample])
         self.to_latent = linear_layers(widths, act)
         self.from_latent = linear_layers(widths[::-1], act)
-        self.decoder = decoder_stages(depths[::-1], sizes[::-1], kernel_size, act)
+        self.decoder = decoder_stages(
+            depths[::-1], self.sizes[::-1], self.strides[::-1], kernel_size, self.cut, act
+        )
 
     def encode(self, x: Tensor) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent)."""
@@ -112,53 +135,96 @@ def to_image(x: Tensor) -> Tensor:
     return x.float().sigmoid()
 
 
-def stage_stride(stage: int) -> int:
-    """Stride of an encoder stage, counted from 0."""
-    return 2 if stage < HALVINGS else 1
+def stage_strides(stages: int, halvings: int = HALVINGS) -> tuple[int, ...]:
+    """How many times smaller each encoder stage makes height and width: 2 for the first ones, then 1.
+
+    Raises:
+        ValueError: ``halvings`` is no whole number of 0 or more.
+    """
+    return tuple(2 if stage < at_least(0, "halvings", halvings) else 1 for stage in range(stages))
 
 
-def stage_sizes(image: Sequence[int], stages: int) -> list[tuple[int, int]]:
+def cut_pixels(kernel_size: int, padding: int | None = None) -> int:
+    """Pixels that a convolution of stride 1 cuts from each edge.
+
+    Raises:
+        ValueError: ``padding`` is more than would keep the size, or no whole number of 0 or more.
+    """
+    whole = kernel_size // 2
+    if padding is None:
+        return 0
+    if at_least(0, "padding", padding) > whole:
+        raise ValueError(f"padding must be at most {whole}, half of kernel_size, got {padding}")
+    return whole - padding
+
+
+def stage_sizes(
+    image: Sequence[int],
+    stages: int,
+    halvings: int = HALVINGS,
+    kernel_size: int = 3,
+    padding: int | None = None,
+) -> list[tuple[int, int]]:
     """Height and width of the image and after each encoder stage, so of length ``stages + 1``.
 
     Raises:
-        ValueError: a stage of stride 2 would have nothing left to halve.
+        ValueError: a stage would have nothing left to halve or to see, or an option cannot be.
     """
-    least = 2 ** (min(stages, HALVINGS) - 1) + 1
+    strides, seen = stage_strides(stages, halvings), 2 * cut_pixels(kernel_size, padding) + 1
+    least = 1
+    for stride in reversed(strides):
+        least = max(stride, (least - 1) * stride + seen)
     if min(image) < least:
         raise ValueError(
             f"channels must name fewer stages for images of {image[0]}x{image[1]}: "
             f"with {stages}, a side must be at least {least}"
         )
     sizes = [(image[0], image[1])]
-    for stage in range(stages):
-        height, width = (math.ceil(side / stage_stride(stage)) for side in sizes[-1])
+    for stride in strides:
+        height, width = ((side - seen) // stride + 1 for side in sizes[-1])
         sizes.append((height, width))
     return sizes
 
 
-def encoder_stages(depths: Sequence[int], kernel_size: int, act: Callable[[], nn.Module]) -> nn.ModuleList:
-    """Convolutions from ``depths[0]`` channels to ``depths[-1]``; all but the last with norm, activation."""
+def encoder_stages(
+    depths: Sequence[int],
+    strides: Sequence[int],
+    kernel_size: int,
+    cut: int,
+    act: Callable[[], nn.Module],
+    pool: Callable[[], nn.Module] | None = None,
+) -> nn.ModuleList:
+    """Convolutions from ``depths[0]`` channels to ``depths[-1]``; all but the last with norm, activation.
+
+    Where there is a ``pool``, it halves behind them what a stride of 2 would have halved.
+    """
     stages = nn.ModuleList()
-    for stage, (n_in, n_out) in enumerate(pairwise(depths)):
-        conv = nn.Conv2d(n_in, n_out, kernel_size, stage_stride(stage), padding=kernel_size // 2)
-        last = stage == len(depths) - 2
-        stages.append(nn.Sequential(conv) if last else nn.Sequential(conv, nn.BatchNorm2d(n_out), act()))
+    for (n_in, n_out), stride in zip(pairwise(depths), strides, strict=True):
+        pooled = pool is not None and stride > 1
+        conv = nn.Conv2d(n_in, n_out, kernel_size, 1 if pooled else stride, kernel_size // 2 - cut)
+        last = len(stages) == len(strides) - 1
+        layers = [conv] if last else [conv, nn.BatchNorm2d(n_out), act()]
+        stages.append(nn.Sequential(*layers, *([pool()] if pool is not None and pooled else [])))
     return stages
 
 
 def decoder_stages(
-    depths: Sequence[int], sizes: Sequence[tuple[int, int]], kernel_size: int, act: Callable[[], nn.Module]
+    depths: Sequence[int],
+    sizes: Sequence[tuple[int, int]],
+    strides: Sequence[int],
+    kernel_size: int,
+    cut: int,
+    act: Callable[[], nn.Module],
 ) -> nn.ModuleList:
-    """Mirror of the encoder's stages: ``depths`` and ``sizes`` are those of the encoder, deepest first."""
+    """Mirror of the encoder's stages; ``depths``, ``sizes`` and ``strides`` are theirs, deepest first."""
     stages = nn.ModuleList()
-    padding = kernel_size // 2
-    for i, (n_in, n_out) in enumerate(pairwise(depths)):
-        stride = stage_stride(len(depths) - 2 - i)
+    padding, seen = kernel_size // 2 - cut, 2 * cut + 1
+    for i, ((n_in, n_out), stride) in enumerate(zip(pairwise(depths), strides, strict=True)):
         # An odd and an even side shrink to the same: what tells them apart comes back as output padding.
         (h, w), (height, width) = sizes[i], sizes[i + 1]
-        extra = (height - (h - 1) * stride - 1, width - (w - 1) * stride - 1)
+        extra = (height - (h - 1) * stride - seen, width - (w - 1) * stride - seen)
         conv = nn.ConvTranspose2d(n_in, n_out, kernel_size, stride, padding, output_padding=extra)
-        last = i == len(depths) - 2
+        last = i == len(strides) - 1
         stages.append(nn.Sequential(conv) if last else nn.Sequential(conv, nn.BatchNorm2d(n_out), act()))
     return stages
 

@@ -68,7 +68,8 @@ class HonestSkip(ImprovedSkip):
     ) -> None:
         widths = _widths(channels, skip_levels, skip_channels)
         if budget is not None:
-            latent = _rest(budget, shape, len(channels), widths)
+            sizing = {key: options[key] for key in ("halvings", "kernel_size", "padding") if key in options}
+            latent = _rest(budget, stage_sizes(shape[1:], len(channels), **sizing), widths)
         super().__init__(shape, latent, channels=channels, skip_levels=skip_levels, **options)
         self.skip_dropout = _chance(skip_dropout)
         wide = {level: channels[level - 1] for level in widths}
@@ -109,9 +110,8 @@ def _widths(channels: Sequence[int], skip_levels: Sequence[int], skip_channels: 
     return dict.fromkeys(widths, skip_channels)
 
 
-def _rest(budget: int, shape: Sequence[int], stages: int, widths: dict[int, int]) -> int:
-    """Return what skips of those widths leave of a budget."""
-    sizes = stage_sizes(shape[1:], stages)
+def _rest(budget: int, sizes: Sequence[tuple[int, int]], widths: dict[int, int]) -> int:
+    """Return what skips of those widths, from stages of those sizes, leave of a budget."""
     taken = sum(width * math.prod(sizes[level]) for level, width in widths.items())
     if at_least(1, "budget", budget) <= taken:
         raise ValueError(

@@ -1,6 +1,7 @@
 """The deeper autoencoder of the report, still with an honest bottleneck."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from caelab.models.base import Base
 
@@ -40,5 +41,6 @@ class Improved(Base):
         kernel_size: int = 3,
         activation: str = "LeakyReLU",
         negative_slope: float | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(shape, latent, channels, hidden, kernel_size, activation, negative_slope)
+        super().__init__(shape, latent, channels, hidden, kernel_size, activation, negative_slope, **options)

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from caelab.models.autoencoder import Code
-from caelab.models.base import Base, activation_factory, stage_sizes, stage_stride, to_image
+from caelab.models.base import Base, activation_factory, to_image
 
 Shape = tuple[int, int, int]
 """(C, H, W) of what a stage puts out."""
@@ -41,14 +41,18 @@ class InternalSkip(Base):
     norm, activation and residual block of the stage that it reaches. [0, 1] and its like, around one stage,
     are allowed: they are the skip of a residual network.
 
-    What a skip carries is fitted to the shape of its target in one of two ways:
+    What a skip carries is fitted to the shape of its target in one of three ways:
 
     - ``interpolate``: bilinear (corners not aligned, no antialiasing) to the target's height and width; then
       channels of zeros are appended, or the last ones dropped where the target has fewer. No parameter.
     - ``conv``: one convolution of the stride ``s`` of the stages that it goes around (1, 2, 4 or 8), in the
       decoder a transposed one. Its kernel of ``2s - 1`` sees what their halvings see with kernels of 3, so no
       pixel is left out: 1x1 where the size stays, 3x3 for one halving, 7x7 for two. It has
-      ``c_in c_out (2s - 1)^2 + c_out`` parameters.
+      ``c_in c_out (2s - 1)^2 + c_out`` parameters. Where stages cut pixels from the edges, for want of
+      padding, it has less padding too, and a larger kernel once it has none.
+    - ``pad``: zeros on all sides, so that it lies in the middle of a larger target; where the target is
+      smaller, the middle of that size is cut out. Channels as with ``interpolate``. No parameter. The report
+      pads with zeros "to adjust the spatial dimensions", and does not say what it does where they shrink.
 
     Args:
         shape: see ``Base``.
@@ -61,8 +65,9 @@ class InternalSkip(Base):
         encoder_skips: pairs [from, to] of what is numbered on the left, from < to: 0 is the image, i the
             output of stage i. Their order is no matter. None here and none in the decoder is ``Base``.
         decoder_skips: the same, as numbered on the right: 0 is the unflattened latent.
-        resample: ``interpolate`` or ``conv``.
+        resample: ``interpolate``, ``conv`` or ``pad``.
         residual: whether a ``ResidualBlock`` ends each stage but the last of encoder and decoder.
+        options: the others of ``Base``.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -82,21 +87,23 @@ class InternalSkip(Base):
         decoder_skips: Sequence[Sequence[int]] = (),
         resample: str = "interpolate",
         residual: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(shape, latent, channels, hidden, kernel_size, activation, negative_slope)
+        super().__init__(shape, latent, channels, hidden, kernel_size, activation, negative_slope, **options)
         self.encoder_skips = skip_pairs("encoder_skips", encoder_skips, len(channels))
         self.decoder_skips = skip_pairs("decoder_skips", decoder_skips, len(channels))
         if resample not in RESAMPLERS:
-            raise ValueError(f"resample must be {' or '.join(RESAMPLERS)}, got {resample!r}")
+            raise ValueError(f"resample must be one of {', '.join(RESAMPLERS)}, got {resample!r}")
         if not isinstance(residual, bool):
             raise ValueError(f"residual must be true or false, got {residual!r}")
 
         # Base has drawn its weights by now: whatever is added here, they are those of Base under that seed.
-        sizes = stage_sizes(self.shape[1:], len(channels))
         depths = (self.shape[0], *channels)
-        shapes = [(depth, *size) for depth, size in zip(depths, sizes, strict=True)]
-        self.encoder_resamplers = resamplers(resample, self.encoder_skips, shapes)
-        self.decoder_resamplers = resamplers(resample, self.decoder_skips, shapes[::-1])
+        shapes = [(depth, *size) for depth, size in zip(depths, self.sizes, strict=True)]
+        self.encoder_resamplers = resamplers(resample, self.encoder_skips, shapes, self.strides, self.cut)
+        self.decoder_resamplers = resamplers(
+            resample, self.decoder_skips, shapes[::-1], self.strides[::-1], self.cut
+        )
         if residual:
             act = activation_factory(activation, negative_slope)
             add_residual_blocks(self.encoder, depths, act)
@@ -127,6 +134,24 @@ class Interpolate(nn.Module):
         return F.pad(x, (0, 0, 0, 0, 0, self.channels - x.shape[1]))
 
 
+class Pad(nn.Module):
+    """Zeros on all sides up to the height and width of ``target``, or its size cut out of the middle.
+
+    Where two sides cannot be equal, the lower or right one has the pixel more. Zero channels are appended,
+    or the last ones dropped.
+    """
+
+    def __init__(self, source: Shape, target: Shape) -> None:
+        super().__init__()
+        (n_in, h, w), (n_out, height, width) = source, target
+        top, left = (height - h) // 2, (width - w) // 2
+        self.edges = (left, width - w - left, top, height - h - top, 0, n_out - n_in)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Fit ``x``, (N, *source), to (N, *target)."""
+        return F.pad(x, self.edges)
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with norm, an activation between them, added to their input.
 
@@ -148,37 +173,54 @@ class ResidualBlock(nn.Module):
         return x + cast(Tensor, self.body(x))
 
 
-def conv_resampler(source: Shape, target: Shape, stride: int) -> nn.Module:
-    """Convolution from exactly ``source`` to exactly ``target``, transposed where that is larger."""
+def conv_resampler(source: Shape, target: Shape, stride: int, cut: int = 0) -> nn.Module:
+    """Convolution from exactly ``source`` to exactly ``target``, transposed where that is larger.
+
+    Args:
+        source: shape of what it is given.
+        target: shape of what it puts out.
+        stride: of the stages that it goes around, together.
+        cut: pixels of the larger side that those stages cut from each edge.
+    """
     (n_in, h, w), (n_out, height, width) = source, target
-    kernel_size, padding = 2 * stride - 1, stride - 1
+    padding = max(0, stride - 1 - cut)
+    kernel_size, seen = 2 * (padding + cut) + 1, 2 * cut + 1
     if height <= h:
         return nn.Conv2d(n_in, n_out, kernel_size, stride, padding)
     # As in Base's decoder: sizes that shrink to the same are told apart by output padding.
-    extra = (height - (h - 1) * stride - 1, width - (w - 1) * stride - 1)
+    extra = (height - (h - 1) * stride - seen, width - (w - 1) * stride - seen)
     return nn.ConvTranspose2d(n_in, n_out, kernel_size, stride, padding, output_padding=extra)
 
 
-RESAMPLERS: dict[str, Callable[[Shape, Shape, int], nn.Module]] = {
-    "interpolate": lambda _source, target, _stride: Interpolate(target),
+RESAMPLERS: dict[str, Callable[[Shape, Shape, int, int], nn.Module]] = {
+    "interpolate": lambda _source, target, _stride, _cut: Interpolate(target),
     "conv": conv_resampler,
+    "pad": lambda source, target, _stride, _cut: Pad(source, target),
 }
 
 
-def resamplers(resample: str, pairs: Sequence[tuple[int, int]], shapes: Sequence[Shape]) -> nn.ModuleList:
+def resamplers(
+    resample: str,
+    pairs: Sequence[tuple[int, int]],
+    shapes: Sequence[Shape],
+    strides: Sequence[int],
+    cut: int,
+) -> nn.ModuleList:
     """One module a pair, which fits ``shapes[start]`` to ``shapes[to]``.
 
     Args:
         resample: key of ``RESAMPLERS``.
         pairs: of stages.
         shapes: of the image and the encoder's stages, or the same deepest first.
+        strides: of the stages between them.
+        cut: pixels that each of them cuts from each edge.
     """
-    strides = [stage_stride(stage) for stage in range(len(shapes) - 1)]
-    if shapes[0][1] < shapes[-1][1]:
-        strides.reverse()
-    return nn.ModuleList(
-        RESAMPLERS[resample](shapes[start], shapes[to], math.prod(strides[start:to])) for start, to in pairs
-    )
+    fits = nn.ModuleList()
+    for start, to in pairs:
+        around = sorted(strides[start:to], reverse=True)  # in the encoder's order
+        lost = cut * sum(math.prod(around[:place]) for place in range(len(around)))
+        fits.append(RESAMPLERS[resample](shapes[start], shapes[to], math.prod(around), lost))
+    return fits
 
 
 def add_residual_blocks(stages: nn.ModuleList, depths: Sequence[int], act: Callable[[], nn.Module]) -> None:
