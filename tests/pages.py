@@ -5,8 +5,9 @@
 
     improved beats base by 2.3 dB [1.6, 2.9]<!-- test/psnr cifar10 improved - base -->
 
-In a table it is put together from the words behind the label of the row, the title of the column, and the
-cell. How many decimals a figure has, and whether its 95 % interval stands behind it, is up to the page.
+Below a title with a query, a table puts it together from the words behind the label of the row, the title of
+the column, and the cell. How many decimals a figure has, and whether its 95 % interval stands behind it, is
+up to the page.
 
 ``<!-- not measured: WHY -->`` in place of a query lets a figure, a row or a column pass without one; on a
 line of its own everything up to the next heading.
@@ -33,7 +34,7 @@ _QUERY = r"<!-- (?P<query>[^>]*?) -->"
 _IN_TEXT = re.compile(rf"(?<![\w.,]){_FIGURE}[^\d\[\]<>|]{{0,24}}?{_QUERY}")
 _IN_CELL = re.compile(rf"[\s*]*{_FIGURE}")
 _CELL = re.compile(r"(?<=\|)[^|\n]*(?=\|)")
-_TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
+_TABLE = re.compile(r"(?<!\|\n)^\|.*<!--.*\n(?:\|.*\n)+", re.MULTILINE)  # where a title names a query
 _ALLOWED = "not measured: "
 _UNITS = r"dB|%|[kMG]i?B|m?s|h|min|x|seconds|minutes|hours|times|points"
 _MEASURED = re.compile(rf"(?<![\w.,/^-])[-+]?\d[\d,]*(?:\.\d+(?![\w.]*\d)|(?= ?(?:{_UNITS})(?!\w)))")
