@@ -2,8 +2,8 @@
 
 The words of a query:
 
-- a key: of a figure (``test/psnr``, ``refine/gain``: docs/metrics.md), or a place in the record
-  (``time.fit_seconds``);
+- a key: of a figure (``test/psnr``, ``refine/gain``: docs/metrics.md), ``last/train/loss`` for the last epoch
+  of a curve, or a place in the record (``time.fit_seconds``);
 - the row of runs: settings as on the command line, and names of docs/rows.toml that stand for such. All that
   the runs' command set must be there, but not the seed;
 - ``seeds=5``: how many seeds there must be, 3 unless said, 1 without training; ``seed=0``: that one alone;
@@ -17,7 +17,7 @@ dataset or row it has A's; ``KEY=`` in B is the setting of A.
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -69,11 +69,9 @@ class Answers:
     def _read(self, text: str) -> tuple[str, Words]:
         """Key and settings of one side of a query."""
         key, settings = "", []
-        for word in text.split():
+        for word in self._whole(text):
             if "=" in word:
                 settings.append(word)
-            elif word in self.names:
-                settings += self.names[word].split()
             elif word.endswith(".json"):
                 settings.append(f"file={word}")
             elif "/" in word or "." in word:
@@ -81,6 +79,14 @@ class Answers:
             else:
                 raise ValueError(f"no name '{word}'{mistakes.nearest(word, list(self.names))}")
         return key, _words(settings)
+
+    def _whole(self, text: str) -> Iterator[str]:
+        """Words, with those that names stand for."""
+        for word in text.split():
+            if word in self.names:
+                yield from self._whole(self.names[word])
+            else:
+                yield word
 
     def _row(self, words: Words) -> Row:
         """The runs that set just these words, one a seed."""
@@ -111,7 +117,9 @@ def _plain(value: str) -> str:
 
 
 def _values(row: Row, key: str) -> list[float]:
-    if "/" in key:
+    if key.startswith("last/"):
+        values = [run.curves[key.removeprefix("last/")][-1] for run in row.runs.values()]
+    elif "/" in key:
         values = list(row.values(key).values())
     else:
         values = [float(_at(run.record, key)) for run in row.runs.values()]
