@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from caelab.data.shapes import ASPECT, LENGTHS, LEVELS, NAMES, PLACES, Shapes, draw_factors, render
+from caelab.data.shapes import ASPECT, LENGTHS, LEVELS, NAMES, PLACES, Shapes, draw_factors, masks, render
 from caelab.errors import UserError
 
 
@@ -170,3 +170,28 @@ def test_importing_shapes_imports_no_files_of_other_datasets():
 def test_a_users_mistake_is_one_line_that_names_the_key(options, message):
     with pytest.raises(UserError, match=message):
         ready(**options)
+
+
+def test_a_mask_is_where_the_picture_is_more_shape_than_background():
+    factors = draw_factors(60, range(3), 5)
+    pictures = render(factors, 32).astype(float)
+    corner = pictures[:, :, :1, :1]  # every shape lies within the image
+    colour = np.array([picture.reshape(3, -1)[:, picture.sum(0).argmax()] for picture in pictures])
+    over = colour[:, :, None, None] - corner
+    share = ((pictures - corner) * over).sum(1) / (over**2).sum(1)  # along the line between both colours
+    found = masks(factors, 32)
+    assert found.dtype == np.bool_
+    clear = np.abs(share - 0.5) > 0.02  # the pictures are rounded
+    assert np.array_equal(found[clear], (share >= 0.5)[clear])
+    assert clear.mean() > 0.99
+
+
+def test_pixels_have_the_class_of_their_shape():
+    module = ready(classes=[1, 2])
+    index = module.splits["test"].index[5:9]
+    found = module.pixel_classes("test", index)
+    factors = module.factors["test"][index].numpy()
+    assert found.dtype == torch.uint8
+    expected = masks(factors, 32) * (factors[:, 0] + 1)[:, None, None]
+    assert found.tolist() == expected.tolist()
+    assert set(found.unique().tolist()) <= {0, 2, 3}

@@ -120,16 +120,12 @@ def _sources(
     run: Path, net: "Autoencoder", record: Record, splits: "Mapping[str, Split]"
 ) -> "Mapping[str, Callable[[], Features]]":
     """Kind of features -> what brings them; those of the network are read here, in one pass."""
-    import torch
-
     from caelab import trained
     from caelab.analysis import features
 
     nets = [(net, features.stages(net))]
     if any(parameter.requires_grad for parameter in net.parameters()):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(record["seed"])  # as the run did: these are the weights that it started from
-            nets.append((trained.build(record["config"]["model"], net.shape, run), []))
+        nets.append((trained.as_started(run, record), []))
     read = []
     with screen.item_progress() as progress:
         task = progress.add_task("reading features", total=len(nets) * features.batches(splits))

@@ -285,6 +285,17 @@ def build(model: Any, shape: Sequence[int], path: Path) -> Autoencoder:
         raise UserError(f"{path}: {model['_target_']} refuses its arguments: {reason}") from None
 
 
+def as_started(run: Path, record: results.Record) -> Autoencoder:
+    """Build the network of a run with the weights that the run started from, before any fit to data.
+
+    Raises:
+        UserError: as of ``build``.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(record["seed"])  # as the run did
+        return build(record["config"]["model"], record["data"]["shape"], run)
+
+
 def _require_fit(model: Any, shape: Sequence[int], state: dict[str, Tensor], path: Path) -> None:
     """Compare the network with the weights in the file before anything of the size that it claims is made."""
     if not _is_shape(shape):

@@ -88,8 +88,18 @@ def render(factors: Factors, size: int) -> npt.NDArray[np.uint8]:
     return images
 
 
-def _draw(factors: Factors, size: int, distance: Distance) -> npt.NDArray[np.uint8]:
-    _, colour, length, x, y, rotation, background = factors.T[:, :, None, None]  # each (n, 1, 1)
+def masks(factors: Factors, size: int) -> npt.NDArray[np.bool_]:
+    """Pixels (N, size, size) of which the shape covers a half or more, for factors (N, 7)."""
+    found = np.empty((len(factors), size, size), np.bool_)
+    for label, distance in enumerate(DISTANCES):
+        rows = factors[:, 0] == label
+        found[rows] = _covered(factors[rows], size, distance) >= 0.5
+    return found
+
+
+def _covered(factors: Factors, size: int, distance: Distance) -> Floats:
+    """The part of each pixel that the shape covers, (n, size, size) in [0, 1]."""
+    _, _, length, x, y, rotation, _ = factors.T[:, :, None, None]  # each (n, 1, 1)
     pixels = (np.arange(size, dtype=np.float32) + 0.5) / size
     right, down = pixels[None, None, :] - PLACES[x], pixels[None, :, None] - PLACES[y]
     angle = rotation.astype(np.float32) * np.float32(np.pi / LEVELS[5])
@@ -97,9 +107,14 @@ def _draw(factors: Factors, size: int, distance: Distance) -> npt.NDArray[np.uin
     along, across = cos * right + sin * down, cos * down - sin * right  # (n, size, size)
     a = LENGTHS[length]
     outside = size * distance(along, across, a, a * np.float32(ASPECT))  # in pixels
-    covered: Floats = np.clip(0.5 - outside, 0, 1)  # the part of each pixel, (n, size, size)
-    under = BACKGROUNDS[background[:, 0, 0]][..., None, None]  # (n, 3, 1, 1)
-    over = COLOURS[colour[:, 0, 0]][..., None, None]
+    covered: Floats = np.clip(0.5 - outside, 0, 1)
+    return covered
+
+
+def _draw(factors: Factors, size: int, distance: Distance) -> npt.NDArray[np.uint8]:
+    covered = _covered(factors, size, distance)
+    under = BACKGROUNDS[factors[:, 6]][..., None, None]  # (n, 3, 1, 1)
+    over = COLOURS[factors[:, 1]][..., None, None]
     mixed: Floats = covered[:, None] * (over - under)  # (n, 3, size, size)
     mixed += under + np.float32(0.5)
     images: npt.NDArray[np.uint8] = mixed.astype(np.uint8)
@@ -175,3 +190,14 @@ class Shapes(ImageDataModule):
         classes = tuple(self.classes) if self.classes is not None else tuple(range(len(SHAPES)))
         splits, self.factors, sha256 = _make(self.sizes, self.shape[1], self.seed, classes)
         return dict(splits), sha256
+
+    def pixel_classes(self, split: str, rows: Tensor) -> Tensor:
+        """Class of each pixel, (n, H, W) uint8, of images of a split: 0 the background, then the shapes.
+
+        Args:
+            split: its name, after ``setup``.
+            rows: of the images as they were drawn, (n,) int64, such as the split's ``index``.
+        """
+        factors = self.factors[split][rows].numpy()
+        classes = masks(factors, self.shape[1]) * (factors[:, :1, None] + 1)
+        return torch.from_numpy(classes.astype(np.uint8))

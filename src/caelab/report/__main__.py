@@ -135,6 +135,7 @@ def _pictures(one: Section, out: Path) -> list[Picture]:
         "curves": figures.curves(one),
         "pareto": figures.pareto(one.rows, where),
         "rate": figures.rates(one),
+        "gradients": figures.gradients(one),
         "images": figures.grid(one),
         "paths": figures.paths(one),
     }
@@ -162,6 +163,8 @@ def _captions(one: Section) -> dict[str, str]:
         "frontier of what comes through its latent; where there is no room, a point has no name",
         "rate": f"PSNR against measured bits per image as codes are rounded more coarsely{mean}; a "
         "ring where a tenth of a decibel is lost; JPEG and WebP on the same images",
+        "gradients": "norm of the training loss's gradient by each layer's weights, from the layer next to "
+        f"the image to the one that draws the picture, before training and with the best weights{mean}",
         "images": "first test image of each class over its reconstructions, of the lowest seed",
         "paths": "what the latent alone and the skips alone reconstruct, all else at its mean, of the lowest "
         "seed",

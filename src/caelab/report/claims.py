@@ -34,6 +34,12 @@ METRICS = [
         "test/latent_reliance",
     ),
     *("probe/z/linear", "probe/z/knn", "probe/z/disentanglement", "probe/z/mig"),
+    *(
+        "segment/decoder/iou",
+        "segment/reconstruction/foreground",
+        "gradients/start_ratio",
+        "gradients/end_ratio",
+    ),
     *("anomaly/auroc_error", "rate/psnr_over_jpeg", "refine/psnr", "refine/gain", "rate/bits_per_number"),
 ]
 """What a claim can be about: figures of which more is better, but for the last, which is for bounds."""

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from caelab import durable
 from caelab.errors import UserError
+from caelab.report.gradients import gradients
 from caelab.report.pareto import pareto
 from caelab.report.pictures import grid, paths
 from caelab.report.rates import rates
@@ -35,7 +36,7 @@ from caelab.report.style import (
 )
 from caelab.texts import visible
 
-__all__ = ["HIGHLIGHTED", "bars", "curves", "grid", "line", "pareto", "paths", "rates", "save"]
+__all__ = ["HIGHLIGHTED", "bars", "curves", "gradients", "grid", "line", "pareto", "paths", "rates", "save"]
 
 HIGHLIGHTED = 8
 """Rows that ``curves`` tells apart; further ones are grey."""

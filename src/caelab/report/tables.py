@@ -43,6 +43,8 @@ _ANALYSED = {
     "bits per number": "rate/bits_per_number",
     "minus JPEG (dB)": "rate/psnr_over_jpeg",
     "encoder gap (dB)": "refine/gain",
+    "IoU by decoder": "segment/decoder/iou",
+    "gradient, first over last layer": "gradients/end_ratio",
 }
 _SIZES = {
     "parameters": ("size", "parameters"),

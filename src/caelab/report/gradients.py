@@ -1,0 +1,70 @@
+"""The norm of the gradient in each layer, before training and after."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from caelab import results
+from caelab.report.rows import Row, Section
+from caelab.report.style import heading, legend, line_style, logarithmic, sheet, styled
+
+ANALYSIS = "gradients"
+"""Name of the analysis that leaves what is drawn here."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A model's norms, a layer each, from that next to the image to that which draws the reconstruction.
+
+    Attributes:
+        start: with the weights before training.
+        end: with the best ones.
+    """
+
+    start: Sequence[float]
+    end: Sequence[float]
+
+
+@styled
+def draw(title: str, lines: Mapping[str, Line]) -> Figure:
+    """Draw norms against the layers, on a logarithmic axis: on the left before training, on the right after.
+
+    Args:
+        title: of the figure.
+        lines: name -> model; an empty name has no place in the legend.
+    """
+    figure = sheet(title, 3.2)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, when, what in zip(panels, ("start", "end"), ("before training", "best weights"), strict=True):
+        for index, (name, one) in enumerate(lines.items()):
+            values = getattr(one, when)
+            axes.plot(range(1, len(values) + 1), values, label=name or None, **line_style(index))
+        axes.set_xlabel(f"layer, {what}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0].set_ylabel("norm of the gradient")
+    logarithmic(panels[0], "y")
+    legend(figure, panels[0])
+    return figure
+
+
+def gradients(section: Section) -> Figure | None:
+    """Draw the rows whose runs were measured by ``caelab-gradients``, means over seeds; others are left out.
+
+    Returns:
+        None where no row was.
+    """
+    lines = {row.label: line for row in section.rows if (line := _line(row)) is not None}
+    return draw(heading(section), lines) if lines else None
+
+
+def _line(row: Row) -> Line | None:
+    found = (results.analysis(run.path, ANALYSIS, run.record) for run in row.runs.values())
+    layers = [one["layers"] for one in found if one is not None]
+    start, end = (
+        [fmean(layer[when] for layer in same) for same in zip(*layers, strict=True)]
+        for when in ("start", "end")
+    )
+    return Line(start, end) if start else None
