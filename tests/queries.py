@@ -4,6 +4,7 @@ The words of a query:
 
 - a key: of a figure (``test/psnr``, ``refine/gain``: docs/metrics.md), ``last/train/loss`` for the last epoch
   of a curve, or a place in the record (``time.fit_seconds``);
+- ``of=PART``, which stands for ``*`` in the key;
 - the row of runs: settings as on the command line, and names of docs/rows.toml that stand for such. All that
   the runs' command set must be there, but not the seed;
 - ``seeds=5``: how many seeds there must be, 3 unless said, 1 without training; ``seed=0``: that one alone;
@@ -78,7 +79,8 @@ class Answers:
                 key = word
             else:
                 raise ValueError(f"no name '{word}'{mistakes.nearest(word, list(self.names))}")
-        return key, _words(settings)
+        words = _words(settings)
+        return key.replace("*", words.pop("of", "*")), words
 
     def _whole(self, text: str) -> Iterator[str]:
         """Words, with those that names stand for."""

@@ -57,6 +57,7 @@ def answers(tmp_path):
         ("test/psnr shapes small from=others seed=0", 30.0, None),
         ("test/psnr shapes small model.latent=64", 23.0, T / 3**0.5),
         ("test/psnr shapes floor", 24.5, None),
+        ("of=published shapes floor */psnr", 24500.0, None),
         ("test/psnr shapes small - floor", -3.5, T / 3**0.5),
         ("test/psnr shapes floor - small", 3.5, T / 3**0.5),
         ("test/psnr shapes small model.latent=64 - floor model.latent=", -3.5, T / 3**0.5),
