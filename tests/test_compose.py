@@ -40,7 +40,7 @@ MISTAKES = [
     ),
     (["model=base,pca"], "model=base,pca: several values are a sweep, which takes -m"),
     (["seed=null"], "seed=null: a value is needed, as in seed=0"),
-    (["~seed"], "~seed: every run needs seed; leave ~seed away"),
+    (["~seed"], "~seed: every run needs seed; omit ~seed"),
     (["~trainer.max_epochs"], "~trainer.max_epochs: every run needs trainer.max_epochs"),
     (["~dataset"], "~dataset: every run needs dataset"),
     (["loss=null"], "loss=null: there is no such loss; known: bce, l1, l1_bce, l1_mse, mse"),

@@ -30,6 +30,13 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
+def test_a_refusal_names_the_file_that_was_to_be(tmp_path):
+    path = tmp_path / "no such folder" / "result.json"
+    with pytest.raises(FileNotFoundError) as caught:
+        durable.write(path, "new")
+    assert caught.value.filename == str(path)
+
+
 def test_data_reach_the_disk_before_the_name_and_the_folder_after_it(tmp_path, monkeypatch):
     seen = []
     fsync, replace = os.fsync, os.replace

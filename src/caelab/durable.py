@@ -38,9 +38,11 @@ def file(path: Path) -> Iterator[IO[bytes]]:
             opened.flush()
             os.fsync(opened.fileno())
         new.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             new.unlink()
+        if isinstance(error, OSError) and error.filename == str(new):
+            error.filename = str(path)  # which its reader knows
         raise
     sync(path.parent)
 

@@ -195,7 +195,7 @@ def looks(runs: Sequence[Path], out: Path | None, **options: Any) -> list[Seen]:
         UserError: as ``look``, or several runs for one ``out``.
     """
     if out is not None and len(runs) > 1:
-        raise UserError(f"--out {out}: takes the page of one run; leave it away, or give one RUN")
+        raise UserError(f"--out {out}: takes the page of one run; omit it, or give one RUN")
     for run in runs:
         results.finished(run)
     return [look(run, out, **options) for run in runs]

@@ -168,7 +168,7 @@ def _find(given: argparse.Namespace) -> Found:
         runs = load(given.folders)
         return query.select(runs, given.where, given.columns, given.sort, given.limit, given.failed)
     if given.columns or given.failed:
-        raise UserError("--group: has its own columns, of finished runs; leave --columns and --failed away")
+        raise UserError("--group: has its own columns, of finished runs; omit --columns and --failed")
     return query.summarise(load(given.folders), given.group, given.where, given.sort, given.limit)
 
 

@@ -92,7 +92,7 @@ def _read(word: str) -> str:
     name, equals, value = word.partition("=")
     key = name.lstrip("+~")
     if word.startswith("~") and key in (*options.flat(options.top()), *options.groups()):
-        raise UserError(f"{word}: every run needs {key}; leave ~{key} away, or give {key}=VALUE")
+        raise UserError(f"{word}: every run needs {key}; omit ~{key}, or give {key}=VALUE")
     if not equals or word.startswith(("-", "~")):
         return word
     if "." not in key:
