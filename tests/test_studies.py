@@ -127,8 +127,9 @@ def test_the_batch_of_a_study_holds_for_rows_that_do_not_say_theirs():
 
 @pytest.mark.parametrize("name", studies.names())
 def test_a_study_says_its_batch_so_that_a_new_default_loses_none_of_its_runs(name):
-    few = name in ("optimizers_mnist", "optimizers_improved")  # images, in batches that make as many steps
-    assert studies.load(name).batch_size == (32 if few else 256)
+    study = studies.load(name)
+    few = study.train_size == 10_000  # images, in batches that make about as many steps
+    assert study.batch_size == (32 if few else 256)
     unchanged = name in ("residual_large", "search_residual")  # whose quick runs are on record
     assert studies.load(name, "quick").batch_size == (256 if unchanged else 32)
 
