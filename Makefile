@@ -7,7 +7,7 @@ PART ?= 1
 MODELS := pca,base,improved,improved_skip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo reproduce test slow lint check survive mutants commands figures bench clean
+.PHONY: help demo reproduce results test slow lint check survive mutants commands figures bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -29,6 +29,10 @@ demo: $(READY) ## three autoencoders and a linear floor on real MNIST: one table
 reproduce: $(READY) ## every study whose data are at hand, then the report; BUDGET=quick takes minutes
 	$(BIN)/python -m caelab.train -m study=all budget=$(BUDGET); status=$$?; \
 	$(BIN)/python -m caelab.report budget=$(BUDGET) --out report/$(BUDGET) && exit $$status
+
+# Each report says the command that wrote it.
+results: $(READY) ## draw the reports in docs/results again from their records
+	sed -n 's|.*Written by `\(caelab-report [^`]*\)`.*|$(BIN)/\1|p' docs/results/index.md docs/results/*/index.md | sh -ex
 
 test: $(READY) ## the tests, but those that take longest
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not slow"

@@ -25,9 +25,9 @@ from statistics import fmean
 from typing import Any
 
 from caelab import mistakes, records
-from caelab.report import statistics
+from caelab.report import compare, statistics
 from caelab.report.rows import Row, Run
-from caelab.report.statistics import Interval
+from caelab.report.statistics import UNBOUNDED, Interval
 
 # Settings of a command that say where a run is kept and how it is shown.
 _ELSEWHERE = ("seed", "seeds", "from", "trainer.enable_progress_bar", "paths.output")
@@ -56,7 +56,7 @@ class Answers:
         if "file" in words:
             return statistics.interval([float(_inside(self.folder / words["file"], key))])
         row = self._row(words)
-        result = statistics.interval(_values(row, key))
+        result = statistics.interval(_values(row, key), compare.BOUNDS.get(key, UNBOUNDED))
         for operator, text in zip(others[::2], others[1::2], strict=True):
             if re.fullmatch(r"[\d.]+", text):
                 result = _scaled(result, float(text) if operator == "*" else 1 / float(text))
@@ -156,9 +156,7 @@ def _difference(a: Row, key: str, b: Row, other_key: str) -> Interval:
     x, y = _values(a, key), _values(b, other_key)
     if a is b:
         return statistics.interval([one - other for one, other in zip(x, y, strict=True)])
-    found = statistics.paired(a.values(key), b.values(other_key))
-    if b.floor:
-        found = statistics.against(x, y[0])
-    elif a.floor:
-        found = statistics.against([-value for value in y], -x[0])
+    found = compare.difference(a, b, key)
+    if other_key != key:
+        found = statistics.difference(a.starts(key), b.starts(other_key))
     return Interval(found.mean, found.low, found.high, found.n)

@@ -1,6 +1,7 @@
 """Verdicts on claims: the word, the sentence with its figures, and what a mistake in a claim says."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,14 @@ NOISE = (0.0, 0.1, -0.1)
 HALF = stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)  # of the interval of three values with this noise: 0.25 dB
 
 
-def row(label, *psnr, path=Path("none"), metric="test/psnr", dataset="cifar10", **changes):
-    records = [{"metrics": {metric: value}, "artifacts": {}} for value in psnr]
+def row(
+    label, *psnr, path=Path("none"), metric="test/psnr", dataset="cifar10", model="one", train=40, **changes
+):
+    """A row; those of the same model start from the same weights."""
+    config = {"model": {"_target_": model}}
+    data = {"name": dataset, "train": train, "val": 10, "sha256": "d66d"}
+    same = {"artifacts": {}, "config": config, "data": data}
+    records = [same | {"metrics": {metric: value}} for value in psnr]
     runs = {seed: Run(path, record) for seed, record in enumerate(records)}
     return Row(label, dataset, runs=runs, **changes)
 
@@ -39,6 +46,11 @@ def section(rows, *claims, dataset="cifar10"):
     return Section("table2", "Table 2", "", dataset, rows, claims=claims)
 
 
+def other(label, mean, noise=NOISE, **changes):
+    """A row of a model of its own."""
+    return around(label, mean, noise, model=label, **changes)
+
+
 def verdict(rows, claim, dataset="cifar10"):
     (found,) = verdicts(section(rows, claim, dataset=dataset))
     return found
@@ -53,7 +65,25 @@ def test_a_claim_that_holds():
     assert (number.row, number.other, number.label) == ("improved", "base", "improved against base")
     assert number.difference.mean == pytest.approx(1.9)
     assert number.difference.high == pytest.approx(1.9 + HALF)
-    assert number.p == pytest.approx(stats.ttest_1samp([1.9, 2.0, 1.8], 0).pvalue)
+    assert number.p == found.p == pytest.approx(stats.ttest_1samp([1.9, 2.0, 1.8], 0).pvalue)
+    assert number.against == 1.0
+
+
+def test_rows_of_the_same_model_are_paired_and_others_are_not():
+    shifted = [value + 0.1 * step for value, step in zip(TIED, (1, 2, 3), strict=True)]
+    same, apart = row("improved", *shifted), row("improved", *shifted, model="another")
+    for one, test, expected in (
+        (same, "paired", stats.ttest_rel(shifted, TIED)),
+        (apart, "Welch", stats.ttest_ind(shifted, TIED, equal_var=False)),
+    ):
+        (number,) = verdict([BASE, one], BEATS).numbers
+        ends = expected.confidence_interval(0.95)
+        assert number.difference.test == test
+        assert (number.difference.low, number.difference.high) == pytest.approx((ends.low, ends.high))
+        assert number.p == pytest.approx(expected.pvalue)
+    # on other images even the same network may start from other weights, as residual does, from their PCA
+    (number,) = verdict([BASE, row("improved", *shifted, train=39)], BEATS).numbers
+    assert number.difference.test == "Welch"
 
 
 def test_a_claim_that_is_contradicted():
@@ -86,16 +116,36 @@ def test_claim_over_all_the_others():
     )
 
 
-def test_p_is_adjusted_over_the_claim():
-    # p of the first pair is 0.03 alone; doubled, it no longer counts
+def test_a_claim_that_needs_all_of_its_comparisons_needs_no_adjustment():
     rows = [BASE, above("first", 0.32), above("second", 0.31)]
-    alone = stats.ttest_1samp([0.32, 0.42, 0.22], 0).pvalue
-    assert 0.025 < alone < 0.05
-    assert verdict(rows, {"text": "t", "better": ["first"], "than": ["base"]}).word == "holds"
+    alone = [stats.ttest_1samp([gain, gain + 0.1, gain - 0.1], 0).pvalue for gain in (0.32, 0.31)]
+    assert 0.025 < min(alone) < max(alone) < 0.05
+    found = verdict(rows, {"text": "t", "better": ["first", "second"], "than": ["base"]})
+    assert found.word == "holds"
+    assert [number.p for number in found.numbers] == pytest.approx(alone)
+    assert found.p == pytest.approx(max(alone))
+
+
+def test_a_claim_that_one_comparison_contradicts_is_adjusted_for_them():
+    # p of each loss is 0.03 alone; doubled, it no longer counts
+    rows = [BASE, above("first", -0.32), above("second", -0.31)]
+    alone = [stats.ttest_1samp([gain, gain + 0.1, gain - 0.1], 0).pvalue for gain in (0.32, 0.31)]
+    assert verdict(rows, {"text": "t", "better": ["first"], "than": ["base"]}).word == "contradicted"
     found = verdict(rows, {"text": "t", "better": ["first", "second"], "than": ["base"]})
     assert found.word == "undecided"
-    assert found.numbers[0].p == pytest.approx(2 * alone)
+    assert [number.against for number in found.numbers] == pytest.approx([2 * alone[0]] * 2)
+    assert found.p == pytest.approx(2 * alone[0])
     assert found.sentence.endswith(": first cannot be told from base; second cannot be told from base")
+
+
+def test_a_gap_of_fourteen_standard_deviations_decides_over_three_seeds():
+    """One row 14 standard deviations below the others contradicts that it beats them; so it is with 15."""
+    rows = [other(str(number), 20.0 + 1.4 * number) for number in range(15)]
+    found = verdict(rows, {"text": "t", "better": ["0"], "than": "others"})
+    assert found.word == "contradicted"
+    p = stats.ttest_ind(*([20 + gap + step for step in NOISE] for gap in (0, 1.4)), equal_var=False).pvalue
+    assert max(number.against for number in found.numbers) == pytest.approx(p)
+    assert verdict(rows, {"text": "t", "better": ["14"], "than": "others"}).p == pytest.approx(p)
 
 
 def test_one_significant_loss_contradicts_and_is_named():
@@ -126,10 +176,29 @@ def test_no_gain_is_undecided_where_the_interval_reaches_the_margin():
     assert verdict([BASE, above("improved", 0.28)], NO_GAIN).word == "undecided"
 
 
-def test_no_gain_is_contradicted_by_a_gain():
+def test_no_gain_is_contradicted_by_an_interval_above_the_margin():
     found = verdict([BASE, above("improved", 0.6)], NO_GAIN)
     assert found.word == "contradicted"
-    assert found.sentence.endswith("+0.60 dB [0.35, 0.85], 3 seeds: improved is significantly above base")
+    assert found.sentence.endswith(
+        "+0.60 dB [0.35, 0.85], 3 seeds: improved gains significantly more than 0.3 dB over base"
+    )
+    assert found.p == pytest.approx(stats.ttest_1samp([0.6, 0.7, 0.5], 0.3).pvalue)
+    # two such gains are looked at, so that one of them needs a p half as large
+    twice = verdict([BASE, above("a", 0.6), above("b", 0.1)], NO_GAIN | {"no_gain": ["a", "b"]})
+    assert twice.numbers[0].against == pytest.approx(2 * found.p)
+    assert (twice.word, twice.sentence.count("may gain more")) == ("undecided", 2)
+
+
+def test_no_gain_is_undecided_where_a_significant_gain_may_be_within_the_margin():
+    """0.31 dB [0.20, 0.42], with a margin of 0.3 dB."""
+    steps = [step * 0.11 / HALF for step in NOISE]
+    gain = row("improved", *(base + 0.31 + step for base, step in zip(TIED, steps, strict=True)))
+    found = verdict([BASE, gain], NO_GAIN)
+    assert found.figures == "+0.31 dB [0.20, 0.42]"
+    assert found.numbers[0].difference.p < 0.05
+    assert found.word == "undecided"
+    assert found.sentence.endswith(": improved may gain more than 0.3 dB over base")
+    assert found.p == pytest.approx(stats.ttest_1samp([0.01 + step for step in steps], 0).pvalue)
 
 
 def test_no_gain_of_all_the_others():
@@ -148,6 +217,9 @@ LOW = {
 }
 
 
+HIGH = {key: value for key, value in LOW.items() if key != "below"} | {"above": 0.5}
+
+
 def reliant(label, mean, noise=NOISE):
     return around(label, mean, noise, metric="test/latent_reliance")
 
@@ -162,14 +234,14 @@ def reliant(label, mean, noise=NOISE):
 )
 def test_a_figure_against_a_bound(mean, word, end):
     found = verdict([reliant("improved", mean)], LOW)
-    figures = f"{mean:.3f} [{mean - HALF:.3f}, {mean + HALF:.3f}]"
+    figures = f"{mean:.3f} [{max(0, mean - HALF):.3f}, {min(1, mean + HALF):.3f}]"
     assert found.sentence == f"skips bypass the latent on CIFAR-10: {word}, {figures}, {end}"
     (number,) = found.numbers
     assert (number.label, number.difference.mean) == ("improved against 0.5", pytest.approx(mean - 0.5))
-    assert number.p == pytest.approx(stats.ttest_1samp([mean, mean + 0.1, mean - 0.1], 0.5).pvalue)
-    above = {key: value for key, value in LOW.items() if key != "below"} | {"above": 0.5}
+    p = stats.ttest_1samp([mean, mean + 0.1, mean - 0.1], 0.5).pvalue
+    assert (number.p, number.against) == pytest.approx((p, 1) if mean < 0.5 else (1, p))
     turned = {"holds": "contradicted", "contradicted": "holds", "undecided": "undecided"}
-    assert verdict([reliant("improved", mean)], above).word == turned[word]
+    assert verdict([reliant("improved", mean)], HIGH).word == turned[word]
 
 
 def test_several_rows_against_a_bound_are_named_and_adjusted():
@@ -178,7 +250,17 @@ def test_several_rows_against_a_bound_are_named_and_adjusted():
     assert "holds, 0.100 [" in found.sentence
     assert "(improved) to 0.200 [" in found.sentence
     p = [stats.ttest_1samp([mean, mean + 0.1, mean - 0.1], 0.5).pvalue for mean in (0.1, 0.2)]
-    assert [number.p for number in found.numbers] == pytest.approx([2 * p[0], max(2 * p[0], p[1])])
+    assert [number.p for number in found.numbers] == pytest.approx(p)
+    turned = verdict(rows, HIGH | {"rows": ["improved", "other"]})
+    assert turned.word == "contradicted"
+    assert [number.against for number in turned.numbers] == pytest.approx([2 * p[0], max(2 * p[0], p[1])])
+
+
+def test_an_interval_of_a_bounded_figure_lies_within_its_bounds():
+    assert verdict([reliant("improved", 0.1)], LOW).figures == f"0.100 [0.000, {0.1 + HALF:.3f}]"
+    high = reliant("improved", 0.95, [step / 2 for step in NOISE])
+    assert verdict([high], LOW).figures == f"0.950 [{0.95 - HALF / 2:.3f}, 1.000]"
+    assert verdict([BASE, above("improved", -20.4)], BEATS).figures.startswith("-20.40 dB [-20.65, ")
 
 
 def test_a_bound_needs_the_figure_and_the_seeds():
@@ -201,6 +283,7 @@ def test_one_or_two_seeds_settle_nothing(claim):
     assert two.sentence.endswith("undecided, +1.01 dB [0.88, 1.14] (2 seeds: no verdict)")
     mixed = verdict([BASE, above("other", 5.0), row("improved", 29.0, 29.0)], {**BEATS, "than": "others"})
     assert mixed.sentence.endswith("(2 seeds: no verdict)")
+    assert (one.p, two.p, mixed.p) == (None, None, None)
 
 
 def test_the_number_of_seeds_may_differ():
@@ -219,7 +302,7 @@ def test_missing_rows_are_named_with_their_reason():
         "improved beats base on CIFAR-10: not measured, improved has no finished run "
         "(loss is not finite; stopped)"
     )
-    assert (found.numbers, found.caveats) == ([], [])
+    assert (found.numbers, found.caveats, found.p, found.figures) == ([], [], None, "")
     partly = verdict(rows, {"text": "t", "better": ["other"], "than": "others"})
     assert partly.word == "not measured"
     assert [number.label for number in partly.numbers] == ["other against base"]
@@ -232,11 +315,11 @@ def test_many_missing_rows_are_counted():
     assert "3 of 4 rows have no finished run (not run)" in found.sentence
 
 
-def test_rows_that_share_no_seed_are_not_measured():
-    lone = Row("improved", "cifar10", runs={7: above("improved", 1.0).runs[0]})
+def test_rows_that_share_no_seed_are_independent():
+    lone = around("improved", 29.0)
+    lone = replace(lone, runs={seed + 7: run for seed, run in lone.runs.items()})
     found = verdict([BASE, lone], BEATS)
-    assert found.sentence.endswith(": not measured, improved and base share no seed")
-    assert (found.word, found.numbers) == ("not measured", [])
+    assert (found.word, found.numbers[0].difference.test) == ("holds", "Welch")
 
 
 def test_a_claim_about_what_probes_found():

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from scipy import stats
 from test_texts import NASTY, tokens
 
 from caelab.report import page, tables
@@ -56,6 +57,8 @@ def row(label, *psnr, **changes):
         size = {"parameters": 7, "latent": 8, "effective_code": 9, "flops_per_image": 10}
         time = {"fit_seconds": 3.0, "epochs": 2}
         record = {"metrics": metrics, "size": size, "time": time, "artifacts": {}}
+        data = {"name": "cifar10", "train": 40, "val": 10, "test": 5, "sha256": "d66d"}
+        record |= {"config": {"model": {"_target_": "one"}}, "data": data}
         runs[seed] = Run(Path("none"), record)
     return Row(label, "cifar10", runs=runs, **changes)
 
@@ -171,15 +174,49 @@ def test_every_verdict_stands_in_both_files(written):
     assert kinds == ["holds", "contradicted", "undecided", "not-measured"]
 
 
+def test_verdicts_stand_in_a_table_with_their_p_over_all_claims(written):
+    text, markdown = written()
+    found = verdicts(section(*ROWS, claims=CLAIMS))
+    p = [stats.ttest_rel([22.0, 22.4, 23.1], [20.0, 20.5, 21.0]).pvalue]
+    p.append(stats.ttest_rel([20.1, 20.4, 21.1], [20.0, 20.5, 21.0]).pvalue)
+    assert [one.p for one in found] == [pytest.approx(p[0]), pytest.approx(p[0]), pytest.approx(p[1]), None]
+    head = ["verdict", "claim", "difference", "p", "p over all claims", "survives"]
+    assert p[0] < 0.001 < 3 * p[0] < 0.05 < p[1]
+    shown = ["< 0.001", f"{3 * p[0]:.3f}", "yes"]
+    expected = [
+        ["✓ holds", "improved's skips beat base on CIFAR-10", found[0].figures, *shown],
+        ["✗ contradicted", "base beats improved on CIFAR-10", found[1].figures, *shown],
+        ["? undecided", "near beats base on CIFAR-10", found[2].figures, f"{p[1]:.3f}", f"{p[1]:.3f}", ""],
+        ["– not measured", "late beats base on CIFAR-10", "", "", "", ""],
+    ]
+    lines = markdown.split("## Verdicts\n\n")[1].splitlines()
+    assert [line[2:-2].split(" | ") for line in (lines[0], *lines[2:5])] == [head, *expected[:3]]
+    rows = re.findall(r'<tr class="[a-z-]*">(.*?)</tr>', text)
+    cells = [[html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", one)] for one in rows]
+    assert cells == [[claim, word, *rest] for word, claim, *rest in expected]
+    for page_text in (text, markdown):
+        assert "Holm-adjusted over all 3 claims of this report" in page_text
+
+
+def test_a_verdict_may_be_lost_among_many(written):
+    claims = [{"text": "some beats base", "better": ["some"], "than": ["base"]}, *[CLAIMS[2]] * 9]
+    _, markdown = written(verdicts=verdicts(section(*ROWS, row("some", 20.3, 20.9, 21.6), claims=claims)))
+    (line,) = [line for line in markdown.splitlines() if line.startswith("| ✓ holds | some beats")]
+    p = stats.ttest_rel([20.3, 20.9, 21.6], [20.0, 20.5, 21.0]).pvalue
+    assert p < 0.05 < 10 * p
+    assert line.endswith(f" | {p:.3f} | {10 * p:.3f} | no |")
+
+
 def test_the_numbers_behind_a_verdict(written):
-    known = Comparison("a", "b", Difference(1.23456, 1.0, 1.46912, 0.00123, 3), 0.00246)
-    alone = Comparison("a", "c", Difference(-0.5, None, None, None, 1), None)
-    text, _ = written(verdicts=[Verdict("a wins", "cifar10", "undecided", "a wins", [known, alone], [])])
+    known = Comparison("a", "b", Difference(1.23456, 0.1, 3.5, 3, "Welch"), 0.00246, 1.0)
+    low, high = stats.t.interval(0.95, 3.5, 1.23456, 0.1)
+    alone = Comparison("a", "c", Difference(-0.5, None, 0, 1, "one-sample"), None, None)
+    text, _ = written(verdicts=[Verdict("a wins", "cifar10", "undecided", "", "a wins", [known, alone], [])])
     cells = re.findall(r'<tr><th scope="row">(a against .)</th>(.*?)</tr>', text, re.DOTALL)
-    found = {name: re.findall(r"<td>(.*?)</td>", rest) for name, rest in cells}
+    found = {name: re.findall(r"<td[^>]*>(.*?)</td>", rest) for name, rest in cells}
     assert found == {
-        "a against b": ["+1.235", "+1.000 to +1.469", "0.002", "3"],
-        "a against c": ["-0.500", "", "", "1"],
+        "a against b": ["+1.235", f"{low:+.3f} to {high:+.3f}", "0.002", "1.000", "3", "Welch"],
+        "a against c": ["-0.500", "", "", "", "1", "one-sample"],
     }
 
 

@@ -18,12 +18,13 @@ from caelab.screen import Plain
 BASE = np.array([20.0, 20.5, 21.0])
 ABOVE = np.array([1.9, 2.0, 1.8])  # of improved over base, seed by seed
 NEAR = np.array([0.1, -0.1, 0.06])
+DATA = {"name": "cifar10", "train": 40, "val": 10, "test": 50, "sha256": "d66d"}
 SIZE = {"parameters": 376515, "latent": 256, "effective_code": 1280, "flops_per_image": 3_457_024}
 
 
 @pytest.fixture
 def row(tmp_path):
-    def make(label, psnr=(), gain=0.0, **changes):
+    def make(label, psnr=(), gain=0.0, model="one", **changes):
         runs = {}
         for seed, value in enumerate(map(float, psnr)):
             metrics = {"test/psnr": value, "test/psnr_pooled": value - 0.5, "test/ssim": value / 50}
@@ -34,7 +35,9 @@ def row(tmp_path):
             curve = [19.0, 19.0, 19.0, 20.0, 20.0 + gain]
             lines = [f"{epoch},{value}\n" for epoch, value in enumerate(curve)]
             (path / "metrics.csv").write_text("epoch,val/psnr\n" + "".join(lines))
-            runs[seed] = Run(path, {"metrics": metrics, "size": SIZE, "time": time, "artifacts": {}})
+            record = {"metrics": metrics, "size": SIZE, "time": time, "artifacts": {}}
+            record |= {"config": {"model": {"_target_": model}}, "data": DATA}
+            runs[seed] = Run(path, record)
         return Row(label, "cifar10", **{"runs": runs, **changes})
 
     return make
@@ -66,9 +69,7 @@ def test_the_best_row_is_named_where_three_seeds_tell(row):
     start = "Best PSNR among trained rows: "
     base, floor = row("base", BASE), row("PCA 256", [26.8], floor=True)
     clear = section(base, row("improved", BASE + ABOVE), floor)
-    assert tables.best(clear) == (
-        start + "improved, ahead of every other (paired by seed, Holm-adjusted over 1 comparison)."
-    )
+    assert tables.best(clear) == (start + "improved, ahead of every other (p < 0.05).")
     close = section(base, row("near", BASE + NEAR))
     assert tables.best(close) == start + "not named: the one ahead cannot be told from all others."
     few = section(base, row("twice", (BASE + ABOVE)[:2], gain=0.31))
@@ -84,8 +85,7 @@ def test_rows_of_the_same_runs_are_compared_once(row):
     twins = section(base, above, replace(above, label="improved, tuned"))
     assert [line["group"] for line in lines(twins).values()] == ["b", "a", "a"]
     assert tables.best(twins).startswith(
-        "Best PSNR among trained rows: improved = improved, tuned, ahead of every other (paired by seed, "
-        "Holm-adjusted over 1 comparison)"
+        "Best PSNR among trained rows: improved = improved, tuned, ahead of every other (p < 0.05)."
     )
 
 
@@ -127,6 +127,16 @@ def test_the_comparison_with_the_reference_is_paired_and_adjusted(table2):
     assert near["against"] == pytest.approx(0.02)
     for label in ("base", "later", "PCA 256"):
         assert math.isnan(found[label]["against"])
+
+
+def test_another_network_is_compared_with_the_reference_by_welch_and_a_floor_is_a_constant(row):
+    improved = row("improved", BASE + ABOVE, model="another")
+    expected = stats.ttest_ind(BASE + ABOVE, BASE, equal_var=False)
+    found = lines(section(row("base", BASE), improved, reference="base"))["improved"]
+    assert found["against_p"] == pytest.approx(expected.pvalue)
+    found = lines(section(improved, row("PCA", [26.8], floor=True), reference="PCA"))["improved"]
+    assert found["against"] == pytest.approx(22.4 - 26.8)
+    assert found["against_p"] == pytest.approx(stats.ttest_1samp(BASE + ABOVE, 26.8).pvalue)
 
 
 def test_letters_part_what_differs(table2):
@@ -194,7 +204,7 @@ def test_tiny_p_values_are_bounded_and_one_seed_has_none(row):
     rows = [row("base", BASE), row("far", BASE + 9 + ABOVE / 100), row("once", [22.0])]
     frame = tables.table(section(*rows, reference="base")).set_index("variant")
     assert frame.loc["far", "minus base (dB)"] == "+9.02 [+9.02, +9.02], p < 0.001"
-    assert frame.loc["once", "minus base (dB)"] == "+2.00"
+    assert frame.loc["once", "minus base (dB)"] == "+1.50"
     assert frame.loc["base", "minus base (dB)"] == ""
 
 
@@ -318,7 +328,7 @@ def test_rows_that_bypass_their_latent_are_marked_in_every_table(row):
     assert list(tables.table(section(*rows))["latent reliance"]) == expected
     _, shown = printed(section(*rows))
     assert sorted(cell for cells in shown for cell in cells if cell in expected[:3]) == sorted(expected[:3])
-    assert f"{results.BYPASSING} is marked as bypassing" in caption(["latent reliance"], False, False)
+    assert f"{results.BYPASSING} is marked as bypassing" in caption(["latent reliance"], False, False, False)
 
 
 def test_an_analysis_of_a_run_stands_in_its_row(row):
@@ -333,15 +343,17 @@ def test_an_analysis_of_a_run_stands_in_its_row(row):
 
 def test_how_to_read_speaks_of_what_stands_in_the_tables_and_of_nothing_else(row):
     frame = tables.table(section(row("one", [20.0])))
-    said = caption(list(frame), intervals=False, floors=False)
+    said = caption(list(frame), intervals=False, compared=False, floors=False)
     assert said.startswith(
         "Full: all test images; PSNR and SSIM are means over seeds. One a class: of the first test image of "
         "each class, by the report's protocol. Rows that share a letter cannot be told apart "
     )
     assert said.endswith(" Code: numbers that reach the decoder, with those of the skips.")
     assert not [word for word in ("interval", "Floors", "ten images", "AUROC", "Probes") if word in said]
-    assert caption([], intervals=True, floors=True) == (
-        "In brackets: the 95 % t interval over seeds. Floors are fitted without training."
+    assert caption([], intervals=True, compared=True, floors=True) == (
+        "Minus a row: the difference in full PSNR (t tests, paired by seed where rows start from the same "
+        "weights, Welch's elsewhere), with p Holm-adjusted over the table. In brackets: the 95 % t interval "
+        "over seeds, cut off where the figure cannot lie. Floors are fitted without training."
     )
 
 
@@ -349,7 +361,7 @@ def test_rows_on_different_test_images_are_marked_and_not_compared(row):
     rows = [row("all", [20.0, 20.1, 20.2]), row("some", [30.0, 30.1, 30.2])]
     for one, count in zip(rows, (50, 9), strict=True):
         for run in one.runs.values():
-            run.record["data"] = {"name": "mnist", "test": count, "sha256": "d66d"}
+            run.record["data"] = DATA | {"name": "mnist", "test": count}
     apart = section(*rows, reference="all")
     raw = tables.numbers(apart)
     assert list(raw["test_images"]) == ["50 of mnist", "9 of mnist"]

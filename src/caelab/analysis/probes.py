@@ -258,7 +258,7 @@ def _over_images(predicted: Tensor, truth: Tensor, images: int, strength: float 
 
 
 def _over_subsets(accuracies: Sequence[float], images: int) -> Score:
-    found = interval(accuracies)
+    found = interval(accuracies, bounds=(0.0, 1.0))
     assert found.low is not None
     assert found.high is not None
-    return Score(found.mean, max(0.0, found.low), min(1.0, found.high), images)
+    return Score(found.mean, found.low, found.high, images)

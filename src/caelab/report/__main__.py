@@ -47,7 +47,8 @@ def report(words: Sequence[str], out: Path) -> None:
 
     Args:
         words: folders with runs, and KEY=VALUE as for the training.
-        out: made where it is missing; its files replace those of an earlier report of the same study.
+        out: made where it is missing; its files replace those of an earlier report of the same study. What
+            that drew of pictures that the records no longer hold stays, and says so.
 
     Raises:
         UserError: a folder without runs, or a study, budget or override that cannot be.
@@ -143,11 +144,15 @@ def _pictures(one: Section, out: Path) -> list[Picture]:
     for number, (label, found) in enumerate(one.searches.items()):
         drawn[f"search-{number}"] = trials.search(one, label)
         captions[f"search-{number}"] = trials.caption(found)
-    return [
-        Picture(f"{where}: {captions[kind]}", figures.save(figure, out / "figures", f"{one.name}-{kind}")[0])
-        for kind, figure in drawn.items()
-        if figure is not None
-    ]
+    pictures = []
+    for kind, figure in drawn.items():
+        path = out / "figures" / f"{one.name}-{kind}.png"
+        if figure is not None:
+            figures.save(figure, path.parent, path.stem)
+            pictures.append(Picture(f"{where}: {captions[kind]}", path))
+        elif path.is_file():
+            pictures.append(Picture(f"{where}: {captions[kind]}; drawn by an earlier report", path))
+    return pictures
 
 
 def _captions(one: Section) -> dict[str, str]:

@@ -4,14 +4,15 @@ from collections.abc import Collection
 
 from caelab.results import BYPASSING
 
+_TEST = "t tests, paired by seed where rows start from the same weights, Welch's elsewhere"
 _SENTENCES = {
     "full PSNR (dB)": "Full: all test images; PSNR and SSIM are means over seeds.",
     "report PSNR (dB)": "Report: what the report printed of ten images.",
     "one a class PSNR (dB)": "One a class: of the first test image of each class, by the report's protocol.",
     "difference (dB)": "Difference: one a class minus the report's.",
-    "group": "Rows that share a letter cannot be told apart (paired by seed, Holm-adjusted over all pairs). "
-    "The best row is named by its comparisons with the others alone, which are fewer, so it may share a "
-    "letter.",
+    "group": f"Rows that share a letter cannot be told apart ({_TEST}; Holm-adjusted over all pairs). The "
+    "best row is named by its comparisons with the others alone, which must all be significant and need no "
+    "adjustment, so it may share a letter.",
     "code": "Code: numbers that reach the decoder, with those of the skips.",
     "latent reliance": "Latent reliance: how much of the gain in PSNR over the mean image is lost with "
     f"another image's latent; a row below {BYPASSING} is marked as bypassing: its skips carry the picture "
@@ -25,17 +26,20 @@ _SENTENCES = {
     "lost; minus JPEG: PSNR there, less JPEG's at as many bytes without its headers.",
     "encoder gap (dB)": "Encoder gap: what the decoder gains when each latent is fitted to its image.",
 }
-_INTERVAL = "In brackets: the 95 % t interval over seeds."
+_INTERVAL = "In brackets: the 95 % t interval over seeds, cut off where the figure cannot lie."
+_MINUS = f"Minus a row: the difference in full PSNR ({_TEST}), with p Holm-adjusted over the table."
 _FLOORS = "Floors are fitted without training."
 
 
-def caption(columns: Collection[str], intervals: bool, floors: bool) -> str:
+def caption(columns: Collection[str], intervals: bool, compared: bool, floors: bool) -> str:
     """Say how to read tables.
 
     Args:
         columns: names of all that occur.
         intervals: whether there is one in them.
+        compared: whether rows are compared with a reference.
         floors: whether there are rows of that kind.
     """
     found = [sentence for column, sentence in _SENTENCES.items() if column in columns]
-    return " ".join([*found, *([_INTERVAL] if intervals else []), *([_FLOORS] if floors else [])])
+    more = {_MINUS: compared, _INTERVAL: intervals, _FLOORS: floors}
+    return " ".join([*found, *(sentence for sentence, there in more.items() if there)])

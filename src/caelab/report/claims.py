@@ -15,13 +15,13 @@ names the datasets that the claim is about; without it, it is about all of the s
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any, Literal
 
 from caelab.errors import UserError
 from caelab.mistakes import nearest
+from caelab.report import compare
 from caelab.report.rows import Row, Section
-from caelab.report.statistics import MIN_SEEDS, Difference, against, holm, paired
+from caelab.report.statistics import ALPHA, MIN_SEEDS, Difference, holm
 from caelab.report.wording import gaps, grouped, listing, seeds, span, still_improving, unit
 
 METRICS = [
@@ -45,8 +45,8 @@ METRICS = [
 """What a claim can be about: figures of which more is better, but for the last, which is for bounds."""
 
 Word = Literal["holds", "contradicted", "undecided", "not measured"]
+Side = Literal["above", "below"]
 
-_ALPHA = 0.05
 _DISPLAY = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cinic10": "CINIC-10"}
 
 
@@ -58,13 +58,15 @@ class Comparison:
         row: label of the row of which the claim speaks.
         other: label of the row that it is compared with, or the bound as text.
         difference: ``row - other`` over their seeds, in the metric's unit, with a 95 % interval.
-        p: two-sided p value, Holm-adjusted over the claim's comparisons; None with fewer than 2 seeds.
+        p: of its lying where the claim says, in [0, 1]; None with fewer than 2 seeds.
+        against: p of its lying on the other side, Holm-adjusted over the claim's comparisons, likewise.
     """
 
     row: str
     other: str
     difference: Difference
     p: float | None
+    against: float | None
 
     @property
     def label(self) -> str:
@@ -72,11 +74,14 @@ class Comparison:
         return f"{self.row} against {self.other}"
 
     @property
-    def sign(self) -> int:
-        """1 where ``row`` is significantly above ``other``, -1 where it is below, else 0."""
-        if self.p is None or self.p >= _ALPHA:
-            return 0
-        return 1 if self.difference.mean > 0 else -1
+    def supports(self) -> bool:
+        """Whether it lies significantly where the claim says."""
+        return self.p is not None and self.p < ALPHA
+
+    @property
+    def refutes(self) -> bool:
+        """Whether it lies significantly on the other side."""
+        return self.against is not None and self.against < ALPHA
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ class Verdict:
         claim: its text.
         dataset: option of the dataset group.
         word: the verdict.
+        figures: the difference with its interval, or the smallest and the largest; empty if not measured.
         sentence: the verdict with its figures, in one sentence without a full stop.
         numbers: every comparison behind it that has been measured.
         caveats: what to bear in mind, each a sentence without a full stop.
@@ -95,9 +101,27 @@ class Verdict:
     claim: str
     dataset: str
     word: Word
+    figures: str
     sentence: str
     numbers: list[Comparison]
     caveats: list[str]
+
+    @property
+    def title(self) -> str:
+        """Such as ``improved beats base on CIFAR-10``."""
+        return f"{self.claim} on {display(self.dataset)}"
+
+    @property
+    def p(self) -> float | None:
+        """P value of the verdict: below 0.05 where it holds or is contradicted; None without one.
+
+        The greatest of its comparisons' ``p``, as all must lie where it says, or the least of their
+        ``against``, as one is enough.
+        """
+        if self.word == "not measured" or min(one.difference.n for one in self.numbers) < MIN_SEEDS:
+            return None
+        for_it = max(one.p for one in self.numbers if one.p is not None)
+        return min(for_it, *(one.against for one in self.numbers if one.against is not None))
 
     @property
     def words(self) -> str:
@@ -107,9 +131,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Claim:
-    """A claim as read: each row beats each of the others or, with a margin, gains no more than that.
+    """A claim as read: each row lies on that side of each of the others, or of a bound in their place.
 
-    With a bound there are no others: each row lies on that side of it, ``above`` or ``below``.
+    With a margin it may lie above the others by no more than that.
     """
 
     text: str
@@ -118,18 +142,18 @@ class _Claim:
     others: list[Row]
     margin: float | None = None
     bound: float | None = None
-    side: Literal["above", "below"] = "above"
+    side: Side = "above"
 
 
 def verdicts(section: Section) -> list[Verdict]:
     """Judge the claims of a section that are about its dataset, in their order.
 
-    ``better`` holds where each row is significantly above each other one, and is contradicted where one is
-    significantly below. ``no_gain`` holds where every 95 % interval lies below the margin, and is
-    contradicted where a gain is significant and larger than the margin. ``below`` and ``above`` hold where
-    each row is significantly on that side of the bound, and are contradicted where one is on the other.
-    Significant means a p below 0.05, Holm-adjusted over all pairs of the claim. With fewer than 3 seeds a
-    claim is undecided.
+    Each comparison of a claim has a limit: 0 for ``better``, the margin for ``no_gain``, the bound for
+    ``below`` and ``above``. A claim holds where every 95 % interval lies on its side of the limit: an
+    intersection of tests at 0.05, which needs no adjustment (R. L. Berger, Multiparameter hypothesis testing
+    and acceptance sampling, Technometrics 24 (1982)). It is contradicted where one lies on the other side,
+    with a p below 0.05 that is Holm-adjusted over the claim's comparisons, since any of them is enough. With
+    fewer than 3 seeds in a row it is undecided.
 
     Raises:
         UserError: a claim in the study's YAML has wrong keys, or names a row or metric that there is not.
@@ -157,7 +181,7 @@ def _read(section: Section, claim: Mapping[str, Any]) -> _Claim:
             return _Claim(text, metric, *_sides(section, [claim["better"], claim["than"]], here))
         case ["margin", "no_gain", "over", "text"]:
             sides = _sides(section, [claim["no_gain"], claim["over"]], here)
-            return _Claim(text, metric, *sides, margin=_number(claim, "margin", here))
+            return _Claim(text, metric, *sides, margin=_number(claim, "margin", here), side="below")
         case [("above" | "below") as side, "rows", "text"]:
             rows = _named(section, claim["rows"], here)
             return _Claim(text, metric, rows, [], bound=_number(claim, side, here), side=side)
@@ -199,101 +223,77 @@ def _named(section: Section, labels: Any, here: str) -> list[Row]:
 
 def _verdict(claim: _Claim, dataset: str) -> Verdict:
     numbers = _compare(claim)
-    word, detail = _judge(claim, numbers)
+    absent = _absent(claim)
+    figures = "" if absent else span(numbers, claim.metric, claim.bound)
+    word, detail = _judge(claim, numbers, figures) if figures else ("not measured", listing(absent))
     involved = [*claim.rows, *claim.others]
     sentence = f"{claim.text} on {display(dataset)}: {word}, {detail}"
-    return Verdict(claim.text, dataset, word, sentence, numbers, still_improving(involved) + gaps(involved))
-
-
-def _judge(claim: _Claim, numbers: Sequence[Comparison]) -> tuple[Word, str]:
-    absent = _absent(claim, numbers)
-    if absent:
-        return "not measured", listing(absent)
-    found, runs = span(numbers, claim.metric, claim.bound), seeds(numbers)
-    if min(number.difference.n for number in numbers) < MIN_SEEDS:
-        return "undecided", f"{found} ({runs}: no verdict)"
-    if claim.bound is not None:
-        return _bounded(numbers, f"{found}, {runs}", claim.side)
-    if claim.margin is not None:
-        return _no_gain(numbers, f"{found}, {runs}", claim.margin, unit(claim.metric))
-    return _better(numbers, f"{found}, {runs}")
+    caveats = still_improving(involved) + gaps(involved)
+    return Verdict(claim.text, dataset, word, figures, sentence, numbers, caveats)
 
 
 def _compare(claim: _Claim) -> list[Comparison]:
-    """Every pair of the claim that shares a seed, or one of which is a floor; or each row and the bound."""
+    """Every pair of the claim, or each row and the bound, where both have the figure."""
+    limit = claim.margin or 0.0
     pairs = [
-        (a.label, b.label, _difference(a, b, claim.metric))
+        (a.label, b.label, compare.difference(a, b, claim.metric))
         for a, b in itertools.product(claim.rows, claim.others)
         if a.values(claim.metric) and b.values(claim.metric)
     ]
     if claim.bound is not None:
-        found = [(row.label, list(row.values(claim.metric).values())) for row in claim.rows]
-        pairs = [(label, f"{claim.bound:g}", against(values, claim.bound)) for label, values in found]
-    pairs = [pair for pair in pairs if pair[-1].n]
-    adjusted = holm([1.0 if difference.p is None else difference.p for _, _, difference in pairs])
-    return [
-        Comparison(a, b, difference, None if difference.p is None else p)
-        for (a, b, difference), p in zip(pairs, adjusted, strict=True)
-    ]
+        rows = [row for row in claim.rows if row.values(claim.metric)]
+        name = f"{claim.bound:g}"
+        pairs = [(row.label, name, compare.against(row, claim.bound, claim.metric)) for row in rows]
+    sides = [(one.above(limit), one.below(limit)) for _, _, one in pairs]
+    towards, away = zip(*sides, strict=True) if sides else ((), ())
+    if claim.side == "below":
+        towards, away = away, towards
+    return [Comparison(*pair, *p) for pair, *p in zip(pairs, towards, holm(away), strict=True)]
 
 
-def _difference(a: Row, b: Row, metric: str) -> Difference:
-    x, y = a.values(metric), b.values(metric)
-    if b.floor and y:
-        return against(list(x.values()), fmean(y.values()))
-    if a.floor and x:
-        return against([-value for value in y.values()], -fmean(x.values()))
-    return paired(x, y)
-
-
-def _better(numbers: Sequence[Comparison], found: str) -> tuple[Word, str]:
-    below = [n for n in numbers if n.sign < 0]
-    alike = [n for n in numbers if n.sign == 0]
-    if below:
-        return "contradicted", f"{found}: {grouped(below, 'is significantly below')}"
-    if alike:
-        return "undecided", f"{found}: {grouped(alike, 'cannot be told from')}"
-    return "holds", found
-
-
-def _bounded(numbers: Sequence[Comparison], found: str, side: str) -> tuple[Word, str]:
-    towards = 1 if side == "above" else -1
-    beyond = [n for n in numbers if n.sign == -towards]
-    alike = [n for n in numbers if n.sign == 0]
-    if beyond:
-        other = "below" if side == "above" else "above"
-        return "contradicted", f"{found}: {grouped(beyond, f'is significantly {other}')}"
-    if alike:
-        return "undecided", f"{found}: {grouped(alike, 'cannot be told from')}"
-    return "holds", f"{found}, {side} {numbers[0].other}"
-
-
-def _no_gain(numbers: Sequence[Comparison], found: str, margin: float, unit: str) -> tuple[Word, str]:
-    above = [n for n in numbers if n.sign > 0 and n.difference.mean > margin]
-    unsure = [n for n in numbers if n.difference.high is None or n.difference.high >= margin]
-    below = [n for n in numbers if n.sign < 0]
-    bound = f"{margin:g}{unit}"
-    if above:
-        return "contradicted", f"{found}: {grouped(above, 'is significantly above')}"
+def _judge(claim: _Claim, numbers: Sequence[Comparison], figures: str) -> tuple[Word, str]:
+    """The word, and what stands behind it in the sentence."""
+    runs = seeds(numbers)
+    if min(number.difference.n for number in numbers) < MIN_SEEDS:
+        return "undecided", f"{figures} ({runs}: no verdict)"
+    refuting = [number for number in numbers if number.refutes]
+    unsure = [number for number in numbers if not number.supports]
+    beyond, perhaps = _phrases(claim)
+    if refuting:
+        return "contradicted", f"{figures}, {runs}: {grouped(refuting, beyond)}"
     if unsure:
-        return "undecided", f"{found}: {grouped(unsure, f'may gain more than {bound} over')}"
+        return "undecided", f"{figures}, {runs}: {grouped(unsure, perhaps)}"
+    return "holds", _held(claim, numbers, f"{figures}, {runs}")
+
+
+def _phrases(claim: _Claim) -> tuple[str, str]:
+    """What is said of a comparison that refutes the claim, and of one that does not support it."""
+    if claim.margin is None:
+        other = "below" if claim.side == "above" else "above"
+        return f"is significantly {other}", "cannot be told from"
+    margin = f"{claim.margin:g}{unit(claim.metric)}"
+    return f"gains significantly more than {margin} over", f"may gain more than {margin} over"
+
+
+def _held(claim: _Claim, numbers: Sequence[Comparison], figures: str) -> str:
+    """What is said of a claim that holds."""
+    if claim.bound is not None:
+        return f"{figures}, {claim.side} {claim.bound:g}"
+    if claim.margin is None:
+        return figures
+    p = holm([number.difference.below() for number in numbers])
+    below = [number for number, one in zip(numbers, p, strict=True) if one is not None and one < ALPHA]
     worse = f"; {grouped(below, 'is significantly below')}" if below else ""
-    return "holds", f"no gain above {bound}: {found}{worse}"
+    return f"no gain above {claim.margin:g}{unit(claim.metric)}: {figures}{worse}"
 
 
-def _absent(claim: _Claim, numbers: Sequence[Comparison]) -> list[str]:
+def _absent(claim: _Claim) -> list[str]:
     """What keeps pairs of the claim from being compared."""
     rows = [*claim.rows, *claim.others]
     empty = {row.label: "; ".join(dict.fromkeys(row.missing.values())) for row in rows if not row.runs}
-    measured = {(number.row, number.other) for number in numbers}
     lines = [f"{label} has no finished run ({why or 'not started'})" for label, why in empty.items()]
     if len(lines) > 2:
         reasons = "; ".join(dict.fromkeys(why or "not started" for why in empty.values()))
         lines = [f"{len(lines)} of {len(rows)} rows have no finished run ({reasons})"]
     bare = [row.label for row in rows if row.runs and not row.values(claim.metric)]
-    lines += [f"{label} has no {claim.metric}" for label in bare]
-    return lines + [
-        f"{a.label} and {b.label} share no seed"
-        for a, b in itertools.product(claim.rows, claim.others)
-        if a.runs and b.runs and not {a.label, b.label} & {*bare} and (a.label, b.label) not in measured
-    ]
+    return lines + [f"{label} has no {claim.metric}" for label in bare]

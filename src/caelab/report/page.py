@@ -13,8 +13,17 @@ from caelab.report.caption import caption
 from caelab.report.claims import Verdict, display
 from caelab.report.embed import Picture, environment
 from caelab.report.rows import Section
+from caelab.report.statistics import ALPHA, holm
+from caelab.report.wording import chance
 
 SIGNS = {"holds": "✓", "contradicted": "✗", "undecided": "?", "not measured": "–"}
+
+_READING = (
+    "p: of the verdict alone, below 0.05 where a claim holds (each of its comparisons must be significant) "
+    "or is contradicted (one must be, on the other side, Holm-adjusted over them). p over all claims: "
+    "Holm-adjusted over {} of this report that could be judged; that even one of the verdicts that survive "
+    "is wrong has a probability of at most 0.05."
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,21 @@ class Page:
     verdicts: Sequence[Verdict]
 
     @property
+    def judged(self) -> list[tuple[Verdict, str, str, str]]:
+        """Each verdict, its p value, the same Holm-adjusted over all verdicts, and whether it survives."""
+        together = holm([verdict.p for verdict in self.verdicts])
+        return [
+            (verdict, chance(verdict.p), chance(p), _survives(verdict, p))
+            for verdict, p in zip(self.verdicts, together, strict=True)
+        ]
+
+    @property
+    def reading(self) -> str:
+        """How to read the p values of the verdicts; empty where there is none."""
+        count = sum(verdict.p is not None for verdict in self.verdicts)
+        return _READING.format("the only claim" if count == 1 else f"all {count} claims") if count else ""
+
+    @property
     def caption(self) -> str:
         """How to read the tables that there are."""
         shown = [chapter.table for chapter in self.chapters]
@@ -73,8 +97,15 @@ class Page:
         return caption(
             names,
             any("[" in cell for cell in spreads),
+            any(f"minus {chapter.section.reference} (dB)" in chapter.table for chapter in self.chapters),
             any(row.floor for chapter in self.chapters for row in chapter.section.rows),
         )
+
+
+def _survives(verdict: Verdict, p: float | None) -> str:
+    if verdict.word not in ("holds", "contradicted"):
+        return ""
+    return "yes" if p is not None and p < ALPHA else "no"
 
 
 def write(page: Page, out: Path) -> list[Path]:
@@ -82,6 +113,7 @@ def write(page: Page, out: Path) -> list[Path]:
     paths = []
     for ending in ("html", "md"):
         templates = environment(f".{ending}")
+        templates.filters["chance"] = chance
         text = templates.get_template(f"page.{ending}.j2").render(
             page=page, signs=SIGNS, pipes=lambda frame: Markup(tables.markdown(frame))
         )

@@ -1,8 +1,9 @@
 """What a report speaks of: the rows of a study, each a variant with its finished runs over seeds."""
 
 import csv
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +47,17 @@ class Run:
             return {}
 
     @cached_property
+    def start(self) -> str:
+        """What its weights started from, but for the seed: its network's settings and training images.
+
+        Equal for runs that begin with the same weights at the same seed; other networks draw other weights.
+        """
+        settings, data = results.settings(self.record), self.record["data"]
+        network = {key: value for key, value in settings.items() if key.startswith("model.")}
+        images = [data[key] for key in ("name", "train", "val", "sha256")]
+        return json.dumps([network, images, settings.get("dataset.classes")], sort_keys=True)
+
+    @cached_property
     def figures(self) -> dict[str, float]:
         """Key -> figure: the record's metrics, and what analyses of the run found."""
         return results.figures(self.path, self.record)
@@ -86,6 +98,10 @@ class Row:
         """Seed -> figure, for a key such as ``test/psnr`` or ``audit/latent_reliance``; only where it is."""
         found = {seed: run.figures.get(metric) for seed, run in sorted(self.runs.items())}
         return {seed: float(value) for seed, value in found.items() if value is not None}
+
+    def starts(self, metric: str) -> dict[Hashable, float]:
+        """Seed and ``Run.start`` -> figure; two rows have the same keys where their runs begin alike."""
+        return {(seed, self.runs[seed].start): value for seed, value in self.values(metric).items()}
 
     def mean(self, part: str, key: str) -> float | None:
         """Mean over the runs of ``record[part][key]``, like ``("size", "parameters")``; None without runs."""

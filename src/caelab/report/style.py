@@ -15,8 +15,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from caelab.report.claims import display
+from caelab.report.compare import interval
 from caelab.report.rows import Row, Section
-from caelab.report.statistics import interval
 from caelab.texts import visible
 
 WIDTH = 7.0
@@ -118,7 +118,7 @@ def means(rows: Sequence[Row], metric: str) -> tuple[list[float], NDArray[np.flo
     Returns:
         The N means, and how far their 95 % intervals reach below and above, (2, N); NaN for one seed.
     """
-    found = [interval(list(row.values(metric).values())) for row in rows]
+    found = [interval(row, metric) for row in rows]
     reach = [
         (math.nan, math.nan)
         if one.low is None or one.high is None

@@ -10,18 +10,10 @@ from rich.table import Table
 
 from caelab import durable, texts
 from caelab.labels import image_sets
+from caelab.report import compare
 from caelab.report.claims import display
 from caelab.report.rows import SHOWN, Row, Section
-from caelab.report.statistics import (
-    MIN_SEEDS,
-    Difference,
-    Interval,
-    groups,
-    holm,
-    interval,
-    paired,
-    winner,
-)
+from caelab.report.statistics import ALPHA, MIN_SEEDS, Difference, groups, holm, winner
 from caelab.tables import reliance
 
 _MEASURED = {
@@ -74,8 +66,7 @@ def numbers(section: Section) -> pd.DataFrame:
         line |= {"test_images": images[row.label]} if apart else {}
         line |= {f"report_{key}": value for key, value in row.published.items()}
         for name, metric in (_MEASURED | analysed).items():
-            values = list(row.values(metric).values())
-            line |= _interval(name, interval(values) if values else None)
+            line |= _interval(name, row, metric)
         line["difference"] = line["published_psnr"] - line.get("report_psnr", math.nan)
         line["group"] = letters.get(row.label, "")
         if row.label in compared:
@@ -97,7 +88,7 @@ def _letters(section: Section) -> dict[str, str]:
     trained = _trained(section)
     if len(trained) > SHOWN:
         return {}
-    letters = groups({same[0].label: same[0].values("test/psnr") for same in trained})
+    letters = groups({same[0].label: same[0].starts("test/psnr") for same in trained})
     return {row.label: letters[same[0].label] for same in trained for row in same}
 
 
@@ -115,18 +106,18 @@ def best(section: Section) -> str:
     rows = _trained(section)
     if len({*_images(section).values()} - {""}) > 1:
         return "Its rows were measured on different test images, so that their figures do not compare."
-    trained = {" = ".join(row.label for row in same): same[0].values("test/psnr") for same in rows}
+    trained = {" = ".join(row.label for row in same): same[0].starts("test/psnr") for same in rows}
     if len(trained) < 2:
         return ""
-    seeds = set.intersection(*(set(values) for values in trained.values()))
+    seeds = min(map(len, trained.values()))
     first = winner(trained)
-    if len(seeds) < MIN_SEEDS:
-        said = f"not named: {len(seeds)} of the {MIN_SEEDS} seeds that it takes are there for every row"
+    if seeds < MIN_SEEDS:
+        said = f"not named: {seeds} of the {MIN_SEEDS} seeds that it takes are there for every row"
     elif first is None:
         said = "not named: the one ahead cannot be told from all others"
     else:
-        others = f"{len(trained) - 1} comparison{'s' if len(trained) > 2 else ''}"
-        said = f"{first}, ahead of every other (paired by seed, Holm-adjusted over {others})"
+        each = f" in each of {len(trained) - 1} comparisons" if len(trained) > 2 else ""
+        said = f"{first}, ahead of every other (p < {ALPHA}{each})"
     unfinished = any(row.improving for same in rows for row in same)
     more = " Rows that were still improving may change places." if unfinished else ""
     return f"Best PSNR among trained rows: {said}.{more}"
@@ -141,9 +132,8 @@ def _trained(section: Section) -> list[list[Row]]:
     return list(alike.values())
 
 
-def _interval(name: str, found: Interval | None) -> dict[str, float | None]:
-    if found is None:
-        return {name: math.nan, f"{name}_low": None, f"{name}_high": None}
+def _interval(name: str, row: Row, metric: str) -> dict[str, float | None]:
+    found = compare.interval(row, metric)
     return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
@@ -152,14 +142,10 @@ def _compared(section: Section) -> dict[str, tuple[Difference, float | None]]:
     reference = section.row(section.reference) if section.reference else None
     if reference is None or not reference.runs:
         return {}
-    base = reference.values("test/psnr")
-    found: dict[str, Difference] = {}
-    for row in section.rows:
-        if row is not reference and row.runs and not row.floor:
-            found[row.label] = paired(row.values("test/psnr"), base)
-    tested = [label for label, difference in found.items() if difference.p is not None]
-    adjusted = dict(zip(tested, holm([found[label].p or 0.0 for label in tested]), strict=True))
-    return {label: (difference, adjusted.get(label)) for label, difference in found.items()}
+    rows = [row for row in section.rows if row is not reference and row.runs and not row.floor]
+    found = [compare.difference(row, reference, "test/psnr") for row in rows]
+    adjusted = holm([difference.p for difference in found])
+    return {row.label: (one, p) for row, one, p in zip(rows, found, adjusted, strict=True)}
 
 
 def _settings(row: Row) -> str:

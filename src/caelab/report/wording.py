@@ -55,6 +55,11 @@ def _shown(difference: Difference, metric: str, sign: str) -> str:
     return f"{mean} [{difference.low:z.{digits}f}, {difference.high:z.{digits}f}]"
 
 
+def chance(p: float | None) -> str:
+    """Show a p value; empty where there is none."""
+    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def unit(metric: str) -> str:
     """Return the unit of a metric as it follows a number."""
     return " dB" if "psnr" in metric else ""

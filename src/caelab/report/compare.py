@@ -1,0 +1,41 @@
+"""A row's figures alone and against another row's: the interval and the test that fit what the rows are."""
+
+import math
+from statistics import fmean
+
+from caelab.report import statistics
+from caelab.report.rows import Row
+from caelab.report.statistics import UNBOUNDED, Bounds, Difference, Interval
+
+BOUNDS: dict[str, Bounds] = {
+    **dict.fromkeys(("test/ssim", "published/ssim"), (-1.0, 1.0)),
+    **dict.fromkeys(("probe/z/linear", "probe/z/knn", "probe/z/disentanglement", "probe/z/mig"), (0.0, 1.0)),
+    **dict.fromkeys(("test/latent_reliance", "anomaly/auroc_error", "anomaly/auroc_neighbours"), (0.0, 1.0)),
+    **dict.fromkeys(("rate/bits_per_number", "refine/gain"), (0.0, math.inf)),
+}
+"""Metric -> least and greatest value that it can have; others have none that an interval could meet."""
+
+
+def interval(row: Row, metric: str) -> Interval:
+    """Mean of a row over its seeds, with its 95 % interval within the metric's bounds."""
+    return statistics.interval(list(row.values(metric).values()), BOUNDS.get(metric, UNBOUNDED))
+
+
+def difference(a: Row, b: Row, metric: str) -> Difference:
+    """Mean of ``a`` less that of ``b``; a floor is a constant, whose one figure owes nothing to a seed.
+
+    Rows whose runs start from the same weights are paired, others are not: see ``statistics.difference``.
+    Both have the figure.
+    """
+    low, high = BOUNDS.get(metric, UNBOUNDED)
+    x, y = a.starts(metric), b.starts(metric)
+    if b.floor:
+        return statistics.against(list(x.values()), fmean(y.values()), (low, high))
+    if a.floor:
+        return statistics.against([-value for value in y.values()], -fmean(x.values()), (-high, -low))
+    return statistics.difference(x, y, (low, high))
+
+
+def against(row: Row, bound: float, metric: str) -> Difference:
+    """Mean of a row less a number that it is held against."""
+    return statistics.against(list(row.values(metric).values()), bound, BOUNDS.get(metric, UNBOUNDED))
