@@ -156,7 +156,8 @@ def _difference(a: Row, key: str, b: Row, other_key: str) -> Interval:
     x, y = _values(a, key), _values(b, other_key)
     if a is b:
         return statistics.interval([one - other for one, other in zip(x, y, strict=True)])
-    found = compare.difference(a, b, key)
-    if other_key != key:
+    if key == other_key:
+        found = compare.difference(a, b, key)
+    else:
         found = statistics.difference(a.starts(key), b.starts(other_key))
     return Interval(found.mean, found.low, found.high, found.n)
