@@ -11,7 +11,9 @@ BOUNDS: dict[str, Bounds] = {
     **dict.fromkeys(("test/ssim", "published/ssim"), (-1.0, 1.0)),
     **dict.fromkeys(("probe/z/linear", "probe/z/knn", "probe/z/disentanglement", "probe/z/mig"), (0.0, 1.0)),
     **dict.fromkeys(("test/latent_reliance", "anomaly/auroc_error", "anomaly/auroc_neighbours"), (0.0, 1.0)),
+    **dict.fromkeys(("segment/decoder/iou", "segment/reconstruction/foreground"), (0.0, 1.0)),
     **dict.fromkeys(("rate/bits_per_number", "refine/gain"), (0.0, math.inf)),
+    **dict.fromkeys(("gradients/start_ratio", "gradients/end_ratio"), (0.0, math.inf)),
 }
 """Metric -> least and greatest value that it can have; others have none that an interval could meet."""
 
