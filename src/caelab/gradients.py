@@ -62,7 +62,8 @@ def gradients(run: Path) -> dict[str, Any]:
         "seconds": time.perf_counter() - began,
     }
     with durable.file(run / f"{NAME}.png") as file:
-        draw(screen.shown(run), {"": Line(list(start.values()), list(end.values()))}).savefig(file)
+        lines = {screen.shown(run): Line(list(start.values()), list(end.values()))}
+        draw("Gradient of the loss in each layer", lines).savefig(file)
     results.write_analysis(run, NAME, record, found)
     return found
 

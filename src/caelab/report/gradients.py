@@ -34,14 +34,14 @@ def draw(title: str, lines: Mapping[str, Line]) -> Figure:
 
     Args:
         title: of the figure.
-        lines: name -> model; an empty name has no place in the legend.
+        lines: name -> model.
     """
     figure = sheet(title, 3.2)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, when, what in zip(panels, ("start", "end"), ("before training", "best weights"), strict=True):
         for index, (name, one) in enumerate(lines.items()):
             values = getattr(one, when)
-            axes.plot(range(1, len(values) + 1), values, label=name or None, **line_style(index))
+            axes.plot(range(1, len(values) + 1), values, label=name, **line_style(index))
         axes.set_xlabel(f"layer, {what}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_ylabel("norm of the gradient")
