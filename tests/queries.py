@@ -43,7 +43,8 @@ class Answers:
         self.names = names
         self.runs: dict[frozenset[tuple[str, str]], list[Run]] = defaultdict(list)
         for path, record in records.find(folder):
-            self.runs[_settings(_words(record["overrides"]))].append(Run(path, record))
+            if record["status"] == "finished":
+                self.runs[_settings(_words(record["overrides"]))].append(Run(path, record))
 
     def answer(self, query: str) -> Interval:
         """Mean over seeds with its 95 % interval; one run has none.
