@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+import toys
 from test_texts import NASTY, tokens
 from toys import leave_whole_run
 
 from caelab import describe, restore, results
 from caelab.export.__main__ import export
+from caelab.export.card import _costs
 
 BASE = {"_target_": "caelab.models.base.Base", "latent": 6, "channels": [2, 3], "hidden": []}
 SKIPS = {"_target_": "caelab.models.improved_skip.ImprovedSkip", "channels": [2], "skip_levels": [1]}
@@ -29,6 +31,20 @@ def card(tmp_path, monkeypatch):
         return (tmp_path / "out" / "model_card.md").read_text(), record
 
     return write
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        ({"commit": "abcdef0123456789", "code": "0123"}, "caelab 0.1.0, commit abcdef0123, torch"),
+        ({"code": "fedcba9876543210"}, "caelab 0.1.0, code fedcba9876, torch"),
+        ({}, "caelab 0.1.0, torch"),
+    ],
+)
+def test_it_names_the_code_by_its_commit_or_else_by_its_digest(environment, line):
+    spent = {"fit_seconds": 1.0, "test_seconds": 1.0}
+    made = toys.record()["environment"] | environment
+    assert line in _costs({"time": spent, "environment": made, "finished": ""})[2]
 
 
 def test_it_says_what_was_measured(card, tmp_path):

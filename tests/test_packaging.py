@@ -1,5 +1,7 @@
 """The package as users install it: a wheel and an editable checkout, as a module and as a script."""
 
+import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,10 +18,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
-    (path,) = folder.glob("*.whl")
-    return path
+    return build(ROOT, folder)
 
 
 def test_the_wheel_holds_code_and_config_and_nothing_else(wheel):
@@ -33,7 +32,61 @@ def test_the_wheel_holds_code_and_config_and_nothing_else(wheel):
     rest = {name for name in names - configs - modules if ".dist-info/" not in name}
     parts = ("page.css", "page.html.j2", "page.md.j2", "look.html.j2", "look.js")
     pages = {f"caelab/report/{name}" for name in parts} | {"caelab/export/card.md.j2"}
-    assert rest == {"caelab/py.typed", "hydra_plugins/caelab_sweeper.py"} | pages
+    built = {"caelab/commit.json"} & names  # where ROOT is a checkout of git
+    assert rest == {"caelab/py.typed", "hydra_plugins/caelab_sweeper.py"} | pages | built
+
+
+def git(folder: Path, *words: str) -> str:
+    own = ("-c", "user.name=a", "-c", "user.email=a@b")
+    done = subprocess.run(["git", *own, *words], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def build(source: Path, out: Path, kind: str = "--wheel") -> Path:
+    command = [sys.executable, "-m", "build", kind, "--no-isolation", "--outdir", str(out), str(source)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    (path,) = out.iterdir()
+    return path
+
+
+def commit_in(wheel: Path) -> dict | None:
+    with zipfile.ZipFile(wheel) as archive:
+        there = [name for name in archive.namelist() if name.endswith("commit.json")]
+        assert there in ([], ["caelab/commit.json"])
+        return json.loads(archive.read(there[0])) if there else None
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A small package that is built as ours is, in a folder of its own."""
+    folder = tmp_path / "checkout"
+    (folder / "src" / "caelab").mkdir(parents=True)
+    (folder / "src" / "hydra_plugins").mkdir()
+    (folder / "conf").mkdir()
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("src/caelab/__init__.py", "src/hydra_plugins/x.py", "conf/train.yaml"):
+        (folder / name).write_text("")
+    return folder
+
+
+def test_a_wheel_and_an_sdist_hold_the_commit_that_they_were_built_from(checkout, tmp_path):
+    git(checkout, "init", "-q")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-qm", "x")
+    said = {"commit": git(checkout, "rev-parse", "HEAD"), "dirty": False}
+    assert commit_in(build(checkout, tmp_path / "wheel")) == said
+    sdist = build(checkout, tmp_path / "sdist", "--sdist")
+    shutil.unpack_archive(sdist, tmp_path / "unpacked", filter="data")
+    (source,) = (tmp_path / "unpacked").iterdir()
+    git(tmp_path, "init", "-q")  # the checkout of somebody else, in which the sdist is unpacked
+    assert commit_in(build(source, tmp_path / "again")) == said
+    (checkout / "README.md").write_text("changed")
+    assert commit_in(build(checkout, tmp_path / "dirty")) == said | {"dirty": True}
+
+
+def test_what_is_built_outside_of_git_names_no_commit(checkout, tmp_path):
+    assert commit_in(build(checkout, tmp_path / "wheel")) is None
 
 
 @pytest.fixture(scope="module")

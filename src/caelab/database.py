@@ -34,7 +34,7 @@ class Column(NamedTuple):
 
 COLUMNS = {
     "run": Column("run", "directory, relative to the working directory"),
-    "status": Column("r.status", "finished, failed, or pruned by a search"),
+    "status": Column("r.status", "finished, failed, trial (not tested), or pruned by a search"),
     "dataset": Column("r.choices.dataset", "option of the group dataset"),
     "model": Column("r.choices.model", "option of the group model"),
     "loss": Column("r.choices.loss", "option of the group loss"),
@@ -69,7 +69,10 @@ COLUMNS = {
     "error": Column("r.error", "why a failed run failed"),
     "fingerprint": Column("r.fingerprint", "SHA-256 of what matters to the figures"),
     "overrides": Column("array_to_string(r.overrides, ' ')", "what the command set"),
-    "commit": Column("r.environment.commit", "commit of the code"),
+    "commit": Column(
+        "coalesce(r.environment.commit, 'code:' || left(r.environment.code, 10))",
+        "commit of the code, or code: and the digest of the code itself",
+    ),
     "device": Column("r.environment.device", "what it ran on"),
 }
 """Name of each column of the table ``runs`` -> what it is; the keys of the configs come on top."""
@@ -89,7 +92,7 @@ _SHAPE = {
     "time": {"epochs": "BIGINT"}
     | dict.fromkeys(("fit_seconds", "test_seconds", "images_per_second"), "DOUBLE"),
     "data": {"train": "BIGINT", "test": "BIGINT", "sha256": "VARCHAR"},
-    "environment": {"commit": "VARCHAR", "device": "VARCHAR"},
+    "environment": dict.fromkeys(("commit", "code", "device"), "VARCHAR"),
     "config": "JSON",
 }
 

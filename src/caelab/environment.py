@@ -1,5 +1,6 @@
 """Where, with what and by which code a run is carried out, in each of its parts."""
 
+import json
 import os
 import platform
 import subprocess
@@ -16,6 +17,7 @@ import caelab
 from caelab import options, screen, source
 from caelab.speed import Speed
 
+_BUILT = Path(__file__).with_name("commit.json")  # of a package that hatch_build.py has built
 _PARTS = "environments"  # the key of a checkpoint
 # What may change the figures of a run that goes on.
 _ACTS = ("code", "python", "torch", "lightning", "device", "devices", "threads", "speed")
@@ -51,8 +53,12 @@ class Environments(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take up the parts before, and say what differs from the last of them."""
-        self.earlier = checkpoint.get(_PARTS, [])
+        """Take up the parts before."""
+        self.follow(checkpoint.get(_PARTS, []))
+
+    def follow(self, parts: list[dict[str, Any]]) -> None:
+        """Take up the parts before this one, and say what differs from the last of them."""
+        self.earlier = list(parts)
         if not self.earlier:
             return
         if self.earlier[-1] == self.present:
@@ -83,7 +89,7 @@ def environment(trainer: Trainer, speed: Speed, config: dict[str, Any]) -> dict[
         "precision": str(trainer.precision),
         "speed": str(speed),
         "code": source.acting(config),
-        **_checkout(),
+        **_commit(),
     }
 
 
@@ -94,11 +100,16 @@ def device(trainer: Trainer) -> str:
 
 
 @cache
-def _checkout() -> dict[str, Any]:
-    """Commit of the checkout that caelab runs from, and whether files differ from it; None for a wheel."""
+def _commit() -> dict[str, Any]:
+    """Commit of the code, and whether files differed from it: as the build wrote it down, or of the checkout.
+
+    Empty where neither tells; the digest of the code is on the record, whatever runs.
+    """
+    if _BUILT.exists():
+        return dict(json.loads(_BUILT.read_text()))
     inside = Path(options.CONF).parent != Path(caelab.__file__).parent
     commit = _git("rev-parse", "HEAD") if inside else None
-    return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "-uno")) if commit else None}
+    return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "-uno"))} if commit else {}
 
 
 def _git(*words: str) -> str | None:

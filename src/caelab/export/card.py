@@ -146,11 +146,11 @@ def _cells(metrics: dict[str, Any]) -> list[str]:
 def _costs(record: Record) -> list[str]:
     spent, made = record["time"], record["environment"]
     threads = "1 thread" if made["threads"] == 1 else f"{made['threads']} threads"
-    commit = f", commit {made['commit'][:10]}" if made.get("commit") else ""
+    code = next((f", {key} {str(made[key])[:10]}" for key in ("commit", "code") if made.get(key)), "")
     return [
         f"{spent['fit_seconds']:,.0f} s of training and validation, {spent['test_seconds']:,.0f} s of test",
         f"Device: {made['device']}, {threads}, precision {made['precision']}",
-        f"Versions: caelab {made['caelab']}{commit}, torch {made['torch']}, lightning {made['lightning']}, "
+        f"Versions: caelab {made['caelab']}{code}, torch {made['torch']}, lightning {made['lightning']}, "
         f"Python {made['python']}",
         f"Finished {record['finished'].replace('T', ' ').replace('+00:00', ' UTC')}",
     ]
