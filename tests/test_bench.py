@@ -122,6 +122,14 @@ def test_the_tables_and_the_file(monkeypatch, capfd, tmp_path):
     assert found["overrides"] == ["dataset=shapes"]
     measured = [one["auto"]["images_per_second"] for one in found["models"]["base"]["rounds"]]
     assert measured == pytest.approx([200, 220])
+    assert len(found["load"]) == 2
+    monkeypatch.setattr(sys, "argv", ["caelab-bench", "--show", str(path)])
+    command.main()
+    text = capfd.readouterr().out
+    assert "base: median of 2 rounds (lowest to highest):\n\n| way | training images/s | " in text
+    assert "\n| --- | ---: | ---: | ---: | ---: |\n| (a) one resident batch" in text
+    assert "| auto / script | 4.000 (4.000 to 4.000) | 1.6 |\n" in text
+    assert "base: memory beyond torch's own 200 MB; its arrays take 30 MB\n" in text
 
 
 def test_growth_is_measured_and_kept(monkeypatch, capfd, tmp_path):
@@ -138,6 +146,11 @@ def test_growth_is_measured_and_kept(monkeypatch, capfd, tmp_path):
     assert sizes["dataset.train_size"] == [5_000, 40_000, 270_000]
     assert measure.speeds(grown["model.latent"]["16"], "auto") == [48, 48]
     out = " ".join(capfd.readouterr().out.split())
+    file = {"models": {}, "growth": {"base": grown}, "machine": {"gpu": None}}
+    assert (
+        "| 270,000 | 810,000 (810,000 to 810,000) | 1.500 (1.500 to 1.500) | 270,000 |"
+        in command._markdown(file)
+    )
     assert "270,000 │ 810,000 (810,000 to 810,000) │ 1.500 (1.500 to 1.500) │ 270,000" in out
     for name in ("auto", "bare"):  # the same last word for both: two epochs, of images that there are
         assert [given[-3:] for who, given in seen if who == name][4:6] == 2 * [
@@ -164,6 +177,7 @@ def test_evaluation_and_memory():
     [
         (["--only", "autto"], "--only=autto: there is no such way; did you mean 'auto'?"),
         (["--rounds", "0"], "--rounds=0: must be at least 1"),
+        (["--show", "nothing.json"], "nothing.json: no file of figures that caelab-bench has written ("),
         (["--models", "base,bse"], "model=bse: there is no such model; did you mean 'base'?"),
         (["--only", "bare", "--models", "base", *TINY, "model.latent=0"], "latent must be at least 1, got 0"),
     ],

@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from caelab import compose, durable, mistakes, screen
+from caelab import compose, durable, mistakes, record_file, screen, texts
 from caelab.bench.measure import RATIOS, Rounds, carry_out, machine, ratio, rounds, speeds, spread
 from caelab.errors import UserError
 
@@ -33,6 +34,7 @@ _GROWTH: dict[str, tuple[list[int], list[str]]] = {
 }
 
 _USAGE = """caelab-bench [--models NAME,...] [--only NAME,...] [--rounds N] [--grow] [KEY=VALUE ...]
+       caelab-bench --show FILE
 
 Trains the same network on the same images in each of these ways, each in a process of its own, in turn, and
 prints images a second, time to the end of the first step, peak memory and bytes read, and their ratios:
@@ -41,7 +43,8 @@ prints images a second, time to the end of the first step, peak memory and bytes
 
 Then PSNR and SSIM of 10,000 images against scikit-image, and with --grow how the speed changes with the
 number of images (drawn ones: dataset=shapes), the batch size and the latent size. The figures also go to
-multirun/bench/ as JSON. Keep the machine quiet: a table says how far its rounds lie apart.
+multirun/bench/ as JSON, with the load of the machine; --show draws such a file as Markdown. Keep the machine
+quiet: a table says how far its rounds lie apart.
 """
 
 
@@ -54,10 +57,14 @@ def main() -> None:
     parser.add_argument("--only", type=_names, default=there, metavar="NAME,...", help="these ways only")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     parser.add_argument("--grow", action="store_true", help="also the growth tables, with two rounds each")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="instead: the tables of a file of figures")
     parser.add_argument("overrides", nargs="*", help=f"as for caelab-train; default: {' '.join(_DEFAULT)}")
     given = parser.parse_intermixed_args()
     with mistakes.told(compose.explain):
-        bench(given.models, given.only, given.overrides or _DEFAULT, given.rounds, given.grow)
+        if given.show:
+            print(markdown(given.show), end="")
+        else:
+            bench(given.models, given.only, given.overrides or _DEFAULT, given.rounds, given.grow)
 
 
 def _names(text: str) -> list[str]:
@@ -91,16 +98,24 @@ def bench(
         raise UserError(f"--rounds={count}: must be at least 1")
     for model in models:  # a mistake is found before anything is measured
         compose.config([f"model={model}", *overrides])
-    found: dict[str, Any] = {"machine": machine(), "overrides": list(overrides), "models": {}}
+    found: dict[str, Any] = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": machine(),
+        "load": [
+            os.getloadavg()[0]
+        ],  # of the last minute, before anything of this and at the end of each model
+        "overrides": list(overrides),
+        "models": {},
+    }
     for model in models:
         chosen = [f"model={model}", *overrides]
         measured = rounds(only, chosen, count, model)
         memory = [carry_out("nothing", chosen) for _ in range(count)]
         evaluated = [carry_out("evaluation", chosen) for _ in range(count)]
         found["models"][model] = {"rounds": measured, "memory": memory, "evaluation": evaluated}
-        _show(model, measured)
-        _show_ratios(model, measured)
-        _show_rest(model, measured, memory, evaluated)
+        found["load"].append(os.getloadavg()[0])
+        for part in _of_a_model(model, found["models"][model], found["machine"]["gpu"]):
+            screen.say(part) if isinstance(part, str) else screen.console.print(part)
     if grow:
         found["growth"] = {model: _grow(model, overrides) for model in models}
     path = Path("multirun", "bench", f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.json")
@@ -110,6 +125,51 @@ def bench(
     return found
 
 
+def markdown(file: Path) -> str:
+    """Return the tables of a file that ``bench`` has written, as Markdown.
+
+    Raises:
+        UserError: it is none, or damaged.
+    """
+    try:
+        found = record_file.parse(record_file.text(file))
+        return _markdown(found)
+    except (*record_file.DAMAGE, KeyError) as error:
+        raise UserError(f"{file}: no file of figures that caelab-bench has written ({error})") from None
+
+
+def _markdown(found: Mapping[str, Any]) -> str:
+    parts: list[Table | str] = [
+        part
+        for model, one in found["models"].items()
+        for part in _of_a_model(model, one, found["machine"]["gpu"])
+    ]
+    parts += [
+        _growth(model, key, sizes)
+        for model, grown in found.get("growth", {}).items()
+        for key, sizes in grown.items()
+    ]
+    return "\n".join(f"{part}\n" if isinstance(part, str) else _pipes(part) for part in parts)
+
+
+def _pipes(table: Table) -> str:
+    head, *body = [
+        [str(one.header) for one in table.columns],
+        *zip(*(c.cells for c in table.columns), strict=True),
+    ]
+    rule = ["---:" if one.justify == "right" else "---" for one in table.columns]
+    lines = [f"| {' | '.join(texts.markdown(str(cell)) for cell in line)} |" for line in body]
+    return "\n".join(
+        [f"{table.title}:", "", f"| {' | '.join(head)} |", f"| {' | '.join(rule)} |", *lines, ""]
+    )
+
+
+def _of_a_model(model: str, one: Mapping[str, Any], gpu: str | None) -> Iterator[Table | str]:
+    yield _speeds(model, one["rounds"])
+    yield _ratios(model, one["rounds"], gpu)
+    yield from _rest(model, one["rounds"], one["memory"], one["evaluation"])
+
+
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
@@ -117,7 +177,7 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _show(model: str, found: Rounds) -> None:
+def _speeds(model: str, found: Rounds) -> Table:
     title = f"{model}: median of {len(found)} rounds (lowest to highest)"
     table = _table(title, "way", "training images/s", "first step (s)", "peak memory (MB)", "read (MB)")
     for name, text in _NAMES.items():
@@ -130,28 +190,27 @@ def _show(model: str, found: Rounds) -> None:
                 f"{median(values['peak_bytes']) / 1e6:,.0f}",
                 f"{median(values.get('read_bytes', [0])) / 1e6:,.0f}",
             )
-    screen.console.print(table)
+    return table
 
 
-def _show_ratios(model: str, found: Rounds) -> None:
+def _ratios(model: str, found: Rounds, gpu: str | None) -> Table:
     table = _table(
         f"{model}: ratios of training images/s, round by round", "ratio", "median (lowest to highest)", "goal"
     )
-    gpu = machine()["gpu"]
     for a, b, cores_goal, gpu_goal in RATIOS:
         if all(any(name.startswith(side) for name in found[0]) for side in (a, b)):
             goal = gpu_goal if gpu else cores_goal
             table.add_row(f"{a} / {b}", spread(ratio(found, a, b), ".3f"), f"{goal}" if goal else "")
-    screen.console.print(table)
+    return table
 
 
-def _show_rest(
+def _rest(
     model: str, found: Rounds, memory: Sequence[dict[str, Any]], evaluated: Sequence[dict[str, Any]]
-) -> None:
+) -> Iterator[str]:
     """Say what evaluation takes, and what memory is beyond torch's own."""
     seconds = spread([one["caelab"] for one in evaluated], ".2f")
     share = spread([one["caelab"] / one["skimage"] for one in evaluated], ".3f")
-    screen.say(
+    yield (
         f"{model}: PSNR and SSIM of {evaluated[0]['images']:,} images with their forward pass: {seconds} s, "
         f"{share} of scikit-image's time"
     )
@@ -159,38 +218,43 @@ def _show_rest(
         beyond = [
             one["auto"]["peak_bytes"] - bare["peak_bytes"] for one, bare in zip(found, memory, strict=True)
         ]
-        screen.say(
+        yield (
             f"{model}: memory beyond torch's own {median(beyond) / 1e6:,.0f} MB; "
             f"its arrays take {memory[0]['arrays'] / 1e6:,.0f} MB"
         )
         images = median(speeds(found, "auto"))
-        screen.say(f"{model}: an epoch of 40,000 images takes {40_000 / images:.1f} s with speed=auto")
+        yield f"{model}: an epoch of 40,000 images takes {40_000 / images:.1f} s with speed=auto"
 
 
 def _grow(model: str, overrides: Sequence[str]) -> dict[str, dict[str, Rounds]]:
     """Key -> value -> two rounds of two epochs, of which the second is timed."""
     grown: dict[str, dict[str, Rounds]] = {}
     for key, (values, own) in _GROWTH.items():
-        table = _table(
-            f"{model}: training images/s by {key}, two rounds{f', {own[0]}' if own else ''}",
-            key,
-            "speed=auto",
-            "auto / bare loop",
-            "peak memory (MB)",
-        )
         grown[key] = {}
         for value in values:
             chosen = [f"model={model}", *overrides, *own, "trainer.max_epochs=2", f"{key}={value}"]
-            found = rounds(["auto", "bare"], chosen, 2, f"{model} {key}={value}")
-            grown[key][str(value)] = found
-            table.add_row(
-                f"{value:,}",
-                spread(speeds(found, "auto"), ",.0f"),
-                spread(ratio(found, "auto", "bare"), ".3f"),
-                f"{median(one['auto']['peak_bytes'] for one in found) / 1e6:,.0f}",
-            )
-        screen.console.print(table)
+            grown[key][str(value)] = rounds(["auto", "bare"], chosen, 2, f"{model} {key}={value}")
+        screen.console.print(_growth(model, key, grown[key]))
     return grown
+
+
+def _growth(model: str, key: str, sizes: Mapping[str, Rounds]) -> Table:
+    own = _GROWTH[key][1]
+    table = _table(
+        f"{model}: training images/s by {key}, two rounds{f', {own[0]}' if own else ''}",
+        key,
+        "speed=auto",
+        "auto / bare loop",
+        "peak memory (MB)",
+    )
+    for value, found in sizes.items():
+        table.add_row(
+            f"{int(value):,}",
+            spread(speeds(found, "auto"), ",.0f"),
+            spread(ratio(found, "auto", "bare"), ".3f"),
+            f"{median(one['auto']['peak_bytes'] for one in found) / 1e6:,.0f}",
+        )
+    return table
 
 
 if __name__ == "__main__":
