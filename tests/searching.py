@@ -21,9 +21,9 @@ def height(point):
 
 
 def finish(trials, asked, folder, value=None):
-    """Leave the record of a run that reached a validation PSNR, and tell it."""
+    """Leave the record of a trial that reached a validation PSNR, and tell it."""
     run = folder / f"run-{asked.number}"
     run.mkdir(exist_ok=True)
     psnr = height(asked.point) if value is None else value
-    results.write(run, record(metrics={"val/psnr": psnr}))
+    results.write(run, record(status="trial") | {"metrics": {"val/psnr": psnr}})
     return trials.tell(asked, Answer(str(run), list(asked.job), {}, {}))

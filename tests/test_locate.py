@@ -12,7 +12,7 @@ from caelab.errors import UserError
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    """Four records below ./multirun: three finished ones, and the last one failed."""
+    """Five records below ./multirun: three finished ones, a trial, and one that failed."""
     monkeypatch.chdir(tmp_path)
 
     def leave(name, day, status="finished"):
@@ -28,6 +28,7 @@ def runs(tmp_path, monkeypatch):
         "old": leave("shapes/base-mse-adam-s0-aa11000000", "01"),
         "new": leave("shapes/base-mse-adam-s1-aa22000000", "03"),
         "pca": leave("mnist/pca-mse-adam-s0-bb33000000", "02"),
+        "trial": leave("mnist/base-mse-adam-s1000-aa55000000", "05", "trial"),
         "no": leave("mnist/pca-l1-adam-s0-cc44000000", "04", "failed"),
     }
 
@@ -39,6 +40,12 @@ def test_last_is_the_run_that_finished_last(runs):
 @pytest.mark.parametrize("text", ["pca", "pca-mse-adam-s0-bb33000000", "bb3", "bb33" + "0" * 60])
 def test_a_beginning_of_name_or_fingerprint_is_enough(runs, text):
     assert locate.run(text) == runs["pca"]
+
+
+def test_a_trial_is_meant_where_no_finished_run_is(runs):
+    assert locate.run("aa55") == runs["trial"]
+    assert locate.run("base-mse-adam-s1000") == runs["trial"]
+    assert locate.run("base-mse-adam-s0") == runs["old"]
 
 
 def test_a_path_is_itself(runs):

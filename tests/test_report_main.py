@@ -200,7 +200,7 @@ def test_what_a_report_costs_does_not_grow_with_the_square_of_its_runs(tmp_path,
         path = tmp_path / "many" / str(number)
         shutil.copytree(runs / "base-0", path)
         config = record["config"] | {"optimizer": record["config"]["optimizer"] | {"lr": (number + 1) / 1000}}
-        metrics = record["metrics"] | {"test/psnr": 20 + number / 10}
+        metrics = record["metrics"] | {"val/psnr": 20 + number / 10, "test/psnr": 30 - number / 10}
         own = {"fingerprint": str(number), "choices": record["choices"] | {"dataset": "own"}, "sweep": None}
         (path / results.RECORD).write_text(json.dumps(record | own | {"config": config, "metrics": metrics}))
     calls = Counter()

@@ -24,10 +24,11 @@ SIZE = {"parameters": 376515, "latent": 256, "effective_code": 1280, "flops_per_
 
 @pytest.fixture
 def row(tmp_path):
-    def make(label, psnr=(), gain=0.0, model="one", **changes):
+    def make(label, psnr=(), gain=0.0, model="one", validation=0.0, **changes):
         runs = {}
         for seed, value in enumerate(map(float, psnr)):
             metrics = {"test/psnr": value, "test/psnr_pooled": value - 0.5, "test/ssim": value / 50}
+            metrics |= {"val/psnr": value + validation}
             metrics |= {"test/loss": 10 ** (-value / 10), "published/psnr": value - 1, "published/ssim": 0.6}
             time = {"fit_seconds": 1000.0 + 10 * seed, "epochs": 10}
             path = tmp_path / label.replace("/", "") / str(seed)
@@ -296,6 +297,13 @@ def test_the_screen_shows_the_best_first_and_counts_what_was_not_run(row, table2
     assert text[-2].strip() == "1 row not run"
     assert text[-1].strip().startswith("Best PSNR among trained rows: improved, ahead of every other")
     assert not any("not run" in line for line in printed(section(row("only", [20.0])))[0])
+
+
+def test_the_screen_puts_rows_in_the_order_of_validation_and_shows_it(row):
+    text, rows = printed(section(row("a", [22.0], validation=-3.0), row("b", [21.0], validation=-1.0)))
+    head = next(line for line in text if "variant" in line)
+    assert head.index("validation PSNR (dB)") < head.index("full PSNR (dB)")
+    assert [cells[:4] for cells in rows] == [["b", "1", "20.00", "20.00"], ["a", "1", "19.00", "21.00"]]
 
 
 def test_a_narrow_screen_breaks_the_names_of_rows_and_cuts_none(row):

@@ -130,11 +130,13 @@ def test_a_damaged_or_foreign_record_is_named(tmp_path, text, line):
 
 
 @pytest.mark.parametrize(
-    ("identity", "status", "done"), [("a", "finished", 1), ("b", "finished", 0), ("a", "failed", 0)]
+    ("identity", "status", "done", "tried"),
+    [("a", "finished", 1, 1), ("b", "finished", 0, 0), ("a", "failed", 0, 0), ("a", "trial", 0, 1)],
 )
-def test_a_run_is_settled_by_its_own_finished_record_only(tmp_path, identity, status, done):
+def test_a_run_is_settled_by_its_own_finished_record_only(tmp_path, identity, status, done, tried):
     made = record(tmp_path / "a", fingerprint="a", status=status, error="no luck")
     assert results.settled(tmp_path / "a", identity) == (made if done else None)
+    assert results.settled(tmp_path / "a", identity, trial=True) == (made if tried else None)
 
 
 @pytest.mark.parametrize(

@@ -128,11 +128,14 @@ def call(
     return call
 
 
-def test_finished_runs_best_first(multirun, call):
-    write(multirun / "runs", a=record(psnr=20.0), b=record(psnr=22.0), c=failed(), d=record(psnr=21.0))
+def test_finished_runs_best_on_validation_first(multirun, call):
+    made = {"a": record(psnr=20.0), "b": record(psnr=22.0), "c": failed(), "d": record(psnr=21.0)}
+    for name, validation in (("a", 23.0), ("b", 24.5), ("d", 25.0)):
+        made[name]["metrics"]["val/psnr"] = validation
+    write(multirun / "runs", **made)
     said = call()
-    assert said.column("run") == ["multirun/runs/b", "multirun/runs/d", "multirun/runs/a"]
-    assert said.column("psnr") == ["22.0", "21.0", "20.0"]
+    assert said.column("run") == ["multirun/runs/d", "multirun/runs/b", "multirun/runs/a"]
+    assert said.column("psnr") == ["21.0", "22.0", "20.0"]
     assert (said.status, said.err) == (0, "")
 
 
@@ -176,6 +179,28 @@ def test_every_column_holds_what_the_record_says(multirun, call):
         "commit": "abc",
         "device": "cpu",
     }
+
+
+def test_a_run_is_named_by_its_commit_or_else_by_the_digest_of_its_code(multirun, call):
+    def made(**environment):
+        return record() | {"environment": toys.record()["environment"] | environment}
+
+    code = {"code": "0123456789abcdef"}
+    write(multirun, a=made(commit="abc", **code), b=made(**code), c=made(commit=None, **code), d=made())
+    found = call("--columns", "run,commit", "--sort", "run")
+    assert found.column("commit") == ["abc", "code:0123456789", "code:0123456789", ""]
+
+
+def test_trials_are_shown_where_they_are_asked_for(multirun, call):
+    trial = record(seed=1) | {"status": "trial", "metrics": {"val/psnr": 30.0}}
+    write(multirun, a=record(), b=trial)
+    assert call("--columns", "run").column("run") == ["multirun/a"]
+    asked = call("--where", "status = 'trial'", "--columns", "run,status,val_psnr,psnr,latent_reliance")
+    assert asked.rows == [
+        {"run": "multirun/b", "status": "trial", "val_psnr": "30.0", "psnr": "", "latent_reliance": ""}
+    ]
+    assert call("multirun/b").err.strip().endswith("and 1 are trials (--where \"status = 'trial'\")")
+    assert call("--group", "dataset").column("runs") == ["1"]
 
 
 def test_older_records_have_the_latent_reliance_of_models_without_skips(multirun, call):

@@ -16,7 +16,7 @@ from searching import a_search, finish, height
 from test_api import SMALL
 
 import caelab
-from caelab import options, records, search, studies
+from caelab import options, records, search, studies, tuning
 from caelab.callbacks import Pruning
 from caelab.errors import UserError
 from caelab.jobs import Answer
@@ -97,7 +97,7 @@ def test_two_processes_and_a_killed_one_make_exactly_all_trials(tmp_path):
 
 def reports(asked, values):
     """Report validation PSNR of epoch after epoch, as a run does; return whether each is the last."""
-    key = f"+hydra.job.env_set.{search.TRIAL}="
+    key = f"+hydra.job.env_set.{tuning.TRIAL}="
     (reference,) = [word.removeprefix(key) for word in asked.job if word.startswith(key)]
     trial = attach(reference)
     given_up = []
@@ -178,7 +178,7 @@ class Doubtful:
 
 def test_a_pruned_run_never_counts_as_finished_and_can_go_on(train, monkeypatch):
     trial = Doubtful()
-    monkeypatch.setenv(search.TRIAL, "0:median:nowhere")
+    monkeypatch.setenv(tuning.TRIAL, "0:median:nowhere")
     monkeypatch.setattr(search, "attach", lambda reference: trial)
     answer = train("-m", "trainer.max_epochs=3")
     record = answer.record
@@ -192,7 +192,7 @@ def test_a_pruned_run_never_counts_as_finished_and_can_go_on(train, monkeypatch)
     ]
     with pytest.raises(UserError, match="that run ended early .pruned at epoch 2 of 3."):
         caelab.Run(answer.run_dir)
-    monkeypatch.delenv(search.TRIAL)
+    monkeypatch.delenv(tuning.TRIAL)
     again = train("trainer.max_epochs=3")
     assert "going on after epoch 2" in again.out
     assert (again.record["status"], again.record["time"]["epochs"]) == ("finished", 3)
@@ -231,7 +231,7 @@ def test_the_best_of_a_search_is_run_over_the_seeds(train, tmp_path, monkeypatch
         if record["seed"] == 1000:
             tried[record["config"]["optimizer"]["lr"]] = record["metrics"]["val/psnr"]
             assert not any("hydra" in override for override in record["overrides"])
-            assert record["time"]["epochs"] == 1, path
+            assert (record["status"], record["time"]["epochs"]) == ("trial", 1), path
     assert found["best"]["point"] == {"optimizer.lr": 0.01}
     assert found["best"]["psnr"] == max(tried.values()) == tried[0.01]
     rates = [run.record["config"]["optimizer"]["lr"] for run in runs]
@@ -289,11 +289,14 @@ def test_search_json_is_plain(tmp_path):
     assert records.searches(tmp_path) == {}
 
 
-@pytest.mark.parametrize(("status", "expected"), [("pruned", None), ("failed", -math.inf)])
+@pytest.mark.parametrize(
+    ("status", "expected"), [("pruned", None), ("failed", -math.inf), ("trial", 20.5), ("finished", 20.5)]
+)
 def test_a_pruned_run_is_no_trial_of_a_grid(status, expected):
     study = studies.load("optimizers")
     trial = study.trials("cifar10")["adam"][0]
-    runs = {trial.identity(study.tune.seed): (Path("somewhere"), {"status": status})}
+    record = {"status": status, "metrics": {"val/psnr": 20.5}}
+    runs = {trial.identity(study.tune.seed): (Path("somewhere"), record)}
     assert measure.score(study, runs)(trial) == expected
 
 

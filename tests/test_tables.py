@@ -8,7 +8,7 @@ from caelab.screen import Plain
 DATA = {"name": "mnist", "test": 50, "sha256": "d66d"}
 
 
-def record(model="base", seed=0, psnr=20.0, config=None, **changes):
+def record(model="base", seed=0, psnr=20.0, config=None, validation=None, **changes):
     return {
         "status": "finished",
         "choices": {"dataset": "mnist", "model": model, "loss": "mse", "optimizer": "adam"},
@@ -17,7 +17,7 @@ def record(model="base", seed=0, psnr=20.0, config=None, **changes):
         "config": {"seed": seed, **(config or {})},
         "data": DATA,
         "size": {"parameters": 1234, "latent": 8, "effective_code": 9},
-        "metrics": {"test/psnr": psnr, "test/ssim": 0.5},
+        "metrics": {"val/psnr": validation or psnr, "test/psnr": psnr, "test/ssim": 0.5},
         "time": {"epochs": 2, "fit_seconds": 3.0, "test_seconds": 1.0},
         **changes,
     }
@@ -30,11 +30,11 @@ def shown(table):
     return capture.get()
 
 
-def test_best_first_and_failures_below_with_their_reasons():
+def test_best_on_validation_first_and_failures_below_with_their_reasons():
     runs = [
-        record("a", psnr=20.0),
+        record("a", psnr=22.0, validation=18.25),
         {**record("b"), "status": "failed", "error": "no luck"},
-        record("c", psnr=21.0),
+        record("c", psnr=21.0, validation=19.0),
     ]
     text = shown(tables.comparison(runs, "three"))
     rows = [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")]
@@ -42,7 +42,19 @@ def test_best_first_and_failures_below_with_their_reasons():
     assert [line.strip() for line in text.splitlines()][-1] == "model=b: failed: no luck"
     assert text.count("no luck") == 1
     assert "1,234" in text
-    assert "21.00" in text
+    assert "│ 18.25 │ 22.00 │" in " ".join(text.split())
+    assert list(tables.frame(runs)["model"]) == ["c", "a", "b"]
+
+
+def test_a_trial_stands_among_the_runs_without_test_figures():
+    trial = record("a", status="trial", metrics={"val/psnr": 21.5})
+    runs = [record("b", validation=21.0), trial, record("c", validation=22.0)]
+    rows = [
+        line.split("│")[1:-1] for line in shown(tables.comparison(runs, "three")).splitlines() if "│" in line
+    ]
+    assert [row[0].strip() for row in rows] == ["c", "a", "b"]
+    assert [cell.strip() for cell in rows[1]][5:8] == ["21.50", "", ""]
+    assert tables.frame(runs)["PSNR (dB)"].isna().tolist() == [False, True, False]
 
 
 def test_runs_on_other_test_images_stand_apart():
@@ -75,7 +87,7 @@ def test_a_narrow_screen_breaks_labels_and_cuts_none():
 
 
 def test_a_run_that_goes_around_its_latent_is_marked():
-    measured = {"test/psnr": 20.0, "test/ssim": 0.5}
+    measured = {"val/psnr": 20.0, "test/psnr": 20.0, "test/ssim": 0.5}
     around = [
         record(seed=s, metrics=measured | {"test/latent_reliance": reliance})
         for s, reliance in enumerate((0.031, 0.5))

@@ -44,7 +44,8 @@ class Run:
 
     Attributes:
         dir: absolute directory.
-        record: what ``result.json`` holds; its ``status`` is "finished", or "failed" with an ``error``.
+        record: what ``result.json`` holds; its ``status`` is "finished", "failed" with an ``error``, or
+            "trial": trained for a study's tuning, and not tested.
 
     Raises:
         UserError: there is no finished run in the directory.
@@ -55,6 +56,9 @@ class Run:
         self.record = results.finished(directory) if record is None else record
 
     def __repr__(self) -> str:
+        if self.record["status"] == "trial":
+            psnr = self.record["metrics"]["val/psnr"]
+            return f"Run({screen.shown(self.dir)}: a trial, validation PSNR {psnr:.2f} dB)"
         if self.record["status"] != "finished":
             return f"Run({screen.shown(self.dir)}: {self.record['error']})"
         psnr, ssim = (self.record["metrics"][f"test/{key}"] for key in ("psnr", "ssim"))
@@ -65,7 +69,7 @@ class Run:
         """Key -> figure, such as ``test/psnr`` (dB): the record's, and those of analyses of the run.
 
         Raises:
-            UserError: the run failed.
+            UserError: the run failed, or is a trial.
         """
         return results.figures(self.dir, self._finished())
 
@@ -92,7 +96,7 @@ class Run:
 
     def _finished(self) -> Record:
         if self.record["status"] != "finished":
-            raise UserError(f"{screen.shown(self.dir)}: that run failed ({self.record['error']})")
+            raise UserError(f"{screen.shown(self.dir)}: {results.unfinished(self.record)}")
         return self.record
 
 
@@ -172,14 +176,14 @@ def sweep(overrides: Overrides = (), *, epochs: int | Iterable[int] | None = Non
 
 
 def compare(runs: Run | str | Path | Iterable[Run | str | Path]) -> "pd.DataFrame":
-    """Return the table that stands at the end of a sweep: best test PSNR first, failed runs last.
+    """Return the table that stands at the end of a sweep: best validation PSNR first, failed runs last.
 
     Args:
         runs: runs, or directories of finished ones.
 
     Returns:
-        A line a run: the keys in which the runs differ, sizes, test PSNR (dB) and SSIM, epochs and seconds;
-        rounded to 4 decimals, the exact figures are in each run's ``metrics``.
+        A line a run: the keys in which the runs differ, sizes, PSNR (dB) on validation, PSNR and SSIM on
+        test, epochs and seconds; rounded to 4 decimals, the exact figures are in each run's ``metrics``.
 
     Raises:
         UserError: no run, or none in a directory.

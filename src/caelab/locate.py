@@ -29,19 +29,28 @@ def run(text: str, root: str | Path = ROOT) -> Path:
     path = Path(text)
     if (text and path.exists()) or len(path.parts) > 1 or path.suffix:
         return path
-    runs = {path: record for path, record in records.find(root) if record["status"] == "finished"}
+    found = dict(records.find(root))
+    runs, trials = (
+        {path: record for path, record in found.items() if record["status"] == status}
+        for status in ("finished", "trial")
+    )
     if text == _LAST and runs:
         return max(runs, key=lambda path: (runs[path]["finished"], (path / results.RECORD).stat().st_mtime))
-    names = {path: (path.name, record["fingerprint"]) for path, record in runs.items()}
-    meant = [path for path in runs if any(name.startswith(text or " ") for name in names[path])]
-    exact = [path for path in meant if text in names[path]]
-    if len(exact or meant) == 1:
-        return (exact or meant)[0]
+    meant = _meant(text, runs) or _meant(text, trials)  # of a trial the command says how it is tested
+    if len(meant) == 1:
+        return meant[0]
     if not runs:
         raise UserError(f"{text}: no such directory, and no finished run below {root}; train one first")
     if meant:
         raise UserError(f"{text}: {len(meant)} runs begin so: {_listed(meant)}")
     raise UserError(f"{text}: no such directory, and no run below {root} begins so: {_listed(list(runs))}")
+
+
+def _meant(text: str, runs: dict[Path, results.Record]) -> list[Path]:
+    """Runs whose name or fingerprint is that text, or else begins so."""
+    names = {path: (path.name, record["fingerprint"]) for path, record in runs.items()}
+    begun = [path for path in runs if any(name.startswith(text or " ") for name in names[path])]
+    return [path for path in begun if text in names[path]] or begun
 
 
 def argument(text: str) -> Path:

@@ -68,12 +68,15 @@ def discard(folder: Path) -> None:
 
 
 def finished(run_dir: Path) -> bool:
-    """Whether the run that lies in a directory is complete, so that none that was set aside is needed."""
+    """Whether the run that lies in a directory is complete, so that none that was set aside is needed.
+
+    A trial is complete, too.
+    """
     try:
         record = results.read(run_dir)
     except UserError:
         return False
-    return record is not None and results.complete(run_dir, record)
+    return record is not None and results.complete(run_dir, record, trial=True)
 
 
 def _of_the_run(run_dir: Path) -> list[Path]:

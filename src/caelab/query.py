@@ -12,11 +12,12 @@ from caelab.errors import UserError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
-_SHOWN = ["dataset", "model", "loss", "optimizer", "seed", "psnr", "ssim"]
+_SHOWN = ["dataset", "model", "loss", "optimizer", "seed", "val_psnr", "psnr", "ssim"]
 _SHOWN += ["parameters", "latent", "latent_reliance", "epochs", "seconds", "run"]
 
 GROUPED = {
     "runs": Column("count(psnr)", "runs in the group", ","),
+    "val_psnr": Column("avg(val_psnr)", "mean", ".2f"),
     "psnr": Column("avg(psnr)", "mean", ".2f"),
     "psnr_sd": Column("stddev_samp(psnr)", "sample standard deviation", ".2f"),
     "ssim": Column("avg(ssim)", "mean", ".3f"),
@@ -25,6 +26,7 @@ GROUPED = {
 }
 """Name of each figure of a group of runs -> what it is, in the unit of the column that it sums up."""
 
+_BEST_FIRST = ["-val_psnr"]  # no choice of a run rests on its test figures
 _OTHER_IMAGES = "different test images, whose figures do not compare"
 
 # Quoted text, a quoted name, or (group 1) a dotted name that is not a method call.
@@ -57,8 +59,8 @@ def select(
         runs: as ``load`` returns it.
         where: condition in SQL; empty: all.
         columns: names of columns; empty: a few, and the error with ``failed``.
-        sort: names of columns, a ``-`` in front for falling; empty: best PSNR first. Ties go by directory,
-            and runs without a value come last.
+        sort: names of columns, a ``-`` in front for falling; empty: best validation PSNR first. Ties go by
+            directory, and runs without a value come last.
         limit: how many rows at most.
         failed: whether failed runs are shown too, also where ``where`` does not ask for them.
 
@@ -73,7 +75,7 @@ def select(
         found = _filtered(runs, where, "true" if everything else "status = 'finished'")
         if _apart(found.filter("status = 'finished'"), _images(names), "dataset"):
             screen.note(f"runs of one dataset are on {_OTHER_IMAGES}: --columns run,psnr,test_images,...")
-        found = found.order(_order(sort or ["-psnr"], names, ["run"]))
+        found = found.order(_order(sort or _BEST_FIRST, names, ["run"]))
         return _fetch(found.project(", ".join(f'"{name}"' for name in shown)), limit, runs)
 
 
@@ -90,7 +92,7 @@ def summarise(
         runs: as ``load`` returns it.
         group: names of the columns that the runs of a group share.
         where: condition in SQL on the runs; empty: all.
-        sort: names of columns of the result, a ``-`` in front for falling; empty: best mean PSNR first.
+        sort: names of columns of the result, a ``-`` in front for falling; empty: best on validation first.
         limit: how many rows at most.
 
     Returns:
@@ -112,7 +114,7 @@ def summarise(
             )
         figures = aliased({name: column.sql for name, column in GROUPED.items()})
         found = found.aggregate(f"{keys}, {figures}", keys)
-        return _fetch(found.order(_order(sort or ["-psnr"], found.columns, group)), limit, runs)
+        return _fetch(found.order(_order(sort or _BEST_FIRST, found.columns, group)), limit, runs)
 
 
 def _images(names: Sequence[str]) -> list[str]:
@@ -156,9 +158,10 @@ def _fetch(found: "DuckDBPyRelation", limit: int | None, runs: "DuckDBPyConnecti
     rows = (found if limit is None else found.limit(limit)).fetchall()
     if not rows:
         known = runs.view("runs")
-        failed = len(known.filter("status = 'failed'"))
+        failed, trials = (len(known.filter(f"status = '{status}'")) for status in ("failed", "trial"))
+        more = f", and {trials} are trials (--where \"status = 'trial'\")" if trials else ""
         raise UserError(
-            f"no such run among {len(known)}, of which {failed} failed (--failed shows those too)"
+            f"no such run among {len(known)}, of which {failed} failed (--failed shows those too){more}"
         )
     return Found(found.columns, rows)
 

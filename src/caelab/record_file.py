@@ -44,6 +44,7 @@ _OF_A_FINISHED = {
 }
 KINDS = {
     "finished": _OF_ANY | _OF_A_FINISHED,
+    "trial": _OF_ANY | _OF_A_FINISHED | {"metrics": {"val/psnr": NUMBER, "": NUMBER}},
     "failed": _OF_ANY | {"error": str},
     "pruned": _OF_ANY | {"error": str},
 }

@@ -6,6 +6,7 @@ Reads and writes plain JSON and imports nothing heavy, so that a finished run an
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +38,8 @@ FOLDERS = ("evaluations", "export", "look", "tensorboard")
 
 GROUPS = ("model", "loss", "optimizer", "scheduler", "dataset", "corruption")
 """What a run is composed of; records from before schedulers and corruptions lack those."""
+TRAINED = ("finished", "trial")
+"""Status of a run that was trained to its end; only a trial is not tested, since a study chooses by it."""
 BYPASSING = 0.5
 """Latent reliance below which a run is marked as bypassing its latent."""
 
@@ -199,20 +202,31 @@ def read(run: str | Path) -> Record | None:
         raise UserError(f"{path} is not a readable run record ({error}); remove it to train again") from None
 
 
-def complete(run_dir: Path, record: Record) -> bool:
+def complete(run_dir: Path, record: Record, trial: bool = False) -> bool:
     """Whether a run is finished and its checkpoint did not get lost on the way to the disk.
 
     A power cut leaves it empty. Where it is missing somebody has removed it, and the record stands.
+
+    Args:
+        run_dir: of the run.
+        record: of the run.
+        trial: whether it need not have been tested.
     """
     best = run_dir / ARTIFACTS["best"]
     lost = best.is_file() and not best.stat().st_size
-    return record["status"] == "finished" and not lost
+    return record["status"] in (TRAINED if trial else ("finished",)) and not lost
 
 
-def settled(run_dir: Path, identity: str) -> Record | None:
-    """Return the record of a run that finished in ``run_dir`` with this fingerprint, if there is one."""
+def settled(run_dir: Path, identity: str, trial: bool = False) -> Record | None:
+    """Return the record of a run that finished in ``run_dir`` with this fingerprint, if there is one.
+
+    Args:
+        run_dir: of the run.
+        identity: fingerprint.
+        trial: whether it need not have been tested.
+    """
     record = read(run_dir)
-    done = record is not None and record["fingerprint"] == identity and complete(run_dir, record)
+    done = record is not None and record["fingerprint"] == identity and complete(run_dir, record, trial)
     return record if done else None
 
 
@@ -220,16 +234,24 @@ def finished(run: str | Path) -> Record:
     """Read the record of a run that must be finished.
 
     Raises:
-        UserError: there is no record, or it says that the run failed.
+        UserError: there is no record, or it says that the run failed, or that it is a trial.
     """
     record = read(run)
     if record is None:
         hint = "the run is not finished" if Path(run).is_dir() else "no such directory"
         raise UserError(f"{run}: no {RECORD} there ({hint}); give the directory of a finished run")
     if record["status"] != "finished":
-        what = "failed" if record["status"] == "failed" else "ended early"
-        raise UserError(f"{run}: that run {what} ({record['error']}); start it again first")
+        raise UserError(f"{run}: {unfinished(record)}")
     return record
+
+
+def unfinished(record: Record) -> str:
+    """Say why a run is not finished, and what finishes it."""
+    if record["status"] == "trial":
+        command = shlex.join(["caelab-train", *record["overrides"]])
+        return f"that run is a trial, which no test image was shown; this has it tested: {command}"
+    what = "failed" if record["status"] == "failed" else "ended early"
+    return f"that run {what} ({record['error']}); start it again first"
 
 
 def write_search(folder: Path, found: Record) -> None:

@@ -1,4 +1,4 @@
-"""One run: data, network, fit, the one look at the test split, and the record that it leaves."""
+"""One run: data, network, fit, only then a look at the test split, and the record that it leaves."""
 
 import logging
 import os
@@ -29,9 +29,11 @@ from caelab.scoring import measure
 from caelab.speed import AUTO, Speed, choose, device_of, emulated, keep_memory
 from caelab.trained import checkpoint
 from caelab.trainer import alone, build, callbacks, images_an_epoch, leads, share_log, told
-from caelab.tuning import TRIAL
+from caelab.tuning import GRID, TRIAL
 
 log = logging.getLogger(__name__)
+
+_OF_THE_FIT = ("metrics", "best_epoch", "size", "batch_size", "time")  # keys of a record
 
 
 def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
@@ -48,15 +50,20 @@ def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
     Raises:
         UserError: a mistake or condition that the user can mend; the record then says "failed".
         PrunedError: a search has ended this trial early; the record says "pruned".
+
+    A trial is not tested. Where the run was a trial before, it is tested and not trained again, and whatever
+    happens meanwhile, its record stays until that of the tested run takes its place.
     """
     if not leads(cfg.trainer.devices, device_of(cfg.trainer.accelerator)):
         return _follow(cfg, run_dir)
     with locked(run_dir), full_disk_told(run_dir):
         previous.restore(run_dir)
-        settled = None if cfg.force else results.settled(run_dir, identity)
-        if settled:  # by another process, since this one looked
-            return settled
-        claim(cfg, identity, run_dir)
+        before = None if cfg.force else results.settled(run_dir, identity, trial=True)
+        if before and (before["status"] == "finished" or TRIAL in os.environ):
+            return before  # by another process, since this one looked
+        if not (run_dir / results.ARTIFACTS["best"]).is_file():
+            before = None  # there is nothing that could be tested
+        claim(cfg, identity, run_dir, trained=before is not None)
         settings = HydraConfig.get()
         record = results.start(cfg, dict(settings.runtime.choices), list(settings.overrides.task))
         active: list[Logger] = []
@@ -65,7 +72,7 @@ def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
             share_log()
             with full_disk_told(run_dir):
                 active += loggers.start(cfg, run_dir)
-                record |= _carry_out(cfg, run_dir, active)
+                record |= _carry_out(cfg, run_dir, active, before)
             failed = False
         except PrunedError as end:
             failed = False
@@ -75,18 +82,23 @@ def run(cfg: DictConfig, identity: str, run_dir: Path) -> Record:
             raise
         except Exception as error:
             log.exception("the run failed")
-            line = compose.explain(error) or f"{type(error).__name__}: {error}"
-            record |= {"status": "failed", "error": line}
-            with suppress(OSError):  # a full disk cannot take the record either
-                results.write(run_dir, record | {"finished": results.now()})
+            if before is None:
+                _write_failed(run_dir, record, error)
             raise
         finally:
             loggers.close(active, failed)
-        record |= {"status": "finished", "finished": results.now()}
+        status = "trial" if TRIAL in os.environ else "finished"
+        record |= {"status": status, "finished": results.now()}
         del record["error"]
         results.write(run_dir, record)
         previous.discard(run_dir / results.PREVIOUS)
     return record
+
+
+def _write_failed(run_dir: Path, record: Record, error: Exception) -> None:
+    line = compose.explain(error) or f"{type(error).__name__}: {error}"
+    with suppress(OSError):  # a full disk cannot take the record either
+        results.write(run_dir, record | {"status": "failed", "error": line, "finished": results.now()})
 
 
 def _follow(cfg: DictConfig, run_dir: Path) -> Record:
@@ -95,10 +107,11 @@ def _follow(cfg: DictConfig, run_dir: Path) -> Record:
     share_log()
     settings = HydraConfig.get()
     record = results.start(cfg, dict(settings.runtime.choices), list(settings.overrides.task))
-    return record | _carry_out(cfg, run_dir, [])
+    return record | _carry_out(cfg, run_dir, [], None)
 
 
-def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
+def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger], before: Record | None) -> Record:
+    """Train, unless the run was trained ``before`` as a trial, and test, unless this one is a trial."""
     others = _callbacks(cfg)
     module, data, speed = _build(cfg)
     checkpoints, stopwatch = Checkpoints(run_dir / "checkpoints"), Stopwatch()
@@ -118,30 +131,35 @@ def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger]) -> Record:
     if emulated(speed.precision, device_of(cfg.trainer.accelerator)):
         slow = f"{device} emulates bfloat16, many times slower than 32-true"
         screen.say(f"  trainer.precision={speed.precision}: {slow}")
-    trained = any(p.requires_grad for p in module.parameters())
-    if trained:
-        _fit(trainer, module, data, checkpoints, stopwatch)
+    learns = any(p.requires_grad for p in module.parameters())
+    if before and learns:
+        screen.say("  trained before, as a trial; now it is tested")
+        found = {key: before[key] for key in _OF_THE_FIT if key in before}
     else:
-        stopwatch.start()
-        _initialise(module.net, data)
-        stopwatch.lap()
-        trainer.validate(module, datamodule=data, verbose=False)
-        checkpoints.save(trainer, 0)
-    if not checkpoints.figures:
-        raise UserError(
-            "no validation took place, so no checkpoint could be chosen; trainer.callbacks ended the run"
-        )
-    return {
-        "metrics": checkpoints.figures | _test(trainer, module, data, checkpoints.best, stopwatch, run_dir),
-        "best_epoch": checkpoints.epoch,
-        "size": describe.network(module.net),
-        **({"batch_size": data.batch_size} if trained else {}),
-        "time": stopwatch.record() | {"images_per_epoch": shown},
+        (_fit if learns else _fit_at_once)(trainer, module, data, checkpoints, stopwatch)
+        found = _fitted(checkpoints, stopwatch) | {"size": describe.network(module.net)}
+        found |= {"batch_size": data.batch_size} if learns else {}
+        found["time"] |= {"images_per_epoch": shown}
+    if TRIAL not in os.environ:
+        found["metrics"] |= _test(trainer, module, data, checkpoints.best, stopwatch, run_dir)
+        found["time"] |= {"test_seconds": stopwatch.test_seconds}
+    if before and learns:
+        environments.follow([*before.get("earlier_environments", []), before["environment"]])
+    return found | {
         "data": describe.dataset(data),
         "environment": environments.present,
         "earlier_environments": environments.earlier,
         "artifacts": {k: v for k, v in results.ARTIFACTS.items() if (run_dir / v).exists()},
     }
+
+
+def _fitted(checkpoints: Checkpoints, stopwatch: Stopwatch) -> Record:
+    if not checkpoints.figures:
+        raise UserError(
+            "no validation took place, so no checkpoint could be chosen; trainer.callbacks ended the run"
+        )
+    figures = dict(checkpoints.figures)
+    return {"metrics": figures, "best_epoch": checkpoints.epoch, "time": stopwatch.record()}
 
 
 def _callbacks(cfg: DictConfig) -> list[Callback]:
@@ -151,7 +169,7 @@ def _callbacks(cfg: DictConfig) -> list[Callback]:
         chosen.append(EMAWeightAveraging(decay=cfg.ema))
     if cfg.trainer.get("enable_progress_bar", True) and not any(isinstance(c, ProgressBar) for c in chosen):
         chosen.append(EpochProgress())
-    if reference := os.environ.get(TRIAL):
+    if (reference := os.environ.get(TRIAL, GRID)) != GRID:
         from caelab.search import attach  # Optuna, which no other run needs
 
         chosen.append(Pruning(attach(reference)))
@@ -225,6 +243,21 @@ def _fit(
         trainer.fit(module, datamodule=data, ckpt_path=last and last[0], weights_only=True)
 
 
+def _fit_at_once(
+    trainer: Trainer,
+    module: AutoencoderModule,
+    data: ImageDataModule,
+    checkpoints: Checkpoints,
+    stopwatch: Stopwatch,
+) -> None:
+    """Fit a network that nothing is learnt by, such as PCA."""
+    stopwatch.start()
+    _initialise(module.net, data)
+    stopwatch.lap()
+    trainer.validate(module, datamodule=data, verbose=False)
+    checkpoints.save(trainer, 0)
+
+
 def _initialise(net: Autoencoder, data: ImageDataModule) -> None:
     asked = net.latent
     try:
@@ -243,7 +276,7 @@ def _test(
     stopwatch: Stopwatch,
     run_dir: Path,
 ) -> dict[str, float]:
-    """Read the test split once, with the best checkpoint, and draw its first image of each class."""
+    """Measure the best checkpoint on the test split, and draw its first image of each class."""
     module.load_state_dict(checkpoint(best)["state_dict"])
     began = time.perf_counter()
     found, (originals, corrupted, reconstructions) = measure(trainer, module, data)

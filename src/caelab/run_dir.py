@@ -84,8 +84,14 @@ def held(run_dir: Path) -> bool:
         return True
 
 
-def claim(cfg: DictConfig, identity: str, run_dir: Path) -> None:
+def claim(cfg: DictConfig, identity: str, run_dir: Path, trained: bool = False) -> None:
     """Make sure that the directory is this run's own, set an old record aside, and write ``.hydra/``.
+
+    Args:
+        cfg: the job config.
+        identity: its fingerprint.
+        run_dir: existing directory.
+        trained: whether its record is that of a trial, which stays until the run is tested.
 
     Raises:
         UserError: the directory holds a run of another config or other pictures, or nothing tells whose.
@@ -95,7 +101,7 @@ def claim(cfg: DictConfig, identity: str, run_dir: Path) -> None:
     _refuse_others(saved, known, identity, run_dir)
     if cfg.force and (run_dir / results.RECORD).exists():
         previous.set_aside(run_dir)
-    else:
+    elif not trained:
         (run_dir / results.RECORD).unlink(missing_ok=True)
     for folder in (run_dir, saved.parent, run_dir / "checkpoints"):
         _clear(folder)

@@ -18,7 +18,7 @@ _USAGE = """caelab-runs [FOLDER ...] [--where CONDITION] [--group NAME,...] [--s
                    [--columns NAME,...] [--limit N] [--format FORMAT] [--failed]
        caelab-runs --clean [FOLDER ...]
 
-Lists the runs whose records lie below the folders (default: multirun), best test PSNR first.
+Lists the runs whose records lie below the folders (default: multirun), best validation PSNR first.
 
   caelab-runs --where "psnr > 26 and model = 'improved'" --sort parameters
   caelab-runs --where "optimizer.lr < 1e-3" --columns run,optimizer.lr,psnr --format csv
@@ -115,8 +115,8 @@ def _parser() -> argparse.ArgumentParser:
         "--group",
         type=_names,
         metavar="NAME,...",
-        help="one row a group of finished runs: how many, mean and sample standard deviation (_sd) of psnr "
-        "and ssim, mean seconds",
+        help="one row a group of finished runs: how many, means of val_psnr, psnr and ssim, sample standard "
+        "deviations (_sd) of the last two, mean seconds",
     )
     parser.add_argument(
         "--sort", type=_names, default=[], metavar="[-]NAME,...", help="a - in front: falling"

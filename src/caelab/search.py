@@ -27,7 +27,7 @@ from caelab import results, screen
 from caelab.errors import UserError
 from caelab.jobs import Answer
 from caelab.results import Record
-from caelab.tuning import TRIAL, Search
+from caelab.tuning import Search, as_trial
 from caelab.variants import point_text
 from caelab.words import written
 
@@ -137,9 +137,9 @@ class Trials:
             trial._suggest(key, distribution)  # what was drawn before a kill stays
         self._mine[trial.number] = (trial, lock)
         point = self._point(trial.params)
-        reference = written(f"{trial.number}:{self.search.tune.pruner}:{self.folder}")
-        job = (*self.search.trial(point).at(self.search.tune.seed), f"+hydra.job.env_set.{TRIAL}={reference}")
-        return Asked(trial.number, point, job)
+        reference = f"{trial.number}:{self.search.tune.pruner}:{self.folder}"
+        job = self.search.trial(point).at(self.search.tune.seed)
+        return Asked(trial.number, point, as_trial(job, reference))
 
     def _point(self, params: Mapping[str, Any]) -> dict[str, Any]:
         point = {}
@@ -270,7 +270,7 @@ def _outcome(answer: Answer) -> tuple[TrialState, float | None, str]:
         record = None if answer.reason else results.read(answer.run_dir)
     except UserError as damage:
         return TrialState.FAIL, None, f"failed: {damage}"
-    if record is None or record["status"] != "finished":
+    if record is None or record["status"] not in results.TRAINED:
         return TrialState.FAIL, None, f"failed: {answer.reason or 'it left no record'}"
     psnr = float(record["metrics"]["val/psnr"])
     return TrialState.COMPLETE, psnr, f"{psnr:.2f} dB, {screen.shown(Path(answer.run_dir))}"

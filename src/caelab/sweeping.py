@@ -154,4 +154,6 @@ def _refuse_several_devices(jobs: Sequence[Job]) -> None:
 def _names(jobs: Sequence[Job]) -> list[str]:
     """Name each job by the overrides that not all of them share."""
     shared = set.intersection(*(set(job) for job in jobs)) if len(jobs) > 1 else set()
-    return [" ".join(override for override in job if override not in shared) for job in jobs]
+    return [
+        " ".join(one for one in job if one not in shared and not one.startswith("+hydra.")) for job in jobs
+    ]

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from caelab.labels import TEST_IMAGES, Label, labels
-from caelab.results import BYPASSING, Record, latent_reliance
+from caelab.results import BYPASSING, TRAINED, Record, latent_reliance
 from caelab.screen import console, say, shown
 
 if TYPE_CHECKING:
@@ -36,32 +36,38 @@ class _Column(NamedTuple):
     value: Callable[[Record], Any]
     form: Callable[[Any], str]
 
+    def cell(self, record: Record) -> str:
+        value = self.value(record)
+        return "" if value is None else self.form(value)
+
 
 _COLUMNS = {
     "parameters": _Column(lambda r: r["size"]["parameters"], "{:,}".format),
     "latent": _Column(lambda r: r["size"]["latent"], "{:,}".format),
     "effective code": _Column(lambda r: r["size"]["effective_code"], "{:,}".format),
     "latent reliance": _Column(latent_reliance, reliance),
-    "PSNR (dB)": _Column(lambda r: r["metrics"]["test/psnr"], _decibel),
-    "SSIM": _Column(lambda r: r["metrics"]["test/ssim"], "{:.3f}".format),
+    "validation PSNR (dB)": _Column(lambda r: r["metrics"]["val/psnr"], _decibel),
+    "PSNR (dB)": _Column(lambda r: r["metrics"].get("test/psnr"), _decibel),
+    "SSIM": _Column(lambda r: r["metrics"].get("test/ssim"), "{:.3f}".format),
     "epochs": _Column(lambda r: r["time"]["epochs"], str),
     "seconds": _Column(lambda r: r["time"]["fit_seconds"] + r["time"]["test_seconds"], "{:.0f}".format),
 }
 
 
 def _named(records: list[Record]) -> tuple[list[Named], list[Named]]:
-    """Finished runs, those on the same test images together and best first, and the other ones."""
+    """Runs that were trained to their end, best on validation first, and the other ones.
+
+    Those on the same test images stand together. A trial has no test figures.
+    """
     named = list(zip(labels(records), records, strict=True))
     sets = list(dict.fromkeys(label.get(TEST_IMAGES) for label, _ in named))
-    done = [pair for pair in named if pair[1]["status"] == "finished"]
-    done.sort(
-        key=lambda pair: (sets.index(pair[0].get(TEST_IMAGES)), -float(pair[1]["metrics"]["test/psnr"]))
-    )
-    return done, [pair for pair in named if pair[1]["status"] != "finished"]
+    done = [pair for pair in named if pair[1]["status"] in TRAINED]
+    done.sort(key=lambda pair: (sets.index(pair[0].get(TEST_IMAGES)), -float(pair[1]["metrics"]["val/psnr"])))
+    return done, [pair for pair in named if pair[1]["status"] not in TRAINED]
 
 
 def comparison(records: list[Record], title: str) -> Group:
-    """Return a table of finished runs, best test PSNR first; the others stand below it with their reasons.
+    """Return a table of runs, best validation PSNR first; failed ones stand below it with their reasons.
 
     Runs on different test images stand apart, since their figures do not compare.
     """
@@ -74,8 +80,7 @@ def comparison(records: list[Record], title: str) -> Group:
     for position, (label, record) in enumerate(done):
         if position and label.get(TEST_IMAGES) != done[position - 1][0].get(TEST_IMAGES):
             table.add_section()
-        cells = (column.form(column.value(record)) for column in _COLUMNS.values())
-        table.add_row(*label.values(), *cells)
+        table.add_row(*label.values(), *(column.cell(record) for column in _COLUMNS.values()))
     return Group(table if done else Text(title), *(_reason(label, record) for label, record in others))
 
 

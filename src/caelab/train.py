@@ -23,6 +23,7 @@ from caelab import compose, mistakes, options, records, results, screen, tables,
 from caelab.errors import PrunedError, UserError
 from caelab.results import Record
 from caelab.run_dir import Busy, BusyError, Early, tidy
+from caelab.tuning import TRIAL
 
 if TYPE_CHECKING:
     from caelab.api import Run
@@ -81,7 +82,7 @@ def train(cfg: DictConfig) -> Record:
     compose.check(cfg, dict(settings.runtime.choices))
     run_dir = Path(settings.runtime.output_dir)
     identity = results.fingerprint(cfg)
-    record = None if cfg.force else results.settled(run_dir, identity)
+    record = None if cfg.force else results.settled(run_dir, identity, trial=TRIAL in os.environ)
     if record:
         tidy(run_dir)
         screen.say(f"finished before, taken from {screen.shown(run_dir)} (force=true runs it again)")

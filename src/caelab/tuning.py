@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from caelab.errors import UserError
 from caelab.variants import Variant, point_text
+from caelab.words import written
 
 if TYPE_CHECKING:
     from caelab.studies import Study
 
 TRIAL = "CAELAB_TRIAL"
-"""Environment variable of a run that is a trial of a search: see ``caelab.search.attach``."""
+"""Environment variable of a run that is a trial: ``GRID``, or what ``caelab.search.attach`` takes."""
+GRID = "grid"
 PRUNERS = ("median", "hyperband")
 _SEARCH_SEED = 20231  # of the points that a random search draws: the same in every sweep and report
 
@@ -102,6 +104,16 @@ def _is_range(values: Any) -> bool:
     numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
     log = values.get("log", False)
     return numbers and ends[0] < ends[1] and isinstance(log, bool) and (not log or ends[0] > 0)
+
+
+def as_trial(job: Sequence[str], reference: str = GRID) -> tuple[str, ...]:
+    """Overrides of a run that is a trial: it is chosen by, so it never reads the test split.
+
+    Args:
+        job: overrides of the run.
+        reference: ``GRID``, or of a trial of a search what names it.
+    """
+    return (*job, f"+hydra.job.env_set.{TRIAL}={written(reference)}")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from caelab.labels import image_sets
 from caelab.report.measure import index, score, section
 from caelab.studies import Study
 from caelab.sweeping import Job, Sweep
-from caelab.tuning import Search
+from caelab.tuning import Search, as_trial
 from caelab.variants import Variant
 
 _PICTURED = 40  # runs in one picture, at most: it is loaded and drawn run by run, and 364 are no PNG any more
@@ -99,13 +99,13 @@ class CaelabSweeper(BasicSweeper):
     def _compare(self) -> None:
         """Print the table of all runs, and draw their reconstructions where they share their test images."""
         assert self.config is not None
-        title = f"{len(self.runs.records)} runs, test split"
+        title = f"{len(self.runs.records)} runs, test split, best on validation first"
         screen.console.print(tables.comparison(list(self.runs.records.values()), title))
         done = {path: record for path, record in self.runs.records.items() if record["status"] == "finished"}
         if len(done) > 1 and len(set(image_sets(list(done.values())))) == 1:
             from caelab.figures import compare_runs
 
-            best = sorted(done, key=lambda path: -float(done[path]["metrics"]["test/psnr"]))[:_PICTURED]
+            best = sorted(done, key=lambda path: -float(done[path]["metrics"]["val/psnr"]))[:_PICTURED]
             kept = {path: record for path, record in done.items() if path in best}
             picture = compare_runs(kept, Path(self.config.paths.output))
             of = "" if len(kept) == len(done) else f" of the best {_PICTURED}"
@@ -162,7 +162,7 @@ class CaelabSweeper(BasicSweeper):
         ]
         if trials:
             screen.say(f"study={study.name}: {len(trials)} trials of what is tuned on validation")
-            self._carry_out(trials, force)
+            self._carry_out(trials, force, trial=True)
         for dataset in study.datasets:
             for search in study.searches(dataset):
                 self._search(search, force)
@@ -206,19 +206,19 @@ class CaelabSweeper(BasicSweeper):
             self.searched[search.name] = trials.close()
         screen.console.print(tables.trials(self.searched[search.name]))
 
-    def _carry_out(self, runs: list[tuple[Variant, int]], force: bool) -> None:
-        """Take the finished ones of a study's runs as they are, and launch the others."""
+    def _carry_out(self, runs: list[tuple[Variant, int]], force: bool, trial: bool = False) -> None:
+        """Take the finished ones of a study's runs, or trials, as they are, and launch the others."""
         jobs: dict[str, Job] = {}
         for variant, seed in runs:
             identity = variant.identity(seed)
             found = self.runs.index.get(identity)
-            if found and results.complete(*found) and not force:
+            if found and results.complete(*found, trial) and not force:
                 self.runs.taken += found[0] not in self.runs.records
                 self.runs.records[found[0]] = found[1]
             elif reason := self._unavailable(variant):
                 self.runs.fail(Path(identity), variant.at(seed), reason)
             else:
-                jobs[identity] = variant.at(seed)
+                jobs[identity] = as_trial(variant.at(seed)) if trial else variant.at(seed)
         self.runs.total = len(self.runs.records) + len(jobs)
         if self.runs.taken:
             screen.say(f"{self.runs.taken} of {self.runs.total} runs finished before")

@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from caelab.results import TRAINED
+
 _OF_THE_MOMENT = ("started", "finished", "time", "seconds", "sweep")
 _NAMES_ONLY = (".lock", ".log")  # a log tells of the kill
 _DATE = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
@@ -59,14 +61,14 @@ def differences(found: dict[str, str], expected: dict[str, str]) -> list[str]:
 
 
 def runs(folder: Path) -> dict[Path, str]:
-    """Directory of each run below ``folder`` that says it is finished -> digest of its record and parts."""
+    """Directory of each run or trial below ``folder`` that is done -> digest of its record and parts."""
     found = {}
     for path in sorted(folder.rglob("result.json")):
         try:
             record = json.loads(path.read_text())
         except ValueError:
             continue
-        if record["status"] == "finished":
+        if record["status"] in TRAINED:
             parts = [path.parent / part for kind, part in record["artifacts"].items() if kind != "log"]
             lines = [f"{part.name} {digest(part) if part.exists() else 'missing'}" for part in parts]
             found[path.parent] = "\n".join([f"record {digest(path)}", *lines])

@@ -1,5 +1,6 @@
 """What is killed: a command each, and what stands on the disk before it."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ import torch
 from conftest import TINY
 from PIL import Image
 from survival.start import Running, start
+
+from caelab.tuning import GRID, TRIAL
 
 Words = tuple[str, ...]
 
@@ -81,6 +84,12 @@ def _finished(folder: Path) -> None:
     done(start(TRAIN, folder))
 
 
+def _tried(folder: Path) -> None:
+    """Leave a trial of the run, which a study has chosen by."""
+    words = ("caelab.train", "-m", *TINY)
+    done(start(words, folder, prepare=lambda: os.environ.update({TRIAL: GRID})))
+
+
 def _audited(folder: Path) -> None:
     _other(folder)
     for words in (("caelab.audit",), ("caelab.refine", "--steps", "2")):
@@ -118,6 +127,7 @@ def _runs(*words: str) -> Callable[[Path], Words]:
 ROWS = {
     "run": Row("a first run", _always(*TRAIN), _nothing, 60),
     "resume": Row("a run that goes on", _always(*TRAIN), _half, 40),
+    "test": Row("a trial that is tested as a run", _always(*TRAIN), _tried, 30),
     "force": Row("`force=true` over a finished run", _always(*TRAIN, FORCE), _audited, 84),
     "cache": Row("a folder of pictures cached", _cache, _nothing, 25),
     "audit": Row("an audit", _runs("caelab.audit"), _finished, 10),

@@ -19,13 +19,18 @@ Index = Mapping[str, tuple[Path, Record]]
 
 
 def index(*roots: str | Path) -> dict[str, tuple[Path, Record]]:
-    """Every run below the directories, by its fingerprint; of equal runs the finished one."""
+    """Every run below the directories, by its fingerprint; of equal runs a finished one, or else a trial."""
     found: dict[str, tuple[Path, Record]] = {}
     for root in roots:
         for path, record in records.find(root):
-            if record["fingerprint"] not in found or record["status"] == "finished":
+            known = found.get(record["fingerprint"])
+            if known is None or _worth(record) >= _worth(known[1]):
                 found[record["fingerprint"]] = (path, record)
     return found
+
+
+def _worth(record: Record) -> int:
+    return ("trial", "finished").index(record["status"]) if record["status"] in results.TRAINED else -1
 
 
 def score(study: Study, runs: Index) -> Score:
@@ -36,8 +41,8 @@ def score(study: Study, runs: Index) -> Score:
         found = runs.get(trial.identity(study.tune.seed)) if runs else None  # composing takes long
         if found is None or found[1]["status"] == "pruned":  # by another study's search
             return None
-        finished = found[1]["status"] == "finished"
-        return float(found[1]["metrics"]["val/psnr"]) if finished else -math.inf  # a rate may be too high
+        trained = found[1]["status"] in results.TRAINED
+        return float(found[1]["metrics"]["val/psnr"]) if trained else -math.inf  # a rate may be too high
 
     return read
 
@@ -90,11 +95,18 @@ def _row(study: Study, variant: Variant, runs: Index) -> Row:
         if path is None or record is None:
             missing[seed] = "not run"
         elif record["status"] != "finished":
-            missing[seed] = f"failed: {record['error']}" if record["status"] == "failed" else "not run"
+            missing[seed] = _why(record)
         else:
             found[seed] = Run(path, record)
     published = study.published.get(variant.dataset, {}).get(variant.label, {})
     return Row(variant.label, variant.dataset, variant.floor, variant.settings, found, missing, published)
+
+
+def _why(record: Record) -> str:
+    """Why a run that is there has no figures."""
+    if record["status"] == "failed":
+        return f"failed: {record['error']}"
+    return "a trial, not tested" if record["status"] == "trial" else "not run"
 
 
 def others(runs: Index, sections: Sequence[Section]) -> list[Section]:

@@ -109,6 +109,11 @@ class Row:
         return fmean(found) if found and None not in found else None
 
     @property
+    def chosen_by(self) -> float:
+        """Mean validation PSNR (dB) over the runs, by which rows are put in order; -inf without runs."""
+        return fmean(self.values("val/psnr").values() or [-math.inf])
+
+    @property
     def gain(self) -> float:
         """Mean over the runs of what the last fifth of their epochs added to validation PSNR (dB)."""
         return fmean(run.gain for run in self.runs.values()) if self.runs else 0.0
@@ -163,7 +168,7 @@ class Section:
         return file_name(f"{self.study}-{self.dataset}")
 
     def shown(self) -> "Section":
-        """What of it a page shows: all, or of very many rows the best ones, best PSNR first."""
+        """What of it a page shows: all, or of very many rows the best ones on validation, best first."""
         trained = [row for row in self.rows if not row.floor]
         floors = [row for row in self.rows if row.floor]
         if len(trained) <= SHOWN and len(floors) <= _FLOORS:
@@ -179,6 +184,5 @@ class Section:
 
 
 def _best(rows: Sequence[Row]) -> list[Row]:
-    """Rows by mean test PSNR, best first; those without runs last."""
-    means = {row.label: list(row.values("test/psnr").values()) for row in rows}
-    return sorted(rows, key=lambda row: -fmean(means[row.label] or [-math.inf]))
+    """Rows by mean validation PSNR, best first; those without runs last."""
+    return sorted(rows, key=lambda row: -row.chosen_by)

@@ -287,10 +287,12 @@ def write(section: Section, folder: Path, raw: pd.DataFrame) -> list[Path]:
     return paths
 
 
+_VALIDATION = "validation PSNR (dB)"
 _ON_SCREEN = (
     *(
         "variant",
         "seeds",
+        _VALIDATION,
         "report PSNR (dB)",
         "one a class PSNR (dB)",
         "full PSNR (dB)",
@@ -313,7 +315,10 @@ _ON_SCREEN = (
 
 
 def screen_table(section: Section) -> Table:
-    """Return the columns that matter most, for the screen, best PSNR first; rows not run are counted."""
+    """Return the columns that matter most, for the screen, best on validation first.
+
+    Rows that were not run are counted.
+    """
     started = [row for row in section.rows if row.runs or set(row.missing.values()) != {"not run"}]
     waiting = len(section.rows) - len(started)
     title = f"{section.title}, {display(section.dataset)}"
@@ -324,10 +329,10 @@ def screen_table(section: Section) -> Table:
     shown = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     if not started:
         return shown
-    section = replace(section, rows=started)
-    raw = numbers(section).sort_values("psnr", ascending=False, na_position="last", kind="stable")
-    raw = raw.iloc[:SHOWN].reset_index(drop=True)
+    section = replace(section, rows=sorted(started, key=lambda row: -row.chosen_by))
+    raw = numbers(section).iloc[:SHOWN]
     frame = table(section, raw)
+    frame[_VALIDATION] = [f"{row.chosen_by:.2f}" if row.runs else "" for row in section.rows[:SHOWN]]
     kept = [name for name in _ON_SCREEN if name in frame]
     for name in kept:
         shown.add_column(name, justify="left" if name in ("variant", "note") else "right", overflow="fold")
