@@ -81,6 +81,7 @@ def test_what_a_query_gives(answers, query, mean, half):
         ("test/psnr shapes model=base", "no such runs"),
         ("test/psnr shapes small seeds=5", "no run of seed 4"),
         ("test/pnsr shapes small", "0 of 3 runs have test/pnsr"),
+        ("last/val/psnr shapes small", "0 of 3 runs have last/val/psnr"),
         ("time.seconds shapes small", "no time.seconds"),
         ("bench.json ways.2.speed", "no ways.2.speed"),
     ],
