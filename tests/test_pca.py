@@ -85,3 +85,58 @@ def test_of_few_images_there_are_as_many_numbers():
     assert torch.equal(few.components, same.components)
     # ten images differ from their mean in nine directions at most, so ten numbers keep all of them
     assert torch.allclose(few(images / 255), images / 255, atol=1e-4)
+
+
+def noisy_pairs(count=400):
+    """Pictures, and the same with noise that is clamped."""
+    images = smooth_pictures(count)
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    return images, (images / 255 + 0.3 * noise).clamp(0, 1)
+
+
+def shrunk(images, corrupted, latent=7):
+    model = PCA(SHAPE, latent, shrinkage="auto")
+    model.initialise_from(images, corrupted)
+    return model
+
+
+def test_shrinkage_is_the_regression_of_each_number_of_the_clean_code_on_that_of_the_corrupted_one():
+    images, corrupted = noisy_pairs()
+    plain = PCA(SHAPE, 7)
+    plain.initialise(images)
+    clean, given = (plain.encode(x).z.double().numpy() for x in (images / 255, corrupted))
+    lines = [np.polyfit(b, a, 1) for a, b in zip(clean.T, given.T, strict=True)]
+    expected = np.stack([np.polyval(line, b) for line, b in zip(lines, given.T, strict=True)], 1)
+    model = shrunk(images, corrupted)
+    np.testing.assert_allclose(model.encode(corrupted).z.numpy(), expected, atol=1e-6)
+    assert model.size == plain.size + 2 * 7
+
+
+def test_shrinkage_of_independent_noise_is_that_of_wiener():
+    images = smooth_pictures(20_000)
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    model = shrunk(images, images / 255 + 0.1 * noise, latent=5)  # nothing is clamped
+    variance = np.sort(np.linalg.eigvalsh(np.cov(images.flatten(1).numpy() / 255, rowvar=False)))[::-1][:5]
+    np.testing.assert_allclose(model.shrinkage.gain.numpy(), variance / (variance + 0.01), rtol=0.1)
+    np.testing.assert_allclose(model.shrinkage.offset.numpy(), 0, atol=1e-3)
+
+
+def test_nothing_is_shrunk_where_nothing_is_corrupted():
+    images = smooth_pictures(60)
+    plain, model = PCA(SHAPE, 7), PCA(SHAPE, 7, shrinkage="auto")
+    plain.initialise(images)
+    model.initialise(images)
+    assert torch.equal(model.reconstruct(images), plain.reconstruct(images))
+    torch.testing.assert_close(
+        shrunk(images, images / 255).encode(images / 255).z, plain.encode(images / 255).z
+    )
+
+
+def test_of_few_images_as_many_numbers_are_shrunk():
+    images, corrupted = noisy_pairs(10)
+    assert shrunk(images, corrupted, latent=11).encode(corrupted).z.shape == (10, 10)
+
+
+def test_another_shrinkage_is_named():
+    with pytest.raises(ValueError, match=r"^shrinkage must be none or auto, got 'half'$"):
+        PCA(SHAPE, 7, shrinkage="half")

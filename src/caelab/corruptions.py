@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from caelab.models.autoencoder import Images
+
 _GOLDEN, _FIRST, _SECOND = (
     n - (1 << 64) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
@@ -88,6 +90,28 @@ class Clean(Corruption):
     def forward(self, x: Tensor, key: Tensor | None) -> Tensor:
         """Return ``x``."""
         return x
+
+
+class Corrupted:
+    """Images as a network is given them in its first epoch, corrupted as they are asked for.
+
+    Args:
+        images: clean, (N, C, H, W) uint8.
+        corruption: of each image.
+        seed: of the run.
+    """
+
+    def __init__(self, images: Images, corruption: Corruption, seed: int) -> None:
+        self._images, self._corruption, self._seed = images, corruption, seed
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        """Corrupted images (n, C, H, W) float32 in [0, 1]."""
+        places = torch.arange(len(self))[rows]
+        x = self._images[rows].float() / 255
+        return self._corruption(x, keys(places.to(x.device), self._seed, 0))  # type: ignore[no-any-return]
 
 
 class GaussianNoise(Corruption):

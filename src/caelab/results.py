@@ -72,6 +72,8 @@ _LATER = {
     "model.padding": None,
     "model.downsample": "stride",
 }
+# The same of single models, by their target, below the key "model".
+_LATER_OF = {"caelab.models.pca.PCA": {"model.refine": 0, "model.shrinkage": "none"}}
 # What an analysis shares with the record of the training that it looked into.
 _TIE = ("fingerprint", "finished")
 
@@ -98,12 +100,13 @@ def fingerprint(cfg: "DictConfig") -> str:
     relevant = OmegaConf.create(nodes | {"paths": {key: str(key) for key in cfg.paths}})
     plain = OmegaConf.to_container(relevant, resolve=True)
     assert isinstance(plain, dict)
-    for key in (*_IRRELEVANT, *_LATER):
+    later = _later(plain)
+    for key in (*_IRRELEVANT, *later):
         *parents, leaf = key.split(".")
         node: Any = plain
         for parent in parents:
             node = node.get(parent, {})
-        if key in _IRRELEVANT or node.get(leaf) == _LATER[key]:
+        if key in _IRRELEVANT or node.get(leaf) == later[key]:
             node.pop(leaf, None)
     paths = OmegaConf.to_container(cfg.paths, resolve=True)
     assert isinstance(paths, dict)
@@ -114,6 +117,11 @@ def fingerprint(cfg: "DictConfig") -> str:
     )
     canonical = json.dumps([SCHEMA, plain], sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _later(config: Mapping[Any, Any]) -> dict[str, Any]:
+    """Keys that are younger than some records of such a run, with the value that means what those did."""
+    return _LATER | _LATER_OF.get(str(config.get("model", {}).get("_target_")), {})
 
 
 def start(cfg: "DictConfig", choices: dict[str, Any], overrides: list[str]) -> Record:
@@ -155,7 +163,7 @@ def settings(record: Record) -> dict[str, Any]:
     """
     config = record.get("config") or {}
     folders = [*config.get("paths", {}).values()]
-    found = dict(_leaves(_LATER)) | dict(_leaves(config)) if config else {}
+    found = dict(_leaves(_later(config))) | dict(_leaves(config)) if config else {}
     return {
         key: value
         for key, value in found.items()

@@ -16,11 +16,11 @@ from omegaconf import DictConfig
 from caelab import compose, describe, environment, figures, loggers, places, previous, results, screen, trust
 from caelab.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch
 from caelab.checkpoint_file import to_resume
+from caelab.corruptions import Corrupted
 from caelab.data.datamodule import ImageDataModule
 from caelab.environment import Environments
 from caelab.errors import PrunedError, UserError
 from caelab.machine import limit_threads
-from caelab.models.autoencoder import Autoencoder
 from caelab.module import AutoencoderModule
 from caelab.quality import WINDOW
 from caelab.results import Record
@@ -238,7 +238,7 @@ def _fit(
     if last:
         screen.say(f"  going on after epoch {last[1]['epoch'] + 1}")
     else:
-        _initialise(module.net, data)
+        _initialise(module, data)
     with told():
         trainer.fit(module, datamodule=data, ckpt_path=last and last[0], weights_only=True)
 
@@ -252,16 +252,17 @@ def _fit_at_once(
 ) -> None:
     """Fit a network that nothing is learnt by, such as PCA."""
     stopwatch.start()
-    _initialise(module.net, data)
+    _initialise(module, data)
     stopwatch.lap()
     trainer.validate(module, datamodule=data, verbose=False)
     checkpoints.save(trainer, 0)
 
 
-def _initialise(net: Autoencoder, data: ImageDataModule) -> None:
+def _initialise(module: AutoencoderModule, data: ImageDataModule) -> None:
+    net, train = module.net, data.splits["train"]
     asked = net.latent
     try:
-        net.initialise(data.splits["train"])
+        net.initialise_from(train, Corrupted(train, module.corruption, module.seed))
     except ValueError as error:
         raise UserError(f"model: {error}") from error
     if net.latent < asked:

@@ -26,7 +26,7 @@ class Code(NamedTuple):
 
 
 class Images(Protocol):
-    """Images (N, C, H, W) uint8, not always in memory in one piece: a tensor, or a split of a dataset."""
+    """Images (N, C, H, W), not always in memory in one piece: a tensor, or a split of a dataset."""
 
     def __len__(self) -> int: ...
 
@@ -77,10 +77,19 @@ class Autoencoder(nn.Module, ABC):
         return self.decode(self.encode(x))
 
     def initialise(self, images: Images) -> None:  # noqa: B027 - most networks start from random weights
-        """Set weights from the training images, once, before the first gradient step.
+        """Set weights from the training images, uint8, once, before the first gradient step.
 
         A network without a trainable parameter is fitted by this alone.
         """
+
+    def initialise_from(self, images: Images, corrupted: Images) -> None:
+        """As ``initialise``, for a network that also wants to know what it will be given.
+
+        Args:
+            images: clean training images (N, C, H, W) uint8.
+            corrupted: the same images as the network is given them, float32 in [0, 1].
+        """
+        self.initialise(images)
 
     @torch.inference_mode()
     def reconstruct(self, images: Tensor) -> Tensor:

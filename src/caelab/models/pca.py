@@ -1,12 +1,15 @@
 """The linear floor: what a network must beat before its convolutions have earned anything."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from caelab.models.autoencoder import Autoencoder, Code, Images
+
+_BATCH = 1000
+_CONSTANT = 1e-12  # variance of a number that rounding alone moves
 
 
 class PCA(Autoencoder):
@@ -26,9 +29,10 @@ class PCA(Autoencoder):
     Args:
         shape: (C, H, W) of one image.
         latent: principal components kept, at most C*H*W; with 0 every image becomes the mean image.
+        shrinkage: of the code of a corrupted image: ``none``, or ``auto``, fitted by ``initialise_from``.
 
     Raises:
-        ValueError: ``latent`` is more than there can be; the message names it.
+        ValueError: a value that cannot be; the message starts with the parameter's name.
     """
 
     least_latent = 0
@@ -36,18 +40,21 @@ class PCA(Autoencoder):
     mean: Tensor
     components: Tensor
 
-    def __init__(self, shape: Sequence[int], latent: int = 256) -> None:
+    def __init__(self, shape: Sequence[int], latent: int = 256, shrinkage: str = "none") -> None:
         super().__init__(shape, latent)
         numbers = int(np.prod(self.shape))
         if latent > numbers:
             raise ValueError(f"latent must be at most {numbers}, the numbers in one image, got {latent}")
+        if shrinkage not in ("none", "auto"):
+            raise ValueError(f"shrinkage must be none or auto, got {shrinkage!r}")
         self.register_buffer("mean", torch.zeros(numbers))  # (D,)
         self.register_buffer("components", torch.zeros(latent, numbers))  # (latent, D)
+        self.shrinkage = Shrinkage(latent) if shrinkage == "auto" else None
 
     @property
     def size(self) -> int:
-        """Numbers learnt from data: the mean and the components, none of them by gradient."""
-        return self.mean.numel() + self.components.numel()
+        """Numbers learnt from data: mean, components and shrinkage, none of them by gradient."""
+        return sum(buffer.numel() for buffer in self.buffers())
 
     def initialise(self, images: Images) -> None:
         """Fit mean and components to images (N, C, H, W) uint8, exactly, in float64.
@@ -64,14 +71,67 @@ class PCA(Autoencoder):
         fitted = decomposition.PCA(self.latent, svd_solver=solver, copy=False).fit(pixels)
         self.mean.copy_(torch.from_numpy(fitted.mean_))
         self.components = self.components[: self.latent].copy_(torch.from_numpy(fitted.components_))
+        if self.shrinkage is not None:
+            self.shrinkage = Shrinkage(self.latent)
+
+    def initialise_from(self, images: Images, corrupted: Images) -> None:
+        """As ``initialise``, and fit the shrinkage to the codes of clean and of corrupted images."""
+        self.initialise(images)
+        if self.shrinkage is not None:
+            parts = (slice(start, start + _BATCH) for start in range(0, len(images), _BATCH))
+            self.shrinkage.fit(
+                (self._project(images[part] / 255), self._project(corrupted[part])) for part in parts
+            )
 
     def encode(self, x: Tensor) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent) float32."""
         with torch.autocast(x.device.type, enabled=False):
-            return Code((x.float().flatten(1) - self.mean.float()) @ self.components.float().T)
+            z = self._project(x)
+            return Code(z if self.shrinkage is None else self.shrinkage(z))
+
+    def _project(self, x: Tensor) -> Tensor:
+        return (x.float().flatten(1) - self.mean.float()) @ self.components.float().T
 
     def decode(self, code: Code) -> Tensor:
         """Map a code to ``x_hat`` (N, C, H, W), float32 in [0, 1]."""
         with torch.autocast(code.z.device.type, enabled=False):
             x = code.z.float() @ self.components.float() + self.mean.float()
         return x.clamp(0, 1).reshape(-1, *self.shape)  # (N, C, H, W)
+
+
+class Shrinkage(nn.Module):
+    """Least-squares estimate of each number of a clean image's code from that of the corrupted image.
+
+    It is ``gain * z + offset``. For noise of variance s^2 that is independent of a component of variance w,
+    the gain is w / (w + s^2): Wiener's filter ("Extrapolation, Interpolation, and Smoothing of Stationary
+    Time Series", 1949), in the basis of principal components as in Muresan and Parks, "Adaptive Principal
+    Components and Image Denoising" (ICIP 2003). Measured on pairs, it suits any corruption, and what clamping
+    does to noise. Before it is fitted it changes nothing.
+
+    Args:
+        latent: numbers of a code.
+    """
+
+    gain: Tensor
+    offset: Tensor
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.register_buffer("gain", torch.ones(latent))
+        self.register_buffer("offset", torch.zeros(latent))
+
+    def fit(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Fit to pairs of codes, each (n, latent), of clean images and of the same ones corrupted."""
+        count, sums = 0, torch.zeros(4, len(self.gain), dtype=torch.float64)
+        for clean, given in ((a.double(), b.double()) for a, b in pairs):
+            count += len(clean)
+            sums += torch.stack([clean, given, given * clean, given * given]).sum(1)
+        clean, given, product, square = sums / count
+        variance = square - given * given
+        gain = torch.where(variance > _CONSTANT, (product - given * clean) / variance, 0)
+        self.gain.copy_(gain)
+        self.offset.copy_(clean - gain * given)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map codes of corrupted images (N, latent) to estimates of those of the clean ones, float32."""
+        return z * self.gain.float() + self.offset.float()

@@ -1,0 +1,76 @@
+"""The best linear answer to a corruption: what a network must beat before it has undone anything."""
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+
+from caelab.models.autoencoder import Autoencoder, Code, Images
+
+_RIDGE = 1e-7  # added to each number's variance; that of rounding to 8 bits is ten times as large
+_BATCH = 1000
+
+
+class Linear(Autoencoder):
+    """Linear regression of clean images on corrupted ones; its code is the whole image.
+
+    ::
+
+        x     (C, H, W)                                     x_hat (C, H, W)
+              |                                                   ^
+              | flatten                                           | @ matrix^T, + bias, clamp, unflatten
+              v                                                   |
+              z C*H*W ----------------- Code(z) ------------------+
+
+    Each number of the clean image is predicted from all of the corrupted one, by least squares over the
+    training images: ``matrix = cov(clean, corrupted) cov(corrupted)^-1``, the Wiener filter of images of a
+    fixed size (Wiener, "Extrapolation, Interpolation, and Smoothing of Stationary Time Series", 1949). Fitted
+    exactly by ``initialise_from``, in float64, with no gradient step; before it, all its numbers are 0.
+
+    Args:
+        shape: (C, H, W) of one image.
+    """
+
+    matrix: Tensor
+    bias: Tensor
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__(shape, prod(shape))
+        self.register_buffer("matrix", torch.zeros(self.latent, self.latent))  # (D, D)
+        self.register_buffer("bias", torch.zeros(self.latent))  # (D,)
+
+    @property
+    def size(self) -> int:
+        """Numbers learnt from data, none of them by gradient."""
+        return self.matrix.numel() + self.bias.numel()
+
+    def initialise(self, images: Images) -> None:
+        """Become what changes no image."""
+        self.matrix.copy_(torch.eye(self.latent))
+
+    def initialise_from(self, images: Images, corrupted: Images) -> None:
+        """Fit matrix and bias to pairs of images (N, C, H, W), uint8 and float32 in [0, 1], in float64."""
+        clean, given = torch.zeros(2, self.latent, dtype=torch.float64)
+        squares, products = torch.zeros(2, self.latent, self.latent, dtype=torch.float64)
+        for start in range(0, len(images), _BATCH):
+            x = images[start : start + _BATCH].flatten(1).cpu().double() / 255  # (n, D)
+            y = corrupted[start : start + _BATCH].flatten(1).cpu().double()
+            clean += x.sum(0) / len(images)
+            given += y.sum(0) / len(images)
+            squares += y.T @ y / len(images)
+            products += y.T @ x / len(images)
+        variance = squares - given.outer(given) + _RIDGE * torch.eye(self.latent, dtype=torch.float64)
+        matrix = torch.linalg.solve(variance, products - given.outer(clean)).T
+        self.matrix.copy_(matrix)
+        self.bias.copy_(clean - matrix @ given)
+
+    def encode(self, x: Tensor) -> Code:
+        """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, C*H*W)."""
+        return Code(x.flatten(1))
+
+    def decode(self, code: Code) -> Tensor:
+        """Map a code to ``x_hat`` (N, C, H, W), float32 in [0, 1]."""
+        with torch.autocast(code.z.device.type, enabled=False):
+            x = code.z.float() @ self.matrix.float().T + self.bias.float()
+        return x.clamp(0, 1).reshape(-1, *self.shape)  # (N, C, H, W)

@@ -1,0 +1,70 @@
+"""The linear floor of a corruption against NumPy's least squares."""
+
+import numpy as np
+import pytest
+import torch
+from toys import images
+
+from caelab.corruptions import Blur, Clean, Corrupted, GaussianNoise
+from caelab.models.linear import Linear
+
+SHAPE = (2, 5, 5)
+
+
+def pairs(corruption, count=200):
+    clean = images(count, SHAPE)
+    return clean, Corrupted(clean, corruption, seed=3)
+
+
+def fitted(clean, corrupted):
+    net = Linear(SHAPE)
+    net.initialise_from(clean, corrupted)
+    return net
+
+
+@pytest.mark.parametrize(
+    "corruption", [GaussianNoise(0.3), Blur(0.5), Clean()], ids=lambda c: type(c).__name__
+)
+def test_it_is_the_least_squares_solution_with_a_constant(corruption):
+    clean, corrupted = pairs(corruption)
+    given = corrupted[:].flatten(1).double().numpy()
+    columns = np.hstack([given, np.ones((200, 1))])
+    target = clean.flatten(1).double().numpy() / 255
+    expected = columns @ np.linalg.lstsq(columns, target, rcond=None)[0]
+    found = fitted(clean, corrupted).reconstruct(corrupted[:])
+    np.testing.assert_allclose(found.flatten(1).numpy(), expected.clip(0, 1), atol=1e-3)
+
+
+def test_what_is_not_corrupted_stays_as_it_is():
+    clean, corrupted = pairs(Clean())
+    torch.testing.assert_close(fitted(clean, corrupted).reconstruct(clean), clean / 255, atol=1e-4, rtol=0)
+    net = Linear(SHAPE)
+    net.initialise(clean)
+    assert torch.equal(net.reconstruct(clean), clean / 255)
+
+
+def test_a_pixel_that_is_always_black_is_no_reason_to_fail():
+    clean = images(60, SHAPE)
+    clean[:, :, 0] = 0
+    net = fitted(clean, Corrupted(clean, Clean(), 0))
+    torch.testing.assert_close(net.reconstruct(clean), clean / 255, atol=1e-4, rtol=0)
+
+
+def test_the_code_is_the_image_and_nothing_is_trained_by_gradient():
+    net = Linear(SHAPE)
+    x = images(3, SHAPE) / 255
+    assert torch.equal(net.encode(x).z, x.flatten(1))
+    assert (net.latent, net.size) == (50, 50 * 50 + 50)
+    assert list(net.parameters()) == []
+    assert net.reconstruct(x).abs().max() == 0
+
+
+def test_a_run_fits_it_to_what_its_networks_see(train):
+    data = ("dataset=shapes", "dataset.train_size=400", "dataset.val_size=20", "dataset.test_size=20")
+    noise = ("corruption=gaussian_noise", "corruption.std=0.3", "dataset.image_size=12")
+    answer = train("-m", "model=linear,classical", *data, *noise, tiny=False)
+    linear, nothing = (
+        next(r["metrics"]["test/psnr"] for r in answer.records if r["choices"]["model"] == name)
+        for name in ("linear", "classical")
+    )
+    assert linear > nothing + 3
