@@ -6,6 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
+import toys
 from conftest import TINY
 from scipy import stats
 
@@ -123,6 +124,17 @@ def test_the_command_line_shows_the_scores_and_goes_on_after_a_mistake(run, comm
     )
     assert (len(shown), shown["guessing"]) == (8, "0.500")
     assert command(run.run_dir)[0] == 0
+
+
+@pytest.mark.parametrize(("reliance", "said"), [(0.004, True), (0.006, False), (None, False)])
+def test_a_code_that_the_decoder_does_not_use_is_told(tmp_path, monkeypatch, capfd, reliance, said):
+    metrics = {} if reliance is None else {"test/latent_reliance": reliance}
+    results.write(tmp_path, toys.record(metrics=metrics, config={"corruption": results.CLEAN}))
+    monkeypatch.setattr(command_line, "verdict", lambda found: "")
+    monkeypatch.setattr(command_line, "table", lambda found: "")
+    command_line._show(tmp_path, {})
+    line = "latent reliance 0.00: distances of codes measure a vector that the decoder does not use"
+    assert (line in capfd.readouterr().out) == said
 
 
 @pytest.mark.parametrize("classes", ["null", "[2,0,1]"])

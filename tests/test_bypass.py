@@ -97,7 +97,7 @@ def test_a_toy_that_copies_its_input_through_a_skip_scores_0():
     assert found.psnr["everything"] == found.psnr["other_latent"] == 100
     assert found.reliance["other_latent"] < 0.01
     assert found.reliance["other_skips"] == 1
-    assert bypass.latent_reliance(Around(), TRAIN, TEST) < 0.01
+    assert bypass.latent_reliance(Around(), TRAIN, TEST, 100.0) < 0.01
 
 
 @pytest.mark.parametrize("kind", ["through", "pca", "improved"])
@@ -118,12 +118,26 @@ def test_a_model_without_skips_scores_1(kind):
     assert found.psnr["everything"] > found.psnr["mean_image"]
     assert found.reliance == {"other_latent": pytest.approx(1.0, abs=0.01)}
     assert set(found.psnr) == {"everything", "other_latent", "mean_latent", "mean_image"}
-    assert bypass.latent_reliance(net, TRAIN, test) == 1
+    assert bypass.latent_reliance(net, TRAIN, test, found.psnr["everything"]) == 1
+
+
+def test_what_is_no_better_than_the_mean_image_has_no_reliance():
+    mean_image = audited(Through()).psnr["mean_image"]
+    for psnr in (mean_image - 3, mean_image, mean_image + 0.009):
+        assert bypass.latent_reliance(Through(), TRAIN, TEST, psnr) is None
+        assert bypass.reliance(psnr, 5.0, mean_image) is None
+    assert bypass.latent_reliance(Through(), TRAIN, TEST, mean_image + 0.011) == 1
+    assert bypass.reliance(mean_image + 1, mean_image, mean_image) == pytest.approx(1)
+    net = PCA(SHAPE, 0)
+    net.initialise(TRAIN)
+    assert audited(net).reliance == {"other_latent": None}
 
 
 def test_the_training_measures_what_the_audit_measures():
     net = Toy()
-    assert bypass.latent_reliance(net, TRAIN, TEST) == pytest.approx(audited(net).reliance["other_latent"])
+    assert bypass.latent_reliance(net, TRAIN, TEST, 0.0) == pytest.approx(
+        audited(net).reliance["other_latent"]
+    )
 
 
 def test_each_skip_is_replaced_alone():
@@ -250,6 +264,6 @@ def test_networks_that_keep_the_contract_pass():
 
 def test_one_image_has_no_other():
     one = Split(TEST.images, TEST.labels, TEST.index[:1])
-    for call in (bypass.require_contract, lambda net, test: bypass.latent_reliance(net, TRAIN, test)):
+    for call in (bypass.require_contract, lambda net, test: bypass.latent_reliance(net, TRAIN, test, 9.0)):
         with pytest.raises(UserError, match="the test split has 1 image; 2 or more are needed"):
             call(Around(), one)

@@ -31,6 +31,7 @@ def data(tmp_path):
     ("code", "value", "words", "bold"),
     [
         (256, 1.0, "1.00: nothing goes around the latent", False),
+        (256, None, "None: the reconstructions are no better than the mean image", False),
         (300, 0.5, "0.50: with another image's latent", False),
         (300, 0.04, "**This model bypasses its latent** (below 0.5). 0.04: ", True),
         (

@@ -1,8 +1,9 @@
-"""The linear floor of a corruption against NumPy's least squares."""
+"""The linear floor of a corruption against scikit-learn's ridge regression."""
 
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 from toys import images
 
 from caelab.corruptions import Blur, Clean, Corrupted, GaussianNoise
@@ -23,16 +24,23 @@ def fitted(clean, corrupted):
 
 
 @pytest.mark.parametrize(
-    "corruption", [GaussianNoise(0.3), Blur(0.5), Clean()], ids=lambda c: type(c).__name__
+    ("corruption", "ridged"),
+    [(GaussianNoise(0.3), True), (Blur(0.5), False), (Clean(), False)],
+    ids=("noise", "blur", "clean"),
 )
-def test_it_is_the_least_squares_solution_with_a_constant(corruption):
+def test_it_is_the_ridge_regression_of_the_least_generalized_error(corruption, ridged):
     clean, corrupted = pairs(corruption)
-    given = corrupted[:].flatten(1).double().numpy()
-    columns = np.hstack([given, np.ones((200, 1))])
-    target = clean.flatten(1).double().numpy() / 255
-    expected = columns @ np.linalg.lstsq(columns, target, rcond=None)[0]
-    found = fitted(clean, corrupted).reconstruct(corrupted[:])
-    np.testing.assert_allclose(found.flatten(1).numpy(), expected.clip(0, 1), atol=1e-3)
+    given, target = corrupted[:].flatten(1).double().numpy(), clean.flatten(1).double().numpy() / 255
+    found = {}
+    for ridge in np.logspace(-7, 0, 29):
+        predicted = Ridge(200 * ridge).fit(given, target).predict(given)
+        centred = given - given.mean(0)
+        hat = 1 / 200 + centred @ np.linalg.solve(centred.T @ centred + 200 * ridge * np.eye(50), centred.T)
+        found[np.square(target - predicted).sum() / (1 - np.trace(hat) / 200) ** 2] = (ridge, predicted)
+    ridge, expected = found[min(found)]
+    assert (ridge > 1e-4) == ridged  # noise asks for a ridge, what can be undone for none
+    reconstructed = fitted(clean, corrupted).reconstruct(corrupted[:])
+    np.testing.assert_allclose(reconstructed.flatten(1).numpy(), expected.clip(0, 1), atol=1e-4)
 
 
 def test_what_is_not_corrupted_stays_as_it_is():

@@ -6,6 +6,7 @@ import torch
 from sklearn import decomposition
 
 from caelab.models.pca import PCA
+from caelab.refinement import fit
 
 SHAPE = (2, 5, 4)
 
@@ -140,3 +141,25 @@ def test_of_few_images_as_many_numbers_are_shrunk():
 def test_another_shrinkage_is_named():
     with pytest.raises(ValueError, match=r"^shrinkage must be none or auto, got 'half'$"):
         PCA(SHAPE, 7, shrinkage="half")
+
+
+def test_fitted_codes_are_those_that_the_decoder_draws_best():
+    dark = (2.5 * smooth_pictures(40).float() - 200).clamp(0, 255).byte()  # much of it is clamped to black
+    x = dark / 255
+    plain, fitted = PCA(SHAPE, 7), PCA(SHAPE, 7, refine=30)
+    for model in (plain, fitted):
+        model.initialise(dark)
+    errors = [(model.reconstruct(dark) - x).square().flatten(1).sum(1) for model in (plain, fitted)]
+    assert (errors[1] < errors[0]).all()
+    code = fitted.encode(x)
+    torch.testing.assert_close(code.z, fit(plain, x, plain.encode(x), 30).code.z, rtol=0, atol=0)
+    alone = torch.cat([fitted.encode(one[None]).z for one in x[:5]])
+    torch.testing.assert_close(alone, code.z[:5], rtol=1e-3, atol=1e-3)  # whatever stands beside an image
+    assert not code.z.requires_grad
+
+
+def test_fitting_would_undo_a_shrinkage():
+    with pytest.raises(
+        ValueError, match=r"^refine must be 0 with shrinkage=auto, which it would undo, got 20$"
+    ):
+        PCA(SHAPE, 7, shrinkage="auto", refine=20)

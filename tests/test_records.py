@@ -10,6 +10,7 @@ from caelab import durable, records, results
 
 SIZE = {"latent": 8, "effective_code": 20}
 DATA = {"sha256": "x"}
+PCA = {"_target_": "caelab.models.pca.PCA", "latent": 8}
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +20,7 @@ def _nothing_told():
 
 def leave(path, **changes):
     """Leave the record of a run of PCA."""
-    floor = {"choices": {"model": "pca"}, "size": SIZE, "data": DATA, "metrics": {"test/psnr": 20.0}}
+    floor = {"config": {"model": PCA}, "size": SIZE, "data": DATA, "metrics": {"test/psnr": 20.0}}
     path.mkdir(parents=True)
     results.write(path, toys.record(**floor | changes))
 
@@ -117,11 +118,13 @@ def test_floor_is_pca_at_the_same_latent_on_the_same_data(tmp_path):
     assert records.floor(tmp_path, mine) is None
     leave(tmp_path / "other_latent", size={"latent": 9})
     leave(tmp_path / "other_data", data={"sha256": "y"})
-    leave(tmp_path / "other_model", choices={"model": "base"})
+    leave(tmp_path / "other_model", config={"model": {"_target_": "caelab.models.base.Base", "latent": 8}})
+    leave(tmp_path / "fitted", config={"model": PCA | {"refine": 20}})
+    leave(tmp_path / "shrunk", config={"model": PCA | {"refine": 0, "shrinkage": "auto"}})
     leave(tmp_path / "failed", status="failed", error="no luck")
-    leave(tmp_path / "noisy", config={"corruption": {"_target_": "caelab.corruptions.Blur"}})
+    leave(tmp_path / "noisy", config={"model": PCA, "corruption": {"_target_": "caelab.corruptions.Blur"}})
     assert records.floor(tmp_path, mine) is None
-    clean = {"corruption": {"_target_": "caelab.corruptions.Clean"}}
+    clean = {"model": PCA, "corruption": {"_target_": "caelab.corruptions.Clean"}}
     leave(tmp_path / "floor", metrics={"test/psnr": 21.5}, config=clean)
     assert records.floor(tmp_path, mine) == 21.5
     assert records.floor(tmp_path, mine, 9) == 20.0

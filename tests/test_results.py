@@ -210,6 +210,9 @@ def test_older_records_tell_the_reliance_of_models_without_skips_only(tmp_path):
     through = {"size": {"latent": 8, "effective_code": 8}}
     assert results.latent_reliance({"metrics": {}, **through}) == 1
     assert results.latent_reliance({"metrics": {}, **around}) is None
+    assert results.latent_reliance({"metrics": {}, "size": {"latent": 0, "effective_code": 0}}) is None
+    later = {"config": {"corruption": {"_target_": "caelab.corruptions.Clean"}}, **through}
+    assert results.latent_reliance({"metrics": {}, **later}) is None  # measured: it had none
     assert results.latent_reliance({"metrics": {"test/latent_reliance": 0.1}, **through}) == 0.1
     made = record(tmp_path / "a", **around)
     assert results.figures(tmp_path / "a", made) == made["metrics"]

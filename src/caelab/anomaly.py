@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from caelab import after, results, screen
+from caelab import after, records, results, screen
 from caelab.errors import UserError
 from caelab.results import Record
 
@@ -91,7 +91,7 @@ def anomaly(run: Path) -> dict[str, Any]:
     outliers.require_neighbours(len(parts.train))
     net = load(run)
     scores = _scores(net, parts, "network")
-    if record["choices"]["model"] != "pca":  # which is its own floor
+    if not records.is_pca(record):  # which is its own floor
         scores |= {f"pca_{name}": values for name, values in _pca(parts, net.latent).items()}
     scores["pixels_neighbours"] = _in_pixels(parts)
     found = _measured(scores, parts)
@@ -278,6 +278,11 @@ def table(found: Mapping[str, Any]) -> Table:
 def _show(run: Path, found: dict[str, Any]) -> None:
     screen.say(f"{screen.shown(run)}: {verdict(found)}")
     screen.console.print(table(found))
+    reliance = results.figures(run, results.finished(run)).get("test/latent_reliance", 1.0)
+    if round(reliance, 2) == 0:
+        screen.say(
+            "  latent reliance 0.00: distances of codes measure a vector that the decoder does not use"
+        )
 
 
 def main() -> None:

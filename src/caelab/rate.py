@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from caelab import after, compose, durable, locate, mistakes, results, screen, trust
+from caelab import after, compose, durable, locate, mistakes, records, results, screen, trust
 from caelab.analysis import tradeoff
 from caelab.analysis.tradeoff import FINEST, LOST
 from caelab.errors import UserError
@@ -225,7 +225,7 @@ def draw(found: Mapping[Path, Mapping[str, Any]]) -> None:
 
     lines = {}
     for run, (name, one) in zip(found, _named(found).items(), strict=True):
-        lines[name] = rates.line([one], results.finished(run)["choices"]["model"] == "pca")
+        lines[name] = rates.line([one], records.untrained(results.finished(run)))
     title = f"{', '.join(screen.shown(run) for run in found)}" if len(found) == 1 else f"{len(found)} runs"
     figure = rates.draw(f"{title}: what rounding the code costs", lines, next(iter(found.values()))["codecs"])
     for run in found:

@@ -11,6 +11,7 @@ from caelab.results import Record
 from caelab.screen import note, one_line, shown
 
 _INSIDE = {".hydra", "checkpoints", *results.FOLDERS}
+_PCA = {"model._target_": "caelab.models.pca.PCA", "model.shrinkage": "none", "model.refine": 0}
 
 
 def searches(*roots: str | Path) -> dict[str, Record]:
@@ -85,13 +86,25 @@ def floor_run(root: str | Path, record: Record, numbers: int) -> Record | None:
     for _, other in find(root):
         if (
             other["status"] == "finished"
-            and other["choices"]["model"] == "pca"
+            and is_pca(other)
             and other["size"]["latent"] == numbers
             and other["data"] == record["data"]
             and _corruption(other) == _corruption(record)
         ):
             return other
     return None
+
+
+def is_pca(record: Record) -> bool:
+    """Whether a run is the linear floor of others: a projection on principal components, and nothing more."""
+    own = {key: value for key, value in results.settings(record).items() if key.startswith("model.")}
+    own.pop("model.latent", None)
+    return own == _PCA
+
+
+def untrained(record: Record) -> bool:
+    """Whether a finished run took no gradient step, so that a seed changes little or nothing: a floor."""
+    return not record["time"]["epochs"]
 
 
 def _corruption(record: Record) -> Any:

@@ -324,9 +324,11 @@ def figures(run_dir: Path, record: Record) -> dict[str, float]:
 def latent_reliance(record: Record) -> float | None:
     """Latent reliance of a finished run, in [0, 1], as far as its record tells; None where it does not.
 
-    Records from before it was measured tell it of models without skips only: there it is 1.
+    Records from before it was measured, and before corruptions, tell it of models without skips only: there
+    it is 1, unless the code is empty.
     """
     size = record.get("size", {})
-    honest = "latent" in size and size["latent"] == size.get("effective_code")
-    found: float | None = record["metrics"].get("test/latent_reliance", 1.0 if honest else None)
+    honest = 0 < size.get("latent", 0) == size.get("effective_code")
+    concluded = 1.0 if honest and "corruption" not in record.get("config", {}) else None
+    found: float | None = record["metrics"].get("test/latent_reliance", concluded)
     return found

@@ -26,7 +26,7 @@ def measure(
     originals, _, reconstructions = images
     published = published_protocol(reconstructions, originals)
     found = {**full, **{f"published/{name}": value for name, value in published.items()}}
-    reliance = latent_reliance(module.net, data.splits["train"], data.splits["test"])
+    reliance = latent_reliance(module.net, data.splits["train"], data.splits["test"], full["test/psnr"])
     if reliance is not None:
         found["test/latent_reliance"] = reliance
     return found, images

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from caelab.labels import TEST_IMAGES, Label, labels
+from caelab.records import is_pca
 from caelab.results import BYPASSING, TRAINED, Record, latent_reliance
 from caelab.screen import console, say, shown
 
@@ -150,7 +151,7 @@ def summary(record: Record, run_dir: Path, floor: float | None) -> None:
     """Print one finished run: its figures, the floor at its latent, and where its files lie."""
     size, time = record["size"], record["time"]
     title = ", ".join(f"{record['choices'][group]}" for group in _GROUPS) + f", seed {record['seed']}"
-    below = floor is not None and record["choices"]["model"] != "pca"
+    below = floor is not None and not is_pca(record)
     label = f"full, PCA of {size['latent']} numbers"
     protocols(
         record["metrics"],

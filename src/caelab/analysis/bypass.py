@@ -18,6 +18,7 @@ from caelab.quality import mse, psnr
 LEAST_IMAGES = 2
 """Test images without which no image has another."""
 
+_GAIN = 0.01  # dB over the mean image; less may be rounding
 _CODED = 10_000  # training images whose codes are averaged: improved_skip's PSNRs move by 0.002 dB at most
 
 Watch = Callable[[Sequence[int]], Iterable[int]]
@@ -85,27 +86,36 @@ def audit(net: Autoencoder, test: Split, means: Means, watch: Watch = iter) -> P
             found["mean_skips"] = code._replace(skips=mean.skips)
         return found | {f"other_skip_{n}": one for n, one in _each_skip(code, other)}
 
-    found = _score(net, test, means.image, mixed, watch)
+    found = _score(net, test, mixed, watch) | {"mean_image": _psnr_of(means.image, test)}
     replaced = [name for name in found if name.startswith("other_")]
     whole, least = found["everything"], found["mean_image"]
     return Paths(found, {name: reliance(whole, found[name], least) for name in replaced})
 
 
-def latent_reliance(net: Autoencoder, train: Split, test: Split) -> float | None:
-    """Measure the latent reliance alone; 1 without a look where nothing goes around the latent.
+def latent_reliance(net: Autoencoder, train: Split, test: Split, psnr: float) -> float | None:
+    """Measure the latent reliance alone, in [0, 1]; None where it has none, see ``reliance``.
+
+    Where nothing goes around the latent it is 1, which takes no pass of the network.
+
+    Args:
+        net: trained.
+        train: whose mean image is no reconstruction.
+        test: N images, 2 or more.
+        psnr: of the network's reconstructions as they are scored, in dB, mean over the test images.
 
     Raises:
         UserError: see ``audit``.
     """
     with evaluating(net):
-        if not encoded(net, train[:1]).skips:
-            return 1.0
+        skips = encoded(net, train[:1]).skips
+    if not skips:
+        return reliance(psnr, -math.inf, _psnr_of(mean_image(train), test))
 
     def mixed(code: Code, other: Code) -> dict[str, Code]:
         return {"everything": code, "other_latent": code._replace(z=other.z)}
 
-    found = _score(net, test, mean_image(train), mixed, iter)
-    return reliance(found["everything"], found["other_latent"], found["mean_image"])
+    found = _score(net, test, mixed, iter)
+    return reliance(found["everything"], found["other_latent"], _psnr_of(mean_image(train), test))
 
 
 def mean_image(train: Split) -> Tensor:
@@ -120,9 +130,10 @@ def reliance(everything: float, replaced: float, mean_image: float) -> float | N
     ``(everything - replaced) / (everything - mean_image)``, clipped; all three are PSNR in dB.
 
     Returns:
-        None where ``everything`` is no better than ``mean_image``: there is nothing to lose.
+        None where ``everything`` is no better than ``mean_image`` by a hundredth of a decibel: there is
+        nothing to lose.
     """
-    if everything <= mean_image:
+    if everything - mean_image < _GAIN:
         return None
     return min(1.0, max(0.0, (everything - replaced) / (everything - mean_image)))
 
@@ -255,8 +266,14 @@ def evaluating(net: Autoencoder) -> Iterator[None]:
         net.train(training)
 
 
-def _score(net: Autoencoder, test: Split, mean_image: Tensor, mixed: Mix, watch: Watch) -> dict[str, float]:
-    """PSNR (dB), mean over the test images, of each mixed code and of the mean image (C, H, W)."""
+def _psnr_of(image: Tensor, test: Split) -> float:
+    """PSNR (dB), mean over the test images, of one image (C, H, W) in place of each."""
+    batches = (test[start : start + EVALUATION_BATCH].float() / 255 for start in _starts(test))
+    return torch.cat([psnr(mse(image.float().expand_as(x), x)) for x in batches]).mean().item()
+
+
+def _score(net: Autoencoder, test: Split, mixed: Mix, watch: Watch) -> dict[str, float]:
+    """PSNR (dB), mean over the test images, of each mixed code."""
     require_images(test)
     values = defaultdict(list)
     with evaluating(net):
@@ -265,9 +282,8 @@ def _score(net: Autoencoder, test: Split, mean_image: Tensor, mixed: Mix, watch:
             images = test[rows]
             codes = encoded(net, images), encoded(net, test[(rows + len(test) // 2) % len(test)])
             x = images.float() / 255
-            made = {name: net.decode(code) for name, code in mixed(*codes).items()}
-            for name, x_hat in {**made, "mean_image": mean_image.float().expand_as(x)}.items():
-                values[name].append(psnr(mse(x_hat, x)))
+            for name, code in mixed(*codes).items():
+                values[name].append(psnr(mse(net.decode(code), x)))
     return {name: torch.cat(found).mean().item() for name, found in values.items()}
 
 

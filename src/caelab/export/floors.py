@@ -92,7 +92,7 @@ def _measured(record: Record, data: ImageDataModule, sizes: list[int]) -> dict[i
 def _sizes(record: Record) -> list[int]:
     """Latents of the PCAs that stand below a run; below PCA itself only the mean image does."""
     size = record["size"]
-    code = [] if record["choices"]["model"] == "pca" else [size["latent"], size["effective_code"]]
+    code = [] if records.is_pca(record) else [size["latent"], size["effective_code"]]
     return sorted({0, *(numbers for numbers in code if numbers < size["input_numbers"])}, reverse=True)
 
 

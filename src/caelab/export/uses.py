@@ -17,6 +17,8 @@ def reliance(record: Record, value: float | None) -> str:
     """
     size = record["size"]
     around = size["effective_code"] - size["latent"]
+    if not around and value is None:
+        return "None: the reconstructions are no better than the mean image, so there is nothing to lose."
     if not around:
         return "1.00: nothing goes around the latent, so all of the picture comes through it."
     if value is None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from caelab.models.autoencoder import Autoencoder, Code, Images
 
-_RIDGE = 1e-7  # added to each number's variance; that of rounding to 8 bits is ten times as large
+_RIDGES = torch.logspace(-7, 0, 29, dtype=torch.float64)  # the least is a tenth of the variance of rounding
 _BATCH = 1000
 
 
@@ -24,9 +24,11 @@ class Linear(Autoencoder):
               z C*H*W ----------------- Code(z) ------------------+
 
     Each number of the clean image is predicted from all of the corrupted one, by least squares over the
-    training images: ``matrix = cov(clean, corrupted) cov(corrupted)^-1``, the Wiener filter of images of a
-    fixed size (Wiener, "Extrapolation, Interpolation, and Smoothing of Stationary Time Series", 1949). Fitted
-    exactly by ``initialise_from``, in float64, with no gradient step; before it, all its numbers are 0.
+    training images: ``matrix = cov(clean, corrupted) (cov(corrupted) + ridge)^-1``, the Wiener filter of
+    images of a fixed size (Wiener, "Extrapolation, Interpolation, and Smoothing of Stationary Time Series",
+    1949). The ridge, one for all numbers, is that of the least error by generalized cross-validation (Golub,
+    Heath and Wahba, 1979): no image but those of training is looked at. Fitted exactly by
+    ``initialise_from``, in float64, with no gradient step; before it, all its numbers are 0.
 
     Args:
         shape: (C, H, W) of one image.
@@ -51,17 +53,21 @@ class Linear(Autoencoder):
 
     def initialise_from(self, images: Images, corrupted: Images) -> None:
         """Fit matrix and bias to pairs of images (N, C, H, W), uint8 and float32 in [0, 1], in float64."""
-        clean, given = torch.zeros(2, self.latent, dtype=torch.float64)
+        n = len(images)
+        clean, given, square = torch.zeros(3, self.latent, dtype=torch.float64)
         squares, products = torch.zeros(2, self.latent, self.latent, dtype=torch.float64)
-        for start in range(0, len(images), _BATCH):
+        for start in range(0, n, _BATCH):
             x = images[start : start + _BATCH].flatten(1).cpu().double() / 255  # (n, D)
             y = corrupted[start : start + _BATCH].flatten(1).cpu().double()
-            clean += x.sum(0) / len(images)
-            given += y.sum(0) / len(images)
-            squares += y.T @ y / len(images)
-            products += y.T @ x / len(images)
-        variance = squares - given.outer(given) + _RIDGE * torch.eye(self.latent, dtype=torch.float64)
-        matrix = torch.linalg.solve(variance, products - given.outer(clean)).T
+            clean += x.sum(0) / n
+            given += y.sum(0) / n
+            square += x.square().sum(0) / n
+            squares += y.T @ y / n
+            products += y.T @ x / n
+        variances, axes = torch.linalg.eigh(squares - given.outer(given))
+        shares = axes.T @ (products - given.outer(clean))  # (D, D): of each axis in each clean number
+        inverse = _inverse(variances.clamp(min=0), shares, (square - clean.square()).sum(), n)
+        matrix = (axes @ (inverse[:, None] * shares)).T
         self.matrix.copy_(matrix)
         self.bias.copy_(clean - matrix @ given)
 
@@ -74,3 +80,19 @@ class Linear(Autoencoder):
         with torch.autocast(code.z.device.type, enabled=False):
             x = code.z.float() @ self.matrix.float().T + self.bias.float()
         return x.clamp(0, 1).reshape(-1, *self.shape)  # (N, C, H, W)
+
+
+def _inverse(variances: Tensor, shares: Tensor, total: Tensor, n: int) -> Tensor:
+    """``1 / (variance + ridge)`` of each axis, (D,), with the ridge of the least generalized error.
+
+    Args:
+        variances: of the corrupted images along their axes, (D,).
+        shares: covariance of each axis with each number of the clean images, (D, D).
+        total: variance of the clean images, summed over their numbers.
+        n: images.
+    """
+    inverses = 1 / (variances + _RIDGES[:, None])  # (ridges, D)
+    power = shares.square().sum(1)
+    errors = total + (inverses * (inverses * variances - 2) * power).sum(1)
+    free = 1 - (1 + (inverses * variances).sum(1)) / n  # of the images' degrees of freedom, what is left
+    return inverses[torch.where(free > 0, errors / free.square(), torch.inf).argmin()]

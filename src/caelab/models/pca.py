@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from caelab.models.autoencoder import Autoencoder, Code, Images
+from caelab.models.autoencoder import Autoencoder, Code, Images, at_least
+from caelab.refinement import fit
 
 _BATCH = 1000
 _CONSTANT = 1e-12  # variance of a number that rounding alone moves
@@ -30,6 +31,8 @@ class PCA(Autoencoder):
         shape: (C, H, W) of one image.
         latent: principal components kept, at most C*H*W; with 0 every image becomes the mean image.
         shrinkage: of the code of a corrupted image: ``none``, or ``auto``, fitted by ``initialise_from``.
+        refine: steps by which ``encode`` then fits each code to its image, see ``caelab.refinement.fit``: the
+            projection does not know that the decoder clamps. 0 with shrinkage, which it would undo.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -40,13 +43,18 @@ class PCA(Autoencoder):
     mean: Tensor
     components: Tensor
 
-    def __init__(self, shape: Sequence[int], latent: int = 256, shrinkage: str = "none") -> None:
+    def __init__(
+        self, shape: Sequence[int], latent: int = 256, shrinkage: str = "none", refine: int = 0
+    ) -> None:
         super().__init__(shape, latent)
         numbers = int(np.prod(self.shape))
         if latent > numbers:
             raise ValueError(f"latent must be at most {numbers}, the numbers in one image, got {latent}")
         if shrinkage not in ("none", "auto"):
             raise ValueError(f"shrinkage must be none or auto, got {shrinkage!r}")
+        self.refine = at_least(0, "refine", refine)
+        if refine and shrinkage != "none":
+            raise ValueError(f"refine must be 0 with shrinkage, which it would undo, got {refine}")
         self.register_buffer("mean", torch.zeros(numbers))  # (D,)
         self.register_buffer("components", torch.zeros(latent, numbers))  # (latent, D)
         self.shrinkage = Shrinkage(latent) if shrinkage == "auto" else None
@@ -87,7 +95,8 @@ class PCA(Autoencoder):
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent) float32."""
         with torch.autocast(x.device.type, enabled=False):
             z = self._project(x)
-            return Code(z if self.shrinkage is None else self.shrinkage(z))
+            code = Code(z if self.shrinkage is None else self.shrinkage(z))
+            return fit(self, x.float(), code, self.refine).code if self.refine else code
 
     def _project(self, x: Tensor) -> Tensor:
         return (x.float().flatten(1) - self.mean.float()) @ self.components.float().T

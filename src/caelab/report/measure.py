@@ -132,7 +132,7 @@ def others(runs: Index, sections: Sequence[Section]) -> list[Section]:
         taken[f"{dataset} {images} {label}"] += 1
         if (number := taken[f"{dataset} {images} {label}"]) > 1:
             label += f" ({number})"
-        row = Row(label, dataset, record["choices"]["model"] == "pca", runs=found)
+        row = Row(label, dataset, records.untrained(record), runs=found)
         rows.setdefault(dataset, {}).setdefault(images, []).append(row)
     return [one for dataset, sets in rows.items() for one in _by_images(dataset, sets)]
 
