@@ -86,8 +86,8 @@ def floor_run(root: str | Path, record: Record, numbers: int) -> Record | None:
     for _, other in find(root):
         if (
             other["status"] == "finished"
-            and is_pca(other)
             and other["size"]["latent"] == numbers
+            and is_pca(other)
             and other["data"] == record["data"]
             and _corruption(other) == _corruption(record)
         ):
@@ -97,9 +97,7 @@ def floor_run(root: str | Path, record: Record, numbers: int) -> Record | None:
 
 def is_pca(record: Record) -> bool:
     """Whether a run is the linear floor of others: a projection on principal components, and nothing more."""
-    own = {key: value for key, value in results.settings(record).items() if key.startswith("model.")}
-    own.pop("model.latent", None)
-    return own == _PCA
+    return _PCA.items() <= results.settings(record).items()
 
 
 def untrained(record: Record) -> bool:
