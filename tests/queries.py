@@ -9,12 +9,14 @@ The words of a query:
   the runs' command set must be there, but not the seed;
 - ``seeds=5``: how many seeds there must be, 3 unless said, 1 without training; ``seed=0``: that one alone;
 - ``from=FOLDER`` of docs/results, for runs that lie in two; ``runs`` if nothing is said;
-- ``FILE.json`` of docs/results, with a key of dots: a number in that file.
+- ``FILE.json`` of docs/results, with a key of dots: a number in that file; ``FILE.csv`` with ``ROW.COLUMN``,
+  where a row is named by its first cell.
 
 ``A - B`` is the difference of two rows, ``A / B`` their ratio, and B may be a number. Where B names no key,
 dataset or row it has A's; ``KEY=`` in B is the setting of A.
 """
 
+import csv
 import json
 import re
 from collections import defaultdict
@@ -59,7 +61,7 @@ class Answers:
         row = self._row(words)
         result = statistics.interval(_values(row, key), compare.BOUNDS.get(key, UNBOUNDED))
         for operator, text in zip(others[::2], others[1::2], strict=True):
-            if re.fullmatch(r"[\d.]+", text):
+            if re.fullmatch(r"-?[\d.]+", text):
                 result = _scaled(result, float(text) if operator == "*" else 1 / float(text))
             else:
                 own_key, own = self._read(text)
@@ -74,7 +76,7 @@ class Answers:
         for word in self._whole(text):
             if "=" in word:
                 settings.append(word)
-            elif word.endswith(".json"):
+            elif word.endswith((".json", ".csv")):
                 settings.append(f"file={word}")
             elif "/" in word or "." in word:
                 key = word
@@ -133,7 +135,10 @@ def _values(row: Row, key: str) -> list[float]:
 
 
 def _inside(path: Path, key: str) -> Any:
-    return _at(json.loads(path.read_text()), key)
+    text = path.read_text()
+    if path.suffix == ".json":
+        return _at(json.loads(text), key)
+    return _at({next(iter(row.values())): row for row in csv.DictReader(text.splitlines())}, key)
 
 
 def _at(value: Any, key: str) -> Any:
@@ -146,7 +151,9 @@ def _at(value: Any, key: str) -> Any:
 
 
 def _scaled(value: Interval, by: float) -> Interval:
-    low, high = (None if end is None else end * by for end in (value.low, value.high))
+    if value.low is None or value.high is None:
+        return replace(value, mean=value.mean * by)
+    low, high = sorted((value.low * by, value.high * by))
     return replace(value, mean=value.mean * by, low=low, high=high)
 
 

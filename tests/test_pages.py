@@ -44,6 +44,7 @@ def answers(tmp_path):
     leave("others/small-0", 0, 30.0, "model=base", "model.latent=8")
     leave("runs/floor", 0, 24.5, "+trainer.enable_progress_bar=False", "model=pca", epochs=0)
     leave("runs/floor-64", 0, 26.5, "model=pca", "model.latent=64", epochs=0)
+    (tmp_path / "rates.csv").write_text("bytes,psnr,best\n10,20.5,a\n171,29.3,b\n")
     (tmp_path / "bench.json").write_text('{"ways": [{"speed": 2.5}, {"speed": 3.5}]}')
     return Answers(tmp_path, NAMES)
 
@@ -64,7 +65,9 @@ def answers(tmp_path):
         ("published/psnr shapes small / 1000", 21.0, T / 3**0.5),
         ("published/psnr shapes small - test/psnr", 20979.0, 999 * T / 3**0.5),
         ("time.fit_seconds shapes small / small model.latent=64 * 3", 2.0, None),
+        ("test/psnr shapes small * -1", -21.0, T / 3**0.5),
         ("bench.json ways.1.speed", 3.5, None),
+        ("rates.csv 171.psnr", 29.3, None),
     ],
 )
 def test_what_a_query_gives(answers, query, mean, half):
@@ -84,6 +87,7 @@ def test_what_a_query_gives(answers, query, mean, half):
         ("last/val/psnr shapes small", "0 of 3 runs have last/val/psnr"),
         ("time.seconds shapes small", "no time.seconds"),
         ("bench.json ways.2.speed", "no ways.2.speed"),
+        ("rates.csv 12.psnr", "no 12.psnr"),
     ],
 )
 def test_a_query_that_gives_nothing(answers, query, wrong):
