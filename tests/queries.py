@@ -56,13 +56,14 @@ class Answers:
         """
         first, *others = re.split(r" ([-*/]) ", query)
         key, words = self._read(first)
-        if "file" in words:
-            return statistics.interval([float(_inside(self.folder / words["file"], key))])
-        row = self._row(words)
-        result = statistics.interval(_values(row, key), compare.BOUNDS.get(key, UNBOUNDED))
+        row = None if "file" in words else self._row(words)
+        values = _values(row, key) if row else [float(_inside(self.folder / words["file"], key))]
+        result = statistics.interval(values, compare.BOUNDS.get(key, UNBOUNDED))
         for operator, text in zip(others[::2], others[1::2], strict=True):
             if re.fullmatch(r"-?[\d.]+", text):
                 result = _scaled(result, float(text) if operator == "*" else 1 / float(text))
+            elif row is None:
+                raise ValueError("a file has no rows to compare")
             else:
                 own_key, own = self._read(text)
                 own = {name: value or words.get(name, "") for name, value in ({"dataset": ""} | own).items()}

@@ -66,7 +66,7 @@ def answers(tmp_path):
         ("published/psnr shapes small - test/psnr", 20979.0, 999 * T / 3**0.5),
         ("time.fit_seconds shapes small / small model.latent=64 * 3", 2.0, None),
         ("test/psnr shapes small * -1", -21.0, T / 3**0.5),
-        ("bench.json ways.1.speed", 3.5, None),
+        ("bench.json ways.1.speed * 2", 7.0, None),
         ("rates.csv 171.psnr", 29.3, None),
     ],
 )
@@ -88,6 +88,7 @@ def test_what_a_query_gives(answers, query, mean, half):
         ("time.seconds shapes small", "no time.seconds"),
         ("bench.json ways.2.speed", "no ways.2.speed"),
         ("rates.csv 12.psnr", "no 12.psnr"),
+        ("rates.csv 10.psnr - shapes small", "a file has no rows to compare"),
     ],
 )
 def test_a_query_that_gives_nothing(answers, query, wrong):
