@@ -1,6 +1,8 @@
-"""JPEG and WebP beside the codes: Pillow's own bytes, headers told from the rest, PSNR by scikit-image."""
+"""Codecs beside the codes: Pillow's own bytes, headers told from the rest, PSNR by scikit-image."""
 
 import io
+import os
+import zlib
 
 import numpy as np
 import pytest
@@ -26,26 +28,101 @@ def pillow(image, codec, **options):
     return buffer.getvalue()
 
 
+def pixels(test):
+    images = test[:].permute(0, 2, 3, 1).numpy()
+    return images if images.shape[3] == 3 else images[..., 0]
+
+
+def opened(file, like):
+    return np.asarray(Image.open(io.BytesIO(file)).convert("RGB" if like.ndim == 3 else "L"))
+
+
+def options(codec, quality, channels):
+    """Few bytes go further with colour at half the resolution."""
+    colour = {"subsampling": "4:2:0" if quality < 50 else "4:4:4"}
+    if codec == "AVIF" and channels == 1:
+        colour = {"subsampling": "4:0:0"}
+    return {"JPEG": colour, "WebP": {"method": 6}, "AVIF": colour | {"speed": 7, "max_threads": 1}}[codec]
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("codec", codecs.NAMES)
 def test_curves_are_of_pillows_files(codec, channels):
     test = split(channels=channels)
     done = []
     found = codecs.curve(test, codec, lambda: done.append(1))
-    images = test[:].permute(0, 2, 3, 1).numpy()
-    images = images if channels == 3 else images[..., 0]
+    images = pixels(test)
     for one in found:
-        # few bytes go further with colour at half the resolution
-        options = {"subsampling": "4:2:0" if one.quality < 50 else "4:4:4"} if codec == "JPEG" else {}
-        files = [pillow(image, codec, quality=one.quality, **options) for image in images]
-        assert one.file == np.mean([len(file) for file in files])
-        back = [Image.open(io.BytesIO(file)).convert("RGB" if channels == 3 else "L") for file in files]
-        psnrs = [peak_signal_noise_ratio(a, np.asarray(b)) for a, b in zip(images, back, strict=True)]
+        files = [
+            pillow(image, codec, quality=one.quality, **options(codec, one.quality, channels))
+            for image in images
+        ]
+        own = files
+        if codec == "JPEG":
+            keys = {"quality": one.quality, "optimize": True} | options(codec, one.quality, channels)
+            own = [pillow(image, codec, **keys) for image in images]
+        assert one.file == np.mean([min(map(len, pair)) for pair in zip(files, own, strict=True)])
+        psnrs = [peak_signal_noise_ratio(a, opened(b, a)) for a, b in zip(images, files, strict=True)]
         assert one.psnr == pytest.approx(np.mean(psnrs), abs=1e-3)
     assert [one.psnr for one in found] == sorted(one.psnr for one in found)
     assert [one.payload for one in found] == sorted(one.payload for one in found)
     assert len(done) == len(found)  # one batch a quality
-    assert codecs.ticks(test) == sum(len(codecs.curve(test, name)) for name in codecs.NAMES)
+    assert codecs.ticks(test) == sum(len(codecs.curve(test, name)) for name in codecs.NAMES) + 2
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("codec", "headers"), [("WebP", 25), ("PNG", 57 + 6)])
+def test_without_loss_every_pixel_comes_back(codec, headers, channels):
+    test = split(channels=channels)
+    found = codecs.lossless(test, codec)
+    how = {"WebP": {"lossless": True, "quality": 100}, "PNG": {"optimize": True}}[codec]
+    files = [pillow(image, codec, **how) for image in pixels(test)]
+    assert all((opened(file, image) == image).all() for file, image in zip(files, pixels(test), strict=True))
+    assert found.file == np.mean([len(file) for file in files])
+    # chunks of WebP have an even length
+    assert found.file - found.payload == pytest.approx(headers, abs=1 if codec == "WebP" else 1e-9)
+
+
+def test_the_payload_of_png_is_what_zlib_made_of_the_pixels():
+    image = split().images[0].permute(1, 2, 0).numpy()
+    file = pillow(image, "PNG", optimize=True)
+    start = file.index(b"IDAT") + 4
+    stream = file[start : start + int.from_bytes(file[start - 8 : start - 4], "big")]
+    assert len(zlib.decompress(stream)) == 32 * (1 + 3 * 32)  # each line begins with its filter
+    raw = zlib.decompressobj(-15)
+    assert len(raw.decompress(stream[2:-4])) == 32 * (1 + 3 * 32)
+    assert codecs.payload(file) == len(stream) - 6
+
+
+def test_the_payload_of_avif_leaves_out_what_images_share():
+    files = [pillow(image, "AVIF", quality=40) for image in pixels(split())]
+    media = [file[file.index(b"mdat") + 4 :] for file in files]
+    # a delimiter of 2 bytes and a sequence header come first, the same in all files
+    shared = len(os.path.commonprefix(media))
+    for file, data in zip(files, media, strict=True):
+        assert data[0] >> 3 & 15 == 2
+        assert data[2] >> 3 & 15 == 1
+        header = 2 + 2 + data[3]
+        assert header <= shared
+        assert data[header] >> 3 & 15 == 6  # a frame
+        assert codecs.payload(file) == len(data) - header
+
+
+def test_a_jpeg_counts_its_own_tables():
+    image = split().images[0].permute(1, 2, 0).numpy()
+    plain = pillow(image, "JPEG", quality=95)
+    own = pillow(image, "JPEG", quality=95, optimize=True)
+    assert codecs.payload(own) < codecs.payload(plain)
+    saved = len(plain) - len(own) - (codecs.payload(plain) - codecs.payload(own))
+    assert codecs.tables(plain) - codecs.tables(own) == saved
+    # four tables of the standard: lengths, class, counts and symbols of 12, 162, 12 and 162
+    assert codecs.tables(plain) == 4 * (2 + 1 + 16) + 2 * (12 + 162)
+
+
+def test_a_codec_that_pillow_lacks_has_no_curve(monkeypatch):
+    monkeypatch.setattr(codecs.features, "check", lambda name: name != "avif")
+    assert codecs.missing() == ["AVIF"]
+    assert codecs.curve(split(), "AVIF") == []
 
 
 def scan(file):
@@ -90,5 +167,6 @@ def test_webp_headers_are_thirty_bytes():
 
 def test_images_of_two_channels_have_no_curve():
     test = split(channels=2)
-    assert [codecs.curve(test, name) for name in codecs.NAMES] == [[], []]
+    assert [codecs.curve(test, name) for name in codecs.NAMES] == [[], [], []]
+    assert [codecs.lossless(test, name) for name in codecs.LOSSLESS] == [None, None]
     assert codecs.ticks(test) == 0

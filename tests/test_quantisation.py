@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from caelab.analysis import quantisation
-from caelab.analysis.quantisation import Alphabet, Coder, entropy, fit, flat, unflat
+from caelab.analysis.quantisation import Coder, entropy, fit, flat, unflat
 from caelab.errors import UserError
 from caelab.models.autoencoder import Code
 
@@ -21,14 +21,14 @@ def noise(n, numbers, kind="normal"):
 
 def rounded(quantiser, x, bits):
     cells, _ = quantiser.cells(x)
-    alphabet = Alphabet(quantiser, bits)
+    alphabet = quantiser.alphabet(bits)
     return quantiser.decoded(alphabet.symbols(cells) + alphabet.low, bits)
 
 
 def sizes_of(quantiser, x, bits):
     """Measured bits an image, and their entropy, of codes that the models were fitted to."""
     cells, _ = quantiser.cells(x)
-    alphabet = Alphabet(quantiser, bits)
+    alphabet = quantiser.alphabet(bits)
     counts = alphabet.counts(cells)
     words = Coder(alphabet, counts).encode(alphabet.symbols(cells))
     return 32 * len(words) / len(x), entropy(counts, len(x), x.shape[1])
@@ -86,7 +86,7 @@ def test_what_was_coded_comes_back_also_of_codes_that_training_never_showed(bits
     train[:, 4] = 1.5
     quantiser = fit(train, [3, 2])
     cells, clipped = quantiser.cells(test)
-    alphabet = Alphabet(quantiser, bits)
+    alphabet = quantiser.alphabet(bits)
     coder = Coder(alphabet, alphabet.counts(quantiser.cells(train)[0]))
     symbols = alphabet.symbols(cells)
     assert symbols.min() >= 0
@@ -101,7 +101,7 @@ def test_grids_are_nested_and_round_half_a_step_up():
     y = (x.double() - x.double().mean(0)) / x.double().std(0, correction=0)
     cells, _ = quantiser.cells(x)
     for bits in (1, 3, 8):
-        alphabet = Alphabet(quantiser, bits)
+        alphabet = quantiser.alphabet(bits)
         expected = np.floor(y.numpy() * 2**bits / 8 + 0.5)
         same = alphabet.symbols(cells) + alphabet.low == expected
         assert same.mean() > 0.998  # the others lie at the edge of a step

@@ -6,6 +6,7 @@ import sys
 
 import matplotlib.image
 import numpy as np
+import PIL
 import pytest
 import torch
 from toys import leave_run
@@ -17,6 +18,8 @@ from caelab.analysis import quantisation
 from caelab.errors import UserError
 from caelab.rate import answer, comparison, main, rate, table
 from caelab.restore import datamodule
+
+FLOORS = ("codecs", "lossless", "measured", "transform")
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +78,42 @@ def test_figures_are_those_of_the_best_checkpoint(measured):
 
 def test_codecs_are_measured_on_the_same_images_and_once(measured, monkeypatch):
     path, found = measured
-    assert list(found["codecs"]) == ["JPEG", "WebP"]
+    assert list(found["codecs"]) == ["JPEG", "WebP", "AVIF"]
+    assert list(found["lossless"]) == ["WebP", "PNG"]
+    assert found["measured"]["pillow"] == PIL.__version__
     assert all(one["payload"] < one["file"] for settings in found["codecs"].values() for one in settings)
-    monkeypatch.setattr("caelab.analysis.codecs.curve", lambda *_: pytest.fail("measured again"))
-    assert rate(path, [2, 8])["codecs"] == found["codecs"]
+    for name in ("codecs.curve", "codecs.lossless", "transform.curve"):
+        monkeypatch.setattr(f"caelab.analysis.{name}", lambda *_, **__: pytest.fail("measured again"))
+    again = rate(path, [2, 8])
+    assert {key: again[key] for key in FLOORS} == {key: found[key] for key in FLOORS}
+
+
+def test_floors_at_as_many_bytes_stand_among_the_figures():
+    transform = [
+        {"step": 1, "rate": 0, "psnr": 9},
+        *({"rate": r, "psnr": p} for r, p in ((40, 20), (160, 24))),
+    ]
+    codecs = {
+        "JPEG": [{"file": 600, "payload": 5, "psnr": 21}],
+        "AVIF": [{"file": 9, "payload": 20, "psnr": 22}],
+    }
+    end = {"enough": {"rate": 80.0, "psnr": 29.9}}
+    figures = module._figures(FOUND | end | {"transform": transform, "codecs": codecs})
+    # twice 40 bits is half the way to 160 over the logarithm
+    assert figures["rate/psnr_over_transform"] == pytest.approx(29.9 - 22)
+    assert figures["rate/psnr_over_jpeg"] == pytest.approx(29.9 - 21)
+    assert "rate/psnr_over_avif" not in figures  # it takes more
+
+
+def test_codes_of_an_older_file_stay_and_get_the_floors(run, command, monkeypatch):
+    new = json.loads((run / "rate.json").read_text())
+    old = {key: value for key, value in new.items() if key not in ("transform", "lossless", "measured")}
+    old["codecs"] = {"JPEG": [{"quality": 5, "file": 700.0, "payload": 1.0, "psnr": 60.0}]}
+    old["figures"] = {"rate/psnr_over_jpeg": -30.0}
+    (run / "rate.json").write_text(json.dumps(old))
+    monkeypatch.setattr(module, "rate", lambda *_: pytest.fail("codes were measured again"))
+    assert command(run, "--bits", "8,2")[0] == 0
+    assert json.loads((run / "rate.json").read_text()) == new
 
 
 def test_the_command_line_shows_each_quantiser_and_takes_what_was_measured(run, command, monkeypatch):
@@ -156,6 +191,8 @@ def test_bits_are_those_that_there_are():
 
 
 FOUND = {
+    "transform": [],
+    "lossless": {},
     "code": {"numbers": 100, "psnr": 30.0},
     "points": [{"bits": 4, "rate": 80.0, "entropy": 79.0, "psnr": 29.0}],
     "enough": None,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from caelab.analysis.tradeoff import enough, reached
+from caelab.analysis.tradeoff import PERFECT, best, enough, envelope, reached
+from caelab.quality import PSNR_CAP
 
 
 def points(*pairs):
@@ -32,3 +33,27 @@ def test_what_is_reached_lies_on_a_line_over_the_logarithm():
 
 def test_a_setting_that_is_larger_and_no_better_counts_for_nothing():
     assert reached(200, [100, 200, 400], [20.0, 19.0, 30.0]) == pytest.approx(25)
+
+
+SMALL, LARGE = [(10.0, 20.0), (40.0, 22.0)], [(20.0, 19.0), (40.0, 24.0), (160.0, 30.0)]
+
+
+def test_the_best_is_the_curve_that_is_above_at_that_size():
+    curves = {"small": SMALL, "large": LARGE, "none": []}
+    assert best(9, curves) is None
+    assert best(20, curves) == ("small", pytest.approx(21))
+    assert best(40, curves) == ("large", 24)
+    assert best(80, curves) == ("large", pytest.approx(27))
+    assert best(1_000, curves) == ("large", 30)
+
+
+def test_the_envelope_holds_the_points_that_no_curve_passes_above():
+    # at 20 the line of the small one has 21 dB, where the large one has 19
+    assert envelope({"small": SMALL, "large": LARGE}) == [(10, 20), (40, 24), (160, 30)]
+    # a point between two others of its own counts where it is above their line
+    assert envelope({"one": [(10.0, 20.0), (20.0, 22.0), (40.0, 22.0)]}) == [(10, 20), (20, 22), (40, 22)]
+    assert envelope({"one": []}) == []
+
+
+def test_no_loss_counts_as_everywhere():
+    assert PERFECT == PSNR_CAP

@@ -1,7 +1,6 @@
 """How many bits does a trained model's code really need? ``python -m caelab.rate RUN...``."""
 
 import argparse
-import hashlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,21 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from caelab import after, compose, durable, locate, mistakes, records, results, screen, trust
+from caelab import after, compose, durable, locate, mistakes, rate_floors, records, results, screen, trust
 from caelab.analysis import tradeoff
 from caelab.analysis.tradeoff import FINEST, LOST
 from caelab.errors import UserError
 from caelab.labels import labels
 
-if TYPE_CHECKING:  # they bring torch
-    from caelab.data.datamodule import Split
+if TYPE_CHECKING:  # it brings torch
+    from caelab.data.datamodule import ImageDataModule
 
 _USAGE = """caelab-rate RUN [RUN ...] [--bits 2,4,8] [--force]
 
 Rounds the codes of each finished run in directory RUN to steps of several sizes, really codes them with a
 range coder and decodes them again, and measures bits per image and the PSNR of what the decoder makes of
-them, on the whole test split, beside JPEG and WebP. Steps, axes and the coder's models come from training
-images alone. Writes RUN/rate.json and RUN/rate.png; runs of one dataset that are given together share it.
+them, on the whole test split, beside transform coding by PCA, JPEG, WebP and AVIF. Steps, axes and the
+coder's models come from training images alone. Writes RUN/rate.json and RUN/rate.png; runs of one dataset
+that are given together share it.
 
   caelab-rate multirun/runs/cifar10/improved-mse-adam-s0-0123456789
   caelab-rate multirun/runs/cifar10/{pca,base,improved}-* --bits 2,4,6
@@ -34,9 +34,6 @@ images alone. Writes RUN/rate.json and RUN/rate.png; runs of one dataset that ar
 NAME = "rate"
 BITS = (1, 2, 3, 4, 5, 6, 8)
 """Of the quantisers: 2^b steps span eight standard deviations."""
-
-# Test images, by their SHA-256 -> what owes nothing to the run, for the others that this process measures.
-_codecs: dict[str, dict[str, list[dict[str, float]]]] = {}
 
 
 def rate(run: Path, bits: Sequence[int] = BITS) -> dict[str, Any]:
@@ -49,8 +46,8 @@ def rate(run: Path, bits: Sequence[int] = BITS) -> dict[str, Any]:
     Returns:
         ``figures``, by key as in ``docs/metrics.md``; ``points``, a line a quantiser; ``enough``, where
         ``LOST`` is lost, or None; ``code``: ``numbers``, its ``psnr`` as it is, and the share ``clipped``;
-        ``codecs``, the settings of JPEG and WebP; ``images`` of each split; ``image``, its shape;
-        ``seconds``. Also written to ``rate.json`` of the run's directory, beside ``rate.png``.
+        ``images`` of each split; ``image``, its shape; ``seconds`` of these; and what ``rate_floors.floors``
+        returns. Also written to ``rate.json`` of the run's directory, beside ``rate.png``.
 
     Raises:
         UserError: bits that cannot be, constriction is missing, no finished run, no checkpoint, data that
@@ -78,11 +75,18 @@ def rate(run: Path, bits: Sequence[int] = BITS) -> dict[str, Any]:
         "points": points,
         "enough": tradeoff.enough(curve.psnr, points),
         "code": {"numbers": curve.numbers, "psnr": curve.psnr, "clipped": curve.clipped},
-        "codecs": _of_codecs(test),
         "images": {"train": curve.training, "test": len(test)},
         "image": list(net.shape),
         "seconds": time.perf_counter() - began,
     }
+    return _beside_floors(run, record, found, data)
+
+
+def _beside_floors(
+    run: Path, record: results.Record, found: dict[str, Any], data: "ImageDataModule"
+) -> dict[str, Any]:
+    """Measure the floors on the same images, and leave all that was found with the run."""
+    found |= rate_floors.floors(data.splits["train"], data.splits["test"])
     found["figures"] = _figures(found)
     results.write_analysis(run, NAME, record, found)
     draw({run: found})
@@ -98,27 +102,19 @@ def _checked(bits: Sequence[int]) -> list[int]:
     return sorted(set(bits))
 
 
-def _of_codecs(test: "Split") -> dict[str, list[dict[str, float]]]:
-    """Name of a codec -> its settings, on these test images; none where it cannot show them."""
-    from caelab.analysis import codecs
-
-    key = hashlib.sha256(test[:].numpy().tobytes()).hexdigest()
-    if key not in _codecs:
-        with screen.item_progress() as progress:
-            task = progress.add_task("JPEG and WebP", total=codecs.ticks(test))
-            curves = {
-                name: codecs.curve(test, name, partial(progress.advance, task)) for name in codecs.NAMES
-            }
-        _codecs[key] = {name: [one._asdict() for one in curve] for name, curve in curves.items() if curve}
-    return _codecs[key]
-
-
-def _beside(found: Mapping[str, Any], size: float, key: str = "payload") -> dict[str, float | None]:
-    """Codec -> PSNR (dB) that it reaches with no more than so many bytes; None where it takes more."""
-    return {
-        name: tradeoff.reached(size, [one[key] for one in settings], [one["psnr"] for one in settings])
-        for name, settings in found["codecs"].items()
+def _curves(found: Mapping[str, Any], key: str = "payload") -> dict[str, tradeoff.Curve]:
+    """Transform coding by PCA, and each codec: bytes and PSNR (dB) of each setting."""
+    curves: dict[str, tradeoff.Curve] = {
+        "transform": [(one["rate"] / 8, one["psnr"]) for one in found["transform"] if one["rate"]]
     }
+    for name, settings in found["codecs"].items():
+        curves[name] = [(one[key], one["psnr"]) for one in settings]
+    return {name: curve for name, curve in curves.items() if curve}
+
+
+def _beside(found: Mapping[str, Any], size: float) -> dict[str, float | None]:
+    """What ``_curves`` reach with no more than so many bytes, in dB; None for one that takes more."""
+    return {name: tradeoff.reached(size, *zip(*curve, strict=True)) for name, curve in _curves(found).items()}
 
 
 def _figures(found: Mapping[str, Any]) -> dict[str, float]:
@@ -137,7 +133,7 @@ def _figures(found: Mapping[str, Any]) -> dict[str, float]:
 
 
 def answer(found: Mapping[str, Any]) -> list[str]:
-    """Say in two lines how many bits the code needs, and what JPEG and WebP make of as many."""
+    """Say in a few lines how many bits the code needs, and what others make of as many."""
     code, end, points = found["code"], found["enough"], found["points"]
     whole = f"{code['psnr']:.2f} dB of {code['numbers']:,} numbers, {32 * code['numbers']:,} bits as float32"
     if end is None:
@@ -152,9 +148,12 @@ def answer(found: Mapping[str, Any]) -> list[str]:
     ]
     for key, what in (("payload", "without headers"), ("file", "as whole files")):
         others = []
-        for name, psnr in _beside(found, size, key).items():
-            least = min(one[key] for one in found["codecs"][name])
-            others.append(f"{name} " + (f"takes {least:.0f} or more" if psnr is None else f"{psnr:.2f} dB"))
+        for name, curve in _curves(found, key).items():
+            psnr = tradeoff.reached(size, *zip(*curve, strict=True))
+            others.append(
+                f"{name} {f'takes {curve[0][0]:.0f} or more' if psnr is None else f'{psnr:.2f} dB'}"
+            )
+        others += [f"{name} without loss takes {one[key]:,.0f}" for name, one in found["lossless"].items()]
         if others:
             lines.append(f"at {size:,.0f} bytes: model {end['psnr']:.2f} dB; {what} {', '.join(others)}")
     return lines
@@ -168,11 +167,11 @@ def table(found: Mapping[str, Any]) -> Table:
     shown = Table(
         title=f"{images['test']:,} test images; statistics of {images['train']:,} training images",
         title_justify="left",
-        caption="JPEG and WebP: PSNR (dB) with no more bytes, headers not counted",
+        caption="transform coding by PCA, and codecs without headers: PSNR (dB) with no more bytes",
         caption_justify="left",
     )
     heads = ["step", "bits/number", "bits/image", "entropy", "bits/pixel", "bytes", "PSNR (dB)", "lost (dB)"]
-    for column in (*heads, *found["codecs"]):
+    for column in (*heads, *_curves(found)):
         shown.add_column(column, justify="right")
     for point in found["points"]:
         bits = point["rate"]
@@ -190,20 +189,18 @@ def table(found: Mapping[str, Any]) -> Table:
     return shown
 
 
+_MINUS = {f"minus {name} (dB)": f"psnr_over_{name.lower()}" for name in ("transform", "JPEG", "WebP", "AVIF")}
+
+
 def comparison(found: Mapping[Path, Mapping[str, Any]]) -> Table:
     """Return what several runs need as a table, a line a run."""
     shown = Table(title=f"until {LOST:g} dB is lost", title_justify="left")
-    heads = ("run", "numbers", "PSNR (dB)", "bits/number", "bits/image", "minus JPEG (dB)", "minus WebP (dB)")
+    heads = ("run", "numbers", "PSNR (dB)", "bits/number", "bits/image", *_MINUS)
     for column in heads:
         shown.add_column(column, justify="left" if column == "run" else "right")
     for name, one in _named(found).items():
         code, figures = one["code"], one["figures"]
-        keys = {
-            "bits_per_number": ".2f",
-            "enough_bits": ",.0f",
-            "psnr_over_jpeg": "+z.2f",
-            "psnr_over_webp": "+z.2f",
-        }
+        keys = {"bits_per_number": ".2f", "enough_bits": ",.0f"} | dict.fromkeys(_MINUS.values(), "+z.2f")
         cells = [
             format(figures[f"{NAME}/{key}"], form) if f"{NAME}/{key}" in figures else "-"
             for key, form in keys.items()
@@ -227,7 +224,7 @@ def draw(found: Mapping[Path, Mapping[str, Any]]) -> None:
     for run, (name, one) in zip(found, _named(found).items(), strict=True):
         lines[name] = rates.line([one], records.untrained(results.finished(run)))
     title = f"{', '.join(screen.shown(run) for run in found)}" if len(found) == 1 else f"{len(found)} runs"
-    figure = rates.draw(f"{title}: what rounding the code costs", lines, next(iter(found.values()))["codecs"])
+    figure = rates.draw(f"{title}: what rounding the code costs", lines, next(iter(found.values())))
     for run in found:
         with durable.file(run / f"{NAME}.png") as file:
             figure.savefig(file)
@@ -235,11 +232,22 @@ def draw(found: Mapping[Path, Mapping[str, Any]]) -> None:
 
 def _taken(run: Path, bits: Sequence[int], force: bool) -> dict[str, Any]:
     """What was measured before, where it has all these bits; else measure."""
-    found = None if force else results.analysis(run, NAME, results.finished(run))
+    record = results.finished(run)
+    found = None if force else results.analysis(run, NAME, record)
     if found is None or not {*bits} <= {point["bits"] for point in found["points"]}:
         return rate(run, bits)
     screen.note(f"{screen.shown(run)}: measured before; --force measures it again")
-    return found
+    return found if "transform" in found else _completed(run, record, found)
+
+
+def _completed(run: Path, record: results.Record, found: dict[str, Any]) -> dict[str, Any]:
+    """Measure the floors anew, beside codes that were measured before there were as many floors."""
+    from caelab.restore import datamodule
+
+    data = datamodule(record)
+    data.prepare_data()
+    data.setup("test")
+    return _beside_floors(run, record, found, data)
 
 
 def _show(run: Path, found: dict[str, Any]) -> None:

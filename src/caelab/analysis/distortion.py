@@ -82,7 +82,7 @@ def measure(net: Autoencoder, train: Split, test: Split, bits: Sequence[int], wa
     with evaluating(net):
         shapes = [part.shape[1:] for part in _parts(encoded(net, test[:1]))]
         numbers = sum(shape.numel() for shape in shapes)
-        known = _at_most(max(1, STATISTICS // numbers), train)
+        known = sample(train, numbers)
         quantiser, coders = _learnt(net, known, shapes, bits, watch)
         total = _Totals(quantiser, coders, shapes)
         for start in watch(range(0, len(test), EVALUATION_BATCH)):
@@ -94,11 +94,13 @@ def _parts(code: Code) -> tuple[Tensor, ...]:
     return (code.z, *code.skips)
 
 
-def _at_most(limit: int, split: Split) -> Split:
-    if len(split) <= limit:
-        return split
-    rows = in_order(permutation(len(split), _SEED)[:limit])
-    return Split(split.images, split.labels, split.index[rows])
+def sample(train: Split, numbers: int) -> Split:
+    """The training images that statistics are taken of, where each has so many numbers: all, or some."""
+    limit = max(1, STATISTICS // numbers)
+    if len(train) <= limit:
+        return train
+    rows = in_order(permutation(len(train), _SEED)[:limit])
+    return Split(train.images, train.labels, train.index[rows])
 
 
 def _learnt(
@@ -115,7 +117,7 @@ def _learnt(
     del x
     coders = {}
     for b in sorted(bits):
-        alphabet = Alphabet(quantiser, b)
+        alphabet = quantiser.alphabet(b)
         coders[b] = alphabet, Coder(alphabet, alphabet.counts(cells))
     return quantiser, coders
 

@@ -103,11 +103,15 @@ class Quantiser:
     def cells(self, x: Tensor) -> tuple[Whole, int]:
         """Map codes (N, D) to their cells (N, D), and say how many numbers were clipped."""
         cells, clipped = np.empty(x.shape, np.int32), 0
-        for rows in _chunks(len(x)):
+        for rows in chunks(len(x)):
             y = _cut(_laid_out(x[rows], self.sizes, self.parts))
             cells[rows] = inside = y.clip(self.low, self.high)
             clipped += int((inside != y).sum())
         return cells, clipped
+
+    def alphabet(self, bits: int) -> "Alphabet":
+        """The steps of ``LOADING / 2^bits`` deviations; ``bits`` from 1 to ``FINEST``."""
+        return Alphabet(self.low, self.high, FINEST - bits + 1)
 
     def decoded(self, whole: Whole, bits: int) -> Tensor:
         """Codes (N, D) in the middle of these steps (N, D)."""
@@ -139,11 +143,16 @@ def fit(x: Tensor, sizes: Sequence[int]) -> Quantiser:
     require_finite(x)
     parts = [_part(own) for own in torch.split(x, list(sizes), 1)]
     low, high = np.full(x.shape[1], np.inf), np.full(x.shape[1], -np.inf)
-    for rows in _chunks(len(x)):
+    for rows in chunks(len(x)):
         cells = _cut(_laid_out(x[rows], sizes, parts))
         low, high = np.minimum(low, cells.min(0)), np.maximum(high, cells.max(0))
+    return Quantiser(sizes, parts, *with_room(low, high))
+
+
+def with_room(low: NDArray[Any], high: NDArray[Any]) -> tuple[Whole, Whole]:
+    """Widen ranges of cells, (D,) each, by a quarter on each side: for what training images do not show."""
     room = np.ceil((high - low) / _MARGIN)
-    return Quantiser(sizes, parts, (low - room).astype(np.int32), (high + room).astype(np.int32))
+    return (low - room).astype(np.int32), (high + room).astype(np.int32)
 
 
 def require_finite(x: Tensor) -> None:
@@ -156,31 +165,33 @@ def require_finite(x: Tensor) -> None:
         raise UserError("a code holds NaN or infinity, which no quantiser can round; train the run anew")
 
 
-def _chunks(n: int) -> Iterator[slice]:
+def chunks(n: int) -> Iterator[slice]:
+    """Rows of ``n``, some hundred at a time."""
     return (slice(start, start + _ROWS) for start in range(0, n, _ROWS))
 
 
 class Alphabet:
-    """The steps that each coordinate can take with so many bits, counted from 0.
+    """The steps that each coordinate can take, counted from 0.
 
     Args:
-        quantiser: whose cells it joins.
-        bits: b, from 1 to ``FINEST``: a step is ``LOADING / 2^b`` deviations.
+        low: (D,) the least cell of each coordinate.
+        high: (D,) the greatest.
+        joined: 2 to the power of ``joined`` cells make a step; 0 leaves each cell a step of its own.
 
     Attributes:
         low: (D,) the step that is counted as 0.
         levels: (D,) how many there are; one that has a single level costs nothing.
     """
 
-    def __init__(self, quantiser: Quantiser, bits: int) -> None:
-        self._shift = FINEST - bits + 1
-        self.low = self._rounded(quantiser.low)
-        self.levels = self._rounded(quantiser.high) - self.low + 1
+    def __init__(self, low: Whole, high: Whole, joined: int = 0) -> None:
+        self._joined = joined
+        self.low = self._rounded(low)
+        self.levels = self._rounded(high) - self.low + 1
         self._starts = np.concatenate([[0], np.cumsum(self.levels, dtype=np.int64)])
 
     def _rounded(self, cells: Whole) -> Whole:
         """To the nearest step, half a step up."""
-        return (cells + (1 << self._shift - 1)) >> self._shift
+        return (cells + (1 << self._joined >> 1)) >> self._joined
 
     def symbols(self, cells: Whole) -> Whole:
         """Map cells (N, D) to symbols (N, D), each in [0, levels)."""
@@ -189,10 +200,15 @@ class Alphabet:
     def counts(self, cells: Whole) -> Counts:
         """How often each symbol of each coordinate occurs, (sum of levels,)."""
         found = np.zeros(self._starts[-1], np.int64)
-        for rows in _chunks(len(cells)):
-            places = self.symbols(cells[rows]) + self._starts[:-1]
+        for rows in chunks(len(cells)):
+            places = self.places(self.symbols(cells[rows]))
             found += np.bincount(places.ravel(), minlength=len(found))
         return found
+
+    def places(self, symbols: Whole) -> Counts:
+        """Where each of the symbols (N, D) stands in an array that is laid out as ``counts``, (N, D)."""
+        places: Counts = symbols + self._starts[:-1]
+        return places
 
     def of(self, counts: Counts, coordinate: int) -> Counts:
         """The counts of one coordinate, (levels,)."""

@@ -11,6 +11,12 @@ import numpy as np
 FINEST = 8
 """Bits of the finest quantiser there is."""
 
+Curve = Sequence[tuple[float, float]]
+"""Size and PSNR (dB) of each setting that was measured."""
+
+PERFECT = 100.0
+"""PSNR in dB of images without loss, as everywhere in the lab."""
+
 LOST = 0.1
 """PSNR in dB that counts as lost at last."""
 
@@ -53,3 +59,27 @@ def reached(size: float, sizes: Sequence[float], psnrs: Sequence[float]) -> floa
         return None
     x, y = zip(*front, strict=True)
     return float(np.interp(np.log(size), np.log(x), y))
+
+
+def best(size: float, curves: Mapping[str, Curve]) -> tuple[str, float] | None:
+    """Name of the curve that reaches the most with no more than ``size``, and its PSNR (dB).
+
+    Args:
+        size: in bits or bytes, like those of the curves.
+        curves: name -> size, above 0, and PSNR (dB) of what was measured.
+
+    Returns:
+        None where everything is larger.
+    """
+    there = {name: reached(size, *zip(*curve, strict=True)) for name, curve in curves.items() if curve}
+    known = {name: psnr for name, psnr in there.items() if psnr is not None}
+    return max(known.items(), key=lambda one: one[1]) if known else None
+
+
+def envelope(curves: Mapping[str, Curve]) -> list[tuple[float, float]]:
+    """The measured points, smallest first, that none of the curves passes above at the same size.
+
+    The arguments are those of ``best``.
+    """
+    points = sorted({point for curve in curves.values() for point in curve})
+    return [(size, psnr) for size, psnr in points if (top := best(size, curves)) and psnr >= top[1]]

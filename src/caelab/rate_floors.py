@@ -1,0 +1,69 @@
+"""What stands beside a code's bits and owes nothing to its run: codecs, and transform coding by PCA."""
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from caelab import results, screen
+
+if TYPE_CHECKING:  # it brings torch
+    from caelab.data.datamodule import Split
+
+Found = dict[str, Any]
+
+_known: dict[str, Found] = {}  # digest of the images that were measured -> what was found
+
+
+def floors(train: "Split", test: "Split") -> Found:
+    """Measure the floors of the axis of bits on all test images, once in a process.
+
+    Args:
+        train: training images, whose components and frequencies transform coding takes.
+        test: test images.
+
+    Returns:
+        ``codecs``: name -> its settings; ``lossless``: name -> its bytes; ``measured``: when, and by which
+        Pillow; ``transform``: a point a step, in bits.
+    """
+    own = _digest(test)
+    return _once(own, lambda: _of_codecs(test)) | _once(own + _digest(train), lambda: _transform(train, test))
+
+
+def _digest(split: "Split") -> str:
+    return hashlib.sha256(split[:].numpy().data).hexdigest()
+
+
+def _once(images: str, measure: Callable[[], Found]) -> Found:
+    if images not in _known:
+        _known[images] = measure()
+    return _known[images]
+
+
+def _of_codecs(test: "Split") -> Found:
+    """Codecs with and without loss; those that cannot show the images, or are not there, are left out."""
+    from PIL import __version__
+
+    from caelab.analysis import codecs
+
+    for name in codecs.missing():
+        screen.note(f"{name} is left out: this Pillow was built without it; pip install 'caelab[rate]'")
+    with screen.item_progress() as progress:
+        tick = partial(progress.advance, progress.add_task("JPEG, WebP, AVIF, PNG", total=codecs.ticks(test)))
+        curves = {name: codecs.curve(test, name, tick) for name in codecs.NAMES}
+        sizes = {name: codecs.lossless(test, name, tick) for name in codecs.LOSSLESS}
+    return {
+        "codecs": {name: [one._asdict() for one in curve] for name, curve in curves.items() if curve},
+        "lossless": {name: size._asdict() for name, size in sizes.items() if size},
+        "measured": {"when": results.now(), "pillow": __version__},
+    }
+
+
+def _transform(train: "Split", test: "Split") -> Found:
+    from caelab.analysis import transform
+
+    watch = partial(screen.tracked, description="transform coding")
+    points = transform.curve(train, test, watch=watch)
+    if not points:
+        screen.note(f"PCA of all numbers is left out: images have more than {transform.LARGEST:,} numbers")
+    return {"transform": [point._asdict() for point in points]}
