@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from matplotlib.figure import Figure
 
 from caelab import compose, mistakes, records, screen, studies
 from caelab.errors import UserError
-from caelab.report import figures, page, summary, tables, trials
+from caelab.report import figures, page, rates, summary, tables, trials
 from caelab.report.claims import display, verdicts
 from caelab.report.embed import Picture
 from caelab.report.measure import Index, index, others, section
@@ -125,7 +126,18 @@ def _chapter(one: Section, shown: Section, pictures: list[Picture], out: Path) -
     raw = tables.numbers(one)
     tables.write(one, out / "tables", raw)
     lines = raw.set_index("variant", drop=False).loc[[row.label for row in shown.rows]]
-    return Chapter(shown, tables.table(shown, lines.reset_index(drop=True)), tables.best(one), pictures)
+    table = tables.table(shown, lines.reset_index(drop=True))
+    return Chapter(shown, table, tables.best(one), pictures, _rates(one, out))
+
+
+def _rates(one: Section, out: Path) -> pd.DataFrame | None:
+    """Write what is best at each rate, where rates were measured."""
+    raw = rates.winners(one)
+    if raw is None:
+        return None
+    frame = tables.rates(raw)
+    tables.save(out / "tables", f"{one.name}-rates", raw, frame)
+    return frame
 
 
 def _pictures(one: Section, out: Path) -> list[Picture]:
@@ -166,8 +178,9 @@ def _captions(one: Section) -> dict[str, str]:
         "curves": "training loss and validation PSNR by epoch",
         "pareto": "PSNR against the numbers that reach the decoder and against training time, with the "
         "frontier of what comes through its latent; where there is no room, a point has no name",
-        "rate": f"PSNR against measured bits per image as codes are rounded more coarsely{mean}; a "
-        "ring where a tenth of a decibel is lost; JPEG and WebP on the same images",
+        "rate": f"PSNR against measured bits per image as codes are rounded more coarsely{mean}; of several "
+        "sizes of a latent their envelope, of one a ring where a tenth of a decibel is lost; beside "
+        "transform coding by PCA, and codecs without headers",
         "gradients": "norm of the training loss's gradient by each layer's weights, from the layer next to "
         f"the image to the one that draws the picture, before training and with the best weights{mean}",
         "images": "first test image of each class over its reconstructions, of the lowest seed",

@@ -23,9 +23,18 @@ _SENTENCES = {
     "AUROC of errors": "AUROC: how well images of classes that were not trained on are found by "
     "reconstruction error (MSE), or by distance to the nearest training codes.",
     "bits per number": "Bits per number: of the rounded and coded code, with which a tenth of a decibel is "
-    "lost; minus JPEG: PSNR there, less JPEG's at as many bytes without its headers.",
+    "lost; minus JPEG, minus PCA transform: PSNR there, less that of JPEG without its headers, or of "
+    "transform coding by PCA, at as many bytes.",
     "encoder gap (dB)": "Encoder gap: what the decoder gains when each latent is fitted to its image.",
 }
+RATES = (
+    "At equal bytes an image, whatever the step: the best of the networks above, of the floors (PCA of each "
+    "size above, and transform coding by PCA, where one step rounds all components), and of the codecs, "
+    "whose headers do not count. Between two settings the line is straight over the logarithm of the bytes; "
+    "100 dB stand for no loss at all."
+)
+"""How to read the table of rates."""
+
 _INTERVAL = "In brackets: the 95 % t interval over seeds, cut off where the figure cannot lie."
 _MINUS = f"Minus a row: the difference in full PSNR ({_TEST}), with p Holm-adjusted over the table."
 _FLOORS = "Floors are fitted without training."

@@ -40,7 +40,8 @@ METRICS = [
         "gradients/start_ratio",
         "gradients/end_ratio",
     ),
-    *("anomaly/auroc_error", "rate/psnr_over_jpeg", "refine/psnr", "refine/gain", "rate/bits_per_number"),
+    *("anomaly/auroc_error", "rate/psnr_over_jpeg", "rate/psnr_over_transform", "refine/psnr"),
+    *("refine/gain", "rate/bits_per_number"),
 ]
 """What a claim can be about: figures of which more is better, but for the last, which is for bounds."""
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from caelab import durable
 from caelab.report import tables
-from caelab.report.caption import caption
+from caelab.report.caption import RATES, caption
 from caelab.report.claims import Verdict, display
 from caelab.report.embed import Picture, environment
 from caelab.report.rows import Section
@@ -35,12 +35,14 @@ class Chapter:
         table: its table as text.
         best: which row is best, as a sentence.
         pictures: its figures.
+        rates: the best network, floor and codec at each rate, as text; None where no rate was measured.
     """
 
     section: Section
     table: pd.DataFrame
     best: str
     pictures: Sequence[Picture]
+    rates: pd.DataFrame | None = None
 
     @property
     def name(self) -> str:
@@ -115,7 +117,7 @@ def write(page: Page, out: Path) -> list[Path]:
         templates = environment(f".{ending}")
         templates.filters["chance"] = chance
         text = templates.get_template(f"page.{ending}.j2").render(
-            page=page, signs=SIGNS, pipes=lambda frame: Markup(tables.markdown(frame))
+            page=page, signs=SIGNS, rate_caption=RATES, pipes=lambda frame: Markup(tables.markdown(frame))
         )
         path = out / f"index.{ending}"
         durable.write(path, text)

@@ -34,6 +34,7 @@ _ANALYSED = {
     "AUROC of codes": "anomaly/auroc_neighbours",
     "bits per number": "rate/bits_per_number",
     "minus JPEG (dB)": "rate/psnr_over_jpeg",
+    "minus PCA transform (dB)": "rate/psnr_over_transform",
     "encoder gap (dB)": "refine/gain",
     "IoU by decoder": "segment/decoder/iou",
     "gradient, first over last layer": "gradients/end_ratio",
@@ -249,9 +250,12 @@ def _against(raw: pd.DataFrame) -> list[str]:
     ]
 
 
+_WORDS = ("variant", "group", "note", "settings", "test images", "network", "floor", "codec", "best")
+
+
 def markdown(frame: pd.DataFrame) -> str:
     """Return text cells as a pipe table; numbers to the right."""
-    right = [name not in ("variant", "group", "note", "settings", "test images") for name in frame.columns]
+    right = [name not in _WORDS for name in frame.columns]
     head, *body = ([texts.markdown(str(cell)) for cell in line] for line in _lines(frame))
     lines = [head, ["---:" if one else "---" for one in right], *body]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -272,19 +276,28 @@ def latex(frame: pd.DataFrame) -> str:
 
 def write(section: Section, folder: Path, raw: pd.DataFrame) -> list[Path]:
     """Write all rows of a section as CSV (``raw``), Markdown and LaTeX (text) into ``folder``."""
+    return save(folder, section.name, raw, table(section, raw))
+
+
+def save(folder: Path, name: str, raw: pd.DataFrame, frame: pd.DataFrame) -> list[Path]:
+    """Write ``raw`` numbers as ``<name>.csv``, and text cells as ``<name>.md`` and ``<name>.tex``."""
     folder.mkdir(parents=True, exist_ok=True)
-    frame = table(section, raw)
-    contents = {
-        "csv": raw.to_csv(index=False),
-        "md": markdown(frame),
-        "tex": latex(frame),
-    }
+    contents = {"csv": raw.to_csv(index=False), "md": markdown(frame), "tex": latex(frame)}
     paths = []
     for ending, text in contents.items():
-        path = folder / f"{section.name}.{ending}"
+        path = folder / f"{name}.{ending}"
         durable.write(path, texts.visible(text))
         paths.append(path)
     return paths
+
+
+def rates(raw: pd.DataFrame) -> pd.DataFrame:
+    """Return what ``report.rates.winners`` has found as formatted text."""
+    sides = {side: f"{side} PSNR (dB)" for side in ("network", "floor", "codec")}
+    columns = {"bytes": _whole(raw, "bytes")}
+    for side, name in sides.items():
+        columns |= {side: list(raw[side]), name: _plain(raw, f"{side}_psnr", 2)}
+    return pd.DataFrame(columns | {"best": list(raw["best"])})
 
 
 _VALIDATION = "validation PSNR (dB)"
