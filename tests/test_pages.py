@@ -7,8 +7,6 @@ import pytest
 import toys
 from queries import Answers
 
-PENDING = {"docs/beyond.md"}
-
 NAMES = {"shapes": "dataset=shapes", "small": "model=base model.latent=8", "floor": "model=pca"}
 T = 4.302653  # 97.5 % of Student's t with two degrees of freedom
 
@@ -20,8 +18,6 @@ def known():
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: str(page.relative_to(pages.ROOT)))
 def test_every_figure_of_a_page_is_that_of_the_records(page, known):
-    if str(page.relative_to(pages.ROOT)) in PENDING:
-        pytest.skip("figures without queries")
     assert pages.corrected(page.read_text(), known)[1] == []
 
 
