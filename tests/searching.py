@@ -4,6 +4,7 @@ from toys import record
 
 from caelab import results
 from caelab.jobs import Answer
+from caelab.outcome import Outcome, Status
 from caelab.studies import Study
 from caelab.tuning import Entry, Search, Tuning
 
@@ -26,4 +27,4 @@ def finish(trials, asked, folder, value=None):
     run.mkdir(exist_ok=True)
     psnr = height(asked.point) if value is None else value
     results.write(run, record(status="trial") | {"metrics": {"val/psnr": psnr}})
-    return trials.tell(asked, Answer(str(run), list(asked.job), {}, {}))
+    return trials.tell(asked, Answer(str(run), list(asked.job), {}, {}, Outcome(Status.DONE)))

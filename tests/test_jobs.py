@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from caelab import jobs, train
 from caelab.jobs import Answer, Board, Job, answer
-from caelab.run_dir import Busy, Early
+from caelab.outcome import Outcome, Status
 
 SETTINGS = OmegaConf.create(
     {
@@ -23,24 +23,17 @@ SETTINGS = OmegaConf.create(
 CFG = OmegaConf.create({"seed": 3})
 
 
-@pytest.mark.parametrize(
-    ("value", "reason", "busy", "pruned"),
-    [
-        (26.5, None, False, None),
-        (None, None, False, None),
-        ("lr is no number", "lr is no number", False, None),
-        (Busy("x"), "x", True, None),
-        (Early("pruned at epoch 2 of 3"), None, False, "pruned at epoch 2 of 3"),
-    ],
-)
-def test_an_answer_says_what_became_of_a_job(value, reason, busy, pruned):
-    expected = Answer("/there", ["seed=3"], {"model": "base"}, {"seed": 3}, reason, busy, 2.5, pruned)
-    assert answer(value, CFG, SETTINGS, 2.5) == expected
+DONE = Outcome(Status.DONE, 26.5)
+
+
+def test_an_answer_says_what_became_of_a_job():
+    expected = Answer("/there", ["seed=3"], {"model": "base"}, {"seed": 3}, DONE, 2.5)
+    assert answer(DONE, CFG, SETTINGS, 2.5) == expected
 
 
 def test_a_board_keeps_answers_and_knows_who_has_started(tmp_path):
     board = Board(tmp_path)
-    left = answer(None, CFG, SETTINGS)
+    left = answer(Outcome(Status.PRUNED, reason="at epoch 2 of 3"), CFG, SETTINGS)
     for number in (1, 2):
         board.start(number)
     board.leave(2, left)
@@ -82,7 +75,7 @@ def carry_out(tmp_path, monkeypatch):
         monkeypatch.setenv(key, "none")
 
     def call(training, **options):
-        monkeypatch.setattr(train, "job", training)
+        monkeypatch.setattr(train, "attempt", lambda cfg: training(cfg) or DONE)
         Job(tmp_path, "a-sweep", **options)(CFG)
         return Board(tmp_path).read(7)
 
@@ -112,9 +105,9 @@ def test_a_job_without_devices_takes_what_the_scheduler_gave(carry_out):
 def test_a_job_of_a_pool_trains_in_a_process_of_its_own(tmp_path, carry_out):
     def training(cfg):
         (tmp_path / "trained-by").write_text(str(os.getpid()))
-        return "what went wrong"
+        return Outcome(Status.FAILED, reason="what went wrong")
 
-    assert carry_out(training, pool=True, devices=["0"]).reason == "what went wrong"
+    assert carry_out(training, pool=True, devices=["0"]).outcome.reason == "what went wrong"
     assert int((tmp_path / "trained-by").read_text()) != os.getpid()
 
 
@@ -124,16 +117,17 @@ def test_a_killed_job_of_a_pool_is_tried_once_more(tmp_path, carry_out, capsys):
         if len(list(tmp_path.glob("try-*"))) == 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    assert carry_out(dies_once, pool=True, devices=["0"]).reason is None
+    assert carry_out(dies_once, pool=True, devices=["0"]).outcome == DONE
     assert len(list(tmp_path.glob("try-*"))) == 2
     assert capsys.readouterr().err == ""
 
 
 def test_a_job_of_a_pool_that_dies_twice_is_told(carry_out, capsys):
     found = carry_out(lambda cfg: os.kill(os.getpid(), signal.SIGKILL), pool=True, devices=["0"])
-    assert found.reason.startswith("its process was killed by SIGKILL 2 times; the same command goes on")
+    reason = "its process was killed by SIGKILL 2 times; the same command goes on"
+    assert found.outcome.reason.startswith(reason)
     assert capsys.readouterr().err.startswith("caelab: seed=3: its process was killed by SIGKILL 2 times")
-    assert not found.busy
+    assert found.outcome.status is Status.FAILED
     assert found.run_dir == "/there"
 
 

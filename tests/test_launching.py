@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from caelab import launching, screen
 from caelab.errors import UserError
 from caelab.jobs import Answer, Board
+from caelab.outcome import Outcome, Status
 
 
 class Launcher:
@@ -36,7 +37,8 @@ class Launcher:
 
 
 def _finish(board, number, job, seconds=0.0, reason=None):
-    board.leave(number, Answer(f"/{number}", list(job), {}, {}, reason, False, seconds))
+    outcome = Outcome(Status.FAILED, reason=reason) if reason else Outcome(Status.DONE, 26.5)
+    board.leave(number, Answer(f"/{number}", list(job), {}, {}, outcome, seconds))
 
 
 JOBS = [["model=base", f"seed={seed}"] for seed in range(3)]

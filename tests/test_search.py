@@ -20,6 +20,7 @@ from caelab import options, records, search, studies, tuning
 from caelab.callbacks import Pruning
 from caelab.errors import UserError
 from caelab.jobs import Answer
+from caelab.outcome import Outcome, Status
 from caelab.report import measure
 from caelab.search import Trials, attach
 
@@ -115,7 +116,7 @@ def test_a_trial_below_the_median_ends_early(tmp_path):
             finish(trials, one, tmp_path, float(psnr))
         (one,) = trials.ask()
         assert reports(one, [11.9, 11.9]) == [False, True]  # after the second epoch, 12 is the median
-        early = Answer(str(tmp_path), [], {}, {}, pruned="pruned at epoch 2 of 3")
+        early = Answer(str(tmp_path), [], {}, {}, Outcome(Status.PRUNED, reason="pruned at epoch 2 of 3"))
         assert trials.tell(one, early) == "  trial 5: pruned at epoch 2 of 3"
         (last,) = trials.ask()
         assert reports(last, [12.1, 12.1, 12.1]) == [False] * 3
@@ -133,7 +134,8 @@ def test_a_trial_below_the_median_ends_early(tmp_path):
 def test_a_failed_trial_does_not_count_and_many_in_a_row_end_the_search(tmp_path):
     with Trials(a_search(2, pruner=None), tmp_path) as trials:
         (first,) = trials.ask()
-        broken = Answer(str(tmp_path / "nothing"), [], {}, {}, reason="the loss is nan")
+        nan = Outcome(Status.FAILED, reason="the loss is nan")
+        broken = Answer(str(tmp_path / "nothing"), [], {}, {}, nan)
         assert trials.tell(first, broken) == "  trial 0: failed: the loss is nan"
         for _ in range(2):
             (one,) = trials.ask()

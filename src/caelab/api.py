@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from caelab import compose, options, results, screen, tables, words
 from caelab.errors import RunsFailed, UserError
 from caelab.results import Record
-from caelab.train import job, stop
+from caelab.train import attempt, stop
 from caelab.train import train as carry_out
 from caelab.words import written
 
@@ -169,7 +169,7 @@ def sweep(overrides: Overrides = (), *, epochs: int | Iterable[int] | None = Non
     """
     with _hydra() as lab:
         try:
-            left = lab.multirun("train", job, _words(overrides, keys, epochs))
+            left = lab.multirun("train", attempt, _words(overrides, keys, epochs))
         except RunsFailed as failed:
             left = failed.runs
     return [Run(path, record) for path, record in left.items()]

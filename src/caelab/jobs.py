@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from caelab import compose, durable, results, screen
-from caelab.run_dir import Busy, Early
+from caelab.outcome import Outcome, Status
 
 compose.register_resolvers()  # a process that unpickles a job imports this module and nothing before it
 
@@ -35,35 +35,30 @@ _POLL = 1.0  # seconds between looks at whether a sweep is still there
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a job.
+    """What a job leaves behind.
 
     Attributes:
         run_dir: absolute directory of its run.
         overrides: of the job.
         choices: option chosen in each group.
         config: of the run, resolved, without its loggers; empty where that cannot be.
-        reason: why it did not finish; None where it did.
-        busy: another process was training the run.
+        outcome: how it ended.
         seconds: that the job took.
-        pruned: why a search ended it early, which is no failure.
     """
 
     run_dir: str
     overrides: list[str]
     choices: dict[str, Any]
     config: dict[str, Any]
-    reason: str | None = None
-    busy: bool = False
+    outcome: Outcome
     seconds: float = 0.0
-    pruned: str | None = None
 
 
-def answer(value: Any, cfg: DictConfig, settings: Any, seconds: float = 0.0) -> Answer:
-    """Say what became of a job.
+def answer(outcome: Outcome, cfg: DictConfig, settings: Any, seconds: float = 0.0) -> Answer:
+    """Return what a job leaves behind.
 
     Args:
-        value: what its task returned: a figure, the reason of a failure or of an early end, or a word that
-            another has it.
+        outcome: how it ended.
         cfg: its config.
         settings: Hydra's part of the config.
         seconds: that it took.
@@ -73,10 +68,8 @@ def answer(value: Any, cfg: DictConfig, settings: Any, seconds: float = 0.0) -> 
         list(settings.overrides.task),
         dict(settings.runtime.choices),
         _resolved(cfg),
-        str(value) if isinstance(value, str) and not isinstance(value, Early) else None,
-        isinstance(value, Busy),
+        outcome,
         seconds,
-        str(value) if isinstance(value, Early) else None,
     )
 
 
@@ -111,9 +104,11 @@ class Board:
     def read(self, number: int) -> Answer | None:
         """Return the answer of a job; None where it has left none."""
         try:
-            return Answer(**json.loads((self.folder / f"{number}.json").read_text()))
+            left = json.loads((self.folder / f"{number}.json").read_text())
         except FileNotFoundError:
             return None
+        outcome = left["outcome"]
+        return Answer(**left | {"outcome": Outcome(**outcome | {"status": Status(outcome["status"])})})
 
     def numbers(self) -> tuple[set[int], set[int]]:
         """Return the numbers of the jobs that have started, and of those that have left an answer."""
@@ -173,7 +168,7 @@ class Job:
                 return
         reason = f"its process was {_death(process.exitcode or 0)} {ATTEMPTS} times{MEND}"
         screen.error(f"{' '.join(HydraConfig.get().overrides.task)}: {reason}")
-        self.board.leave(number, answer(reason, cfg, HydraConfig.get()))
+        self.board.leave(number, answer(Outcome(Status.FAILED, reason=reason), cfg, HydraConfig.get()))
 
     def _carry_out(self, number: int, cfg: DictConfig) -> None:
         self.board.start(number)
@@ -188,8 +183,8 @@ class Job:
                 os.environ["CUDA_VISIBLE_DEVICES"] = self.devices[slot % len(self.devices)]
             from caelab import train
 
-            value = train.job(cfg)
-        self.board.leave(number, answer(value, cfg, HydraConfig.get(), time.monotonic() - began))
+            outcome = train.attempt(cfg)
+        self.board.leave(number, answer(outcome, cfg, HydraConfig.get(), time.monotonic() - began))
 
 
 MEND = "; the same command goes on from its last finished epoch (too little memory? run fewer at once)"

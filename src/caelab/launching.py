@@ -18,6 +18,7 @@ from caelab import compose, screen
 from caelab.errors import UserError
 from caelab.jobs import AT_ONCE, ATTEMPTS, MEND, Answer, Board, Job, answer, end_with
 from caelab.machine import at_once, devices, share
+from caelab.outcome import Outcome, Status
 from caelab.run_dir import locked
 
 BOARD = ".sweep-"
@@ -28,6 +29,7 @@ _POLL = 1.0  # seconds between looks at the board
 _SILENCE = 60.0  # seconds after which a line says that the sweep is alive, though no run has ended
 # How SLURM ends a job through no will of its owner's; FAILED without an answer: its process was killed.
 _AGAIN = ("", "PREEMPTED", "NODE_FAIL", "OUT_OF_MEMORY", "FAILED")
+_STATES = {Status.DONE: "finished", Status.BUSY: "busy elsewhere", Status.FAILED: "failed"}
 _FEW = 4  # runs whose end is told in a line each
 
 Jobs = Sequence[Sequence[str]]
@@ -170,7 +172,7 @@ def _lost(launcher: Launcher, overrides: Sequence[str], reason: str) -> Answer:
     with open_dict(cfg):
         cfg.hydra.runtime.output_dir = str(Path(cfg.hydra.sweep.dir, cfg.hydra.sweep.subdir).absolute())
     screen.error(f"{' '.join(overrides)}: {reason}")
-    return answer(reason, cfg, cfg.hydra)
+    return answer(Outcome(Status.FAILED, reason=reason), cfg, cfg.hydra)
 
 
 @contextmanager
@@ -210,13 +212,12 @@ class _Watch:
         lines = []
         for found in map(self.board.read, fresh):
             assert found is not None
-            self.done += not (found.reason or found.busy)
-            self.failed += bool(found.reason) and not found.busy
+            status = found.outcome.status
+            self.done += status in (Status.DONE, Status.PRUNED)
+            self.failed += status is Status.FAILED
             self.trained += found.seconds > AT_ONCE
-            state = (
-                "busy elsewhere" if found.busy else "failed" if found.reason else found.pruned or "finished"
-            )
-            lines.append(f"{' '.join(o for o in found.overrides if o not in self.shared)} {state}".strip())
+            words = [o for o in found.overrides if o not in self.shared]
+            lines.append(" ".join([*words, _STATES.get(status) or found.outcome.reason]))
         if lines or time.monotonic() - self.told > _SILENCE:
             self.told = time.monotonic()
             self._say(len(started - ended), lines if len(lines) <= _FEW else [f"{len(lines)} runs ended"])

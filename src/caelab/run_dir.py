@@ -17,14 +17,6 @@ _LOCK = ".lock"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # from file systems without flock
 
 
-class Busy(str):
-    """Why a job of a sweep did not run: another process is training the same run."""
-
-
-class Early(str):
-    """Why a trial of a search ended before its last epoch."""
-
-
 class BusyError(UserError):
     """Another process is training in the directory."""
 

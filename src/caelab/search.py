@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from caelab import results, screen
 from caelab.errors import UserError
 from caelab.jobs import Answer
+from caelab.outcome import Status
 from caelab.results import Record
 from caelab.tuning import Search, as_trial
 from caelab.variants import point_text
@@ -264,14 +265,15 @@ def _distribution(values: Any) -> BaseDistribution:
 
 def _outcome(answer: Answer) -> tuple[TrialState, float | None, str]:
     """State, validation PSNR (dB), and how that is said."""
-    if answer.pruned:
-        return TrialState.PRUNED, None, answer.pruned
+    status, reason = answer.outcome.status, answer.outcome.reason
+    if status is Status.PRUNED:
+        return TrialState.PRUNED, None, reason
     try:
-        record = None if answer.reason else results.read(answer.run_dir)
+        record = results.read(answer.run_dir) if status is Status.DONE else None
     except UserError as damage:
         return TrialState.FAIL, None, f"failed: {damage}"
     if record is None or record["status"] not in results.TRAINED:
-        return TrialState.FAIL, None, f"failed: {answer.reason or 'it left no record'}"
+        return TrialState.FAIL, None, f"failed: {reason or 'it left no record'}"
     psnr = float(record["metrics"]["val/psnr"])
     return TrialState.COMPLETE, psnr, f"{psnr:.2f} dB, {screen.shown(Path(answer.run_dir))}"
 

@@ -12,6 +12,7 @@ from hydra.plugins.launcher import Launcher
 from caelab import launching, machine, results, screen
 from caelab.errors import UserError
 from caelab.jobs import AT_ONCE, Answer, answer
+from caelab.outcome import Outcome, Status
 from caelab.run_dir import held
 
 _POLL = 1.0  # seconds between looks at a run that another process trains
@@ -75,7 +76,7 @@ class Sweep:
         for number, left in enumerate(
             self._one_by_one(jobs, told) if self._alone else self._side_by_side(jobs)
         ):
-            if left.busy:
+            if left.outcome.status is Status.BUSY:
                 busy.append((number, Path(left.run_dir)))
             else:
                 yield number, left
@@ -97,12 +98,12 @@ class Sweep:
             if seconds > AT_ONCE:
                 self._seconds.append(seconds)
             try:
-                value = returned.return_value
+                outcome = returned.return_value
             except Exception as error:  # before caelab's own code, which catches its errors
-                value = screen.one_line(error)
+                outcome = Outcome(Status.FAILED, reason=screen.one_line(error))
             assert returned.cfg is not None
             assert returned.hydra_cfg is not None
-            yield answer(value, returned.cfg, returned.hydra_cfg.hydra, seconds)
+            yield answer(outcome, returned.cfg, returned.hydra_cfg.hydra, seconds)
 
     def _side_by_side(self, jobs: Sequence[Job]) -> list[Answer]:
         done = len(self.records) - self.failed
@@ -113,7 +114,7 @@ class Sweep:
     def _keep(self, path: Path, answer: Answer) -> None:
         """Keep what a job left."""
         left = None
-        reason = answer.reason
+        reason = answer.outcome.reason if answer.outcome.status is Status.FAILED else ""
         try:
             left = results.read(path)
         except UserError as damage:

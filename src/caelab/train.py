@@ -21,8 +21,9 @@ from omegaconf import DictConfig
 
 from caelab import compose, mistakes, options, records, results, screen, tables, words
 from caelab.errors import PrunedError, UserError
+from caelab.outcome import Outcome, Status
 from caelab.results import Record
-from caelab.run_dir import Busy, BusyError, Early, tidy
+from caelab.run_dir import BusyError, tidy
 from caelab.tuning import TRIAL
 
 if TYPE_CHECKING:
@@ -31,37 +32,32 @@ if TYPE_CHECKING:
 compose.register_resolvers()
 
 
-# What a single run raised: through Hydra it would bring a second message.
-_raised: list[Exception] = []
-
-
-@hydra.main(version_base="1.3", config_path=options.CONF, config_name="train")
-def job(cfg: DictConfig) -> float | str | None:
-    """Run what ``cfg`` says; in a sweep a failure is told and returned, and the next job goes on."""
-    settings = HydraConfig.get()
+def attempt(cfg: DictConfig) -> Outcome:
+    """Carry out a job of a sweep; a failure is told and returned, and the next job goes on."""
     try:
         record = train(cfg)
-        if settings.mode == RunMode.RUN:
-            floor = records.floor(Path(settings.runtime.cwd, cfg.paths.output), record)
-            tables.summary(record, Path(settings.runtime.output_dir), floor)
-        return float(record["metrics"]["val/psnr"])
+        return Outcome(Status.DONE, float(record["metrics"]["val/psnr"]))
     except PrunedError as end:
-        return Early(end)
+        return Outcome(Status.PRUNED, reason=str(end))
+    except BusyError as error:
+        return Outcome(Status.BUSY, reason=str(error))
     except Exception as error:
-        if settings.mode == RunMode.RUN:
-            _raised.append(error)
-            return None
-        if isinstance(error, BusyError):
-            return Busy(error)
         line = compose.explain(error)
         if line is None:
             screen.errors.print(traceback.format_exc(), markup=False, highlight=False)
             line = f"{type(error).__name__}: {error}"
-        screen.error(f"{' '.join(settings.overrides.task)}: {line}")
+        screen.error(f"{' '.join(HydraConfig.get().overrides.task)}: {line}")
         traceback.clear_frames(error.__traceback__)  # else the failed job's network stays in memory
-        return line
+        return Outcome(Status.FAILED, reason=line)
     finally:
         gc.collect()  # a Trainer is full of cycles
+
+
+def _alone(cfg: DictConfig) -> None:
+    """Carry out a run of its own, and show what came of it."""
+    record, settings = train(cfg), HydraConfig.get()
+    floor = records.floor(Path(settings.runtime.cwd, cfg.paths.output), record)
+    tables.summary(record, Path(settings.runtime.output_dir), floor)
 
 
 def train(cfg: DictConfig) -> Record:
@@ -103,12 +99,24 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the message is ours
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    raised: list[Exception] = []
+
+    @hydra.main(version_base="1.3", config_path=options.CONF, config_name="train")
+    def command(cfg: DictConfig) -> Outcome | None:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            return attempt(cfg)
+        try:
+            _alone(cfg)
+        except Exception as error:  # through Hydra it would bring a second message
+            raised.append(error)
+        return None
+
     try:
         with mistakes.told(compose.explain):
             sys.argv[1:] = words.command_line(sys.argv[1:])
-            job()
-            if _raised:
-                raise _raised.pop()
+            command()
+            if raised:
+                raise raised.pop()
     except SystemExit as ended:
         if ended.code in (128 + signal.SIGTERM, 128 + signal.SIGINT):
             screen.error("stopped; the same command goes on from the last finished epoch")
