@@ -95,9 +95,9 @@ def test_a_section_has_each_variant_with_its_runs_and_what_is_missing(run, table
     found = measure.section(table2, "cifar10", measure.index(tmp_path))
     assert (found.study, found.title, found.dataset) == ("table2", table2.title, "cifar10")
     assert (found.text, found.claims, found.reference) == (table2.text, table2.claims, None)
-    labels = ["base", "improved", "improved_skip", "improved_skip, authors' code", "mean image", "PCA 256"]
-    assert [row.label for row in found.rows] == labels
-    base, improved, floor, pca = found.rows[0], found.rows[1], found.rows[4], found.rows[5]
+    trained = [name + own for name in ("improved", "improved_skip") for own in ("", ", authors' code")]
+    assert [row.label for row in found.rows] == ["base", *trained, "mean image", "PCA 256"]
+    base, improved, *_, floor, pca = found.rows
     assert base.values("test/psnr") == psnr
     assert {seed: one.path for seed, one in base.runs.items()} == paths
     assert base.missing == {1: "failed: loss is not finite"}

@@ -79,10 +79,10 @@ def times_each(counts, first):
 
 
 MODELS = [
-    (("model=base", "trainer.max_epochs=1"), 1),
-    (("model=improved_skip", "model.skip_levels=[1,2]", "trainer.max_epochs=1"), 3),
+    (("model=base", "trainer.max_epochs=1"), 2),
+    (("model=improved_skip", "model.skip_levels=[1,2]", "trainer.max_epochs=1"), 4),
 ]
-"""A run's words, and reads of each test image: for its figures; with skips two more, for what they carry."""
+"""A run's words, and reads of each test image: for its figures and the mean image's; with skips two more."""
 
 
 @pytest.mark.parametrize(("words", "times"), MODELS)
@@ -102,11 +102,11 @@ def test_a_trial_reads_no_test_image_and_the_run_as_often_as_any_other(train, tr
     assert times_each(*reads) == times
 
 
-def test_a_killed_run_has_read_no_test_image_and_goes_on_to_read_each_once(train, killed, reads):
+def test_a_killed_run_has_read_no_test_image_and_goes_on_to_read_them_once(train, killed, reads):
     killed(after=1)
     assert reads[0].sum() == 0
     train()
-    assert times_each(*reads) == 1
+    assert times_each(*reads) == 2
 
 
 def test_the_record_of_a_trial_has_all_but_the_test(trial):
@@ -270,7 +270,7 @@ def test_a_study_tunes_on_validation_alone(train, tmp_path, monkeypatch, capfd, 
 
     monkeypatch.setattr(results, "write", spied)
     runs = caelab.sweep(SMALL | {"dataset.test_size": 50}, study="toy")
-    assert read_at == {("trial", 1000): 0, ("finished", 0): 2}
+    assert read_at == {("trial", 1000): 0, ("finished", 0): 3}
     tried = {r["config"]["optimizer"]["lr"]: r for _, r in records.find("multirun") if r["seed"] == 1000}
     assert {record["status"] for record in tried.values()} == {"trial"}
     assert not any("hydra" in word for record in tried.values() for word in record["overrides"])
