@@ -12,7 +12,7 @@ if sys.argv[0] == "-m" and not sys.flags.safe_path:
     if _module.startswith("caelab.") and _module != "caelab.train":
         del sys.path[0]
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = ["Run", "compare", "load", "sweep", "train"]
 
 # Imported on use: they bring Hydra or torch, and a command line must answer before that.
