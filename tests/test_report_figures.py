@@ -14,7 +14,7 @@ from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio
 
 from caelab.errors import UserError
-from caelab.report import figures
+from caelab.report import figures, style
 from caelab.report.rows import Row, Run, Section
 
 FRONT = "honest frontier: none is cheaper and better"
@@ -89,6 +89,11 @@ def test_bars_put_means_seeds_floors_and_published_figures_where_they_belong(row
     assert (left.get_xlabel(), right.get_xlabel()) == ("test PSNR (dB)", "test SSIM")
     assert sorted(entries(figure)) == sorted([mean, seeds, report, "floor: PCA"])
     assert figure.get_suptitle() == "A title (CIFAR-10)"
+
+
+def test_a_dozen_floors_look_different():
+    looks = {(style.floor_style(i)["color"], str(style.floor_style(i)["linestyle"])) for i in range(12)}
+    assert len(looks) == 12
 
 
 def test_intervals_are_those_of_student_and_none_for_one_seed(row):

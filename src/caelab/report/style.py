@@ -34,6 +34,7 @@ LABELS = {"test/psnr": "test PSNR (dB)", "test/ssim": "test SSIM", "val/psnr": "
 _LINE = 110  # letters of a legend's size in the width of a figure
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 _LINES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+_SHADES = ("#444444", "#9467BD", "#8C564B")
 _FLOORS: tuple[Any, ...] = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (2, 4)))
 
 styled = matplotlib.rc_context(
@@ -104,8 +105,9 @@ def line_style(index: int) -> dict[str, Any]:
 
 
 def floor_style(index: int) -> dict[str, Any]:
-    """Dashes of the floor with that index."""
-    return {"color": "#444444", "linestyle": _FLOORS[index % len(_FLOORS)], "linewidth": 1.2}
+    """Dashes and shade of the floor with that index: no two of a dozen look alike."""
+    turn, dash = divmod(index, len(_FLOORS))
+    return {"color": _SHADES[turn % len(_SHADES)], "linestyle": _FLOORS[dash], "linewidth": 1.2}
 
 
 def means(rows: Sequence[Row], metric: str) -> tuple[list[float], NDArray[np.float64]]:
