@@ -37,7 +37,7 @@ results: $(READY) ## draw the reports in docs/results again from their records
 test: $(READY) ## the tests, but those that take longest
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not slow"
 
-slow: $(READY) ## the tests that take longest: processes killed, launchers, several devices
+slow: $(READY) ## the tests that take longest: processes killed, launchers, several devices, all studies
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m slow
 
 lint: $(READY) ## ruff and mypy

@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -120,6 +121,15 @@ def offline_file(run_dir):
     return found, path.parent
 
 
+def eventually(read):
+    """What is read from a run once it holds its end, or after ten seconds."""
+    for _ in range(50):
+        if (found := read())["exit"] is not None:
+            break
+        time.sleep(0.2)
+    return found
+
+
 @pytest.fixture
 def no_key(monkeypatch, tmp_path):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
@@ -152,7 +162,7 @@ def test_what_is_too_long_for_wandb_is_cut_and_its_config_holds_all(tmp_path):
     logger = WandB(str(tmp_path), mode="offline", job_type=long, name=long * 2, tags=[long, long + "b", "c"])
     logger.log_hyperparams({"logger": {"wandb": {"job_type": long}}})
     logger.close(failed=False)
-    found, _ = offline_file(tmp_path)
+    found = eventually(lambda: offline_file(tmp_path)[0])  # W&B's own process writes it
     digest = hashlib.sha256(long.encode()).hexdigest()[:8]
     assert found["run"].job_type == f"{long[:26]}..{digest}..{long[-26:]}"
     assert len(found["run"].display_name) == 128

@@ -28,6 +28,7 @@ def expected_size(study):
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", studies.BUDGETS)
 @pytest.mark.parametrize("name", studies.names())
 def test_every_run_of_a_study_can_be_composed_and_is_another_one(name, budget):
@@ -77,6 +78,7 @@ def test_published_figures_are_those_of_the_report():
             assert of_dataset[label] == of_dataset[label.removesuffix(", authors' code")]
 
 
+@pytest.mark.slow
 def test_budgets_never_share_a_run():
     for name in studies.names():
         full, quick = studies.load(name, "full"), studies.load(name, "quick")

@@ -121,6 +121,7 @@ def test_the_record_of_a_trial_has_all_but_the_test(trial):
     assert results.read(answer.run_dir) == record
 
 
+@pytest.mark.slow
 def test_asked_for_as_a_run_a_trial_is_tested_as_if_it_had_been_at_once_and_not_trained(train, trial, steps):
     whole = train(*RECIPE)
     whole.run_dir.rename(whole.run_dir.with_name("whole"))
@@ -207,6 +208,7 @@ def test_a_trial_whose_test_fails_is_still_one(train, trial, steps, monkeypatch)
     assert steps == []
 
 
+@pytest.mark.slow
 def test_force_trains_a_trial_again_as_what_it_is_asked_for(train, trial, steps):
     first = trial()
     for call, status in ((trial, "trial"), (train, "finished"), (trial, "trial")):
