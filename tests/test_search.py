@@ -96,6 +96,24 @@ def test_two_processes_and_a_killed_one_make_exactly_all_trials(tmp_path):
     assert [trial["state"] for trial in found["history"]] == ["finished"] * 10
 
 
+def test_a_trial_that_is_told_while_another_process_looks_is_not_taken(tmp_path, monkeypatch):
+    with (
+        Trials(a_search(2, pruner=None), tmp_path) as first,
+        Trials(a_search(2, pruner=None), tmp_path) as second,
+    ):
+        (one,) = first.ask()
+        lock_of = second._lock_of
+
+        def told_meanwhile(number):
+            if number == one.number and one.number in first._mine:
+                finish(first, one, tmp_path)
+            return lock_of(number)
+
+        monkeypatch.setattr(second, "_lock_of", told_meanwhile)
+        (other,) = second.ask()
+        assert other.number == 1
+
+
 def reports(asked, values):
     """Report validation PSNR of epoch after epoch, as a run does; return whether each is the last."""
     key = f"+hydra.job.env_set.{tuning.TRIAL}="

@@ -127,6 +127,9 @@ class Trials:
             lock.acquire()
         except Timeout:
             return None
+        if self.study.get_trials(deepcopy=False)[left.number].state != TrialState.RUNNING:
+            lock.release()  # it was told since, and its process lives
+            return None
         self.study.sampler = optuna.samplers.TPESampler(seed=_SEED + left.number, n_startup_trials=_STARTUP)
         return self._asked(Trial(self.study, left._trial_id), lock)
 
