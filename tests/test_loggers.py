@@ -97,7 +97,15 @@ def log_records(path):
 
 
 def offline_file(run_dir):
-    """Config, metrics and exit status in an offline W&B run."""
+    """Config, metrics and exit status in an offline W&B run, which W&B's own process may yet be writing."""
+    for _ in range(300):
+        if (found := offline_file_as_it_is(run_dir))[0]["exit"] is not None:
+            break
+        time.sleep(0.2)
+    return found
+
+
+def offline_file_as_it_is(run_dir):
     from wandb.proto.wandb_internal_pb2 import Record
 
     (path,) = run_dir.glob("wandb/offline-run-*/run-*.wandb")
@@ -119,15 +127,6 @@ def offline_file(run_dir):
         elif kind == "exit":
             found["exit"] = record.exit.exit_code
     return found, path.parent
-
-
-def eventually(read):
-    """What is read from a run once it holds its end, or after ten seconds."""
-    for _ in range(50):
-        if (found := read())["exit"] is not None:
-            break
-        time.sleep(0.2)
-    return found
 
 
 @pytest.fixture
@@ -162,7 +161,7 @@ def test_what_is_too_long_for_wandb_is_cut_and_its_config_holds_all(tmp_path):
     logger = WandB(str(tmp_path), mode="offline", job_type=long, name=long * 2, tags=[long, long + "b", "c"])
     logger.log_hyperparams({"logger": {"wandb": {"job_type": long}}})
     logger.close(failed=False)
-    found = eventually(lambda: offline_file(tmp_path)[0])  # W&B's own process writes it
+    found = offline_file(tmp_path)[0]
     digest = hashlib.sha256(long.encode()).hexdigest()[:8]
     assert found["run"].job_type == f"{long[:26]}..{digest}..{long[-26:]}"
     assert len(found["run"].display_name) == 128
