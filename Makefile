@@ -28,11 +28,11 @@ demo: $(READY) ## three autoencoders and a linear floor on real MNIST: one table
 # A failed run does not keep the report from being written; the exit status tells of it.
 reproduce: $(READY) ## every study whose data are at hand, then the report; BUDGET=quick takes minutes
 	$(BIN)/python -m caelab.train -m study=all budget=$(BUDGET); status=$$?; \
-	$(BIN)/python -m caelab.report budget=$(BUDGET) --out report/$(BUDGET) && exit $$status
+	$(BIN)/caelab report budget=$(BUDGET) --out report/$(BUDGET) && exit $$status
 
 # Each report says the command that wrote it.
 results: $(READY) ## draw the reports in docs/results again from their records
-	sed -n 's|.*Written by `\(caelab-report [^`]*\)`.*|$(BIN)/\1|p' docs/results/index.md docs/results/*/index.md | sh -ex
+	sed -n 's|.*Written by `\(caelab report [^`]*\)`.*|$(BIN)/\1|p' docs/results/index.md docs/results/*/index.md | sh -ex
 
 test: $(READY) ## the tests, but those that take longest
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not slow"
@@ -62,7 +62,7 @@ check: PART = 0.5
 check: slow survive mutants commands ## what takes longer than the tests
 
 bench: $(READY) ## training through the command line against a bare loop, paired
-	$(BIN)/python -m caelab.bench
+	$(BIN)/caelab bench
 
 clean: ## remove the environment and caches; runs, reports and data stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,37 +13,38 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md"))))
-COMMAND = re.compile(r"(?:python -m caelab\.|caelab-)(\w+)(.*)")
+COMMAND = re.compile(r"(?:python -m )?caelab[-. ](\w+)(.*)")
 DATA = ("dataset=shapes", "dataset.train_size=300", "dataset.val_size=20", "dataset.test_size=30")
 TINY = (*DATA, "dataset.batch_size=100", "trainer.max_epochs=1", "trainer.accelerator=cpu")
 # of some classes, so that there are anomalies
-RUN = ("caelab.train", "model=improved", *TINY, "dataset.classes=[0,1]", "hydra.run.dir=multirun/runs/RUN")
+RUN = ("train", "model=improved", *TINY, "dataset.classes=[0,1]", "hydra.run.dir=multirun/runs/RUN")
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """Yield module and words of each command in the fenced blocks of a page, without what is optional."""
+    """Yield the words of each command in the fenced blocks of a page, without what is optional."""
     for language, block in re.findall(
         r"^```(\w*)\n(.*?)^```", text.replace("\\\n", ""), re.DOTALL | re.MULTILINE
     ):
         for line in block.splitlines() if language in ("", "bash", "sh") else ():
             if match := COMMAND.match(line):
                 required = re.sub(r" \[[^\]]*\]", "", match[2])
-                yield [f"caelab.{match[1]}", *shlex.split(required, comments=True)]
+                yield [match[1], *shlex.split(required, comments=True)]
 
 
 def tiny(words: Sequence[str]) -> list[str]:
     """Return a command with other data and one epoch, and with the run that is there."""
-    if words[0] == "caelab.bench":
+    if words[0] == "bench":
         return [*words, "--help"]  # it takes long by what it is, and its words are still read
     words = [word.replace("psnr > 26", "psnr > 0") for word in words]
     replaced = re.compile(r"dataset[.=]|seeds=|trainer\.(max_epochs|accelerator)=")
     kept = ["multirun/runs/RUN" if word == "RUN" else word for word in words if not replaced.match(word)]
-    own = words[0] == "caelab.report" and "study=" in str(words) and "docs/results/runs" not in words
-    if words[0] == "caelab.train" or own:
+    own = words[0] == "report" and "study=" in str(words) and "docs/results/runs" not in words
+    if words[0] == "train" or own:
         return [*kept, *TINY, *(["seeds=1"] if "study=" in str(words) else [])]
     again = ["--force"] if "--out" in kept else []  # the pages write to one folder more than once
     return [*kept, *again, *(DATA if len(kept) < len(words) else [])]
@@ -59,7 +60,8 @@ def misspelt(words: Sequence[str]) -> list[str]:
 def carried_out(folder: Path, words: Sequence[str]) -> tuple[int, str]:
     """Carry out a command: its exit status, and what it said on stderr."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CAELAB_DATA": str(folder / "data")}
-    line = [sys.executable, "-m", *words]
+    alone = find_spec(f"caelab.{words[0]}")  # training, and analyses
+    line = [sys.executable, "-m", *([f"caelab.{words[0]}"] if alone else ["caelab", words[0]]), *words[1:]]
     done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
     return done.returncode, done.stderr
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -128,14 +129,27 @@ def call_main(
 
 
 @pytest.fixture
+def lab(call_main: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str, str]]:
+    """Call the command ``caelab`` with words: exit status, stdout, stderr."""
+    from caelab.cli.main import main
+
+    def call(name: str, *words: object) -> tuple[int, str, str]:
+        module = import_module(f"caelab.{name}") if find_spec(f"caelab.{name}") else None
+        own = getattr(module, "main", None) if name != "train" else None  # of an analysis
+        return call_main(own, *words) if own else call_main(main, name, *words)
+
+    return call
+
+
+@pytest.fixture
 def command(
-    request: pytest.FixtureRequest, call_main: Callable[..., tuple[int, str, str]]
+    request: pytest.FixtureRequest, lab: Callable[..., tuple[int, str, str]]
 ) -> Callable[..., tuple[int, str, list[str]]]:
-    """Call the command line that a test file is of: exit status, stdout, lines that say what is wrong."""
-    main = import_module(request.module.__name__.replace("test_", "caelab.", 1)).main
+    """Call the command that a test file is of: exit status, stdout, lines that say what is wrong."""
+    name = request.module.__name__.removeprefix("test_").removesuffix("_main")
 
     def call(*words: object) -> tuple[int, str, list[str]]:
-        status, out, err = call_main(main, *words)
+        status, out, err = lab(name, *words)
         return status, out, [line for line in err.splitlines() if line.startswith("caelab:")]
 
     return call

@@ -1,14 +1,13 @@
 """The benchmark: every way trains the same images, rounds take turns, and ratios are those of one round."""
 
 import json
-import sys
 from importlib.util import find_spec
 
 import pytest
 import torch
 from conftest import TINY
 
-from caelab.bench import __main__ as command
+from caelab.bench import bench as command
 from caelab.bench import contestants, measure
 from caelab.errors import UserError
 
@@ -51,14 +50,13 @@ def test_pythae_trains_every_image_in_each_epoch(monkeypatch, tmp_path):
     assert figures["images_per_second"] > 0
 
 
-def test_pythae_that_is_not_installed_is_told_or_left_out(monkeypatch, capfd):
+def test_pythae_that_is_not_installed_is_told_or_left_out(monkeypatch, lab):
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'caelab\[bench\]', or leave it out"):
         command.bench(["base"], ["auto", "pythae"], TINY, 1, grow=False)
     seen = []
     monkeypatch.setattr(command, "bench", lambda models, only, *rest: seen.extend(only))
-    monkeypatch.setattr(sys, "argv", ["caelab-bench"])
-    command.main()
+    lab("bench")
     assert "auto" in seen
     assert "pythae" not in seen
 
@@ -96,7 +94,7 @@ def test_rounds_take_turns_and_ratios_are_within_a_round(monkeypatch):
     assert measure.spread([3, 1, 2], ".1f") == "2.0 (1.0 to 3.0)"
 
 
-def test_the_tables_and_the_file(monkeypatch, capfd, tmp_path):
+def test_the_tables_and_the_file(monkeypatch, lab, tmp_path):
     names = {
         "limit": 220.0,
         "bare": 150.0,
@@ -110,9 +108,7 @@ def test_the_tables_and_the_file(monkeypatch, capfd, tmp_path):
     monkeypatch.setattr(command, "carry_out", carry_out)
     only = ",".join(names)
     arguments = ["--models", "base", "--only", only, "--rounds", "2", "dataset=shapes"]
-    monkeypatch.setattr(sys, "argv", ["caelab-bench", *arguments])
-    command.main()
-    out = capfd.readouterr().out
+    _, out, _ = lab("bench", *arguments)
     assert "1.067 (1.067 to 1.067)" in out  # exact / bare
     assert "4.000 (4.000 to 4.000)" in out  # auto / script
     assert "0.125 (0.125 to 0.125) of scikit-image's time" in out
@@ -123,9 +119,7 @@ def test_the_tables_and_the_file(monkeypatch, capfd, tmp_path):
     measured = [one["auto"]["images_per_second"] for one in found["models"]["base"]["rounds"]]
     assert measured == pytest.approx([200, 220])
     assert len(found["load"]) == 2
-    monkeypatch.setattr(sys, "argv", ["caelab-bench", "--show", str(path)])
-    command.main()
-    text = capfd.readouterr().out
+    _, text, _ = lab("bench", "--show", path)
     assert "base: median of 2 rounds (lowest to highest):\n\n| way | training images/s | " in text
     assert "\n| --- | ---: | ---: | ---: | ---: |\n| (a) one resident batch" in text
     assert "| auto / script | 4.000 (4.000 to 4.000) | 1.6 |\n" in text
@@ -176,17 +170,14 @@ def test_evaluation_and_memory():
     ("arguments", "line"),
     [
         (["--only", "autto"], "--only=autto: there is no such way; did you mean 'auto'?"),
-        (["--rounds", "0"], "--rounds=0: must be at least 1"),
-        (["--show", "nothing.json"], "nothing.json: no file of figures that caelab-bench has written ("),
+        (["--rounds", "0"], "Invalid value for '--rounds'"),
+        (["--show", "nothing.json"], "nothing.json: no file of figures that caelab bench has written ("),
         (["--models", "base,bse"], "model=bse: there is no such model; did you mean 'base'?"),
         (["--only", "bare", "--models", "base", *TINY, "model.latent=0"], "latent must be at least 1, got 0"),
     ],
 )
-def test_mistakes(monkeypatch, capfd, arguments, line):
-    monkeypatch.setattr(sys, "argv", ["caelab-bench", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        command.main()
-    assert stop.value.code == 1
-    err = capfd.readouterr().err
+def test_mistakes(lab, arguments, line):
+    status, _, err = lab("bench", *arguments)
+    assert status
     assert line in err
     assert err.count("\n") == 1

@@ -189,5 +189,5 @@ def test_a_file_that_is_not_there_or_of_another_schema_is_one_line(path):
     rewritten(path, schema=np.array(2))
     with pytest.raises(UserError, match=r"codes\.npz has schema 2, this caelab reads 1$"):
         Reader(path)
-    with pytest.raises(UserError, match=r"none\.npz: no such file; caelab-encode writes one$"):
+    with pytest.raises(UserError, match=r"none\.npz: no such file; caelab encode writes one$"):
         Reader(path.with_name("none.npz"))

@@ -72,7 +72,7 @@ def test_mistakes_are_one_line_and_leave_nothing(folder, command):
             "run",
             "damaged.npz",
         ): "damaged.npz is damaged, or no file of codes (File is not a zip",
-        ("run", "none.npz"): "none.npz: no such file; caelab-encode writes one",
+        ("run", "none.npz"): "none.npz: no such file; caelab encode writes one",
         (
             "none",
             "codes.npz",

@@ -1,7 +1,6 @@
 """A finished run scored again, on its own and on other data, and loaded from Python."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from conftest import TINY
 import caelab
 from caelab import restore
 from caelab.errors import UserError
-from caelab.evaluate import evaluate, main
+from caelab.evaluate import evaluate
 
 SHAPES = [o for o in TINY if o.startswith("dataset.")]
 
@@ -54,14 +53,10 @@ def quiet():
     close_log_files()
 
 
-def test_the_command_line_prints_a_table(train, monkeypatch, capfd):
+def test_the_command_line_prints_a_table(train, lab):
     answer = train()
-    monkeypatch.setattr(sys, "argv", ["caelab-evaluate", str(answer.run_dir)])
-    main()
-    assert f"{answer.record['metrics']['test/psnr']:.2f}" in capfd.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["caelab-evaluate", "last", "corruption=blur"])
-    main()
-    shown = capfd.readouterr().out.strip()
+    assert f"{answer.record['metrics']['test/psnr']:.2f}" in lab("evaluate", answer.run_dir)[1]
+    shown = lab("evaluate", "last", "corruption=blur")[1].strip()
     assert "on shapes, given with corruption=blur" in " ".join(shown.split())
     place = shown.splitlines()[-1]
     assert Path(place.strip()).name.startswith("shapes-blur-")
@@ -77,14 +72,10 @@ def test_the_command_line_prints_a_table(train, monkeypatch, capfd):
         (["dataset.tset_size=3"], "did you mean 'dataset.test_size'"),
     ],
 )
-def test_mistakes_are_one_line(train, monkeypatch, capfd, overrides, line):
+def test_mistakes_are_one_line(train, lab, overrides, line):
     answer = train()
-    monkeypatch.setattr(sys, "argv", ["caelab-evaluate", str(answer.run_dir), *overrides])
-    capfd.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 1
-    err = capfd.readouterr().err
+    status, _, err = lab("evaluate", answer.run_dir, *overrides)
+    assert status == 1
     assert line in err
     assert err.count("\n") == 1
 

@@ -10,8 +10,8 @@ from test_texts import NASTY, tokens
 from toys import leave_whole_run
 
 from caelab import describe, restore, results
-from caelab.export.__main__ import export
 from caelab.export.card import _costs
+from caelab.export.export import export
 
 BASE = {"_target_": "caelab.models.base.Base", "latent": 6, "channels": [2, 3], "hidden": []}
 SKIPS = {"_target_": "caelab.models.improved_skip.ImprovedSkip", "channels": [2], "skip_levels": [1]}

@@ -16,8 +16,8 @@ from toys import images, leave_whole_run
 from caelab import restore, results
 from caelab.errors import UserError
 from caelab.export import formats
-from caelab.export.__main__ import export
 from caelab.export.check import check
+from caelab.export.export import export
 from caelab.export.formats import FORMATS, find, metadata
 from caelab.export.parts import parts
 from caelab.models.base import Base

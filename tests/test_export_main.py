@@ -5,8 +5,8 @@ import pytest
 from toys import images, leave_whole_run
 
 from caelab import results
-from caelab.export import __main__ as module
-from caelab.export.__main__ import export, main
+from caelab.export import export as module
+from caelab.export.export import export
 
 BASE = {"_target_": "caelab.models.base.Base", "latent": 6, "channels": [2, 3], "hidden": []}
 
@@ -18,9 +18,9 @@ def run(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def command(call_main):
-    """Call the command line: exit status, stdout, stderr."""
-    return lambda *words: call_main(main, *words)
+def command(lab):
+    """Call the command: exit status, stdout, stderr."""
+    return lambda *words: lab("export", *words)
 
 
 def below(run):

@@ -1,6 +1,5 @@
 """Which files a command takes, what their outputs are called, and what is not overwritten."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -117,22 +116,19 @@ def test_inputs_are_never_overwritten(there):
         ["run", "--fit", "tile", "--out", "out", "a", "b"],
     ],
 )
-def test_words_may_come_in_any_order(words, monkeypatch, tmp_path):
+def test_words_may_come_in_any_order(words, lab, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     Path("run").mkdir()
-    monkeypatch.setattr(sys, "argv", ["caelab-reconstruct", *words])
-    found = vars(inputs.arguments("reconstruct", "caelab-reconstruct RUN\n\nmore"))
+    seen = []
+    monkeypatch.setattr(
+        "caelab.reconstruct.reconstruct", lambda *args, **options: seen.append((args, options)) or ([], 0)
+    )
+    assert lab("reconstruct", *words)[0] == 0
     images = [Path("a"), Path("b")]
-    paths = {"run": Path("run"), "images": images, "out": Path("out")}
-    assert found == {**paths, "fit": "tile", "refine": 0, "force": False}
+    assert seen == [((Path("run"), images, Path("out"), "tile"), {"refine": 0, "force": False})]
 
 
-def test_a_missing_word_is_two_lines(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["caelab-reconstruct", "run", "a"])
-    with pytest.raises(SystemExit) as stop:
-        inputs.arguments("reconstruct", "caelab-reconstruct RUN\n\nmore")
-    assert stop.value.code == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "usage: caelab-reconstruct RUN",
-        "caelab-reconstruct: error: the following arguments are required: --out",
-    ]
+def test_a_missing_word_is_one_line(lab, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    assert lab("reconstruct", "run", "a") == (2, "", "caelab: Missing option '--out'.\n")

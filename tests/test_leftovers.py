@@ -1,4 +1,4 @@
-"""caelab-runs --clean: what kills have left goes, what lives or is anybody else's stays."""
+"""caelab runs --clean: what kills have left goes, what lives or is anybody else's stays."""
 
 import os
 import time

@@ -99,7 +99,7 @@ def test_without_runs_the_line_says_so(tmp_path, monkeypatch):
         "decode",
         "encode",
         "evaluate",
-        "export.__main__",
+        "export",
         "look",
         "probe",
         "rate",
@@ -107,12 +107,10 @@ def test_without_runs_the_line_says_so(tmp_path, monkeypatch):
         "refine",
     ],
 )
-def test_every_command_takes_it(runs, call_main, command):
-    from importlib import import_module
-
+def test_every_command_takes_it(runs, lab, command):
     extra = {"decode": ["c.npz", "--out", "o"], "encode": ["i.png", "--out", "o.npz"]}
-    extra |= {"reconstruct": ["i.png", "--out", "o"], "export.__main__": ["--format", "onnx"]}
-    status, _, err = call_main(import_module(f"caelab.{command}").main, "base", *extra.get(command, []))
+    extra |= {"reconstruct": ["i.png", "--out", "o"], "export": ["--format", "onnx"]}
+    status, _, err = lab(command, "base", *extra.get(command, []))
     assert status == 1
     assert err.startswith("caelab: base: 2 runs begin so: multirun/runs/shapes/base-mse-adam-s0-aa11000000, ")
     assert err.count("\n") == 1

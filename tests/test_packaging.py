@@ -116,7 +116,7 @@ def test_every_script_is_the_main_of_its_module():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     for name, target in scripts.items():
         module, _, function = target.partition(":")
-        assert module.removesuffix(".__main__") == name.replace("caelab-", "caelab.")
+        assert module.removesuffix(".cli.main") == name.replace("caelab-", "caelab.")
         assert callable(getattr(import_module(module), function))
 
 

@@ -6,7 +6,6 @@ import html
 import json
 import re
 import shutil
-import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 
@@ -17,7 +16,7 @@ import toys
 
 from caelab import record_file, results, studies
 from caelab.report import figures, pictures, tables
-from caelab.report.__main__ import main, report
+from caelab.report.build import report
 
 PSNR = {"base": (20.0, 20.5, 21.0), "improved": (21.9, 22.5, 22.8), "PCA 256": (26.8,)}
 HOLDS = "improved beats base on CIFAR-10: holds, +1.90 dB [0.81, 2.99], 3 seeds."  # by Welch's t test
@@ -78,19 +77,13 @@ def made(tmp_path_factory, runs):
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Call the command line in an empty folder: exit status, lines on stdout, lines on stderr."""
+def command(tmp_path, monkeypatch, lab):
+    """Call the command in an empty folder: exit status, lines on stdout, lines on stderr."""
     monkeypatch.chdir(tmp_path)
 
     def call(*words):
-        monkeypatch.setattr(sys, "argv", ["caelab-report", *map(str, words)])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code
-        shown = capsys.readouterr()
-        return status, shown.out.splitlines(), shown.err.splitlines()
+        status, out, err = lab("report", *words)
+        return status, out.splitlines(), err.splitlines()
 
     return call
 
@@ -157,7 +150,7 @@ def test_verdicts_and_absent_studies_stand_in_both_files(made):
 
 def test_the_page_says_what_made_it(made, runs):
     text = (made / "index.md").read_text(encoding="utf-8")
-    assert f"Written by `caelab-report {runs} {' '.join(COMMAND)} --out {made}`." in text
+    assert f"Written by `caelab report {runs} {' '.join(COMMAND)} --out {made}`." in text
     versions = "torch 2.11.0, caelab 0.1.0, 32-true"
     assert f"\n- 6 runs: cpu, 2 threads, {versions}, fused\n- 1 run: cpu, 1 thread, {versions}\n" in text
 

@@ -97,7 +97,7 @@ def written(tmp_path, picture):
     def write(**changes):
         one = section(*ROWS, claims=CLAIMS)
         made = {
-            "command": f"caelab-report runs '{HOSTILE}'",
+            "command": f"caelab report runs '{HOSTILE}'",
             "made": "1 May 2026",
             "environments": ["3 runs: cpu, 2 threads, torch 2.11"],
             "chapters": [Chapter(one, tables.table(one), tables.best(one), [picture])],

@@ -7,23 +7,22 @@ import numpy as np
 from PIL import Image
 
 import caelab
-from caelab.export.__main__ import main as export
 
 
 def carried_out(folder, command, *words):
     """A command of caelab in a process of its own, in a folder without any run: exit status, all it said."""
-    line = [sys.executable, "-m", f"caelab.{command}", *words]
+    line = [sys.executable, "-m", "caelab", command, *words]
     done = subprocess.run(line, cwd=folder, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
 
-def test_an_exported_model_encodes_and_decodes_elsewhere(train, call_main, tmp_path):
+def test_an_exported_model_encodes_and_decodes_elsewhere(train, lab, tmp_path):
     model = ("model=improved_skip", "model.skip_levels=[2]")
     answer = train(*model)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     words = (answer.run_dir, "--format", "safetensors", "--out", elsewhere / "model")
-    status, _, err = call_main(export, *words)
+    status, _, err = lab("export", *words)
     assert status == 0, err
 
     generator = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""caelab-runs: what it finds on disk, picks, orders, sums up and prints, and how mistakes are told."""
+"""caelab runs: what it finds on disk, picks, orders, sums up and prints, and how mistakes are told."""
 
 import csv
 import json
@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import toys
 
-from caelab import query, records, runs
+from caelab import query, records
+from caelab.cli import runs
 from caelab.database import COLUMNS, load
 
 ADAM = {"_target_": "torch.optim.Adam", "lr": 1e-3}
@@ -110,20 +111,12 @@ def multirun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def call(
-    multirun: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Said]:
+def call(multirun: Path, lab: Callable[..., tuple[int, str, str]]) -> Callable[..., Said]:
     """Call the command line in this process, with CSV unless a format is named."""
 
     def call(*arguments: str) -> Said:
         form = () if "--format" in arguments else ("--format", "csv")
-        monkeypatch.setattr(sys, "argv", ["caelab-runs", *arguments, *form])
-        status = 0
-        try:
-            runs.main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        return Said(status, *capsys.readouterr())
+        return Said(*lab("runs", *arguments, *form))
 
     return call
 
@@ -178,6 +171,7 @@ def test_every_column_holds_what_the_record_says(multirun, call):
         "overrides": "model=improved seed=3",
         "commit": "abc",
         "device": "cpu",
+        "size": str((multirun / "x" / "result.json").stat().st_size / 1e6),
     }
 
 
@@ -517,22 +511,22 @@ def test_dates_compare_as_dates(multirun, call):
 
 def test_help_stays_light():
     code = (
-        "import sys; sys.argv = ['caelab-runs', '--help']\n"
-        "from caelab import runs\n"
-        "try: runs.main()\n"
+        "import sys; sys.argv = ['caelab', 'runs', '--help']\n"
+        "from caelab.cli.main import main\n"
+        "try: main()\n"
         "except SystemExit: pass\n"
         "print([m for m in ('torch', 'duckdb', 'pandas', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     *lines, heavy = done.stdout.splitlines()
     assert heavy == "[]"
-    listed = {line.split()[0] for line in lines[lines.index("columns:") + 1 :]}
+    listed = {line.split()[0] for line in lines[lines.index("  Columns:") + 1 :]}
     assert listed == set(COLUMNS)
 
 
 def test_a_reader_that_has_seen_enough(multirun):
     write(multirun, **{f"r{i}": record(overrides=["x" * 100_000]) for i in range(3)})
-    command = [sys.executable, "-m", "caelab.runs", "--columns", "overrides", "--format", "csv"]
+    command = [sys.executable, "-m", "caelab", "runs", "--columns", "overrides", "--format", "csv"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -84,29 +84,29 @@ def edit(run: Path, group: str, **changes):
     (run / results.RECORD).write_text(json.dumps(record))
 
 
-def refused(call_main, module: str, *words: object) -> str:
+def refused(lab, command: str, *words: object) -> str:
     """The one line by which a command refuses."""
-    name = {"export": "export.__main__"}.get(module, module)
-    status, out, err = call_main(import_module(f"caelab.{name}").main, *words)
+    status, out, err = lab(command, *words)
     lines = [line for line in err.splitlines() if line.startswith("caelab:")]
     assert (status, len(lines)) == (1, 1), (out, err)
     return lines[0]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_refuses_what_a_record_names_and_says_how_to_trust_it(run, mark, call_main, command):
+def test_every_command_refuses_what_a_record_names_and_says_how_to_trust_it(run, mark, lab, command):
     edit(run, "dataset", train_size=hostile("torch.load", mark))
-    line = refused(call_main, command, run, *COMMANDS[command])
+    line = refused(lab, command, run, *COMMANDS[command])
     assert (
         "dataset._target_=torch.load: code that is not the lab's and that you have not trained with" in line
     )
     given = shlex.join([str(run), *COMMANDS[command], "--trust", "torch"])
-    assert line.endswith(f"if you trust it: caelab-{command} {given}")
+    assert line.endswith(f"{command} {given}")
+    assert "if you trust it: caelab" in line
     assert not mark.exists()
 
 
 @pytest.mark.parametrize("command", WITH_PICTURES)
-def test_commands_on_pictures_refuse_too(run, mark, call_main, command, tmp_path):
+def test_commands_on_pictures_refuse_too(run, mark, lab, command, tmp_path):
     from caelab.encode import encode
 
     Image.new("RGB", (28, 28)).save(tmp_path / "a.png")
@@ -114,7 +114,7 @@ def test_commands_on_pictures_refuse_too(run, mark, call_main, command, tmp_path
     edit(run, "model", hidden=[{"deep": [hostile("os.system", mark)]}])
     given = tmp_path / ("codes.npz" if command == "decode" else "a.png")
     out = tmp_path / ("new.npz" if command == "encode" else "out")
-    line = refused(call_main, command, run, given, "--out", out)
+    line = refused(lab, command, run, given, "--out", out)
     assert "model._target_=os.system: code that is not the lab's" in line
     assert line.endswith("--trust os")
     assert not mark.exists()
@@ -218,14 +218,14 @@ def test_a_module_in_the_working_directory_is_not_imported(run, mark, environmen
         lying(run, name, mark)
     lying(run / "hydra_plugins", "evil", mark)
     edit(run, "model", _target_="lying_around.Net")
-    words = [sys.executable, "-m", "caelab.evaluate", "."]
+    words = [sys.executable, "-m", "caelab", "evaluate", "."]
     done = subprocess.run(words, cwd=run, env=environment, capture_output=True, text=True)
     assert "model._target_=lying_around.Net: code that is not the lab's" in done.stderr
     assert done.returncode == 1
     assert not mark.exists()
 
 
-def test_what_trust_names_is_built_but_not_what_it_only_imports(run, mark, tmp_path, monkeypatch, call_main):
+def test_what_trust_names_is_built_but_not_what_it_only_imports(run, mark, tmp_path, monkeypatch, lab):
     lying(tmp_path / "elsewhere", "trusted_by_name", mark)
     monkeypatch.syspath_prepend(tmp_path / "elsewhere")
     edit(run, "model", _target_="trusted_by_name.Net")
@@ -235,9 +235,9 @@ def test_what_trust_names_is_built_but_not_what_it_only_imports(run, mark, tmp_p
     assert type(caelab.load(run, trust=["trusted_by_name"]).network).__name__ == "Net"
     assert mark.exists()
     edit(run, "dataset", train_size={"_target_": "trusted_by_name.Path", "_args_": ["x"]})
-    line = refused(call_main, "audit", run, "--trust", "trusted_by_name")
+    line = refused(lab, "audit", run, "--trust", "trusted_by_name")
     assert "dataset._target_=trusted_by_name.Path: is not of trusted_by_name, which only imports it" in line
-    line = refused(call_main, "audit", run)  # a grant ends with its command
+    line = refused(lab, "audit", run)  # a grant ends with its command
     assert "model._target_=trusted_by_name.Net: code that is not the lab's" in line
 
 

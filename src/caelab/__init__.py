@@ -9,7 +9,7 @@ from typing import Any
 # ``python -m`` looks for code in the working directory first, which may be a stranger's: only training may.
 if sys.argv[0] == "-m" and not sys.flags.safe_path:
     _module = sys.orig_argv[-len(sys.argv)]
-    if _module.startswith("caelab.") and _module != "caelab.train":
+    if f"{_module}.".startswith("caelab.") and _module != "caelab.train":
         del sys.path[0]
 
 __version__ = "0.3.0"

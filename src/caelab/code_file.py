@@ -132,7 +132,7 @@ class Reader:
             self.entries = self._entries(about)
             self._shapes = self._codes()
         except FileNotFoundError:
-            raise UserError(f"{path}: no such file; caelab-encode writes one") from None
+            raise UserError(f"{path}: no such file; caelab encode writes one") from None
         except arrays.DAMAGE as error:
             if isinstance(error, OSError) and error.filename:  # it cannot be opened
                 raise

@@ -74,6 +74,7 @@ COLUMNS = {
         "commit of the code, or code: and the digest of the code itself",
     ),
     "device": Column("r.environment.device", "what it ran on"),
+    "size": Column("size", "megabytes of its folder on disk", ",.1f"),
 }
 """Name of each column of the table ``runs`` -> what it is; the keys of the configs come on top."""
 
@@ -100,10 +101,14 @@ _SHAPE = {
 _KINDS = {kind: kind for kind in ("BIGINT", "DOUBLE", "BOOLEAN")} | {"UBIGINT": "BIGINT", "HUGEINT": "BIGINT"}
 
 
-def load(folders: Sequence[Path]) -> "DuckDBPyConnection":
+def load(folders: Sequence[Path], sizes: bool = False) -> "DuckDBPyConnection":
     """Read every run record below the folders, but not those that a forced run has set aside.
 
     A damaged record is named on stderr and left out.
+
+    Args:
+        folders: below which the records lie.
+        sizes: whether to measure what the runs take on disk, which the column ``size`` needs.
 
     Returns:
         A database in memory that can reach no file. Its view ``runs`` has the columns ``COLUMNS`` and one for
@@ -118,9 +123,14 @@ def load(folders: Sequence[Path]) -> "DuckDBPyConnection":
     runs = duckdb.connect(config={"enable_external_access": "false", "lock_configuration": "true"})
     runs.execute(
         f"""CREATE TABLE records AS
-            SELECT run, TRY(json_transform(record, '{json.dumps(_SHAPE)}')) AS r
-            FROM (SELECT unnest($1::VARCHAR[]) AS run, unnest($2::VARCHAR[]) AS record)""",
-        [list(texts), list(texts.values())],
+            SELECT run, size, TRY(json_transform(record, '{json.dumps(_SHAPE)}')) AS r
+            FROM (
+                SELECT
+                    unnest($1::VARCHAR[]) AS run,
+                    unnest($2::VARCHAR[]) AS record,
+                    unnest($3::DOUBLE[]) AS size
+            )""",
+        [list(texts), list(texts.values()), [_megabytes(run) if sizes else None for run in texts]],
     )
     damaged = f"DELETE FROM records WHERE r.schema IS DISTINCT FROM {SCHEMA} RETURNING run"
     for (run,) in sorted(runs.execute(damaged).fetchall()):
@@ -152,6 +162,12 @@ def _read(folders: Sequence[Path]) -> dict[str, str]:
                 else:
                     found[os.path.normpath(path)] = text
     return found
+
+
+def _megabytes(folder: str) -> float:
+    """What the files in a folder take, without those that are elsewhere and only linked."""
+    paths = (os.path.join(path, name) for path, _, files in os.walk(folder) for name in files)
+    return sum(os.lstat(path).st_size for path in paths) / 1e6
 
 
 def _settings(runs: "DuckDBPyConnection") -> dict[str, str]:

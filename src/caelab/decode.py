@@ -1,17 +1,9 @@
-"""Images from codes: ``python -m caelab.decode RUN codes.npz --out DIR``."""
+"""Images from codes: ``caelab decode RUN codes.npz --out DIR``."""
 
 from collections import deque
 from pathlib import Path
 
-from caelab import inputs, mistakes, screen
-
-_USAGE = """caelab-decode RUN codes.npz --out DIR [--force]
-
-Decodes what caelab-encode wrote, with the same model RUN, and writes a PNG of each image's name to DIR: the
-very ones that caelab-reconstruct writes.
-
-  caelab-decode multirun/runs/cifar10/improved-mse-adam-s0-0123456789 codes.npz --out rebuilt
-"""
+from caelab import inputs, screen
 
 
 def decode(run: Path, codes: Path, out: Path, *, force: bool = False) -> list[Path]:
@@ -42,17 +34,3 @@ def decode(run: Path, codes: Path, out: Path, *, force: bool = False) -> list[Pa
     for path, (_, pixels) in zip(screen.tracked(paths, "decoding"), found, strict=True):
         stream.save(pixels, path)
     return paths
-
-
-def main() -> None:
-    """Entry point: exit status 0 when every image was decoded."""
-    parser = inputs.parser("decode", _USAGE)
-    parser.add_argument("codes", type=Path, metavar="CODES", help="what caelab-encode wrote")
-    given = parser.parse_args()
-    with mistakes.told():
-        paths = decode(given.run, given.codes, given.out, force=given.force)
-    screen.say(f"{screen.shown(given.out)}: {len(paths):,} decoded")
-
-
-if __name__ == "__main__":
-    main()

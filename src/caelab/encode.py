@@ -1,24 +1,14 @@
-"""Codes of your own images: ``python -m caelab.encode RUN IMAGES... --out codes.npz``."""
+"""Codes of your own images: ``caelab encode RUN IMAGES... --out codes.npz``."""
 
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.table import Table
 
-from caelab import inputs, mistakes, screen
+from caelab import inputs, screen
 from caelab.errors import UserError
-
-_USAGE = """caelab-encode RUN IMAGES... --out codes.npz [--fit resize|crop|tile] [--refine STEPS] [--force]
-
-Encodes the images in files and folders IMAGES with the model of RUN, the directory of a finished run or an
-exported .safetensors file, and writes their codes to one file, which caelab-decode turns back into images.
-Images of another size than the model's need --fit, as with caelab-reconstruct.
-
-  caelab-encode multirun/runs/cifar10/improved-mse-adam-s0-0123456789 photos --out codes.npz --fit tile
-"""
 
 ENDING = ".npz"
 FIRST = 5
@@ -104,21 +94,3 @@ def summary(rows: Sequence[Row]) -> Table:
 
 def _bytes(code: float, file: float, pixels: float) -> list[str]:
     return [*(f"{value:,.0f}" for value in (code, file, pixels)), f"{code / file:.3g}"]
-
-
-def main() -> None:
-    """Entry point: exit status 0 when every image was encoded."""
-    given = inputs.arguments("encode", _USAGE)
-    with mistakes.told():
-        rows, skipped = encode(
-            given.run, given.images, given.out, given.fit, refine=given.refine, force=given.force
-        )
-    if rows:
-        screen.console.print(summary(rows))
-        screen.say(f"  {screen.shown(given.out)}")
-    if skipped:
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,26 +1,15 @@
-"""Score a finished run again, also on another dataset: ``python -m caelab.evaluate RUN [dataset=...]``."""
+"""Score a finished run again, also on another dataset: ``caelab evaluate RUN [dataset=...]``."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from caelab import compose, durable, locate, mistakes, options, places, results, screen, tables, trust
+from caelab import compose, durable, options, places, results, trust
 from caelab.errors import UserError
 from caelab.results import Record
 from caelab.words import written
-
-_USAGE = """caelab-evaluate RUN [dataset=NAME] [corruption=NAME] [dataset.KEY=VALUE ...] [paths.data=FOLDER]
-
-Scores the best checkpoint of the finished run in directory RUN on the test split of its own dataset, or of
-another one (generalisation), with its own corruption or another one (robustness), under both metric
-protocols; nothing is trained.
-
-  caelab-evaluate multirun/runs/cifar10/base-mse-adam-s0-0123456789
-  caelab-evaluate multirun/runs/cifar10/base-mse-adam-s0-0123456789 dataset=cinic10 dataset.exclude_cifar=true
-"""
 
 
 def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
@@ -28,7 +17,7 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
 
     Args:
         run: the run's directory.
-        overrides: as on the command line of caelab-train, of dataset, corruption and paths only.
+        overrides: as on the command line of caelab train, of dataset, corruption and paths only.
 
     Returns:
         ``{"dataset": ..., "data": {...}, "metrics": {"test/psnr": ..., ...}}``, also written to a ``file`` in
@@ -98,23 +87,3 @@ def _changed(node: dict[str, Any], composed: DictConfig, group: str, overrides: 
     for key in [*keys, *(["data_dir"] if "data_dir" in composed else [])]:
         OmegaConf.update(found, key, OmegaConf.select(composed, key), force_add=True)
     return found
-
-
-def main() -> None:
-    """Entry point: exit status 0 when the run was scored."""
-    parser = argparse.ArgumentParser(prog="caelab-evaluate", usage=_USAGE, add_help=True)
-    parser.add_argument("run", type=locate.argument, metavar="RUN", help=locate.HELP)
-    parser.add_argument("overrides", nargs="*")
-    trust.option(parser)
-    arguments = parser.parse_args()
-    with mistakes.told(compose.explain):
-        found = evaluate(arguments.run, arguments.overrides)
-    corruption = found["choices"]["corruption"]
-    given = "" if corruption == "none" else f", given with corruption={corruption}"
-    title = f"{screen.shown(arguments.run)} on {found['dataset']}{given}"
-    tables.protocols(found["metrics"], found["data"]["test"], title)
-    screen.say(f"  {screen.shown(arguments.run / found['file'])}")
-
-
-if __name__ == "__main__":
-    main()

@@ -82,7 +82,7 @@ def _check(x: Tensor, shape: Sequence[int]) -> None:
     if tuple(x.shape[2:]) != (height, width):
         raise UserError(
             f"images of {x.shape[2]}x{x.shape[3]} pixels (height x width), the network takes "
-            f"{height}x{width}: scale or cut them first, or let caelab-reconstruct do it with --fit"
+            f"{height}x{width}: scale or cut them first, or let caelab reconstruct do it with --fit"
         )
     if x.shape[1] != channels and {x.shape[1], channels} != {1, 3}:
         raise UserError(f"images of {x.shape[1]} channels, the network takes {channels}")

@@ -1,6 +1,5 @@
 """The pictures that a command is given, what their outputs are called, and what must not be overwritten."""
 
-import argparse
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
@@ -9,7 +8,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from caelab import locate, screen, trust
+from caelab import screen
 from caelab.errors import UserError
 
 
@@ -23,43 +22,6 @@ class Source(NamedTuple):
 
     file: Path
     name: str
-
-
-def arguments(command: str, usage: str) -> argparse.Namespace:
-    """Parse ``RUN IMAGES... --out PATH [--fit WAY] [--refine STEPS] [--force]``, in any order."""
-    found = parser(command, usage)
-    found.add_argument("images", nargs="*", type=Path, metavar="IMAGES", help="files and folders")
-    found.add_argument("--fit", metavar="WAY", help="resize, crop or tile, for images of another size")
-    help = "steps by which each latent is then fitted to its image (default 0)"
-    found.add_argument("--refine", type=_steps, default=0, metavar="STEPS", help=help)
-    return found.parse_intermixed_args()
-
-
-def _steps(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number of 0 or more, got {text!r}")
-    return int(text)
-
-
-def parser(command: str, usage: str) -> argparse.ArgumentParser:
-    """Begin a parser with ``RUN --out PATH [--force]``.
-
-    Args:
-        command: its name without ``caelab-``.
-        usage: its first paragraph is shown with a mistake, all of it with ``--help``.
-    """
-    short, _, description = usage.partition("\n\n")
-    found = argparse.ArgumentParser(
-        prog=f"caelab-{command}",
-        usage=short,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    found.add_argument("run", type=locate.argument, metavar="RUN", help=f"{locate.HELP}, or an exported file")
-    found.add_argument("--out", type=Path, metavar="PATH", required=True, help="where outputs go")
-    found.add_argument("--force", action="store_true", help="overwrite older outputs")
-    trust.option(found)
-    return found
 
 
 def sources(given: Sequence[Path], out: Path, reserved: Sequence[str] = ()) -> list[Source]:

@@ -1,14 +1,13 @@
-"""A trained model on your own images: ``python -m caelab.reconstruct RUN IMAGES... --out DIR``."""
+"""A trained model on your own images: ``caelab reconstruct RUN IMAGES... --out DIR``."""
 
 import csv
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.table import Table
 
-from caelab import inputs, mistakes, screen
+from caelab import inputs, screen
 from caelab.inputs import Source
 
 if TYPE_CHECKING:  # they bring torch
@@ -16,16 +15,6 @@ if TYPE_CHECKING:  # they bring torch
 
     from caelab.fitting import Fit, Pixels
     from caelab.stream import Entry
-
-_USAGE = """caelab-reconstruct RUN IMAGES... --out DIR [--fit resize|crop|tile] [--refine STEPS] [--force]
-
-Reconstructs the images in files and folders IMAGES with the model of RUN, the directory of a finished run or
-an exported .safetensors file. Writes a PNG of each image's name to DIR, reconstructions.csv with their PSNR
-and SSIM, and overview.png. Images of another size than the model's need --fit: resize scales them, and their
-reconstructions back; crop takes their middle; tile cuts them into images of the model's size.
-
-  caelab-reconstruct multirun/runs/cifar10/improved-mse-adam-s0-0123456789 photos --out rebuilt --fit tile
-"""
 
 TABLE = "reconstructions.csv"
 OVERVIEW = "overview.png"
@@ -167,22 +156,3 @@ def summary(rows: Sequence[Row]) -> Table:
     table.add_section()
     table.add_row("mean of all", "", "", f"{sum(row.psnr for row in rows) / len(rows):.2f}", mean)
     return table
-
-
-def main() -> None:
-    """Entry point: exit status 0 when every image was reconstructed."""
-    given = inputs.arguments("reconstruct", _USAGE)
-    with mistakes.told():
-        rows, skipped = reconstruct(
-            given.run, given.images, given.out, given.fit, refine=given.refine, force=given.force
-        )
-    if rows:
-        screen.console.print(summary(rows))
-        for name in (OVERVIEW, TABLE):
-            screen.say(f"  {screen.shown(given.out / name)}")
-    if skipped:
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

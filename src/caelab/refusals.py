@@ -26,7 +26,7 @@ REFUSED = {
     "max_steps": _EPOCHS,
     "max_time": f"where a run ends would depend on the machine; {_EPOCHS}",
     "min_steps": "a run counts whole epochs; use trainer.min_epochs",
-    "model_registry": "use caelab-export for a model to share",
+    "model_registry": "use caelab export for a model to share",
     "num_nodes": "a run trains on one machine; hydra/launcher=submitit_slurm spreads a sweep over several",
     "num_sanity_val_steps": "figures of an untrained network would count as its first",
     "overfit_batches": f"{_WHOLE}; use dataset.train_size",

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -65,6 +66,18 @@ def full_disk_told(run_dir: Path) -> Iterator[None]:
             f"the disk of {screen.shown(run_dir)} is full: free some space, and the same command goes on; "
             "or give another folder with paths.output=FOLDER"
         ) from error
+
+
+def remove(run_dir: Path) -> None:
+    """Remove a run: by one rename, so that no half of it is ever taken for a run.
+
+    Raises:
+        BusyError: another process is training there.
+    """
+    gone = run_dir.with_name(f"{durable.ASIDE}{run_dir.name}")
+    with locked(run_dir):
+        run_dir.rename(gone)
+    shutil.rmtree(gone)
 
 
 def held(run_dir: Path) -> bool:

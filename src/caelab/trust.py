@@ -44,7 +44,15 @@ _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 _modules: set[str] = set()  # that --trust has named
 _trained_with: set[str] = set()  # targets of this process
-_command: list[str] = []  # the name of the command line that has --trust
+_command: list[str] = []  # the command line that has --trust, where this process is one
+
+
+def by_command(modules: list[str] | None) -> list[str] | None:
+    """Let records name the code of the modules that ``--trust`` of one command names; returns them."""
+    _modules.clear()
+    _modules.update(modules or ())
+    _command[:] = ["caelab"]
+    return modules
 
 
 def option(parser: argparse.ArgumentParser) -> None:

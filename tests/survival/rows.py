@@ -140,5 +140,5 @@ ROWS = {
         3,
         leaders=True,
     ),
-    "report": Row("a report", _always("caelab.report.__main__", "--out", "report"), _two, 10),
+    "report": Row("a report", _always("caelab.cli.main", "report", "--out", "report"), _two, 10),
 }

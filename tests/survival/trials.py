@@ -12,7 +12,7 @@ from survival.disk import Change, losses
 from survival.rows import FORCE, ROWS
 from survival.start import Running, start
 
-UNREAD = re.compile(r"(^|/)\.(caelab|sweep)-")  # caelab-runs --clean removes them
+UNREAD = re.compile(r"(^|/)\.(caelab|sweep)-")  # caelab runs --clean removes them
 
 
 @dataclass(frozen=True)

@@ -237,7 +237,7 @@ class ImageDataModule(LightningDataModule):
             raise UserError(
                 f"{self.place()}: not the images that the run was trained and measured on (checksum "
                 f"{sha256[:10]}, in its record {str(self.expected)[:10]}); put those back, or train again; "
-                f"caelab-evaluate RUN dataset={self.name} and its keys scores the run on these all the same"
+                f"caelab evaluate RUN dataset={self.name} and its keys scores the run on these all the same"
             )
         self._check_classes()
         if self.classes is not None:

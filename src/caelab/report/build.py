@@ -1,6 +1,5 @@
-"""The report: ``python -m caelab.report [RUNS ...] --out DIR``, also ``caelab-report``."""
+"""The report: ``caelab report [RUNS ...] --out DIR``."""
 
-import argparse
 import shlex
 from collections.abc import Sequence
 from datetime import date
@@ -10,7 +9,7 @@ import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from matplotlib.figure import Figure
 
-from caelab import compose, mistakes, records, screen, studies
+from caelab import records, screen, studies
 from caelab.errors import UserError
 from caelab.report import figures, page, rates, summary, tables, trials
 from caelab.report.claims import display, verdicts
@@ -19,28 +18,6 @@ from caelab.report.measure import Index, index, others, section
 from caelab.report.page import Chapter, Page
 from caelab.report.rows import Section
 from caelab.studies import Study
-
-_USAGE = """caelab-report [RUNS ...] [--out DIR] [study=NAME,...] [budget=quick] [seeds=N] [KEY=VALUE ...]
-
-Reads the records of the runs below the folders RUNS (default: multirun) and writes to DIR (default: report):
-index.html, one file that opens offline; the same as index.md; every table as CSV, Markdown and LaTeX in
-tables/; every figure as PNG and SVG in figures/. Nothing is trained. The words that trained a study draw it:
-
-  caelab-train -m study=table2 budget=quick
-  caelab-report study=table2 budget=quick --out report
-
-Without study= it draws all studies, and below them the runs that belong to none.
-"""
-
-
-def main() -> None:
-    """Entry point: exit status 0 when the report is written."""
-    parser = argparse.ArgumentParser(prog="caelab-report", usage=_USAGE)
-    parser.add_argument("words", nargs="*")
-    parser.add_argument("--out", type=Path, default=Path("report"))
-    arguments = parser.parse_intermixed_args()
-    with mistakes.told(compose.explain):
-        report(arguments.words, arguments.out)
 
 
 def report(words: Sequence[str], out: Path) -> None:
@@ -71,7 +48,7 @@ def report(words: Sequence[str], out: Path) -> None:
             "and these words; give the report the words that the training was given"
         )
     made = Page(
-        command=shlex.join(["caelab-report", *words, "--out", str(out)]),
+        command=shlex.join(["caelab", "report", *words, "--out", str(out)]),
         made=f"{date.today():%-d %B %Y}",
         environments=_environments(drawn),
         chapters=_chapters(drawn, out),
@@ -207,7 +184,3 @@ def _advice(one: Section, words: Sequence[str]) -> str:
     large = "; it fetches 687 MB, or put CINIC-10.tar.gz into the data folder"
     more = large if one.dataset == "cinic10" else ""
     return f"{one.title}, {display(one.dataset)}: {command}{more}"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,5 @@
-"""Trained networks as files for use elsewhere: ``python -m caelab.export RUN --format NAME``."""
+"""Trained networks as files for use elsewhere: ``caelab export RUN --format NAME``."""
 
-import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from caelab import compose, durable, locate, mistakes, results, screen, trust
+from caelab import durable, results, screen
 from caelab.errors import UserError
 from caelab.export import formats
 from caelab.export.place import placed, refuse, told
@@ -19,15 +18,6 @@ if TYPE_CHECKING:  # they bring torch
 
     from caelab.data.datamodule import ImageDataModule
     from caelab.export.check import Finding
-
-_USAGE = """caelab-export RUN --format onnx|torch_export|safetensors [--out DIR] [--force]
-
-Writes encoder, decoder and both as one of the finished run in directory RUN as files for use elsewhere, any
-number of images in a batch, with a model card. They are read back and compared with the network on real
-images; where any number differs by more than 1e-4 nothing is left. DIR is RUN/export/FORMAT without --out.
-
-  caelab-export multirun/runs/cifar10/improved-mse-adam-s0-0123456789 --format onnx
-"""
 
 IMAGES = 64
 """Test images on which an export is checked, where there are as many."""
@@ -138,24 +128,3 @@ def table(found: Sequence["Finding"]) -> Table:
         speeds = (f"{one.speed:,.0f}", f"{one.original:,.0f}")
         shown.add_row(one.part, one.file, f"{one.megabytes:.2f}", f"{one.difference:.1e}", *speeds)
     return shown
-
-
-def main() -> None:
-    """Entry point: exit status 0 when the export is written and checked."""
-    parser = argparse.ArgumentParser(prog="caelab-export", usage=_USAGE)
-    parser.add_argument("run", type=locate.argument, metavar="RUN", help=locate.HELP)
-    parser.add_argument(
-        "--format", required=True, metavar="NAME", help=", ".join(formats.FORMATS), dest="name"
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="instead of RUN/export/NAME")
-    parser.add_argument("--force", action="store_true", help="replace an earlier export")
-    trust.option(parser)
-    given = parser.parse_args()
-    with mistakes.told(compose.explain):
-        found = export(given.run, given.name, given.out, force=given.force)
-        screen.console.print(table(found))
-        screen.say(f"  {screen.shown(given.out or given.run / 'export' / given.name)}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,5 @@
-"""Speed of the lab against the machine's limit and what users would write: ``python -m caelab.bench``."""
+"""Speed of the lab against the machine's limit and what users would write: ``caelab bench``."""
 
-import argparse
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,62 +12,22 @@ from typing import Any
 from rich.table import Table
 
 from caelab import compose, durable, mistakes, record_file, screen, texts
+from caelab.bench import WAYS
 from caelab.bench.measure import RATIOS, Rounds, carry_out, machine, ratio, rounds, speeds, spread
 from caelab.errors import UserError
 
-_DEFAULT = ["dataset=cifar10", "dataset.train_size=10000", "trainer.max_epochs=4"]
-_NAMES = {
-    "limit": "(a) one resident batch, best settings: the limit",
-    "bare": "(b) bare loop over images in memory",
-    "exact": "(c) caelab, speed=exact",
-    "auto": "(c) caelab, speed=auto",
-    "lightning-0": "(d) Lightning, DataLoader, 0 workers",
-    "lightning-2": "(d) Lightning, DataLoader, 2 workers",
-    "script": "(e) plain script with a DataLoader",
-    "pythae": "(f) pythae's trainer, where pythae is installed",
-}
+DEFAULT = ["dataset=cifar10", "dataset.train_size=10000", "trainer.max_epochs=4"]
+"""Overrides of each way, where the user gives none."""
 _GROWTH: dict[str, tuple[list[int], list[str]]] = {
     "dataset.train_size": ([5_000, 40_000, 270_000], ["dataset=shapes"]),  # of which there are any number
     "dataset.batch_size": ([64, 256, 1024], []),
     "model.latent": ([16, 256, 1024], []),
 }
 
-_USAGE = """caelab-bench [--models NAME,...] [--only NAME,...] [--rounds N] [--grow] [KEY=VALUE ...]
-       caelab-bench --show FILE
 
-Trains the same network on the same images in each of these ways, each in a process of its own, in turn, and
-prints images a second, time to the end of the first step, peak memory and bytes read, and their ratios:
-
-  {names}
-
-Then PSNR and SSIM of 10,000 images against scikit-image, and with --grow how the speed changes with the
-number of images (drawn ones: dataset=shapes), the batch size and the latent size. The figures also go to
-multirun/bench/ as JSON, with the load of the machine; --show draws such a file as Markdown. Keep the machine
-quiet: a table says how far its rounds lie apart.
-"""
-
-
-def main() -> None:
-    """Entry point: print the tables and write the figures as JSON."""
-    usage = _USAGE.format(names="\n  ".join(f"{key:12} {text}" for key, text in _NAMES.items()))
-    parser = argparse.ArgumentParser(prog="caelab-bench", usage=usage)
-    parser.add_argument("--models", type=_names, default=["base", "improved_skip"], metavar="NAME,...")
-    there = [name for name in _NAMES if name != "pythae" or find_spec("pythae")]
-    parser.add_argument("--only", type=_names, default=there, metavar="NAME,...", help="these ways only")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N")
-    parser.add_argument("--grow", action="store_true", help="also the growth tables, with two rounds each")
-    parser.add_argument("--show", type=Path, metavar="FILE", help="instead: the tables of a file of figures")
-    parser.add_argument("overrides", nargs="*", help=f"as for caelab-train; default: {' '.join(_DEFAULT)}")
-    given = parser.parse_intermixed_args()
-    with mistakes.told(compose.explain):
-        if given.show:
-            print(markdown(given.show), end="")
-        else:
-            bench(given.models, given.only, given.overrides or _DEFAULT, given.rounds, given.grow)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
+def installed() -> list[str]:
+    """Every way whose package is installed."""
+    return [name for name in WAYS if name != "pythae" or find_spec("pythae")]
 
 
 def bench(
@@ -79,7 +38,7 @@ def bench(
     Args:
         models: options of the model group.
         only: contestants.
-        overrides: as for caelab-train.
+        overrides: as for caelab train.
         count: rounds.
         grow: whether to measure the growth, too.
 
@@ -90,8 +49,8 @@ def bench(
         UserError: an unknown contestant or one that is not installed, too few rounds, or one that failed.
     """
     for name in only:
-        if name not in _NAMES:
-            raise UserError(f"--only={name}: there is no such way{mistakes.nearest(name, list(_NAMES))}")
+        if name not in WAYS:
+            raise UserError(f"--only={name}: there is no such way{mistakes.nearest(name, list(WAYS))}")
     if "pythae" in only and not find_spec("pythae"):
         raise UserError("--only=pythae: it is not installed; pip install 'caelab[bench]', or leave it out")
     if count < 1:
@@ -135,7 +94,7 @@ def markdown(file: Path) -> str:
         found = record_file.parse(record_file.text(file))
         return _markdown(found)
     except (*record_file.DAMAGE, KeyError) as error:
-        raise UserError(f"{file}: no file of figures that caelab-bench has written ({error})") from None
+        raise UserError(f"{file}: no file of figures that caelab bench has written ({error})") from None
 
 
 def _markdown(found: Mapping[str, Any]) -> str:
@@ -180,7 +139,7 @@ def _table(title: str, *columns: str) -> Table:
 def _speeds(model: str, found: Rounds) -> Table:
     title = f"{model}: median of {len(found)} rounds (lowest to highest)"
     table = _table(title, "way", "training images/s", "first step (s)", "peak memory (MB)", "read (MB)")
-    for name, text in _NAMES.items():
+    for name, text in WAYS.items():
         if name in found[0]:
             values = {key: [one[name].get(key) or 0.0 for one in found] for key in found[0][name]}
             table.add_row(
@@ -255,7 +214,3 @@ def _growth(model: str, key: str, sizes: Mapping[str, Rounds]) -> Table:
             f"{median(one['auto']['peak_bytes'] for one in found) / 1e6:,.0f}",
         )
     return table
-
-
-if __name__ == "__main__":
-    main()

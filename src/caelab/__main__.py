@@ -1,0 +1,5 @@
+"""``python -m caelab``: the command ``caelab``."""
+
+from caelab.cli.main import main
+
+main()

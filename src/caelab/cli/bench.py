@@ -1,0 +1,49 @@
+"""``caelab bench``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caelab.bench import WAYS
+from caelab.cli.arguments import examples, names
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    listed = "\b\nWays:\n" + "\n".join(f"  {key:12} {text}" for key, text in WAYS.items())
+    given = examples("caelab bench --rounds 2 dataset=cifar10 dataset.train_size=10000 trainer.max_epochs=3")
+    app.command(epilog=f"{listed}\n\n{given}")(bench)
+
+
+def bench(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="as for caelab train (default: 10,000 images of CIFAR-10)"
+        ),
+    ] = None,
+    models: Annotated[str, typer.Option(metavar="NAME,...", help="options of the model group")] = (
+        "base,improved_skip"
+    ),
+    only: Annotated[str, typer.Option(metavar="NAME,...", help="these ways (default: all installed)")] = "",
+    rounds: Annotated[int, typer.Option(metavar="N", min=1)] = 5,
+    grow: Annotated[bool, typer.Option("--grow", help="also by size of data, batch and latent")] = False,
+    show: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="instead: a file of figures as Markdown")
+    ] = None,
+) -> None:
+    """Time training against the machine's limit.
+
+    Trains the same network on the same images in each way, each in a process of its own, in turn, and
+    prints images a second, time to the end of the first step, peak memory and bytes read, and their
+    ratios; then PSNR and SSIM of 10,000 images against scikit-image. The figures also go to
+    multirun/bench/ as JSON, with the load of the machine. Keep the machine quiet: a table says how far
+    its rounds lie apart.
+    """
+    from caelab.bench import bench as ways
+
+    if show:
+        print(ways.markdown(show), end="")
+    else:
+        ways.bench(names(models), names(only) or ways.installed(), overrides or ways.DEFAULT, rounds, grow)

@@ -1,0 +1,42 @@
+"""``caelab evaluate``."""
+
+from typing import Annotated
+
+import typer
+
+from caelab import screen
+from caelab.cli.arguments import Run, Trust, examples
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    run = "multirun/runs/cifar10/base-mse-adam-s0-0123456789"
+    app.command(
+        epilog=examples(
+            f"caelab evaluate {run}", f"caelab evaluate {run} dataset=cinic10 dataset.exclude_cifar=true"
+        )
+    )(evaluate)
+
+
+def evaluate(
+    run: Run,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="of dataset, corruption and paths.data"),
+    ] = None,
+    trust: Trust = None,
+) -> None:
+    """Score a finished run again, also on other data.
+
+    Takes the best checkpoint to the test split of its own dataset, or of another one (generalisation),
+    with its own corruption or another one (robustness), under both metric protocols; nothing is trained.
+    """
+    from caelab import tables
+    from caelab.evaluate import evaluate as score
+
+    found = score(run, overrides or [])
+    corruption = found["choices"]["corruption"]
+    given = "" if corruption == "none" else f", given with corruption={corruption}"
+    title = f"{screen.shown(run)} on {found['dataset']}{given}"
+    tables.protocols(found["metrics"], found["data"]["test"], title)
+    screen.say(f"  {screen.shown(run / found['file'])}")

@@ -1,0 +1,35 @@
+"""``caelab export``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caelab import screen
+from caelab.cli.arguments import Force, Run, Trust, examples
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    run = "multirun/runs/cifar10/improved-mse-adam-s0-0123456789"
+    app.command(epilog=examples(f"caelab export {run} --format onnx"))(export)
+
+
+def export(
+    run: Run,
+    format: Annotated[str, typer.Option(metavar="NAME", help="onnx, torch_export or safetensors")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="instead of RUN/export/NAME")] = None,
+    force: Force = False,
+    trust: Trust = None,
+) -> None:
+    """Write a trained network for use elsewhere.
+
+    A model card comes with it. Encoder, decoder and both as one take any number of images in a batch. They
+    are read back and compared with the network on real images; where any number differs by more than 1e-4
+    nothing is left.
+    """
+    from caelab.export.export import export as write
+    from caelab.export.export import table
+
+    screen.console.print(table(write(run, format, out, force=force)))
+    screen.say(f"  {screen.shown(out or run / 'export' / format)}")

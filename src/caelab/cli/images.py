@@ -1,0 +1,97 @@
+"""``caelab reconstruct``, ``encode`` and ``decode``: a trained model on a user's own images."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caelab import screen
+from caelab.cli.arguments import Force, Model, Trust, examples
+
+_RUN = "multirun/runs/cifar10/improved-mse-adam-s0-0123456789"
+
+Images = Annotated[list[Path] | None, typer.Argument(metavar="IMAGES...", help="files and folders")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="where the images go")]
+Codes = Annotated[Path, typer.Option(metavar="FILE.npz", help="where the codes go")]
+Fit = Annotated[
+    str | None, typer.Option(metavar="WAY", help="resize, crop or tile, for images of another size")
+]
+Refine = Annotated[
+    int, typer.Option(metavar="STEPS", min=0, help="steps by which each latent is then fitted to its image")
+]
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(epilog=examples(f"caelab encode {_RUN} photos --out codes.npz --fit tile"))(encode)
+    app.command(epilog=examples(f"caelab decode {_RUN} codes.npz --out rebuilt"))(decode)
+    app.command(epilog=examples(f"caelab reconstruct {_RUN} photos --out rebuilt --fit tile"))(reconstruct)
+
+
+def reconstruct(
+    run: Model,
+    out: Out,
+    images: Images = None,
+    fit: Fit = None,
+    refine: Refine = 0,
+    force: Force = False,
+    trust: Trust = None,
+) -> None:
+    """Reconstruct images in files and folders.
+
+    Writes a PNG of each image's name to DIR, reconstructions.csv with their PSNR and SSIM, and overview.png.
+    Images of another size than the model's need --fit: resize scales them, and their reconstructions back;
+    crop takes their middle; tile cuts them into images of the model's size.
+    """
+    from caelab.reconstruct import OVERVIEW, TABLE, summary
+    from caelab.reconstruct import reconstruct as rebuild
+
+    rows, skipped = rebuild(run, images or [], out, fit, refine=refine, force=force)
+    if rows:
+        screen.console.print(summary(rows))
+        for name in (OVERVIEW, TABLE):
+            screen.say(f"  {screen.shown(out / name)}")
+    sys.exit(bool(skipped))
+
+
+def encode(
+    run: Model,
+    out: Codes,
+    images: Images = None,
+    fit: Fit = None,
+    refine: Refine = 0,
+    force: Force = False,
+    trust: Trust = None,
+) -> None:
+    """Encode images in files and folders to one file of codes.
+
+    caelab decode turns the file back into images. Images of another size than the model's need --fit, as with
+    caelab reconstruct.
+    """
+    from caelab.encode import encode as write
+    from caelab.encode import summary
+
+    rows, skipped = write(run, images or [], out, fit, refine=refine, force=force)
+    if rows:
+        screen.console.print(summary(rows))
+        screen.say(f"  {screen.shown(out)}")
+    sys.exit(bool(skipped))
+
+
+def decode(
+    run: Model,
+    codes: Annotated[Path, typer.Argument(metavar="CODES", help="what caelab encode wrote")],
+    out: Out,
+    force: Force = False,
+    trust: Trust = None,
+) -> None:
+    """Decode a file of codes to images.
+
+    Takes the model that encoded, and writes a PNG of each image's name to DIR: the very ones that caelab
+    reconstruct writes.
+    """
+    from caelab.decode import decode as rebuild
+
+    paths = rebuild(run, codes, out, force=force)
+    screen.say(f"{screen.shown(out)}: {len(paths):,} decoded")

@@ -1,0 +1,57 @@
+"""The command ``caelab``: everything that the lab does is a command below it."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+import caelab
+from caelab import mistakes, screen
+from caelab.cli import bench, evaluate, export, images, report, runs, train
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"caelab {caelab.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _lab(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    """A lab bench for convolutional autoencoders: train, sweep, measure, compare.
+
+    Each command has its own help, as in caelab report --help.
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+for module in (train, report, runs, evaluate, images, export, bench):
+    module.add(app)
+
+
+def main() -> None:
+    """Entry point: exit status 0 when everything asked for was done."""
+    with mistakes.told(_explain):
+        try:
+            sys.exit(app(standalone_mode=False))
+        except typer.TyperException as error:
+            screen.error(error.format_message())
+            sys.exit(2)
+        except typer.Abort:
+            sys.exit(1)
+
+
+def _explain(error: BaseException) -> str | None:
+    from caelab import compose  # Hydra, which help does without
+
+    return compose.explain(error)

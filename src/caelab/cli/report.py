@@ -1,0 +1,39 @@
+"""``caelab report``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caelab.cli.arguments import examples
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(
+        epilog=examples(
+            "caelab report study=table2 budget=quick --out report",
+            "caelab report docs/results/runs study=table1,table2",
+        )
+    )(report)
+
+
+def report(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FOLDER]... [study=NAME,...] [budget=quick] [seeds=N] [KEY=VALUE]...",
+            help="folders with runs (default: multirun), and the words that trained a study, which draw it",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="where the report goes")] = Path("report"),
+) -> None:
+    """Draw tables, figures and verdicts from records.
+
+    Nothing is trained. Writes index.html, one file that opens offline; the same as index.md; every table as
+    CSV, Markdown and LaTeX in tables/; every figure as PNG and SVG in figures/. Without study= it draws all
+    studies, and below them the runs that belong to none.
+    """
+    from caelab.report.build import report as build
+
+    build(words or [], out)

@@ -1,0 +1,189 @@
+"""``caelab runs``: list, filter, group, sort and delete the runs on disk."""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from caelab import query, screen, texts
+from caelab.cli.arguments import examples, names
+from caelab.database import COLUMNS, load
+from caelab.errors import UserError
+from caelab.query import GROUPED, Found
+
+Format = Literal["table", "csv", "latex", "markdown", "json"]
+
+_ROUNDED = {name: column.form for name, column in (COLUMNS | GROUPED).items()}
+
+_GROUP = (
+    "one row a group of finished runs: how many, means of val_psnr, psnr and ssim, sample standard "
+    "deviations (_sd) of the last two, mean seconds"
+)
+_FORMAT = "table, csv, latex, markdown or json (one object a line)"
+_FAILED = "failed runs too, with their error; a condition on status or error sees them without it"
+_CLEAN = (
+    "instead of a list: remove what killed runs and sweeps left below the folders, and what the data folder "
+    "keeps of pictures that are gone; say what"
+)
+_DELETE = "delete the runs that are listed, with all that lies in their folders, after a question"
+
+
+def _table(found: Found) -> None:
+    """Print one line a run, however narrow the terminal; rich would take 2 ms for each."""
+    head, *body = [[*map(texts.one_line, row)] for row in [found.columns, *_cells(found)]]
+    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+    sides = [str.rjust if right else str.ljust for right in _numeric(found)]
+    for row in [head, ["-" * width for width in widths], *body]:
+        cells = [side(cell, width) for cell, side, width in zip(row, sides, widths, strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def _csv(found: Found) -> None:
+    rows = [[texts.visible(cell) if isinstance(cell, str) else cell for cell in row] for row in found.rows]
+    csv.writer(sys.stdout, lineterminator="\n").writerows([map(texts.one_line, found.columns), *rows])
+
+
+def _json(found: Found) -> None:
+    for row in found.rows:
+        print(json.dumps(dict(zip(found.columns, row, strict=True)), default=str))
+
+
+def _latex(found: Found) -> None:
+    rows = [map(texts.latex, row) for row in [found.columns, *_cells(found)]]
+    head, *body = map(" & ".join, rows)
+    align = "".join("r" if right else "l" for right in _numeric(found))
+    print(rf"\begin{{tabular}}{{{align}}}", r"\toprule", rf"{head} \\", r"\midrule", sep="\n")
+    print(*(rf"{row} \\" for row in body), r"\bottomrule", r"\end{tabular}", sep="\n")
+
+
+def _markdown(found: Found) -> None:
+    head, *body = [[*map(texts.markdown, row)] for row in [found.columns, *_cells(found)]]
+    rule = ["---:" if right else "---" for right in _numeric(found)]
+    for row in [head, rule, *body]:
+        print(f"| {' | '.join(row)} |")
+
+
+_FORMATS: dict[Format, Callable[[Found], None]] = {
+    "table": _table,
+    "csv": _csv,
+    "latex": _latex,
+    "markdown": _markdown,
+    "json": _json,
+}
+
+
+def _numeric(found: Found) -> list[bool]:
+    """Whether each column holds numbers only."""
+    columns = zip(*found.rows, strict=True)
+    return [all(isinstance(value, int | float | None) for value in values) for values in columns]
+
+
+def _cells(found: Found) -> list[list[str]]:
+    return [
+        [_cell(name, value) for name, value in zip(found.columns, row, strict=True)] for row in found.rows
+    ]
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    form = _ROUNDED.get(name, "")
+    return format(value, form) if form else str(value)
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    columns = "\b\nColumns:\n" + "\n".join(f"  {name:19}{one.meaning}" for name, one in COLUMNS.items())
+    shown = examples(
+        """caelab runs --where "psnr > 26 and model = 'improved'" --sort parameters""",
+        'caelab runs --where "optimizer.lr < 1e-3" --columns run,optimizer.lr,psnr --format csv',
+        "caelab runs --group dataset,model --format latex",
+        """caelab runs --where "started < current_date - 90 and status = 'failed'" --delete""",
+    )
+    app.command(epilog=f"{shown}\n\n{columns}")(runs)
+
+
+def runs(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="FOLDER", help="with runs (default: multirun)")
+    ] = None,
+    where: Annotated[str, typer.Option(metavar="CONDITION", help="only runs for which it holds")] = "",
+    group: Annotated[str, typer.Option(metavar="NAME,...", help=_GROUP)] = "",
+    sort: Annotated[str, typer.Option(metavar="[-]NAME,...", help="a - in front: falling")] = "",
+    columns: Annotated[str, typer.Option(metavar="NAME,...", help="what to show")] = "",
+    limit: Annotated[int | None, typer.Option(metavar="N", help="at most N rows")] = None,
+    format: Annotated[Format, typer.Option(metavar="FORMAT", help=_FORMAT)] = "table",
+    failed: Annotated[bool, typer.Option("--failed", help=_FAILED)] = False,
+    clean: Annotated[bool, typer.Option("--clean", help=_CLEAN)] = False,
+    delete: Annotated[bool, typer.Option("--delete", help=_DELETE)] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="delete without asking")] = False,
+) -> None:
+    """List, filter, group, sort and delete the runs on disk.
+
+    Reads the records below the folders; best validation PSNR comes first. CONDITION is SQL as DuckDB speaks
+    it, over the table runs; text takes single quotes. A name is one of the columns below, or any key of the
+    config as on the command line of caelab train, such as optimizer.lr or model.latent; runs without that
+    key have NULL there. Numbers are rounded in table, latex and markdown, and complete in csv and json.
+    """
+    roots = folders or [Path("multirun")]
+    if clean:
+        return _clean(roots)
+    if group and (columns or failed or delete):
+        raise UserError("--group: has its own columns, of finished runs; omit --columns, --failed, --delete")
+    sizes = delete or "size" in f"{where} {sort} {columns}"
+    table = load(roots, sizes)
+    if group:
+        found = query.summarise(table, names(group), where, names(sort), limit)
+    else:
+        shown = ["run", "status", "size"] if delete else names(columns)
+        found = query.select(table, where, shown, names(sort), limit, failed)
+    _print(found, format)
+    if delete:
+        _delete(found, yes)
+    return None
+
+
+def _print(found: Found, format: Format) -> None:
+    try:
+        _FORMATS[format](found)
+        sys.stdout.flush()
+    except BrokenPipeError:  # head has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _delete(found: Found, yes: bool) -> None:
+    """Delete runs, once the user agrees; one that another process uses stays, and is named."""
+    from caelab.run_dir import BusyError, remove
+
+    sizes = {Path(row[0]): row[found.columns.index("size")] for row in found.rows}
+    what = f"{len(sizes)} {'run' if len(sizes) == 1 else 'runs'}, {sum(sizes.values()):,.1f} MB"
+    if not (yes or typer.confirm(f"delete {what}?")):
+        raise UserError("nothing is deleted")
+    busy = []
+    for path in sizes:
+        try:
+            remove(path)
+        except BusyError as error:
+            busy.append(str(error))
+    if busy:
+        raise UserError(f"deleted but for {len(busy)}; {busy[0]}")
+    screen.say(f"deleted {what}")
+
+
+def _clean(folders: Sequence[Path]) -> None:
+    from caelab import compose, leftovers  # Hydra, which a list does without
+    from caelab.data import unused
+
+    count = 0
+    for path, kind in leftovers.clear(folders):
+        screen.say(f"{screen.shown(path)}: {kind}")
+        count += 1
+    for path, size in unused.clear(Path(compose.data_folder())).items():
+        screen.say(f"{path}: {size:,} bytes, kept of a folder of pictures that is gone or has changed")
+        count += 1
+    screen.say(f"{count} cleared" if count else "nothing to clear")
