@@ -5,8 +5,7 @@ from toys import record
 from caelab import results
 from caelab.jobs import Answer
 from caelab.outcome import Outcome, Status
-from caelab.studies import Study
-from caelab.tuning import Entry, Search, Tuning
+from caelab.studies import Entry, Search, Study, Tuning
 
 RANGE = {"optimizer.lr": {"low": 1e-5, "high": 1e-1, "log": True}, "model.channels": [[4], [4, 8]]}
 

@@ -88,7 +88,10 @@ MISTAKES = [
     (lambda: caelab.train(modle="base"), "modle: there is no such key; did you mean 'model'?"),
     (lambda: caelab.train(model="improvd"), "model=improvd: there is no such model; did you mean"),
     (lambda: caelab.train(model=["base", "pca"]), "model: one run has one value; caelab.sweep takes several"),
-    (lambda: caelab.train(study="table1"), "study=table1 is a set of runs; add -m, or call caelab.sweep"),
+    (
+        lambda: caelab.train(study="table1"),
+        "study=table1 is a set of runs; add -m, or call caelab.study('table1')",
+    ),
     (lambda: caelab.train("optimizer.lr=abc"), "optimizer.lr=abc: expected a number, as in optimizer.lr=0.0"),
     (lambda: caelab.sweep(optimizer=["adam", "adm"]), "optimizer=adm: there is no such optimizer; did you"),
     (lambda: caelab.compare([]), "compare: no run given; caelab.sweep(...) returns some"),

@@ -10,6 +10,7 @@ import caelab
 COMMANDS = (
     "train",
     "sweep",
+    "study",
     "report",
     "runs",
     "evaluate",

@@ -9,6 +9,7 @@ import toys
 
 from caelab import results, studies
 from caelab.report import measure
+from caelab.studies.index import index, score
 
 GROUPS = {"model": "base", "loss": "mse", "optimizer": "adam", "dataset": "cifar10"}
 DATA = {"name": "cifar10", "train": 40000, "val": 10000, "test": 10000, "sha256": "d66d"}
@@ -63,14 +64,14 @@ def unstudied(*overrides):
 
 def test_a_section_can_be_drawn_in_another_process(run, variants, table2, tmp_path):
     run("base", variants["base"])
-    found = measure.section(table2, "cifar10", measure.index(tmp_path / "runs"), {})
+    found = measure.section(table2, "cifar10", index(tmp_path / "runs"), {})
     assert sum(len(row.runs) for row in found.rows) == 1
     assert pickle.loads(pickle.dumps(found)) == found
 
 
 def test_runs_are_found_by_what_they_are(run, variants, tmp_path):
     paths = {seed: run(f"base-{seed}", variants["base"], seed) for seed in (0, 1)}
-    found = measure.index(tmp_path / "runs")
+    found = index(tmp_path / "runs")
     assert {key: path for key, (path, _) in found.items()} == {
         variants["base"].identity(seed): path for seed, path in paths.items()
     }
@@ -83,7 +84,7 @@ def test_of_equal_runs_the_finished_one_counts(run, variants, tmp_path, finished
         status = "finished" if name == finished else "failed"
         run(f"{name}/x", variants["base"], status=status, error="stopped")
     for roots in ((tmp_path,), (tmp_path / "runs/a", tmp_path / "runs/b")):
-        ((path, record),) = measure.index(*roots).values()
+        ((path, record),) = index(*roots).values()
         assert (path, record["status"]) == (tmp_path / "runs" / finished / "x", "finished")
 
 
@@ -92,7 +93,7 @@ def test_a_section_has_each_variant_with_its_runs_and_what_is_missing(run, table
     paths = {seed: run(f"base-{seed}", variants["base"], seed, value) for seed, value in psnr.items()}
     run("base-1", variants["base"], 1, status="failed", error="loss is not finite")
     run("pca", variants["PCA 256"], 0, 26.0)
-    found = measure.section(table2, "cifar10", measure.index(tmp_path))
+    found = measure.section(table2, "cifar10", index(tmp_path))
     assert (found.study, found.title, found.dataset) == ("table2", table2.title, "cifar10")
     assert (found.text, found.claims, found.reference) == (table2.text, table2.claims, None)
     trained = [name + own for name in ("improved", "improved_skip") for own in ("", ", authors' code")]
@@ -115,7 +116,7 @@ def test_published_figures_stand_with_their_rows(table2):
 
 def test_a_run_at_another_budget_is_another_run(run, table2, variants, tmp_path):
     run("base", variants["base"])
-    runs = measure.index(tmp_path)
+    runs = index(tmp_path)
     quick = measure.section(studies.load("table2", "quick"), "cifar10", runs)
     assert (quick.row("base").runs, quick.row("base").missing) == ({}, {0: "not run"})
     wider = measure.section(studies.load("table2", overrides=["dataset.batch_size=64"]), "cifar10", runs)
@@ -140,9 +141,9 @@ def tried(run, study, label, psnr, last=None):
 def test_the_score_of_a_trial_is_its_validation_psnr(run, optimizers, tmp_path):
     failed = {"status": "failed", "error": "loss is not finite"}
     trials = tried(run, optimizers, "adam", [21.0, 22.0, 23.5, 22.5, 12.0], last=failed)
-    score = measure.score(optimizers, measure.index(tmp_path))
-    assert [score(trial) for trial in trials] == [20.0, 21.0, 22.5, 21.5, -math.inf]
-    assert score(optimizers.trials("cifar10")["sgd"][0]) is None
+    of_trial = score(optimizers, index(tmp_path))
+    assert [of_trial(trial) for trial in trials] == [20.0, 21.0, 22.5, 21.5, -math.inf]
+    assert of_trial(optimizers.trials("cifar10")["sgd"][0]) is None
 
 
 def test_the_best_trial_becomes_the_row(run, optimizers, tmp_path):
@@ -151,7 +152,7 @@ def test_the_best_trial_becomes_the_row(run, optimizers, tmp_path):
         "model=base", "optimizer=adam", "optimizer.lr=0.003", f"trainer.max_epochs={optimizers.epochs}"
     )
     run("tuned", tuned, 1, 25.25)
-    found = measure.section(optimizers, "cifar10", measure.index(tmp_path))
+    found = measure.section(optimizers, "cifar10", index(tmp_path))
     adam = found.row("adam")
     assert adam.settings == {"optimizer.lr": 3e-3}
     assert adam.values("test/psnr") == {1: 25.25}
@@ -162,7 +163,7 @@ def test_rows_whose_search_is_not_finished_say_so_in_their_place(run, optimizers
     tried(run, optimizers, "adam", [21.0, 22.0, 23.5, 22.5, 12.0])
     tried(run, optimizers, "sgd", [21.0] * 5, last={"status": "failed", "error": "stopped"})
     tried(run, optimizers, "adamw", [21.0] * 4)
-    found = measure.section(optimizers, "cifar10", measure.index(tmp_path))
+    found = measure.section(optimizers, "cifar10", index(tmp_path))
     names = ["sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamax", "adamw"]
     assert [row.label for row in found.rows] == [*names, *(f"{name}, default" for name in names), "PCA 256"]
     waiting = dict.fromkeys(range(3), "not all of its 5 trials are finished")
@@ -180,7 +181,7 @@ def test_runs_of_no_study_are_a_row_a_variant(run, table2, variants, tmp_path):
         run(f"wide-{seed}", wide, seed, value)
     run("narrow", narrow, 3, 15.0, sweep="sweep-2026-05-01_12-00-00")
     run("lost", narrow, 4, status="failed", error="stopped")
-    runs = measure.index(tmp_path)
+    runs = index(tmp_path)
     (found,) = measure.others(runs, [measure.section(table2, "cifar10", runs)])
     assert (found.study, found.title, found.dataset, found.claims) == ("runs", "Other runs", "cifar10", ())
     assert {row.label: row.values("test/psnr") for row in found.rows} == {
@@ -198,7 +199,7 @@ def test_other_runs_are_parted_by_dataset_and_test_images(run, tmp_path):
     run("fewer", same, 1, psnr=21.0, data=DATA | {"train": 30000}, **fitted)
     run("part", same, 2, psnr=22.0, data=DATA | {"sha256": "beef"}, **fitted)
     run("digits", studies.Variant("", "mnist", ("dataset=mnist", "model=base")), psnr=30.0)
-    found = measure.others(measure.index(tmp_path), [])
+    found = measure.others(index(tmp_path), [])
     rows = [{row.label: row.values("test/psnr") for row in one.rows} for one in found]
     assert [(one.study, one.dataset, there) for one, there in zip(found, rows, strict=True)] == [
         ("runs", "cifar10", {"pca": {0: 20.0}, "pca (2)": {1: 21.0}}),
@@ -213,4 +214,4 @@ def test_other_runs_are_parted_by_dataset_and_test_images(run, tmp_path):
 def test_what_a_study_trained_is_never_another_run(run, optimizers, variants, tmp_path):
     tried(run, optimizers, "adam", [21.0, 22.0, 23.5, 22.5, 12.0])
     run("quick", variants["base"], 5, sweep="table2-quick")
-    assert measure.others(measure.index(tmp_path), []) == []
+    assert measure.others(index(tmp_path), []) == []

@@ -10,10 +10,11 @@ from conftest import TINY
 from test_api import SMALL
 
 import caelab
-from caelab import options, records, results, run, tuning
+from caelab import options, records, results, run
 from caelab.data.datamodule import ImageDataModule, Split
 from caelab.errors import UserError
 from caelab.module import AutoencoderModule
+from caelab.trial import GRID, TRIAL
 
 TIMES = ("fit_seconds", "epochs", "steps", "images_per_second", "images_per_epoch")
 OF_THE_TEST = ("reconstructions", "images")
@@ -26,7 +27,7 @@ def trial(train, monkeypatch):
 
     def call(*words, **keys):
         with monkeypatch.context() as patched:
-            patched.setenv(tuning.TRIAL, tuning.GRID)
+            patched.setenv(TRIAL, GRID)
             return train("-m", *words, **keys)
 
     return call
@@ -271,7 +272,7 @@ def test_a_study_tunes_on_validation_alone(train, tmp_path, monkeypatch, capfd, 
         write(run_dir, record)
 
     monkeypatch.setattr(results, "write", spied)
-    runs = caelab.sweep(SMALL | {"dataset.test_size": 50}, study="toy")
+    runs = caelab.study("toy", SMALL | {"dataset.test_size": 50})
     assert read_at == {("trial", 1000): 0, ("finished", 0): 3}
     tried = {r["config"]["optimizer"]["lr"]: r for _, r in records.find("multirun") if r["seed"] == 1000}
     assert {record["status"] for record in tried.values()} == {"trial"}
@@ -280,11 +281,9 @@ def test_a_study_tunes_on_validation_alone(train, tmp_path, monkeypatch, capfd, 
     row = next(one.record for one in runs if one.record["seed"] == 0)
     assert (row["status"], row["config"]["optimizer"]["lr"]) == ("finished", best)
     assert "CAELAB_TRIAL" not in capfd.readouterr().out
-    assert tuning.TRIAL not in os.environ
+    assert TRIAL not in os.environ
     stamps = {one.dir: one.record for one in runs}
-    assert {
-        one.dir: one.record for one in caelab.sweep(SMALL | {"dataset.test_size": 50}, study="toy")
-    } == stamps
+    assert {one.dir: one.record for one in caelab.study("toy", SMALL | {"dataset.test_size": 50})} == stamps
     table = caelab.compare(runs)
     assert table["PSNR (dB)"].isna().sum() == 2
     assert table["validation PSNR (dB)"].is_monotonic_decreasing

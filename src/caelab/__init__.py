@@ -13,10 +13,10 @@ if sys.argv[0] == "-m" and not sys.flags.safe_path:
         del sys.path[0]
 
 __version__ = "0.3.0"
-__all__ = ["Run", "compare", "load", "sweep", "train"]
+__all__ = ["Run", "compare", "load", "study", "sweep", "train"]
 
 # Imported on use: they bring Hydra or torch, and a command line must answer before that.
-_WHERE = {"Run": "api", "compare": "api", "load": "trained", "sweep": "api"}
+_WHERE = {"Run": "api", "compare": "api", "load": "trained", "study": "api", "sweep": "api"}
 
 # What a notebook starts inherits its backend, and matplotlib refuses one that is not installed here.
 _BACKEND = os.environ.get("MPLBACKEND", "")

@@ -4,24 +4,21 @@
 """
 
 import io
-import logging
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra import initialize_config_dir
-from hydra._internal.hydra import Hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.singleton import Singleton
 from omegaconf import DictConfig
 
-from caelab import compose, options, results, screen, tables, words
+from caelab import results, screen, tables, words
 from caelab.errors import RunsFailed, UserError
 from caelab.results import Record
+from caelab.session import session
+from caelab.studies import execute
 from caelab.train import attempt, stop
 from caelab.train import train as carry_out
 from caelab.words import written
@@ -140,7 +137,7 @@ def train(overrides: Overrides = (), *, epochs: int | None = None, **keys: Any) 
             raised.append(error)
             return None
 
-    with _hydra() as lab:
+    with _interruptible(), session() as lab:
         left = lab.run(config_name="train", task_function=once, overrides=_words(overrides, keys, epochs))
         if raised:
             raise raised[0]
@@ -152,13 +149,13 @@ def sweep(overrides: Overrides = (), *, epochs: int | Iterable[int] | None = Non
     """Train every combination of the values given, as the command line does with ``-m``.
 
     ``caelab.sweep(model=["base", "improved"], seed=range(3))`` is
-    ``caelab-train -m model=base,improved seed=0,1,2``. ``study="table1"`` carries out a study.
+    ``caelab-train -m model=base,improved seed=0,1,2``.
 
     Args:
         overrides: as in ``train``, where a list is one value; several are a tuple, or text as on the command
             line: ``{"model.latent": (64, 256)}``, ``["model.latent=64,256"]``.
         epochs: passes over the training images.
-        keys: as in ``train``, with one value or several, and ``study``, ``seeds``, ``budget``.
+        keys: as in ``train``, with one value or several.
 
     Returns:
         All runs of the sweep. A failed one stops no other: it is told, and has ``record["error"]``.
@@ -167,12 +164,51 @@ def sweep(overrides: Overrides = (), *, epochs: int | Iterable[int] | None = Non
         UserError: a mistake that concerns all of it.
         KeyboardInterrupt: stopped; the same call goes on from the last finished epoch.
     """
-    with _hydra() as lab:
+    with _interruptible(), session() as lab:
         try:
             left = lab.multirun("train", attempt, _words(overrides, keys, epochs))
         except RunsFailed as failed:
             left = failed.runs
     return [Run(path, record) for path, record in left.items()]
+
+
+def study(
+    names: str | Sequence[str],
+    overrides: Overrides = (),
+    *,
+    budget: str = "full",
+    seeds: int | None = None,
+    epochs: int | None = None,
+    **keys: Any,
+) -> list[Run]:
+    """Carry out studies, as ``caelab study`` does; their tables and verdicts are printed.
+
+    ``caelab.study("table2", budget="quick", seeds=3)`` is ``caelab study table2 --budget quick --seeds 3``.
+
+    Args:
+        names: of one or several, or ``"all"``.
+        overrides: of every run, as in ``train``.
+        budget: ``full``, or ``quick``: fewer epochs and images, one seed.
+        seeds: runs a row; None is each study's own number.
+        epochs: passes over the training images, in place of each study's own.
+        keys: of every run, as in ``train``; ``dataset`` may have several values.
+
+    Returns:
+        All runs of the studies. A failed one stops no other: it is told, and has ``record["error"]``.
+
+    Raises:
+        UserError: a mistake that concerns all of it.
+        KeyboardInterrupt: stopped; the same call goes on from the last finished epoch.
+    """
+    from caelab.report import summary  # pandas and scipy, which the runs need not wait for
+
+    chosen = [names] if isinstance(names, str) else names
+    with _interruptible():
+        execution = execute.carry_out(chosen, budget, seeds, _words(overrides, keys, epochs))
+    summary.show_studies(execution)
+    with suppress(RunsFailed):
+        execution.end()
+    return [Run(path, record) for path, record in execution.runs.records.items()]
 
 
 def compare(runs: Run | str | Path | Iterable[Run | str | Path]) -> "pd.DataFrame":
@@ -211,54 +247,6 @@ def _words(overrides: Overrides, keys: Mapping[str, Any], epochs: Any) -> list[s
 def _text(value: Any) -> str:
     several = isinstance(value, Iterable) and not isinstance(value, str | list)
     return ",".join(written(one) for one in value) if several else written(value)
-
-
-@contextmanager
-def _hydra() -> Iterator[Hydra]:
-    """Hydra in this process; a mistake is a UserError, and the process gets its own settings back."""
-    with _own_logging(), _interruptible(), _apart():
-        try:
-            with initialize_config_dir(options.CONF, job_name="train", version_base="1.3"):
-                started = GlobalHydra.instance().hydra
-                assert started is not None
-                yield started
-        except UserError:
-            raise
-        except Exception as error:
-            line = compose.explain(error)
-            if line is None:
-                raise
-            raise UserError(line) from None
-
-
-@contextmanager
-def _apart() -> Iterator[None]:
-    """Set the Hydra of an application that calls the lab aside, and give it back."""
-    if not GlobalHydra.instance().is_initialized():
-        yield
-        return
-    state = Singleton.get_state()
-    GlobalHydra.instance().clear()
-    try:
-        yield
-    finally:
-        Singleton.set_state(state)
-
-
-@contextmanager
-def _own_logging() -> Iterator[None]:
-    """Take back what a job sets for its log file: the handlers of the process, and where warnings go."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    try:
-        yield
-    finally:
-        for handler in root.handlers:
-            if handler not in handlers:
-                handler.close()
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        logging.captureWarnings(False)
 
 
 @contextmanager

@@ -252,15 +252,7 @@ def config(overrides: list[str]) -> tuple[DictConfig, dict[str, Any]]:
     choices = dict(cfg.hydra.runtime.choices)
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
-    only_the_run(cfg)
     return cfg, choices
-
-
-def only_the_run(cfg: DictConfig) -> None:
-    """Drop the keys of a study, which are no part of its runs' configs."""
-    OmegaConf.set_struct(cfg, False)
-    for key in results.OF_A_STUDY:
-        cfg.pop(key, None)
 
 
 def explain(error: BaseException) -> str | None:

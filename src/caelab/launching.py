@@ -153,6 +153,26 @@ def _started_none(choice: str, error: Exception) -> UserError:
     return UserError(f"hydra/launcher={choice} started no run: {screen.one_line(error)}")
 
 
+@contextmanager
+def installed(config: DictConfig) -> Iterator[None]:
+    """Turn what a launcher whose package is missing raises into one line.
+
+    Args:
+        config: with Hydra's part, which chooses the launcher.
+
+    Raises:
+        UserError: the line.
+    """
+    try:
+        yield
+    except (ImportError, RuntimeError) as error:
+        choice = str(config.hydra.runtime.choices["hydra/launcher"])
+        extra = "slurm" if choice.startswith("submitit") else choice
+        raise UserError(
+            f"hydra/launcher={choice}: its package is not installed; pip install 'caelab[{extra}]'"
+        ) from error
+
+
 def chosen(launcher: Launcher) -> str:
     """Option of the group ``hydra/launcher``."""
     return str(launcher.config.hydra.runtime.choices["hydra/launcher"])  # type: ignore[attr-defined]

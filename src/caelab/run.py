@@ -29,7 +29,7 @@ from caelab.scoring import measure
 from caelab.speed import AUTO, Speed, choose, device_of, emulated, keep_memory
 from caelab.trained import checkpoint
 from caelab.trainer import alone, build, callbacks, images_an_epoch, leads, share_log, told
-from caelab.tuning import GRID, TRIAL
+from caelab.trial import GRID, TRIAL
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ def _callbacks(cfg: DictConfig) -> list[Callback]:
     if cfg.trainer.get("enable_progress_bar", True) and not any(isinstance(c, ProgressBar) for c in chosen):
         chosen.append(EpochProgress())
     if (reference := os.environ.get(TRIAL, GRID)) != GRID:
-        from caelab.search import attach  # Optuna, which no other run needs
+        from caelab.pruning import attach  # Optuna, which no other run needs
 
         chosen.append(Pruning(attach(reference)))
     return chosen

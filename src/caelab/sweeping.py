@@ -1,16 +1,19 @@
 """The runs of a sweep: launched one by one or side by side, waited for, kept and counted."""
 
 import itertools
+import os
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.plugins.launcher import Launcher
+from omegaconf import OmegaConf
 
 from caelab import launching, machine, results, screen
-from caelab.errors import UserError
+from caelab.errors import RunsFailed, UserError
 from caelab.jobs import AT_ONCE, Answer, answer
 from caelab.outcome import Outcome, Status
 from caelab.run_dir import held
@@ -24,21 +27,29 @@ class Sweep:
     """What has become of the runs of one sweep.
 
     Args:
-        launcher: set up by Hydra.
+        launcher: set up by Hydra; ``hydra.sweeper.max_batch_size`` in its config is how many jobs it is given
+            at a time.
 
     Attributes:
         records: directory -> record of each run, finished or failed.
         index: fingerprint -> directory and record of the runs on disk, kept up to date.
-        taken: runs that were finished before.
+        earlier: runs that were finished before.
         failed: runs that failed.
         total: runs there are to be.
+
+    Raises:
+        UserError: a batch of no job.
     """
 
     def __init__(self, launcher: Launcher) -> None:
         self.launcher = launcher
+        config = launcher.config  # type: ignore[attr-defined]
+        self._batch = OmegaConf.select(config, "hydra.sweeper.max_batch_size")
+        if self._batch is not None and self._batch < 1:
+            raise UserError(f"hydra.sweeper.max_batch_size={self._batch}: must be at least 1")
         self.records: dict[Path, results.Record] = {}
         self.index: dict[str, tuple[Path, results.Record]] = {}
-        self.taken = self.failed = self.total = 0
+        self.earlier = self.failed = self.total = 0
         self._launched = 0
         self._seconds: list[float] = []
 
@@ -56,15 +67,27 @@ class Sweep:
 
     def launch(self, jobs: Sequence[Job]) -> None:
         """Carry out jobs, and keep what they leave."""
-        for _, left in self.answers(jobs):
-            self._keep(Path(left.run_dir), left)
+        batch = self._batch or max(1, len(jobs))
+        for first in range(0, len(jobs), batch):
+            for _, left in self.answers(jobs[first : first + batch]):
+                self._keep(Path(left.run_dir), left)
 
-    def answers(self, jobs: Sequence[Job], told: bool = True) -> Iterator[tuple[int, Answer]]:
+    def end(self) -> None:
+        """Say how many runs failed.
+
+        Raises:
+            RunsFailed: at least one did.
+        """
+        if self.failed:
+            screen.error(f"{self.failed} of {self.total} runs failed")
+            raise RunsFailed(self.records)
+
+    def answers(self, jobs: Sequence[Job], quiet: bool = False) -> Iterator[tuple[int, Answer]]:
         """Carry out jobs, those that another process is training last.
 
         Args:
             jobs: overrides of each.
-            told: whether what starts is said here.
+            quiet: whether what starts is said elsewhere.
 
         Yields:
             Position and answer of a job.
@@ -74,7 +97,7 @@ class Sweep:
         _refuse_several_devices(jobs)
         busy: list[tuple[int, Path]] = []
         for number, left in enumerate(
-            self._one_by_one(jobs, told) if self._alone else self._side_by_side(jobs)
+            self._one_by_one(jobs, quiet) if self._alone else self._side_by_side(jobs)
         ):
             if left.outcome.status is Status.BUSY:
                 busy.append((number, Path(left.run_dir)))
@@ -84,12 +107,12 @@ class Sweep:
             screen.say(f"waiting for {len(busy)} runs that another process is training")
             while all(held(path) for _, path in busy):
                 time.sleep(_POLL)
-            for position, left in self.answers([jobs[number] for number, _ in busy], told):
+            for position, left in self.answers([jobs[number] for number, _ in busy], quiet):
                 yield busy[position][0], left
 
-    def _one_by_one(self, jobs: Sequence[Job], told: bool) -> Iterator[Answer]:
+    def _one_by_one(self, jobs: Sequence[Job], quiet: bool) -> Iterator[Answer]:
         for number, (job, name) in enumerate(zip(jobs, _names(jobs), strict=True)):
-            if told:
+            if not quiet:
                 self._progress(name, len(jobs) - number)
             began = time.monotonic()
             (returned,) = self.launcher.launch([job], initial_job_idx=self._launched)
@@ -139,6 +162,16 @@ class Sweep:
         if self._seconds:
             line += f", {screen.duration(left * sum(self._seconds) / len(self._seconds))} left"
         screen.say(f"{line}] {name}")
+
+
+@contextmanager
+def group(name: str) -> Iterator[None]:
+    """Name a sweep or study while it goes on, so that loggers can group its runs."""
+    os.environ["CAELAB_SWEEP"] = name
+    try:
+        yield
+    finally:
+        del os.environ["CAELAB_SWEEP"]
 
 
 def _refuse_several_devices(jobs: Sequence[Job]) -> None:

@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,11 +22,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from caelab import compose, mistakes, options, records, results, screen, tables, words
-from caelab.errors import PrunedError, UserError
+from caelab.cli import study
+from caelab.errors import PrunedError
 from caelab.outcome import Outcome, Status
 from caelab.results import Record
 from caelab.run_dir import BusyError, tidy
-from caelab.tuning import TRIAL
+from caelab.trial import TRIAL
 
 if TYPE_CHECKING:
     from caelab.api import Run
@@ -67,14 +70,6 @@ def train(cfg: DictConfig) -> Record:
         UserError: a mistake or condition that the user can mend.
     """
     settings = HydraConfig.get()
-    if settings.runtime.choices.get("study"):
-        raise UserError(
-            f"study={settings.runtime.choices['study']} is a set of runs; add -m, or call caelab.sweep"
-        )
-    for override in settings.overrides.task:
-        if (key := override.partition("=")[0]) in results.OF_A_STUDY:
-            raise UserError(f"{key}: only a study takes it, as in -m study=table2 {override}")
-    compose.only_the_run(cfg)
     compose.check(cfg, dict(settings.runtime.choices))
     run_dir = Path(settings.runtime.output_dir)
     identity = results.fingerprint(cfg)
@@ -94,11 +89,22 @@ def stop(signum: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + signum)
 
 
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM and SIGINT end what a command does, and say how it goes on."""
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code in (128 + signal.SIGTERM, 128 + signal.SIGINT):
+            screen.error("stopped; the same command goes on from the last finished epoch")
+        raise
+
+
 def main() -> None:
     """Entry point: exit status 0 when everything asked for was done."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the message is ours
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
     raised: list[Exception] = []
 
     @hydra.main(version_base="1.3", config_path=options.CONF, config_name="train")
@@ -111,16 +117,13 @@ def main() -> None:
             raised.append(error)
         return None
 
-    try:
-        with mistakes.told(compose.explain):
-            sys.argv[1:] = words.command_line(sys.argv[1:])
-            command()
-            if raised:
-                raise raised.pop()
-    except SystemExit as ended:
-        if ended.code in (128 + signal.SIGTERM, 128 + signal.SIGINT):
-            screen.error("stopped; the same command goes on from the last finished epoch")
-        raise
+    with stoppable(), mistakes.told(compose.explain):
+        if study.of_train(sys.argv[1:]):
+            return
+        sys.argv[1:] = words.command_line(sys.argv[1:])
+        command()
+        if raised:
+            raise raised.pop()
 
 
 class _Called(ModuleType):

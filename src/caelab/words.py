@@ -91,6 +91,10 @@ def expanded(path: str) -> str:
 def _read(word: str) -> str:
     name, equals, value = word.partition("=")
     key = name.lstrip("+~")
+    if equals and key == "study":
+        raise UserError(f"{word} is a set of runs; add -m, or call caelab.study({value!r})")
+    if equals and key in ("seeds", "budget"):
+        raise UserError(f"{word}: an option of a study, as in caelab study table2 --{key} {value}")
     if word.startswith("~") and key in (*options.flat(options.top()), *options.groups()):
         raise UserError(f"{word}: every run needs {key}; omit ~{key}, or give {key}=VALUE")
     if not equals or word.startswith(("-", "~")):
@@ -105,7 +109,7 @@ def _read(word: str) -> str:
 
 def _check_top(key: str, value: str) -> None:
     """Refuse what Hydra would only say in many lines: an option that is no name, a value for a whole part."""
-    if ("/" in key or key in options.groups()) and key != "study":
+    if "/" in key or key in options.groups():
         for option in value.split(","):
             if _reads_otherwise(option):
                 more = nearest(option, list(options.options(key))) if key in options.groups() else ""

@@ -10,7 +10,7 @@ from conftest import TINY
 from PIL import Image
 from survival.start import Running, start
 
-from caelab.tuning import GRID, TRIAL
+from caelab.trial import GRID, TRIAL
 
 Words = tuple[str, ...]
 

@@ -14,10 +14,11 @@ from caelab.errors import UserError
 from caelab.report import figures, page, rates, summary, tables, trials
 from caelab.report.claims import display, verdicts
 from caelab.report.embed import Picture
-from caelab.report.measure import Index, index, others, section
+from caelab.report.measure import others, section
 from caelab.report.page import Chapter, Page
 from caelab.report.rows import Section
 from caelab.studies import Study
+from caelab.studies.index import Index, index
 
 
 def report(words: Sequence[str], out: Path) -> None:
@@ -72,16 +73,12 @@ def _runs(roots: Sequence[Path]) -> Index:
 
 
 def _plans(own: dict[str, str], common: list[str]) -> list[Study]:
-    seeds = own.get("seeds")
-    if seeds is not None and not seeds.isdecimal():
-        raise UserError(f"seeds={seeds}: must be a whole number, 1 or more")
     names = (
         studies.names()
         if own.get("study", studies.ALL) == studies.ALL
         else dict.fromkeys(own["study"].split(","))
     )
-    count = int(seeds) if seeds else None
-    return [studies.load(name, own.get("budget", "full"), count, common) for name in names]
+    return [studies.load(name, own.get("budget", "full"), own.get("seeds"), common) for name in names]
 
 
 def _begun(one: Section) -> bool:

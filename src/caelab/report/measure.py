@@ -1,50 +1,17 @@
 """From studies and the runs on disk to the sections of a report."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 
 from caelab import records, results
 from caelab.labels import TEST_IMAGES, Label, image_sets, labels
 from caelab.report.rows import Row, Run, Section
 from caelab.results import Record
-from caelab.studies import Score, Study
-from caelab.variants import Variant
-
-Index = Mapping[str, tuple[Path, Record]]
-"""Fingerprint -> directory and record of a run, finished or failed."""
-
-
-def index(*roots: str | Path) -> dict[str, tuple[Path, Record]]:
-    """Every run below the directories, by its fingerprint; of equal runs a finished one, or else a trial."""
-    found: dict[str, tuple[Path, Record]] = {}
-    for root in roots:
-        for path, record in records.find(root):
-            known = found.get(record["fingerprint"])
-            if known is None or _worth(record) >= _worth(known[1]):
-                found[record["fingerprint"]] = (path, record)
-    return found
-
-
-def _worth(record: Record) -> int:
-    return ("trial", "finished").index(record["status"]) if record["status"] in results.TRAINED else -1
-
-
-def score(study: Study, runs: Index) -> Score:
-    """Validation PSNR (dB) of a trial, from the runs on disk."""
-
-    def read(trial: Variant) -> float | None:
-        assert study.tune
-        found = runs.get(trial.identity(study.tune.seed)) if runs else None  # composing takes long
-        if found is None or found[1]["status"] == "pruned":  # by another study's search
-            return None
-        trained = found[1]["status"] in results.TRAINED
-        return float(found[1]["metrics"]["val/psnr"]) if trained else -math.inf  # a rate may be too high
-
-    return read
+from caelab.studies import Study
+from caelab.studies.index import Index, score
+from caelab.studies.variants import Variant
 
 
 def section(

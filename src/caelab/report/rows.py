@@ -149,7 +149,7 @@ class Section:
         reference: label of the row that the others are compared with; None: all with all.
         axis: the setting that is the x axis of its figure, such as ``model.latent``; None draws bars.
         claims: what the published report says of it: see ``caelab.report.claims``.
-        searches: label of a row whose space was searched -> what the search found: see ``caelab.search``.
+        searches: label of a row whose space was searched -> what the search found.
     """
 
     study: str

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,17 @@ from searching import a_search, finish, height
 from test_api import SMALL
 
 import caelab
-from caelab import options, records, search, studies, tuning
+from caelab import options, pruning, records, studies
 from caelab.callbacks import Pruning
 from caelab.errors import UserError
 from caelab.jobs import Answer
 from caelab.outcome import Outcome, Status
+from caelab.pruning import attach
 from caelab.report import measure
-from caelab.search import Trials, attach
+from caelab.studies import execute
+from caelab.studies.index import score
+from caelab.studies.trials import Trials
+from caelab.trial import TRIAL
 
 
 def carry_out(output, folder, stop_at=None):
@@ -60,7 +63,7 @@ WORKER = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from caelab.search import Trials
+from caelab.studies.trials import Trials
 from searching import a_search, finish
 output, log, hang = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 with Trials(a_search(10), output) as trials:
@@ -78,7 +81,15 @@ def test_two_processes_and_a_killed_one_make_exactly_all_trials(tmp_path):
     log = tmp_path / "log"
 
     def start(hang):
-        words = [sys.executable, "-c", WORKER, str(Path(__file__).parent), str(tmp_path), str(log), str(hang)]
+        words = [
+            sys.executable,
+            "-c",
+            WORKER,
+            str(Path(__file__).parents[1]),
+            str(tmp_path),
+            str(log),
+            str(hang),
+        ]
         return subprocess.Popen(words)
 
     dies = start(hang=3)
@@ -116,7 +127,7 @@ def test_a_trial_that_is_told_while_another_process_looks_is_not_taken(tmp_path,
 
 def reports(asked, values):
     """Report validation PSNR of epoch after epoch, as a run does; return whether each is the last."""
-    key = f"+hydra.job.env_set.{tuning.TRIAL}="
+    key = f"+hydra.job.env_set.{TRIAL}="
     (reference,) = [word.removeprefix(key) for word in asked.job if word.startswith(key)]
     trial = attach(reference)
     given_up = []
@@ -198,8 +209,8 @@ class Doubtful:
 
 def test_a_pruned_run_never_counts_as_finished_and_can_go_on(train, monkeypatch):
     trial = Doubtful()
-    monkeypatch.setenv(tuning.TRIAL, "0:median:nowhere")
-    monkeypatch.setattr(search, "attach", lambda reference: trial)
+    monkeypatch.setenv(TRIAL, "0:median:nowhere")
+    monkeypatch.setattr(pruning, "attach", lambda reference: trial)
     answer = train("-m", "trainer.max_epochs=3")
     record = answer.record
     assert (record["status"], record["error"]) == ("pruned", "pruned at epoch 2 of 3")
@@ -212,7 +223,7 @@ def test_a_pruned_run_never_counts_as_finished_and_can_go_on(train, monkeypatch)
     ]
     with pytest.raises(UserError, match="that run ended early .pruned at epoch 2 of 3."):
         caelab.Run(answer.run_dir)
-    monkeypatch.delenv(tuning.TRIAL)
+    monkeypatch.delenv(TRIAL)
     again = train("trainer.max_epochs=3")
     assert "going on after epoch 2" in again.out
     assert (again.record["status"], again.record["time"]["epochs"]) == ("finished", 3)
@@ -240,7 +251,7 @@ def test_the_best_of_a_search_is_run_over_the_seeds(train, tmp_path, monkeypatch
     shutil.copytree(options.CONF, tmp_path / "conf")
     (tmp_path / "conf" / "study" / "toy.yaml").write_text(STUDY)
     monkeypatch.setattr(options, "CONF", str(tmp_path / "conf"))
-    runs = caelab.sweep(SMALL, study="toy")
+    runs = caelab.study("toy", SMALL)
     shown = capfd.readouterr()
     assert "a search of 4 trials of 1 epochs" in shown.out
     assert "found: 4 trials of 1 epochs, 0 pruned" in shown.out
@@ -257,10 +268,10 @@ def test_the_best_of_a_search_is_run_over_the_seeds(train, tmp_path, monkeypatch
     rates = [run.record["config"]["optimizer"]["lr"] for run in runs]
     assert rates == [0.01, 0.001] * 2
     stamps = {run.dir: run.record["finished"] for run in runs}
-    again = caelab.sweep(SMALL, study="toy")
+    again = caelab.study("toy", SMALL)
     assert {run.dir: run.record["finished"] for run in again} == stamps
     assert "trial 0" not in capfd.readouterr().out
-    forced = caelab.sweep(SMALL, study="toy", force=True)
+    forced = caelab.study("toy", SMALL, force=True)
     assert not {run.record["finished"] for run in forced} & set(stamps.values())
     shown = capfd.readouterr().out
     assert "trial 0" not in shown
@@ -268,15 +279,12 @@ def test_the_best_of_a_search_is_run_over_the_seeds(train, tmp_path, monkeypatch
 
 
 def test_a_search_without_optuna_says_what_to_install_and_stops_no_other(train, tmp_path, monkeypatch, capfd):
-    from hydra.core.plugins import Plugins
-
-    Plugins.instance()  # which executes the sweeper's module once more, when it is made
     shutil.copytree(options.CONF, tmp_path / "conf")
     text = STUDY.replace("epochs: 2\nseeds: 2", "epochs: 1\nseeds: 1")
     (tmp_path / "conf" / "study" / "toy.yaml").write_text(text)
     monkeypatch.setattr(options, "CONF", str(tmp_path / "conf"))
-    monkeypatch.setattr(import_module("hydra_plugins.caelab_sweeper"), "find_spec", lambda name: None)
-    runs = caelab.sweep(SMALL, study="toy")
+    monkeypatch.setattr(execute, "find_spec", lambda name: None)
+    runs = caelab.study("toy", SMALL)
     assert [run.record["status"] for run in runs] == ["failed", "finished"]
     assert "study=toy searches with Optuna; pip install 'caelab[search]'" in capfd.readouterr().err
 
@@ -317,7 +325,7 @@ def test_a_pruned_run_is_no_trial_of_a_grid(status, expected):
     trial = study.trials("cifar10")["adam"][0]
     record = {"status": status, "metrics": {"val/psnr": 20.5}}
     runs = {trial.identity(study.tune.seed): (Path("somewhere"), record)}
-    assert measure.score(study, runs)(trial) == expected
+    assert score(study, runs)(trial) == expected
 
 
 def test_a_search_is_part_of_its_section_and_waits_for_all_trials():
@@ -327,7 +335,8 @@ def test_a_search_is_part_of_its_section_and_waits_for_all_trials():
     assert (waiting.rows[0].label, waiting.searches) == ("found", {})
     assert set(waiting.rows[0].missing.values()) == {f"not all of its {study.tune.trials} trials are done"}
     point = {
-        key: values["low"] if isinstance(values, Mapping) else values[0] for key, values in one.space.items()
+        key: values["low"] if isinstance(values, Mapping) else values[0]
+        for key, values in one.entry.space.items()
     }
     found = {"best": {"point": point}, "history": [{"state": "finished"}] * study.tune.trials}
     done = measure.section(study, "cifar10", {}, {one.name: found})

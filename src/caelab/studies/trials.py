@@ -19,30 +19,27 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from caelab import results, screen
 from caelab.errors import UserError
 from caelab.jobs import Answer
 from caelab.outcome import Status
+from caelab.pruning import STARTUP, open_search
 from caelab.results import Record
-from caelab.tuning import Search, as_trial
-from caelab.variants import point_text
+from caelab.studies.study import Search
+from caelab.studies.variants import point_text
+from caelab.trial import as_trial
 from caelab.words import written
 
 _SEED = 20231  # of the sampler, with the number of the trial on top
-_WARM_UP = 2  # epochs before the median may end a trial
-_STARTUP = 5  # trials before the sampler, and the pruner, rely on what was found
 _IN_A_ROW = 5  # failed trials after which a search gives up; a failed one does not count, and is replaced
-_PATIENCE = 60  # seconds to wait for the database while another process writes
 _POLL = 1.0  # seconds between looks at the trials of other processes
 _STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 @dataclass(frozen=True)
-class Asked:
+class Proposal:
     """A trial to be carried out.
 
     Attributes:
@@ -69,12 +66,12 @@ class Trials:
         self.folder = search.folder(output).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.total = search.tune.trials or 0
-        self.space = {key: _distribution(values) for key, values in search.space.items()}
+        self.space = {key: _distribution(values) for key, values in search.entry.space.items()}
         self._lock = FileLock(self.folder / ".lock")
         self._mine: dict[int, tuple[Trial, FileLock]] = {}
         self._failed_in_a_row = 0
         with self._lock:
-            self.study = _study(self.folder, search.tune.pruner)
+            self.study = open_search(self.folder, search.tune.pruner)
 
     def __enter__(self) -> "Trials":
         return self
@@ -85,7 +82,7 @@ class Trials:
             lock.release()
         self._mine.clear()
 
-    def ask(self, count: int = 1) -> list[Asked]:
+    def ask(self, count: int = 1) -> list[Proposal]:
         """Take up to ``count`` trials: those that dead processes have left, then new ones.
 
         Waits while other processes carry out the last ones, since they may leave theirs.
@@ -106,21 +103,21 @@ class Trials:
                     return []
                 left = [one for t in running if (one := self._take(t))][:count]
                 room = min(count - len(left), self.total - len(trials))
-                asked = [*left, *(self._new() for _ in range(room))]
-            if asked:
-                return asked
+                proposals = [*left, *(self._new() for _ in range(room))]
+            if proposals:
+                return proposals
             time.sleep(_POLL)
 
-    def _new(self) -> Asked:
+    def _new(self) -> Proposal:
         # Of its own number, so that neither a kill nor a second process changes what is drawn.
         seed = _SEED + len(self.study.get_trials(deepcopy=False))
-        self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
         trial = self.study.ask()
         lock = self._lock_of(trial.number)
         lock.acquire()
-        return self._asked(trial, lock)
+        return self._proposal(trial, lock)
 
-    def _take(self, left: FrozenTrial) -> Asked | None:
+    def _take(self, left: FrozenTrial) -> Proposal | None:
         """Take a trial up whose process is dead; None where it lives."""
         lock = self._lock_of(left.number)
         try:
@@ -130,64 +127,64 @@ class Trials:
         if self.study.get_trials(deepcopy=False)[left.number].state != TrialState.RUNNING:
             lock.release()  # it was told since, and its process lives
             return None
-        self.study.sampler = optuna.samplers.TPESampler(seed=_SEED + left.number, n_startup_trials=_STARTUP)
-        return self._asked(Trial(self.study, left._trial_id), lock)
+        self.study.sampler = optuna.samplers.TPESampler(seed=_SEED + left.number, n_startup_trials=STARTUP)
+        return self._proposal(Trial(self.study, left._trial_id), lock)
 
     def _lock_of(self, number: int) -> FileLock:
         return FileLock(self.folder / f".{number}.lock", timeout=0)
 
-    def _asked(self, trial: Trial, lock: FileLock) -> Asked:
+    def _proposal(self, trial: Trial, lock: FileLock) -> Proposal:
         for key, distribution in self.space.items():
             trial._suggest(key, distribution)  # what was drawn before a kill stays
         self._mine[trial.number] = (trial, lock)
         point = self._point(trial.params)
         reference = f"{trial.number}:{self.search.tune.pruner}:{self.folder}"
         job = self.search.trial(point).at(self.search.tune.seed)
-        return Asked(trial.number, point, as_trial(job, reference))
+        return Proposal(trial.number, point, as_trial(job, reference))
 
     def _point(self, params: Mapping[str, Any]) -> dict[str, Any]:
         point = {}
-        for key, values in self.search.space.items():
+        for key, values in self.search.entry.space.items():
             if key in params:  # a process may have died before it had drawn all
                 texts = {} if isinstance(values, Mapping) else {written(one): one for one in values}
                 point[key] = texts.get(params[key], params[key])
         return point
 
-    def tell(self, asked: Asked, answer: Answer) -> str:
+    def tell(self, proposal: Proposal, answer: Answer) -> str:
         """Note what became of a trial.
 
         Args:
-            asked: as ``ask`` returned it.
+            proposal: as ``ask`` returned it.
             answer: of its job.
 
         Returns:
             A line that says so.
         """
-        trial, lock = self._mine.pop(asked.number)
+        trial, lock = self._mine.pop(proposal.number)
         state, psnr, said = _outcome(answer)
         self._failed_in_a_row = self._failed_in_a_row + 1 if state == TrialState.FAIL else 0
         self.study.tell(trial, psnr, state)
         lock.release()
-        results.write_search(self.folder, self.found())
-        return f"  trial {asked.number}: {said}"
+        results.write_search(self.folder, self.record())
+        return f"  trial {proposal.number}: {said}"
 
     def close(self) -> Record:
         """Write and return what the search has found, also in other processes, with the importances."""
         done = [t for t in self.study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
-        found = self.found() | {"importance": self._importance(done)}
-        results.write_search(self.folder, found)
-        return found
+        record = self.record() | {"importance": self._importance(done)}
+        results.write_search(self.folder, record)
+        return record
 
-    def starts(self, asked: Asked) -> str:
+    def starts(self, proposal: Proposal) -> str:
         """Return a line that says what starts and how far the search is."""
         trials = self.study.get_trials(deepcopy=False)
         done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         pruned = sum(t.state == TrialState.PRUNED for t in done)
         best = max((t.value for t in done if t.state == TrialState.COMPLETE and t.value), default=None)
         line = f"[{len(done)} of {self.total} trials done, {pruned} pruned"
-        return f"{line}{'' if best is None else f', best {best:.2f} dB'}] {_shown(asked.point)}"
+        return f"{line}{'' if best is None else f', best {best:.2f} dB'}] {_shown(proposal.point)}"
 
-    def found(self) -> Record:
+    def record(self) -> Record:
         """Return what the search has found so far, and the best point once it is complete."""
         trials = [t for t in self.study.get_trials(deepcopy=False) if t.state in _STATES]
         done = [t for t in trials if t.state == TrialState.COMPLETE]
@@ -198,7 +195,7 @@ class Trials:
             "study": self.search.study.name,
             "label": self.search.label,
             "dataset": self.search.dataset,
-            "space": dict(self.search.space),
+            "space": dict(self.search.entry.space),
             "pruner": self.search.tune.pruner,
             "epochs": self.search.tune.epochs,
             "trials": self.total,
@@ -225,37 +222,6 @@ class Trials:
             key: float(share)
             for key, share in optuna.importance.get_param_importances(self.study, evaluator=evaluator).items()
         }
-
-
-def attach(reference: str) -> Trial:
-    """Return the trial that a run is of.
-
-    Args:
-        reference: number, pruner and folder of its search, as a job's environment names them.
-    """
-    number, pruner, folder = reference.split(":", 2)
-    study = _study(Path(folder), None if pruner == "None" else pruner)
-    (trial,) = [t for t in study.get_trials(deepcopy=False) if t.number == int(number)]
-    return Trial(study, trial._trial_id)
-
-
-def _study(folder: Path, pruner: str | None) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    url = f"sqlite:///{folder / 'trials.sqlite3'}"
-    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE}})
-    return optuna.create_study(
-        study_name=folder.name,
-        storage=storage,
-        direction="maximize",
-        load_if_exists=True,
-        pruner=_pruner(pruner),
-    )
-
-
-def _pruner(name: str | None) -> BasePruner:
-    if name == "median":  # below the median of what the others had at the same epoch
-        return MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=_WARM_UP)
-    return HyperbandPruner() if name == "hyperband" else NopPruner()
 
 
 def _distribution(values: Any) -> BaseDistribution:

@@ -1,0 +1,50 @@
+"""How a search keeps its trials on disk, and which of them end early: by Optuna."""
+
+from pathlib import Path
+
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.storages import RDBStorage
+from optuna.trial import Trial
+
+STARTUP = 5
+"""Trials before the sampler, and the pruner, rely on what was found."""
+_WARM_UP = 2  # epochs before the median may end a trial
+_PATIENCE = 60  # seconds to wait for the database while another process writes
+
+
+def attach(reference: str) -> Trial:
+    """Return the trial that a run is of.
+
+    Args:
+        reference: number, pruner and folder of its search, as a job's environment names them.
+    """
+    number, pruner, folder = reference.split(":", 2)
+    study = open_search(Path(folder), None if pruner == "None" else pruner)
+    (trial,) = [t for t in study.get_trials(deepcopy=False) if t.number == int(number)]
+    return Trial(study, trial._trial_id)
+
+
+def open_search(folder: Path, pruner: str | None) -> optuna.Study:
+    """Open the database of a search, or make it.
+
+    Args:
+        folder: of the search.
+        pruner: what ends its trials early; None lets all of them end.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    url = f"sqlite:///{folder / 'trials.sqlite3'}"
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE}})
+    return optuna.create_study(
+        study_name=folder.name,
+        storage=storage,
+        direction="maximize",
+        load_if_exists=True,
+        pruner=_pruner(pruner),
+    )
+
+
+def _pruner(name: str | None) -> BasePruner:
+    if name == "median":  # below the median of what the others had at the same epoch
+        return MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=_WARM_UP)
+    return HyperbandPruner() if name == "hyperband" else NopPruner()

@@ -1,0 +1,42 @@
+"""The runs on disk by what they are, and what a trial among them reached."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from caelab import records, results
+from caelab.results import Record
+from caelab.studies.study import Score, Study
+from caelab.studies.variants import Variant
+
+Index = Mapping[str, tuple[Path, Record]]
+"""Fingerprint -> directory and record of a run, finished or failed."""
+
+
+def index(*roots: str | Path) -> dict[str, tuple[Path, Record]]:
+    """Every run below the directories, by its fingerprint; of equal runs a finished one, or else a trial."""
+    runs: dict[str, tuple[Path, Record]] = {}
+    for root in roots:
+        for path, record in records.find(root):
+            other = runs.get(record["fingerprint"])
+            if other is None or _worth(record) >= _worth(other[1]):
+                runs[record["fingerprint"]] = (path, record)
+    return runs
+
+
+def _worth(record: Record) -> int:
+    return ("trial", "finished").index(record["status"]) if record["status"] in results.TRAINED else -1
+
+
+def score(study: Study, runs: Index) -> Score:
+    """Validation PSNR (dB) of a trial, from the runs on disk."""
+
+    def read(trial: Variant) -> float | None:
+        assert study.tune
+        run = runs.get(trial.identity(study.tune.seed)) if runs else None  # composing takes long
+        if run is None or run[1]["status"] == "pruned":  # by another study's search
+            return None
+        trained = run[1]["status"] in results.TRAINED
+        return float(run[1]["metrics"]["val/psnr"]) if trained else -math.inf  # a rate may be too high
+
+    return read
