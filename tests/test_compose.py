@@ -11,6 +11,8 @@ from caelab.errors import UserError
 
 MISTAKES = [
     (["model=improvd"], "model=improvd: there is no such model; did you mean 'improved'?"),
+    (["model=residual_large"], "model=residual_large: there is no such model; did you mean 'residual'?"),
+    (["experiment=residul"], "experiment=residul: there is no such experiment; did you mean 'residual'?"),
     (["optimizer=adm"], "optimizer=adm: there is no such optimizer; did you mean 'adam'?"),
     (["modle=base"], "modle: there is no such key; did you mean 'model'?"),
     (["+modle=base"], "modle: there is no such key; did you mean 'model'?"),

@@ -1,13 +1,12 @@
 """The residual model: exact PCA without its convolutions, PCA at first with them, better when trained."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
+from caelab import compose
 from caelab.models.autoencoder import Code
 from caelab.models.pca import PCA
 from caelab.models.residual import Block, Correction, Residual, Scaled, shuffled, unshuffled
@@ -222,8 +221,8 @@ def test_pixels_become_channels_and_odd_sides_get_zeros():
 
 
 def test_the_large_one_is_the_same_in_another_size():
-    folder = Path(__file__).parents[1] / "conf" / "model"
-    small, large = (OmegaConf.load(folder / f"{name}.yaml") for name in ("residual", "residual_large"))
+    words = ["model=residual"], ["experiment=residual_large"]
+    small, large = (compose.config(one)[0].model for one in words)
     assert small.keys() == large.keys()
     nets = [instantiate(leaf, shape=(3, 32, 32)) for leaf in (small, large)]
     decoders = [sum(p.numel() for p in net.decoder.parameters()) for net in nets]

@@ -22,12 +22,17 @@ def top() -> dict[str, Any]:
 def options(group: str) -> dict[str, dict[str, Any]]:
     """Option of a group -> its keys with their defaults, flat, as the user types them.
 
-    ``hydra.launcher`` counts as a group; so does ``trainer``, with one option.
+    ``hydra.launcher`` counts as a group; so does ``trainer``, with one option. An experiment has no keys: it sets
+    those of other groups.
     """
     if group in ("trainer", "paths"):
         return {"train": flat(top()[group], f"{group}.")}
-    folder = Path(CONF, *group.split("."))
-    return {leaf.stem: flat(_read(leaf), f"{group}.") for leaf in sorted(folder.glob("*.yaml"))}
+    leaves = sorted(Path(CONF, *group.split(".")).glob("*.yaml"))
+    return {leaf.stem: {} if _is_global(leaf) else flat(_read(leaf), f"{group}.") for leaf in leaves}
+
+
+def _is_global(leaf: Path) -> bool:
+    return leaf.read_text(encoding="utf-8").startswith("# @package _global_")
 
 
 def every_key() -> list[str]:

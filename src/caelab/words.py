@@ -109,7 +109,7 @@ def _read(word: str) -> str:
 
 def _check_top(key: str, value: str) -> None:
     """Refuse what Hydra would only say in many lines: an option that is no name, a value for a whole part."""
-    if "/" in key or key in options.groups():
+    if ("/" in key or key in options.groups()) and key != "experiment":
         for option in value.split(","):
             if _reads_otherwise(option):
                 more = nearest(option, list(options.options(key))) if key in options.groups() else ""
