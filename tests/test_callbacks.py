@@ -1,11 +1,13 @@
 """Checkpoints that are whole at any moment, and a stopwatch that goes on after a resume."""
 
+import csv
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from caelab import callbacks
+from caelab import callbacks, compose, results
 from caelab.callbacks import CheckpointFile, Checkpoints, Stopwatch
 
 
@@ -112,3 +114,87 @@ def test_stopwatch_leaves_out_validation_and_each_process_first_epoch(monkeypatc
         "steps": 8,
         "images_per_second": 40 / 6,
     }
+
+
+STOPS = ["callbacks=early_stopping", "callbacks.early_stopping.min_delta=50", "trainer.max_epochs=5"]
+
+
+def identity(*words):
+    return results.fingerprint(compose.config(words)[0])
+
+
+@pytest.mark.parametrize("killed_after", [None, 2])
+def test_a_run_ends_where_nothing_gets_better_and_after_a_kill_at_the_same_epoch(train, killed, killed_after):
+    words = [*STOPS, "callbacks.early_stopping.patience=2"]
+    if killed_after:
+        killed(*words, after=killed_after)
+    record = train(*words).record
+    assert record["time"]["epochs"] == 1 + 2  # none is 50 dB better than the first
+    assert record["config"]["callbacks"]["early_stopping"]["patience"] == 2
+
+
+def test_what_only_watches_is_no_part_of_a_run_and_what_may_end_it_is():
+    assert identity() == identity("callbacks=[lr_monitor,rich_model_summary]")
+    stopping = identity("callbacks=early_stopping")
+    assert len({identity(), stopping, identity("callbacks=timer")}) == 3
+    assert identity("callbacks=[early_stopping,lr_monitor]") == stopping
+    unknown = "+callbacks.counts._target_=test_trainer.Counts"
+    assert identity(unknown) != identity() == identity(unknown, "+callbacks.counts.watches=true")
+
+
+def test_several_callbacks_act_and_those_that_watch_leave_the_figures(train):
+    plain = train("scheduler=cosine").record["metrics"]
+    watched = train("scheduler=cosine", "callbacks=[lr_monitor,rich_model_summary]", "force=true")
+    assert watched.record["metrics"] == plain
+    with (watched.run_dir / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    rates = [float(row["lr-Adam"]) for row in rows]  # before each of two epochs of three steps; no warm-up
+    assert rates == pytest.approx([1e-3, 1e-3 * (1 + math.cos(math.pi * 3 / 6)) / 2])
+    assert "Trainable params" in watched.out
+    assert "finished before" in train("scheduler=cosine").out
+
+
+def test_a_timer_ends_a_run_with_an_epoch(train):
+    record = train(
+        "callbacks=timer", "callbacks.timer.duration={milliseconds:1}", "trainer.max_epochs=3"
+    ).record
+    assert (record["time"]["epochs"], record["time"]["steps"]) == (1, 3)
+
+
+def test_a_callback_of_ones_own_acts(train, tmp_path):
+    answer = train("+callbacks.counts._target_=test_trainer.Counts", "+callbacks.counts.file=epochs")
+    assert answer.status == 0
+    assert (tmp_path / "epochs").read_text() == "2"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["callbacks=early_stoping"], "there is no such callbacks; did you mean 'early_stopping'?"),
+        (
+            ["callbacks.timer.duration=1"],
+            "callbacks.timer.duration: the chosen callbacks has no such key, only timer",
+        ),
+        (["callbacks=timer", "callbacks.timer.duration=x"], "callbacks.timer: `Timer(duration='x')`"),
+        (
+            ["callbacks=early_stopping", "callbacks.early_stopping.patience=x"],
+            "patience=x: expected a whole number",
+        ),
+        (
+            [*STOPS, "callbacks.early_stopping.strict=0"],
+            "only with a + in front, +callbacks.early_stopping.strict=",
+        ),
+        (
+            [*STOPS, "callbacks.early_stopping.monitor=val/psn"],
+            "callbacks: Early stopping conditioned on metric",
+        ),
+        (["+callbacks.mine=3"], "callbacks.mine=3: give its class, as in +callbacks.mine._target_="),
+        (["+callbacks.mine.patience=3"], "callbacks.mine: _target_ is missing"),
+        (["+callbacks.mine._target_=torch.nn.ReLU"], "callbacks.mine: torch.nn.ReLU is no callback"),
+    ],
+)
+def test_a_mistake_in_a_callback_is_one_line(train, words, line):
+    answer = train(*words)
+    assert answer.status == 1
+    assert line in answer.err
+    assert answer.err.count("\n") == 1

@@ -33,8 +33,7 @@ def test_one_word_gives_the_figure_of_its_header(name):
 def test_a_word_of_the_command_line_wins_wherever_it_stands():
     words = ["model=base", "model.latent=8", "optimizer=adam", "flip=false", "trainer.max_epochs=2"]
     first, last = (
-        compose.config(both)
-        for both in (["experiment=residual", *words], [*words, "experiment=residual"])
+        compose.config(both) for both in (["experiment=residual", *words], [*words, "experiment=residual"])
     )
     assert first == last
     cfg, choices = first

@@ -42,6 +42,15 @@ def test_csv_goes_on_after_a_resume(tmp_path):
     assert [row["val/psnr"] for row in rows(tmp_path)] == ["9"]
 
 
+def test_what_a_callback_logs_without_an_epoch_stands_in_the_next_row(tmp_path):
+    logger = CSV(str(tmp_path))
+    logger.log_metrics({"lr-Adam": 0.5}, 0)
+    logger.log_metrics({"epoch": 0, "val/psnr": 20.5}, 3)
+    logger.log_metrics({"lr-Adam": 0.25}, 3)
+    logger.log_metrics({"epoch": 1, "val/psnr": 21.5}, 6)
+    assert [row["lr-Adam"] for row in rows(tmp_path)] == ["0.5", "0.25"]
+
+
 def test_a_run_writes_every_epoch(train):
     answer = train()
     found = rows(answer.run_dir)

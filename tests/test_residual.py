@@ -1,6 +1,5 @@
 """The residual model: exact PCA without its convolutions, PCA at first with them, better when trained."""
 
-
 import numpy as np
 import pytest
 import torch

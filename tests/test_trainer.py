@@ -100,19 +100,20 @@ EARLY = "lightning.pytorch.callbacks.EarlyStopping"
             {"_target_": EARLY},
             "trainer.callbacks[0].monitor is required: lightning.pytorch.callbacks.EarlyStopping has",
         ),
-        ({"_target_": EARLY, "monitor": "x", "mode": "up"}, "trainer: `mode` can be min, max, got up"),
+        (
+            {"_target_": EARLY, "monitor": "x", "mode": "up"},
+            "trainer.callbacks[0]: `mode` can be min, max, got up",
+        ),
         ({"_target_": EARLY, "monitors": "x"}, "takes no 'monitors'; did you mean 'monitor'?"),
     ],
 )
 def test_a_callback_that_cannot_be_built_is_one_line(node, line):
     with pytest.raises(UserError, match=re.escape(line)):
-        trainers.callbacks([node])
+        trainers.callback(node, "trainer.callbacks[0]")
 
 
 def test_two_callbacks_that_would_share_a_state_are_refused():
-    with pytest.raises(
-        UserError, match="trainer.callbacks: Found more than one stateful callback of type `Counts`"
-    ):
+    with pytest.raises(UserError, match="callbacks: Found more than one stateful callback of type `Counts`"):
         trainers.build(PLAIN, CPU, **QUIET, callbacks=[Counts(), Counts()])
 
 

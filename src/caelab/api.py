@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from caelab.trained import Trained
 
+_LISTS = ("logger", "callbacks")  # a run may have several
 Overrides = str | Sequence[str] | Mapping[str, Any]
 
 
@@ -126,7 +127,7 @@ def train(overrides: Overrides = (), *, epochs: int | None = None, **keys: Any) 
         KeyboardInterrupt: stopped; the same call goes on from the last finished epoch.
     """
     for key, value in keys.items():
-        if isinstance(value, Iterable) and not isinstance(value, str) and key != "logger":
+        if isinstance(value, Iterable) and not isinstance(value, str) and key not in _LISTS:
             raise UserError(f"{key}: one run has one value; caelab.sweep takes several")
     raised: list[Exception] = []
 
@@ -234,7 +235,7 @@ def _words(overrides: Overrides, keys: Mapping[str, Any], epochs: Any) -> list[s
     """Everything that was given, as on the command line; of keys a list is several values, too."""
     given = {**keys, **({} if epochs is None else {"trainer.max_epochs": epochs})}
     given = {
-        key: tuple(value) if isinstance(value, list) and key != "logger" else value
+        key: tuple(value) if isinstance(value, list) and key not in _LISTS else value
         for key, value in given.items()
     }
     if isinstance(overrides, Mapping):

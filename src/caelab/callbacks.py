@@ -102,7 +102,7 @@ def _check_state(name: str, state: Any) -> None:
         torch.load(file, weights_only=True)
     except pickle.UnpicklingError:
         raise UserError(
-            f"trainer.callbacks: a resume could not read the state of {name}; its state_dict must hold "
+            f"callbacks: a resume could not read the state of {name}; its state_dict must hold "
             "tensors, numbers, text, lists and dicts only"
         ) from None
 

@@ -64,7 +64,7 @@ def wished(key: str) -> str | None:
 
 def elsewhere(key: str) -> str:
     """One line about a key that other options of its group have, but not the chosen one."""
-    group = key.rpartition(".")[0]
+    group = next(one for one in (*options.groups(), "hydra.launcher") if key.startswith(f"{one}."))
     having = ", ".join(name for name, leaf in options.options(group).items() if key in leaf)
     return f"{key}: the chosen {group.replace('.', '/')} has no such key, only {having}"
 
@@ -72,7 +72,8 @@ def elsewhere(key: str) -> str:
 def _arguments(group: str) -> dict[str, str]:
     """Argument -> the class of one of the group's options that takes it."""
     taken: dict[str, str] = {}
-    for leaf in options.options(group).values() if group in (*options.groups(), "trainer") else ():
+    first = group.partition(".")[0]
+    for leaf in options.options(first).values() if first in (*options.groups(), "trainer") else ():
         target: Any = leaf.get(f"{group}._target_")
         if target:
             for argument in options.arguments(get_object(target))[0]:

@@ -31,6 +31,7 @@ class CSV(Logger):
         super().__init__()
         self.path = Path(save_dir, "metrics.csv")
         self._rows: dict[int, dict[str, Any]] | None = None
+        self._next: dict[str, float] = {}  # of no epoch, as some callbacks log: part of the next row
 
     @property
     def name(self) -> str:
@@ -54,6 +55,10 @@ class CSV(Logger):
         metrics = {key: value for key, value in metrics.items() if not key.startswith("test/")}
         if metrics.keys() <= {"epoch"}:
             return
+        self._next |= metrics
+        if "epoch" not in metrics:
+            return
+        metrics, self._next = self._next, {}
         epoch = int(metrics["epoch"])
         if self._rows is None:
             self._rows = {n: row for n, row in self._read().items() if n < epoch}

@@ -22,8 +22,8 @@ def top() -> dict[str, Any]:
 def options(group: str) -> dict[str, dict[str, Any]]:
     """Option of a group -> its keys with their defaults, flat, as the user types them.
 
-    ``hydra.launcher`` counts as a group; so does ``trainer``, with one option. An experiment has no keys: it sets
-    those of other groups.
+    ``hydra.launcher`` counts as a group; so does ``trainer``, with one option. An experiment has no keys: it
+    sets those of other groups.
     """
     if group in ("trainer", "paths"):
         return {"train": flat(top()[group], f"{group}.")}

@@ -3,6 +3,7 @@
 Imports nothing heavy, so that a mistake is told before torch is there.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from caelab.errors import UserError
@@ -74,7 +75,7 @@ def check(trainer: dict[str, Any]) -> None:
             f"trainer.check_val_every_n_epoch={every}: must be within 1..{epochs} (trainer.max_epochs), "
             "or no checkpoint could be chosen"
         )
-    for node in nodes(trainer.get("callbacks")):
+    for node in _listed(trainer):
         if not isinstance(node, dict) or "_target_" not in node:
             raise UserError(
                 f"trainer.callbacks: {node} is no callback; give a list such as "
@@ -82,8 +83,20 @@ def check(trainer: dict[str, Any]) -> None:
             )
 
 
-def nodes(callbacks: Any) -> list[Any]:
-    """Config nodes of ``trainer.callbacks``, which may be a list, one alone, or none."""
-    if callbacks is None:
-        return []
-    return callbacks if isinstance(callbacks, list) else [callbacks]
+def callbacks(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Key -> config node of each of the user's callbacks: of the group, then of ``trainer.callbacks``.
+
+    Raises:
+        UserError: one of the group is no config.
+    """
+    group = {f"callbacks.{name}": node for name, node in config["callbacks"].items()}
+    for key, node in group.items():
+        if not isinstance(node, dict):
+            raise UserError(f"{key}={node}: give its class, as in +{key}._target_=package.Class")
+    return group | {f"trainer.callbacks[{n}]": node for n, node in enumerate(_listed(config["trainer"]))}
+
+
+def _listed(trainer: Mapping[str, Any]) -> list[Any]:
+    """``trainer.callbacks``, which may be a list, one alone, or none."""
+    listed = trainer.get("callbacks") or []
+    return listed if isinstance(listed, list) else [listed]

@@ -67,6 +67,7 @@ _LATER = {
     "scheduler": {"_target_": "caelab.schedulers.Constant"},
     "trainer.strategy": "auto",
     "corruption": CLEAN,
+    "callbacks": {},
     "dataset.root": None,
     "model.halvings": 3,
     "model.padding": None,
@@ -76,6 +77,9 @@ _LATER = {
 _LATER_OF = {"caelab.models.pca.PCA": {"model.refine": 0, "model.shrinkage": "none"}}
 # What an analysis shares with the record of the training that it looked into.
 _TIE = ("fingerprint", "finished")
+
+WATCHES = "watches"
+"""Key of a callback that sees a run and changes none of its figures."""
 
 Record = dict[str, Any]
 
@@ -100,6 +104,7 @@ def fingerprint(cfg: "DictConfig") -> str:
     relevant = OmegaConf.create(nodes | {"paths": {key: str(key) for key in cfg.paths}})
     plain = OmegaConf.to_container(relevant, resolve=True)
     assert isinstance(plain, dict)
+    plain |= _callbacks(plain)
     later = _later(plain)
     for key in (*_IRRELEVANT, *later):
         *parents, leaf = key.split(".")
@@ -117,6 +122,16 @@ def fingerprint(cfg: "DictConfig") -> str:
     )
     canonical = json.dumps([SCHEMA, plain], sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _callbacks(config: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the callbacks that can change a figure, below the key that they have in the config."""
+    callbacks = config.get("callbacks", {}).items()
+    return {
+        "callbacks": {
+            name: node for name, node in callbacks if not (isinstance(node, dict) and node.get(WATCHES))
+        }
+    }
 
 
 def _later(config: Mapping[Any, Any]) -> dict[str, Any]:
@@ -163,7 +178,7 @@ def settings(record: Record) -> dict[str, Any]:
     """
     config = record.get("config") or {}
     folders = [*config.get("paths", {}).values()]
-    found = dict(_leaves(_later(config))) | dict(_leaves(config)) if config else {}
+    found = dict(_leaves(_later(config))) | dict(_leaves(config | _callbacks(config))) if config else {}
     return {
         key: value
         for key, value in found.items()

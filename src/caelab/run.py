@@ -156,7 +156,7 @@ def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger], before: Rec
 def _fitted(checkpoints: Checkpoints, stopwatch: Stopwatch) -> Record:
     if not checkpoints.figures:
         raise UserError(
-            "no validation took place, so no checkpoint could be chosen; trainer.callbacks ended the run"
+            "no validation took place, so no checkpoint could be chosen; a callback ended the run"
         )
     figures = dict(checkpoints.figures)
     return {"metrics": figures, "best_epoch": checkpoints.epoch, "time": stopwatch.record()}
@@ -164,7 +164,7 @@ def _fitted(checkpoints: Checkpoints, stopwatch: Stopwatch) -> Record:
 
 def _callbacks(cfg: DictConfig) -> list[Callback]:
     """What accompanies the fit beside its stopwatch and its checkpoints: the user's callbacks first."""
-    chosen = callbacks(compose.plain(cfg.trainer).get("callbacks"))
+    chosen = callbacks(compose.plain(cfg))
     if cfg.ema is not None:
         chosen.append(EMAWeightAveraging(decay=cfg.ema))
     if cfg.trainer.get("enable_progress_bar", True) and not any(isinstance(c, ProgressBar) for c in chosen):

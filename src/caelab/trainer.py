@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from caelab import compose, refusals, screen
 from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
+from caelab.results import WATCHES
 
 _MISTAKES = ("Early stopping conditioned on metric", "Found more than one stateful callback")
 
@@ -68,23 +69,31 @@ def leads(devices: Any, device: torch.device) -> bool:
     return not getattr(rank_zero_only, "rank", 0)
 
 
-def callbacks(node: Any) -> list[Callback]:
-    """Build the callbacks that ``trainer.callbacks`` lists.
+def callbacks(config: Mapping[str, Any]) -> list[Callback]:
+    """Build the user's callbacks: those of the group, then those of ``trainer.callbacks``.
 
     Raises:
         UserError: one of them cannot be built, or is no callback of Lightning.
     """
-    built = []
-    for number, one in enumerate(refusals.nodes(node)):
-        group = f"trainer.callbacks[{number}]"
-        with told():
-            try:
-                callback = compose.build(one, group)
-            except TypeError as error:
-                raise UserError(f"{group}: {screen.one_line(error)}") from None
-        if not isinstance(callback, Callback):
-            raise UserError(f"{group}: {one['_target_']} is no callback of lightning.pytorch")
-        built.append(callback)
+    return [callback(node, key) for key, node in refusals.callbacks(config).items()]
+
+
+def callback(node: Mapping[str, Any], key: str) -> Callback:
+    """Build one of the user's callbacks.
+
+    Args:
+        node: its config.
+        key: where that stands, for messages.
+
+    Raises:
+        UserError: it cannot be built, or is no callback of Lightning.
+    """
+    try:
+        built = compose.build({name: value for name, value in node.items() if name != WATCHES}, key)
+    except (TypeError, MisconfigurationException) as error:
+        raise UserError(f"{key}: {screen.one_line(error)}") from None
+    if not isinstance(built, Callback):
+        raise UserError(f"{key}: {node['_target_']} is no callback of lightning.pytorch")
     return built
 
 
@@ -110,7 +119,7 @@ def told(more: str = "") -> Iterator[None]:
     except RuntimeError as error:  # Lightning has no type of its own for these
         if not str(error).startswith(_MISTAKES):
             raise
-        raise UserError(f"trainer.callbacks: {screen.one_line(error)}") from None
+        raise UserError(f"callbacks: {screen.one_line(error)}") from None
 
 
 def share_log() -> None:
