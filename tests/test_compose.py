@@ -28,8 +28,8 @@ MISTAKES = [
     (["loss=mse", "loss.alpha=1"], "loss.alpha: the chosen loss has no such key, only l1_bce, l1_mse"),
     (["accelerator=gpu"], "accelerator: there is no such key; did you mean 'trainer.accelerator'?"),
     (
-        ["trainer.gradient_clip_val=1"],
-        "only with a + in front, +trainer.gradient_clip_val=VALUE; lightning.pytorch.Trainer takes it",
+        ["trainer.gradient_clip_algorithm=norm"],
+        "only with a + in front, +trainer.gradient_clip_algorithm=VALUE; lightning.pytorch.Trainer takes it",
     ),
     (["optimizer.nesterov=true"], "+optimizer.nesterov=VALUE; torch.optim.SGD takes it"),
     (["trainer.gradient_clip_algoritm=norm"], "did you mean '+trainer.gradient_clip_algorithm'?"),

@@ -12,8 +12,10 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.profilers import SimpleProfiler
 from torch import nn
 
-from caelab import compose, words
+from caelab import compose, options, restore, results, words
 from caelab import trainer as trainers
+from caelab.data.datamodule import EVALUATION_BATCH
+from caelab.data.shapes import Shapes
 from caelab.errors import UserError
 from caelab.refusals import REFUSED, check
 
@@ -35,6 +37,8 @@ ACTS = {
     "gradient_clip_algorithm": ("value", lambda t: t.gradient_clip_algorithm, "value"),
     "gradient_clip_val": (0.5, lambda t: t.gradient_clip_val, 0.5),
     "inference_mode": (False, lambda t: t.validate_loop.inference_mode, False),
+    "limit_test_batches": None,  # below
+    "limit_val_batches": None,
     "limit_train_batches": (2, lambda t: t.limit_train_batches, 2),
     "log_every_n_steps": (7, lambda t: t.log_every_n_steps, 7),
     "max_epochs": (9, lambda t: t.max_epochs, 9),
@@ -78,6 +82,9 @@ def test_an_argument_that_would_not_act_is_refused_with_the_reason(name):
         ({"strategy": "fsdp"}, "trainer.strategy=fsdp: not one of a run; known: auto, ddp, "),
         ({"limit_train_batches": 0}, "trainer.limit_train_batches=0: must be a number of batches"),
         ({"limit_train_batches": 1.5}, "trainer.limit_train_batches=1.5: must be a number of batches"),
+        ({"limit_val_batches": 0}, "trainer.limit_val_batches=0: must be a number of batches, 1 or more"),
+        ({"limit_test_batches": 0.0}, "trainer.limit_test_batches=0.0: must be a number of batches"),
+        ({"accumulate_grad_batches": 0}, "trainer.accumulate_grad_batches=0: must be a number of batches"),
         ({"check_val_every_n_epoch": 4}, "trainer.check_val_every_n_epoch=4: must be within 1..3 "),
         ({"callbacks": ["patience"]}, "trainer.callbacks: patience is no callback; give a list such as"),
         ({"callbacks": {"monitor": "x"}}, "trainer.callbacks: {'monitor': 'x'} is no callback; give a list"),
@@ -216,6 +223,75 @@ def test_only_epochs_with_a_validation_show_figures(train):
     lines = [line for line in answer.out.splitlines() if line.strip().startswith("epoch ")]
     assert ["val/psnr" in line for line in lines] == [False, True, False]
     assert answer.record["best_epoch"] == 2
+
+
+OPTIONS = {
+    "gradient_clip_val": "0.01",
+    "accumulate_grad_batches": "2",
+    "limit_train_batches": "2",
+    "limit_val_batches": "0.5",
+    "limit_test_batches": "0.5",
+    "check_val_every_n_epoch": "2",
+    "deterministic": "true",
+    "detect_anomaly": "true",
+    "profiler": "simple",
+}
+
+
+def identity(*words):
+    return results.fingerprint(compose.config(words)[0])
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_is_the_same_with_a_plus_and_leaves_no_trace_at_its_default(name):
+    word = f"trainer.{name}={OPTIONS[name]}"
+    default = options.top()["trainer"][name]
+    assert identity(word) == identity(f"+{word}") != identity()
+    assert identity(f"trainer.{name}={words.written(default)}") == identity()
+    assert results._LATER[f"trainer.{name}"] == default
+
+
+def test_steps_that_gather_batches_and_are_clipped_go_on_after_a_kill_bit_for_bit(train, killed):
+    gathers = ["trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=0.01"]
+    words = [*gathers, "trainer.max_epochs=4", "scheduler=cosine"]
+    whole = train(*words)
+    weights = torch.load(whole.run_dir / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    curves = (whole.run_dir / "metrics.csv").read_text()
+    shutil.rmtree(whole.run_dir)
+    killed(*words, after=2)
+    again = train(*words)
+    found = torch.load(again.run_dir / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(found[key], weights[key]) for key in weights)
+    assert (again.run_dir / "metrics.csv").read_text() == curves
+    assert again.record["time"]["steps"] == 4 * 2  # of two batches, and of the last one
+
+
+def test_a_part_of_validation_and_test_stands_for_all_and_the_record_says_so(train):
+    whole = train("trainer.max_epochs=1").record
+    part = train("trainer.max_epochs=1", "trainer.limit_val_batches=0.25", "trainer.limit_test_batches=0.5")
+    (record,) = (one for one in part.records if one["fingerprint"] != whole["fingerprint"])
+    (run,) = (path for path in part.run_dirs if path.name.endswith(record["fingerprint"][:10]))
+    assert [whole["data"][split] for split in ("train", "val", "test")] == [96, 40, 50]
+    assert [record["data"][split] for split in ("train", "val", "test")] == [96, 10, 25]
+    data = restore.datamodule(record)
+    data.setup()
+    x = data.splits["test"][:]
+    mse = (restore.load(run).reconstruct(x) - x.float() / 255).square().flatten(1).mean(1).double()
+    assert len(x) == 25
+    assert record["metrics"]["test/psnr"] == pytest.approx(float((-10 * mse.log10()).mean()), abs=1e-4)
+
+
+def test_a_batch_of_validation_has_the_size_that_it_is_measured_in():
+    data = Shapes("unused", train_size=10, val_size=1200, test_size=600, batch_size=4)
+    data.limits = trainers.limits({"limit_val_batches": 2, "limit_test_batches": 7})
+    data.setup()
+    assert len(data.splits["val"]) == 2 * EVALUATION_BATCH
+    assert len(data.splits["test"]) == 600
+
+
+def test_the_log_ends_with_what_the_profiler_found(train):
+    answer = train("trainer.profiler=simple", "trainer.max_epochs=1")
+    assert "run_training_batch" in (answer.run_dir / "train.log").read_text()
 
 
 class Overflow(nn.Module):

@@ -29,7 +29,8 @@ from caelab.mistakes import nearest
 from caelab.screen import one_line
 from caelab.words import written
 
-_TYPED = ("seed", "force", "speed", "compile", "flip", "trainer.max_epochs")  # of one type only
+# of one type only
+_TYPED = ("seed", "force", "speed", "compile", "flip", "trainer.max_epochs", "trainer.detect_anomaly")
 
 # What a run asks of an object: the class that has it, and the names that tell.
 _NEEDED = {

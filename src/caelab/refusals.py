@@ -10,7 +10,6 @@ from caelab.errors import UserError
 from caelab.mistakes import nearest
 
 _EPOCHS = "a run counts whole epochs, after which it can go on; use trainer.max_epochs"
-_WHOLE = "figures are those of a whole split"
 _OWN = "caelab does that itself"
 
 REFUSED = {
@@ -19,23 +18,21 @@ REFUSED = {
     "enable_autolog_hparams": "loggers are given the whole config",
     "enable_checkpointing": "a run keeps its best and its last checkpoint",
     "enable_model_summary": "the run's record holds its sizes",
-    "fast_dev_run": "for a short try use trainer.max_epochs=1 +trainer.limit_train_batches=2",
+    "fast_dev_run": "a run leaves its record; use debug=fast",
     "limit_predict_batches": "a run predicts nothing",
-    "limit_test_batches": _WHOLE,
-    "limit_val_batches": f"{_WHOLE}, which also chooses the checkpoint",
     "logger": "use the group logger, as in logger=wandb",
     "max_steps": _EPOCHS,
-    "max_time": f"where a run ends would depend on the machine; {_EPOCHS}",
+    "max_time": "a run counts whole epochs; use callbacks=timer",
     "min_steps": "a run counts whole epochs; use trainer.min_epochs",
     "model_registry": "use caelab export for a model to share",
     "num_nodes": "a run trains on one machine; hydra/launcher=submitit_slurm spreads a sweep over several",
     "num_sanity_val_steps": "figures of an untrained network would count as its first",
-    "overfit_batches": f"{_WHOLE}; use dataset.train_size",
+    "overfit_batches": "each epoch has another order of images; use debug=overfit, or dataset.train_size",
     "plugins": f"{_OWN}; use trainer.precision and trainer.strategy",
     "reload_dataloaders_every_n_epochs": "images lie in memory, in a new order each epoch",
     "use_distributed_sampler": f"{_OWN}: each image goes to one device",
     "val_check_interval": "figures and checkpoint are those of the same moment, the end of an epoch; "
-    "+trainer.check_val_every_n_epoch acts",
+    "use trainer.check_val_every_n_epoch",
 }
 
 STRATEGIES = ["auto", "ddp", "ddp_find_unused_parameters_true", "single_device"]
@@ -62,13 +59,11 @@ def check(trainer: dict[str, Any]) -> None:
     strategy = trainer.get("strategy", "auto")
     if strategy not in STRATEGIES:
         raise UserError(f"trainer.strategy={strategy}: not one of a run{nearest(str(strategy), STRATEGIES)}")
-    limit = trainer.get("limit_train_batches")
-    share = isinstance(limit, float) and 0 < limit <= 1
-    if limit is not None and not share and (type(limit) is not int or limit < 1):
-        raise UserError(
-            f"trainer.limit_train_batches={limit}: must be a number of batches, 1 or more, "
-            "or a share above 0.0, up to 1.0"
-        )
+    for split in ("train", "val", "test"):
+        _check_limit(f"limit_{split}_batches", trainer)
+    batches = trainer.get("accumulate_grad_batches", 1)
+    if type(batches) is not int or batches < 1:
+        raise UserError(f"trainer.accumulate_grad_batches={batches}: must be a number of batches, 1 or more")
     every, epochs = trainer.get("check_val_every_n_epoch", 1), trainer["max_epochs"]
     if type(every) is not int or not 1 <= every <= epochs:
         raise UserError(
@@ -81,6 +76,15 @@ def check(trainer: dict[str, Any]) -> None:
                 f"trainer.callbacks: {node} is no callback; give a list such as "
                 "[{_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: val/psnr, mode: max}]"
             )
+
+
+def _check_limit(key: str, trainer: Mapping[str, Any]) -> None:
+    limit = trainer.get(key)
+    share = isinstance(limit, float) and 0 < limit <= 1
+    if limit is not None and not share and (type(limit) is not int or limit < 1):
+        raise UserError(
+            f"trainer.{key}={limit}: must be a number of batches, 1 or more, or a share above 0.0, up to 1.0"
+        )
 
 
 def callbacks(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder
 from caelab.results import Record
+from caelab.trainer import limits
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ def datamodule(record: Record, **changed: Any) -> ImageDataModule:
     Where nothing is changed it also compares them with the record's: other data than the run had are refused.
     """
     data = _built(record, "dataset", ImageDataModule, changed, order_seed=record["seed"])
+    data.limits = limits(record["config"].get("trainer", {}))
     if not changed:
         data.expected = record["data"]["sha256"]
     return data

@@ -28,7 +28,7 @@ from caelab.run_dir import claim, full_disk_told, locked
 from caelab.scoring import measure
 from caelab.speed import AUTO, Speed, choose, device_of, emulated, keep_memory
 from caelab.trained import checkpoint
-from caelab.trainer import alone, build, callbacks, images_an_epoch, leads, share_log, told
+from caelab.trainer import alone, build, callbacks, images_an_epoch, leads, limits, share_log, told
 from caelab.trial import GRID, TRIAL
 
 log = logging.getLogger(__name__)
@@ -187,6 +187,7 @@ def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
     speed = choose(cfg.speed, cfg.compile, str(cfg.trainer.precision), device, optimizer, clipped)
     where = places.of_dataset(config["dataset"])
     data = compose.build(config["dataset"] | where, "dataset", order_seed=cfg.seed)
+    data.limits = limits(config["trainer"])
     if min(data.shape[1:]) < WINDOW:
         raise UserError(
             f"dataset: images of {data.shape[1]}x{data.shape[2]}; SSIM needs {WINDOW} pixels a side"

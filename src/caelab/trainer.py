@@ -18,6 +18,7 @@ from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
 from caelab.results import WATCHES
 
+_ELSEWHERE = ("callbacks", "limit_val_batches", "limit_test_batches")  # built by the run, and by its data
 _MISTAKES = ("Early stopping conditioned on metric", "Found more than one stateful callback")
 
 
@@ -33,7 +34,7 @@ def build(config: dict[str, Any], device: torch.device, **given: Any) -> Trainer
         UserError: Lightning refuses an argument.
     """
     several = not alone(config["devices"], device)
-    chosen = {key: value for key, value in config.items() if key != "callbacks"}  # built, they are in `given`
+    chosen = {key: value for key, value in config.items() if key not in _ELSEWHERE}
     settled = {
         "sync_batchnorm": several and device.type == "cuda",
         "deterministic": False,  # what a job before it in this process has set must not stay
@@ -95,6 +96,12 @@ def callback(node: Mapping[str, Any], key: str) -> Callback:
     if not isinstance(built, Callback):
         raise UserError(f"{key}: {node['_target_']} is no callback of lightning.pytorch")
     return built
+
+
+def limits(config: Mapping[str, Any]) -> dict[str, int | float]:
+    """Name of a split -> batches or share of it, where ``trainer`` says that these stand for all of it."""
+    of = {split: config.get(f"limit_{split}_batches") for split in ("val", "test")}
+    return {split: limit for split, limit in of.items() if limit is not None}
 
 
 def images_an_epoch(trainer: Trainer, data: ImageDataModule) -> int:

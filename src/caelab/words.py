@@ -99,6 +99,8 @@ def _read(word: str) -> str:
         raise UserError(f"{word}: every run needs {key}; omit ~{key}, or give {key}=VALUE")
     if not equals or word.startswith(("-", "~")):
         return word
+    if name.startswith("+") and key in options.flat(options.top()):
+        name, word = key, word.lstrip("+")
     if "." not in key:
         _check_top(key, value)
         return word
@@ -109,7 +111,7 @@ def _read(word: str) -> str:
 
 def _check_top(key: str, value: str) -> None:
     """Refuse what Hydra would only say in many lines: an option that is no name, a value for a whole part."""
-    if ("/" in key or key in options.groups()) and key != "experiment":
+    if ("/" in key or key in options.groups()) and key not in ("experiment", "debug"):
         for option in value.split(","):
             if _reads_otherwise(option):
                 more = nearest(option, list(options.options(key))) if key in options.groups() else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -163,6 +164,7 @@ class ImageDataModule(LightningDataModule):
     Attributes:
         shape: (C, H, W) of an image, known before any data is read.
         expected: `sha256` of the images that these must be, where they were measured before.
+        limits: of "val" and "test": batches, or a share, that stand for the whole split; set before `setup`.
         splits: "train", "val" and "test", after `setup`.
         sha256: identity of the arrays in use, after `setup`.
 
@@ -194,6 +196,7 @@ class ImageDataModule(LightningDataModule):
         self.splits: dict[str, Split] = {}
         self.sha256 = ""
         self.expected: str | None = None
+        self.limits: Mapping[str, int | float] = {}
         if self.class_names:
             self._check_classes()
 
@@ -243,6 +246,7 @@ class ImageDataModule(LightningDataModule):
         if self.classes is not None:
             splits = {key: self._of_classes(key, split) for key, split in splits.items()}
         splits["train"] = self._subset(splits["train"], stage)
+        splits |= {key: self._first(splits[key], limit) for key, limit in self.limits.items()}
         self.splits, self.sha256 = splits, sha256
 
     def train_dataloader(self) -> Batches:
@@ -301,6 +305,11 @@ class ImageDataModule(LightningDataModule):
         if not len(index):
             raise UserError(f"dataset.classes={self.classes}: no {key} images of these classes")
         return Split(split.images, split.labels, index)
+
+    def _first(self, split: Split, limit: int | float) -> Split:
+        batch = max(self.batch_size, EVALUATION_BATCH)
+        images = limit * batch if isinstance(limit, int) else math.ceil(limit * len(split))
+        return Split(split.images, split.labels, split.index[:images])
 
     def _subset(self, split: Split, stage: str | None) -> Split:
         if self.train_size is None or self.train_size == len(split):
