@@ -130,7 +130,7 @@ def test_the_page_embeds_each_picture_and_the_other_page_links_to_it(made):
 
 
 def test_verdicts_and_absent_studies_stand_in_both_files(made):
-    words = "study=table2 dataset=cifar10,mnist,cinic10"
+    words = "dataset=cifar10,mnist,cinic10"
     large = "; it fetches 687 MB, or put CINIC-10.tar.gz into the data folder"
     title = "Table II: three architectures"
     # the page is text between tags, and verdicts begin with a sign and a word of their own
@@ -143,8 +143,8 @@ def test_verdicts_and_absent_studies_stand_in_both_files(made):
         assert LOST in text
         for dataset in ("MNIST", "CINIC-10"):
             assert f"improved beats base on {dataset}: not measured, " in text
-        assert f"{title}, MNIST: caelab-train -m {words}\n" in text
-        assert f"{title}, CINIC-10: caelab-train -m {words}{large}\n" in text
+        assert f"{title}, MNIST: caelab study table2 {words}\n" in text
+        assert f"{title}, CINIC-10: caelab study table2 {words}{large}\n" in text
         assert text.index(HOLDS) < text.index(LOST)
 
 

@@ -1,6 +1,5 @@
 """``caelab study``, which ``caelab-train -m study=NAME`` is the same as."""
 
-import shlex
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -11,7 +10,6 @@ from caelab.cli.arguments import examples
 from caelab.errors import UserError
 
 _MULTIRUN = ("-m", "--multirun")
-_OPTIONS = ("seeds", "budget")
 
 
 def add(app: typer.Typer) -> None:
@@ -80,14 +78,15 @@ def of_train(words: Sequence[str]) -> bool:
         RunsFailed: a run or an analysis failed.
     """
     own = {key: value for key, _, value in (word.partition("=") for word in words)}
-    rest = [word for word in words if word.partition("=")[0] not in (*_MULTIRUN, "study", *_OPTIONS)]
     if "study" not in own or not own.keys() & {*_MULTIRUN}:
         return False
+    from caelab import studies
+
+    rest = [word for word in words if word.partition("=")[0] not in (*_MULTIRUN, "study", *studies.OPTIONS)]
     for word in rest:
         if word.startswith("-"):
             raise UserError(f"{word}: no option of a study; caelab study --help shows them")
-    options = [text for key in _OPTIONS if key in own for text in (f"--{key}", own[key])]
     names = own["study"].split(",")
-    screen.say(f"the same as: {shlex.join(['caelab', 'study', *names, *options, *rest])}")
+    screen.say(f"the same as: {studies.command(names, own, rest)}")
     carry_out([*names, *rest], own.get("seeds"), own.get("budget", "full"))
     return True

@@ -176,8 +176,9 @@ def _environments(drawn: Sequence[Section]) -> list[str]:
 
 
 def _advice(one: Section, words: Sequence[str]) -> str:
-    rest = [word for word in words if "=" in word and not word.startswith("study=")]
-    command = shlex.join(["caelab-train", "-m", f"study={one.study}", *rest])
+    typed = dict(word.split("=", 1) for word in words if "=" in word)
+    rest = [f"{key}={value}" for key, value in typed.items() if key not in ("study", *studies.OPTIONS)]
+    command = studies.command([one.study], typed, rest)
     large = "; it fetches 687 MB, or put CINIC-10.tar.gz into the data folder"
     more = large if one.dataset == "cinic10" else ""
     return f"{one.title}, {display(one.dataset)}: {command}{more}"

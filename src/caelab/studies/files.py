@@ -1,5 +1,6 @@
 """Studies as files: which there are in conf/study/, and how one is read."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -16,11 +17,25 @@ from caelab.studies.tuning import Entry, Tuning
 
 ALL = "all"
 BUDGETS = ("full", "quick")
+OPTIONS = ("seeds", "budget")
+"""What is said of a whole study, beside its name: ``--seeds`` and ``--budget`` of its command."""
 
 
 def names() -> list[str]:
     """Every study, in alphabetical order, without ``all``, which stands for them."""
     return sorted(path.stem for path in Path(options.CONF, "study").glob("*.yaml") if path.stem != ALL)
+
+
+def command(names: Sequence[str], own: Mapping[str, str], overrides: Sequence[str]) -> str:
+    """Return the command that carries studies out.
+
+    Args:
+        names: of the studies.
+        own: ``seeds`` and ``budget``, where they are set; any other key is of no matter.
+        overrides: of every run.
+    """
+    options = [text for key in OPTIONS if key in own for text in (f"--{key}", own[key])]
+    return shlex.join(["caelab", "study", *names, *options, *overrides])
 
 
 def load(
