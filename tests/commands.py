@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,8 +60,7 @@ def misspelt(words: Sequence[str]) -> list[str]:
 def carried_out(folder: Path, words: Sequence[str]) -> tuple[int, str]:
     """Carry out a command: its exit status, and what it said on stderr."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CAELAB_DATA": str(folder / "data")}
-    alone = find_spec(f"caelab.{words[0]}")  # training, and analyses
-    line = [sys.executable, "-m", *([f"caelab.{words[0]}"] if alone else ["caelab", words[0]]), *words[1:]]
+    line = [sys.executable, "-m", "caelab", *words]
     done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
     return done.returncode, done.stderr
 

@@ -9,8 +9,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +132,7 @@ def lab(call_main: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[i
     from caelab.cli.main import main
 
     def call(name: str, *words: object) -> tuple[int, str, str]:
-        module = import_module(f"caelab.{name}") if find_spec(f"caelab.{name}") else None
-        own = getattr(module, "main", None) if name != "train" else None  # of an analysis
-        return call_main(own, *words) if own else call_main(main, name, *words)
+        return call_main(main, name, *words)
 
     return call
 

@@ -1,15 +1,14 @@
 """Analyses that a study asks for: found by name, carried out once, on runs whose checkpoint is there."""
 
 import json
-import sys
-import types
 from contextlib import contextmanager
 
 import pytest
-from toys import record
+from toys import leave_analysis, record
 
-import caelab
-from caelab import after, results, studies
+import caelab.analysis
+from caelab import results, studies
+from caelab.analysis import after, registry, runner
 from caelab.errors import UserError
 from caelab.run_dir import locked
 
@@ -29,22 +28,20 @@ def runs(tmp_path):
 
 
 @pytest.fixture
-def weigh(monkeypatch):
+def weigh(tmp_path, monkeypatch):
     """An analysis called ``weigh``; returns the names of the runs that it was given."""
-    given = []
+    leave_analysis(tmp_path / "packages" / "weigh")
+    monkeypatch.setattr(caelab.analysis, "__path__", [*caelab.analysis.__path__, str(tmp_path / "packages")])
+    names = []
 
-    def analyse(run):
-        given.append(run.name)
-        if run.name == "two":
+    def measure(subject, times):
+        names.append(subject.run.name)
+        if subject.run.name == "two":
             raise UserError("two is too heavy")
-        results.write_analysis(run, "weigh", results.read(run), {"figures": {"weigh/grams": 3.0}})
+        return {"figures": {"weigh/grams": 3.0}}
 
-    module = types.ModuleType("caelab.weigh")
-    module.weigh = analyse
-    monkeypatch.setitem(sys.modules, "caelab.weigh", module)
-    modules = [*after.iter_modules(caelab.__path__), types.SimpleNamespace(name="weigh")]
-    monkeypatch.setattr(after, "iter_modules", lambda path: modules)
-    return given
+    monkeypatch.setattr(registry.find("weigh", "here").module, "measure", measure)
+    return names
 
 
 def test_each_run_is_analysed_once_and_a_failure_stops_no_other(runs, weigh, capfd):
@@ -65,7 +62,7 @@ def test_processes_share_the_runs(runs, weigh, capfd):
     with locked(one):
         assert after.carry_out("weigh", {one: runs[one], two: runs[two]}) == 1
     assert weigh == ["two"]
-    assert "one: another process is at it" in capfd.readouterr().out
+    assert "one: in use by another process" in capfd.readouterr().out
     assert after.carry_out("weigh", {one: runs[one]}) == 0
     assert weigh == ["two", "one"]
 
@@ -81,7 +78,7 @@ def test_what_another_process_did_meanwhile_is_not_done_again(runs, weigh, monke
         monkeypatch.setattr(results, "analysis", seen)
         yield
 
-    monkeypatch.setattr(after, "locked", locked_late)
+    monkeypatch.setattr(runner, "locked", locked_late)
     assert after.carry_out("weigh", {one: runs[one]}) == 0
     assert weigh == []
 
@@ -101,8 +98,8 @@ def test_a_run_trained_anew_is_analysed_anew(runs, weigh):
     ("name", "hint"),
     [
         ("audti", "did you mean 'audit'?"),
-        ("callbacks", "it is a function of its own module in caelab"),
-        ("os.walk", "it is a function of its own module in caelab"),
+        ("callbacks", "known: anomaly, audit, gradients, look, probe, rate, refine, segment"),
+        ("os.walk", "known: anomaly, audit, gradients, look, probe, rate, refine, segment"),
     ],
 )
 def test_an_unknown_analysis_is_named(tmp_path, monkeypatch, name, hint):
@@ -114,9 +111,3 @@ def test_an_unknown_analysis_is_named(tmp_path, monkeypatch, name, hint):
     with pytest.raises(UserError) as caught:
         studies.load("mine")
     assert str(caught.value) == f"study=mine: after: there is no analysis {name!r}; {hint}"
-
-
-def test_the_audit_is_found():
-    from caelab.audit import audit
-
-    assert after.find("audit", "here") is audit

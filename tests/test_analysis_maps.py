@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from caelab.analysis import maps
-from caelab.errors import UserError
+from caelab.analysis import look, maps
+from caelab.errors import installed
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning"),  # umap's
@@ -15,11 +15,15 @@ INSTALLED = [
     pytest.param(
         name,
         marks=pytest.mark.skipif(
-            name == "umap" and not maps.installed("umap-learn"), reason="umap-learn is not installed"
+            name == "umap" and not installed("umap-learn"), reason="umap-learn is not installed"
         ),
     )
     for name in maps.METHODS
 ]
+
+
+def test_the_command_knows_every_map():
+    assert list(look.MAPS) == list(maps.METHODS)
 
 
 def groups(latent=7):
@@ -56,16 +60,16 @@ def test_fewer_images_than_perplexity():
 
 
 def test_an_unknown_method_is_told_with_the_nearest():
-    with pytest.raises(UserError, match="--map tnse: there is no such map; did you mean 'tsne'"):
-        maps.check("tnse")
+    with pytest.raises(ValueError, match="there is no such map; did you mean 'tsne'"):
+        look.map_method("tnse")
 
 
 def test_what_is_installed_goes_by_its_name_in_the_registry():
-    assert maps.installed("scikit-learn")
-    assert not maps.installed("sklearn-of-another-name")
+    assert installed("scikit-learn")
+    assert not installed("sklearn-of-another-name")
 
 
 def test_umap_that_is_not_installed_is_told(monkeypatch):
-    monkeypatch.setattr(maps, "installed", lambda package: package != "umap-learn")
-    with pytest.raises(UserError, match=r"pip install 'caelab\[umap\]', or take --map tsne"):
-        maps.check("umap")
+    monkeypatch.setattr(look, "installed", lambda package: package != "umap-learn")
+    with pytest.raises(ValueError, match=r"pip install 'caelab\[umap\]', or take --map tsne"):
+        look.map_method("umap")

@@ -10,9 +10,12 @@ from conftest import TINY
 from toys import sha256_of
 
 from caelab import results
-from caelab.audit import audit, table, verdict
+from caelab.analysis.audit.audit import table, verdict
+from caelab.analysis.registry import analyses
 from caelab.errors import UserError
 from caelab.restore import datamodule, load
+
+audit = analyses()["audit"]
 
 SKIPS = (
     *("model=improved_skip", "model.channels=[4,8]", "model.skip_levels=[1,2]"),

@@ -8,13 +8,15 @@ import torch
 from toys import leave_whole_run
 
 from caelab import results
-from caelab.analysis.gradients import norms
-from caelab.gradients import gradients
+from caelab.analysis.gradients.norms import norms
+from caelab.analysis.registry import analyses
 from caelab.models.base import Base
 from caelab.models.honest_skip import HonestSkip
 from caelab.models.internal_skip import InternalSkip
 from caelab.models.pca import PCA
 from caelab.restore import datamodule, load
+
+gradients = analyses()["gradients"]
 
 MODEL = {"_target_": "caelab.models.base.Base", "latent": 6, "channels": [4, 8], "hidden": [5]}
 LAYERS = ("encoder.0.0", "encoder.1.0", "to_latent.0", "to_latent.2")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ from browser import CHROMIUM, browser
 from toys import leave_run, sha256_of
 
 from caelab import results, tables
+from caelab.analysis.look import look as module
+from caelab.analysis.registry import analyses
 from caelab.data.datamodule import permutation
-from caelab.look import Seen, look, main
 from caelab.report.look_parts import PARTS
 from caelab.restore import datamodule, load
+
+look = analyses()["look"]
 
 NAMES = sorted(["index.html", *(f"{name}.png" for name in PARTS)])
 
@@ -26,7 +30,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def seen(run):
     """A look at all images of the run."""
-    return look(run, method="pca")
+    return look(run, map="pca")
 
 
 @pytest.fixture
@@ -36,24 +40,26 @@ def sketch(monkeypatch):
 
 
 @pytest.fixture
-def command(call_main):
+def command(lab):
     """Call the command line: exit status, lines on stdout, lines on stderr."""
 
     def call(*words):
-        status, out, err = call_main(main, *words)
+        status, out, err = lab("look", *words)
         return status, out.splitlines(), err.splitlines()
 
     return call
 
 
 def test_the_page_and_its_pictures_lie_in_the_run(run, seen):
-    assert seen.page == run / "look" / "index.html"
-    assert sorted(path.name for path in seen.page.parent.iterdir()) == NAMES
-    assert seen.page.stat().st_size < 5e6
+    page = run / "look" / "index.html"
+    assert seen["page"] == str(page)
+    assert sorted(path.name for path in page.parent.iterdir()) == NAMES
+    assert page.stat().st_size < 5e6
+    assert results.analyses(run, results.read(run)) == seen["figures"]
 
 
 def test_the_page_says_which_run_and_checkpoint_it_shows(run, seen):
-    text = seen.page.read_text()
+    text = Path(seen["page"]).read_text()
     for words in (
         "base on shapes",
         "0123456789abcdef",
@@ -75,11 +81,11 @@ def test_figures_are_those_of_the_whole_split(run, seen):
         z, x_hat = net.encode(x).z.double().numpy(), net(x).clamp(0, 1)
     decibels = 10 * np.log10(1 / np.square((x_hat - x).numpy()).mean((1, 2, 3)))
     covariance = np.cov(z, rowvar=False)
-    assert seen.figures["images"] == 50
-    assert seen.figures["latent"] == 6
-    assert seen.figures["PSNR (dB)"] == pytest.approx(decibels.mean(), rel=1e-5)
+    assert seen["figures"]["look/images"] == 50
+    assert seen["figures"]["look/latent"] == 6
+    assert seen["figures"]["look/psnr"] == pytest.approx(decibels.mean(), rel=1e-5)
     dimension = np.trace(covariance) ** 2 / np.trace(covariance @ covariance)
-    assert seen.figures["effective dimension"] == pytest.approx(dimension, rel=1e-4)
+    assert seen["figures"]["look/effective_dimension"] == pytest.approx(dimension, rel=1e-4)
 
 
 @pytest.mark.usefixtures("sketch")
@@ -89,7 +95,9 @@ def test_the_command_line_takes_a_seeded_part_and_shows_a_table(run, command, tm
     assert status == 0
     assert sorted(path.name for path in out.iterdir()) == ["index.html", "map.png", "usage.png"]
     assert f"{run} --map pca --images 12 --seed 5" in (out / "index.html").read_text()
-    assert any("base-s3" in line and "12" in line and "dead" not in line for line in lines)
+    assert any("base-s3" in line for line in lines)
+    cells = [line.split("│")[1:-1] for line in lines if "│" in line]
+    assert [row[0].strip() for row in cells] == ["12"]
     assert lines[-1].strip().endswith("elsewhere/index.html")
     points = json.loads(re.search(r'id="points">(.*?)</script>', (out / "index.html").read_text())[1])[
         "points"
@@ -102,14 +110,15 @@ def test_several_runs_get_a_page_each(command, monkeypatch, tmp_path):
     runs = [leave_run(tmp_path / name) for name in ("a", "b")]
     drawn = []
 
-    def draw(run, out, **options):
-        drawn.append((run, out, options))
-        return Seen(run / "look/index.html", {"latent": 6})
+    def draw(subject, **options):
+        drawn.append((subject.picture, options))
+        return {"figures": {}}
 
-    monkeypatch.setattr("caelab.look.look", draw)
+    monkeypatch.setattr(module, "measure", draw)
+    monkeypatch.setattr(module, "show", lambda run, result: [])
     assert command(*runs, "--images", "40")[0] == 0
-    options = {"method": "tsne", "images": 40, "seed": 0}
-    assert drawn == [(runs[0], None, options), (runs[1], None, options)]
+    options = {"map": "tsne", "images": 40, "seed": 0, "out": None}
+    assert drawn == [(run / "look/index.html", options) for run in runs]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +129,7 @@ def test_several_runs_get_a_page_each(command, monkeypatch, tmp_path):
         (["--images", "many"], "--images many: must be a whole number"),
         (["--seed", "-1"], "--seed -1: must be a whole number, from 0"),
         (["--map", "tsme"], "--map tsme: there is no such map; did you mean 'tsne'?"),
-        (["RUN", "RUN", "--out", "there"], "--out there: takes the page of one run"),
+        (["RUN", "RUN", "--out", "there"], "--out there: is for one run; omit it, or give one RUN"),
         (["RUN", "--out", "/dev/null/there"], "/dev/null/there: Not a directory"),
         (["nowhere"], "nowhere: no such directory, and no finished run below multirun; train one first"),
     ],
@@ -182,7 +191,7 @@ def test_a_trained_model_with_skips(train, command):
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_the_whole_page_opens_without_error(seen):
     with browser() as chromium:
-        chromium.open(seen.page)
+        chromium.open(Path(seen["page"]))
         assert chromium.errors == []
         assert chromium.evaluate("document.querySelectorAll('#plot use').length") == 50
         assert (

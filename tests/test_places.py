@@ -10,12 +10,14 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from caelab import results
-from caelab.audit import audit
+from caelab.analysis.registry import analyses
 from caelab.data.shapes import Shapes
 from caelab.errors import UserError
 from caelab.evaluate import evaluate
 from caelab.places import one_name
 from caelab.restore import datamodule
+
+audit = analyses()["audit"]
 
 MODEL = ("model=base", "model.channels=[4,8]", "model.hidden=[]", "model.latent=8")
 RUN = ("dataset=folder", *MODEL, "trainer.max_epochs=1", "trainer.accelerator=cpu")

@@ -12,9 +12,13 @@ from sklearn.metrics import confusion_matrix
 from sklearn.neighbors import KNeighborsClassifier
 from toys import sha256_of
 
-from caelab import probe
+from caelab.analysis.probe import probe as module
+from caelab.analysis.registry import analyses
+from caelab.cli.main import main
 from caelab.errors import UserError
 from caelab.restore import datamodule, load
+
+probe = analyses()["probe"]
 
 CODES = ("z", "untrained", "pca")
 KINDS = ("z", "stage1", "stage2", "untrained", "pca", "pixels")
@@ -25,16 +29,16 @@ SHAPE = (3, 16, 16)
 
 @pytest.fixture(autouse=True)
 def _quick_and_nothing_kept(monkeypatch):
-    probe._floors.clear()
+    module._floors.clear()
     monkeypatch.setattr("caelab.analysis.factors.TREES", 2)
 
 
 def command(monkeypatch, capfd, *runs):
-    monkeypatch.setattr(sys, "argv", ["caelab-probe", *map(str, runs)])
+    monkeypatch.setattr(sys, "argv", ["caelab", "probe", *map(str, runs)])
     capfd.readouterr()
     status = 0
     try:
-        probe.main()
+        main()
     except SystemExit as stop:
         status = stop.code
     shown = capfd.readouterr()
@@ -61,7 +65,7 @@ def test_a_run_gets_figures_that_scikit_learn_finds_too(train, monkeypatch, capf
     assert found["schema"] == 1
     assert found["fingerprint"] == answer.record["fingerprint"]
     expected = {f"probe/{kind}/{p}{n}" for kind in KINDS for p in ("linear", "knn") for n in ("", "_10pct")}
-    expected |= {f"probe/{code}/{name}" for code in CODES for name in probe._STRUCTURE}
+    expected |= {f"probe/{code}/{name}" for code in CODES for name in module._STRUCTURE}
     assert set(found["figures"]) == expected
     assert all(0 <= value <= 1 for value in found["figures"].values())
 
@@ -97,7 +101,7 @@ def test_untrained_is_the_network_that_the_run_started_from(train):
     z, y = features(answer, compose.build(config, "model", shape=SHAPE).eval())
     neighbours = KNeighborsClassifier(10).fit(z["train"], y["train"])
     expected = neighbours.score(z["test"], y["test"])
-    assert probe.probe(answer.run_dir)["figures"]["probe/untrained/knn"] == pytest.approx(expected)
+    assert probe(answer.run_dir)["figures"]["probe/untrained/knn"] == pytest.approx(expected)
     first = next(iter(load(answer.run_dir).parameters()))
     torch.manual_seed(0)
     built = next(iter(compose.build(config, "model", shape=SHAPE).parameters()))
@@ -106,7 +110,7 @@ def test_untrained_is_the_network_that_the_run_started_from(train):
 
 def test_pca_has_nothing_to_be_untrained_and_is_its_own_floor(train):
     answer = train("model=pca", "model.latent=8", *MORE, tiny=False)
-    figures = probe.probe(answer.run_dir)["figures"]
+    figures = probe(answer.run_dir)["figures"]
     assert {key.split("/")[1] for key in figures} == {"z", "pca", "pixels"}
     for name in ("linear", "knn", "mig"):
         assert figures[f"probe/z/{name}"] == figures[f"probe/pca/{name}"]
@@ -119,7 +123,7 @@ def test_floors_are_found_once_in_a_process(train, monkeypatch):
     made = []
     real = features.pixels
     monkeypatch.setattr(features, "pixels", lambda splits: made.append(1) or real(splits))
-    one, other = (probe.probe(path)["figures"] for path in second.run_dirs)
+    one, other = (probe(path)["figures"] for path in second.run_dirs)
     assert first.run_dir in second.run_dirs
     assert len(made) == 1
     assert one["probe/pixels/knn"] == other["probe/pixels/knn"]
@@ -150,7 +154,7 @@ def test_data_that_cannot_be_probed_are_one_line(train, monkeypatch, capfd, data
 def test_a_mean_image_has_no_code(train):
     answer = train("model=pca", "model.latent=0", *MORE, tiny=False)
     with pytest.raises(UserError, match="z: the same for every training image"):
-        probe.probe(answer.run_dir)
+        probe(answer.run_dir)
 
 
 def test_a_constant_code_is_named(train):
@@ -162,7 +166,7 @@ def test_a_constant_code_is_named(train):
             value.zero_()
     torch.save(saved, path)
     with pytest.raises(UserError, match="z: the same for every training image, or not finite"):
-        probe.probe(answer.run_dir)
+        probe(answer.run_dir)
 
 
 def test_the_others_are_probed_where_one_cannot_be(train, monkeypatch, capfd, tmp_path):

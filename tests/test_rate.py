@@ -12,12 +12,15 @@ import torch
 from toys import leave_run
 
 import caelab
-from caelab import rate as module
 from caelab import results
 from caelab.analysis import quantisation
+from caelab.analysis.rate import rate as module
+from caelab.analysis.rate.rate import answer, comparison, table
+from caelab.analysis.registry import analyses
 from caelab.errors import UserError
-from caelab.rate import answer, comparison, main, rate, table
 from caelab.restore import datamodule
+
+rate = analyses()["rate"]
 
 FLOORS = ("codecs", "lossless", "measured", "transform")
 
@@ -26,7 +29,7 @@ FLOORS = ("codecs", "lossless", "measured", "transform")
 def measured(tmp_path_factory):
     """A run directory with what was measured in it."""
     path = leave_run(tmp_path_factory.mktemp("runs") / "one")
-    return path, rate(path, [2, 8])
+    return path, rate(path, bits=[2, 8])
 
 
 @pytest.fixture
@@ -36,11 +39,11 @@ def run(measured, tmp_path):
 
 
 @pytest.fixture
-def command(call_main):
+def command(lab):
     """Call the command line: exit status, stdout, lines on stderr that the command wrote."""
 
     def call(*words):
-        status, out, err = call_main(main, *words)
+        status, out, err = lab("rate", *words)
         return status, out, [line for line in err.splitlines() if "caelab" in line or "measured" in line]
 
     return call
@@ -84,7 +87,7 @@ def test_codecs_are_measured_on_the_same_images_and_once(measured, monkeypatch):
     assert all(one["payload"] < one["file"] for settings in found["codecs"].values() for one in settings)
     for name in ("codecs.curve", "codecs.lossless", "transform.curve"):
         monkeypatch.setattr(f"caelab.analysis.{name}", lambda *_, **__: pytest.fail("measured again"))
-    again = rate(path, [2, 8])
+    again = rate(path, bits=[2, 8], force=True)
     assert {key: again[key] for key in FLOORS} == {key: found[key] for key in FLOORS}
 
 
@@ -111,14 +114,14 @@ def test_codes_of_an_older_file_stay_and_get_the_floors(run, command, monkeypatc
     old["codecs"] = {"JPEG": [{"quality": 5, "file": 700.0, "payload": 1.0, "psnr": 60.0}]}
     old["figures"] = {"rate/psnr_over_jpeg": -30.0}
     (run / "rate.json").write_text(json.dumps(old))
-    monkeypatch.setattr(module, "rate", lambda *_: pytest.fail("codes were measured again"))
+    monkeypatch.setattr(module, "_codes", lambda *_: pytest.fail("codes were measured again"))
     assert command(run, "--bits", "8,2")[0] == 0
     assert json.loads((run / "rate.json").read_text()) == new
 
 
 def test_the_command_line_shows_each_quantiser_and_takes_what_was_measured(run, command, monkeypatch):
     found = json.loads((run / "rate.json").read_text())
-    monkeypatch.setattr(module, "rate", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(module, "_codes", lambda *_: pytest.fail("measured again"))
     status, out, lines = command(run, "--bits", "8,2")
     assert (status, len(lines)) == (0, 1)
     assert lines[0].endswith("measured before; --force measures it again")
@@ -173,7 +176,7 @@ def test_mistakes_are_told_in_one_line(run, command, tmp_path):
 def test_the_missing_library_is_named(run, command, monkeypatch):
     monkeypatch.setitem(sys.modules, "constriction", None)
     status, _, lines = command(run, "--force")
-    message = "caelab: caelab-rate: constriction is not installed; pip install 'caelab[rate]'"
+    message = "caelab: caelab rate: constriction is not installed; pip install 'caelab[rate]'"
     assert (status, lines) == (1, [message])
 
 

@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from caelab import results
+from caelab.analysis.refine.refine import table
+from caelab.analysis.registry import analyses
 from caelab.errors import UserError
 from caelab.quality import mse, psnr
-from caelab.refine import refine, table
 from caelab.refinement import fit
 from caelab.restore import datamodule, load
+
+refine = analyses()["refine"]
 
 
 def test_figures_are_those_of_the_first_images(train):
@@ -74,7 +77,7 @@ def test_a_long_fit_is_shown_at_some_of_its_steps():
 @pytest.mark.parametrize("words", [("--steps", 0), ("--images", -1)])
 def test_numbers_that_cannot_be_are_named(command, tmp_path, words):
     status, _, lines = command(tmp_path, *words)
-    assert (status, lines) == (1, [f"caelab: {words[0]} {words[1]}: must be at least 1"])
+    assert (status, lines) == (1, [f"caelab: {words[0]} {words[1]}: must be a whole number, at least 1"])
 
 
 def test_a_run_on_corrupted_images_is_refused(train):

@@ -7,7 +7,8 @@ import pytest
 import torch
 from toys import leave_run
 
-from caelab import results, segment
+from caelab import results
+from caelab.analysis.segment import segment
 from caelab.analysis.segmentation import Pixels, confusion, decoded, fit, scores
 from caelab.models.base import Base
 from caelab.restore import datamodule, load

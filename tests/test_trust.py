@@ -100,8 +100,7 @@ def test_every_command_refuses_what_a_record_names_and_says_how_to_trust_it(run,
         "dataset._target_=torch.load: code that is not the lab's and that you have not trained with" in line
     )
     given = shlex.join([str(run), *COMMANDS[command], "--trust", "torch"])
-    assert line.endswith(f"{command} {given}")
-    assert "if you trust it: caelab" in line
+    assert line.endswith(f"if you trust it: caelab {command} {given}")
     assert not mark.exists()
 
 

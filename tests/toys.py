@@ -181,3 +181,33 @@ def leave_network(path: Path, net: Autoencoder, **model) -> Path:
 def leave_identity(path: Path, shape: tuple[int, ...] = (3, 8, 8)) -> Path:
     """Leave a run whose code is the image itself, so that every pixel comes back."""
     return leave_network(path, Classical(shape))
+
+
+def leave_analysis(package: Path) -> Path:
+    """Leave a package with an analysis of its name, which says how many grams a run has: 3."""
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        f"""\
+from caelab.analysis.registry import Analysis, Column, Option, whole_number
+
+ANALYSIS = Analysis(
+    __name__,
+    "How heavy is the model?\\n\\nPuts it on a scale.",
+    examples=("RUN --times 2",),
+    files=("{package.name}.png", "{package.name}-parts/first.csv"),
+    columns={{"grams": Column("{package.name}/grams", "weight in g", ".1f")}},
+    options={{"times": Option(1, "how often", "N", whole_number(1))}},
+)
+"""
+    )
+    (package / f"{package.name}.py").write_text(
+        f"""\
+def measure(subject, times):
+    return {{"figures": {{"{package.name}/grams": 3.0 * times}}}}
+
+
+def show(run, result):
+    yield f"{{run.name}}: {{result['figures']['{package.name}/grams']}} g"
+"""
+    )
+    return package

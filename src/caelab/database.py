@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from caelab import record_file, records, screen
+from caelab import record_file, records, results, screen
+from caelab.analysis import registry
 from caelab.errors import UserError
 from caelab.results import RECORD, SCHEMA
 
@@ -22,7 +23,7 @@ class Column(NamedTuple):
     """A column of the list.
 
     Attributes:
-        sql: where it stands in a record ``r``.
+        sql: where it stands in a record ``r``, or in the ``figures`` of a run's analyses.
         meaning: what it is, with its unit.
         form: format of its numbers where people read them; empty: as they are.
     """
@@ -76,7 +77,7 @@ COLUMNS = {
     "device": Column("r.environment.device", "what it ran on"),
     "size": Column("size", "megabytes of its folder on disk", ",.1f"),
 }
-"""Name of each column of the table ``runs`` -> what it is; the keys of the configs come on top."""
+"""Name of each column of the table ``runs`` that a record tells -> what it is."""
 
 # The part of a record that the columns need, as json_transform of DuckDB takes it.
 _SHAPE = {
@@ -101,6 +102,16 @@ _SHAPE = {
 _KINDS = {kind: kind for kind in ("BIGINT", "DOUBLE", "BOOLEAN")} | {"UBIGINT": "BIGINT", "HUGEINT": "BIGINT"}
 
 
+def columns() -> dict[str, Column]:
+    """Name of each column of the table ``runs`` -> what it is; the keys of the configs come on top."""
+    of_analyses = {
+        name: Column(f"""TRY_CAST(figures->>'$."{one.figure}"' AS DOUBLE)""", one.meaning, one.form)
+        for analysis in registry.analyses().values()
+        for name, one in analysis.columns.items()
+    }
+    return COLUMNS | of_analyses
+
+
 def load(folders: Sequence[Path], sizes: bool = False) -> "DuckDBPyConnection":
     """Read every run record below the folders, but not those that a forced run has set aside.
 
@@ -111,8 +122,8 @@ def load(folders: Sequence[Path], sizes: bool = False) -> "DuckDBPyConnection":
         sizes: whether to measure what the runs take on disk, which the column ``size`` needs.
 
     Returns:
-        A database in memory that can reach no file. Its view ``runs`` has the columns ``COLUMNS`` and one for
-        each key of the configs, named as on the command line.
+        A database in memory that can reach no file. Its view ``runs`` has the ``columns()`` and one for each
+        key of the configs, named as on the command line.
 
     Raises:
         UserError: no such folder, or no record below any of them.
@@ -123,20 +134,26 @@ def load(folders: Sequence[Path], sizes: bool = False) -> "DuckDBPyConnection":
     runs = duckdb.connect(config={"enable_external_access": "false", "lock_configuration": "true"})
     runs.execute(
         f"""CREATE TABLE records AS
-            SELECT run, size, TRY(json_transform(record, '{json.dumps(_SHAPE)}')) AS r
+            SELECT run, size, figures, TRY(json_transform(record, '{json.dumps(_SHAPE)}')) AS r
             FROM (
                 SELECT
                     unnest($1::VARCHAR[]) AS run,
                     unnest($2::VARCHAR[]) AS record,
-                    unnest($3::DOUBLE[]) AS size
+                    unnest($3::JSON[]) AS figures,
+                    unnest($4::DOUBLE[]) AS size
             )""",
-        [list(texts), list(texts.values()), [_megabytes(run) if sizes else None for run in texts]],
+        [
+            list(texts),
+            [record for record, _ in texts.values()],
+            [figures for _, figures in texts.values()],
+            [_megabytes(run) if sizes else None for run in texts],
+        ],
     )
     damaged = f"DELETE FROM records WHERE r.schema IS DISTINCT FROM {SCHEMA} RETURNING run"
     for (run,) in sorted(runs.execute(damaged).fetchall()):
         records.left_out(Path(run, RECORD), "run record", "DuckDB cannot take it")
-    columns = {name: column.sql for name, column in COLUMNS.items()}
-    runs.execute(f"CREATE VIEW runs AS SELECT {aliased(columns | _settings(runs) | columns)} FROM records")
+    known = {name: column.sql for name, column in columns().items()}
+    runs.execute(f"CREATE VIEW runs AS SELECT {aliased(known | _settings(runs) | known)} FROM records")
     if not len(runs.view("runs")):
         raise UserError(
             f"{', '.join(map(str, folders))}: no run below; give a folder that caelab-train wrote to"
@@ -144,9 +161,10 @@ def load(folders: Sequence[Path], sizes: bool = False) -> "DuckDBPyConnection":
     return runs
 
 
-def _read(folders: Sequence[Path]) -> dict[str, str]:
-    """Run directory -> text of its record."""
+def _read(folders: Sequence[Path]) -> dict[str, tuple[str, str]]:
+    """Run directory -> text of its record, and the figures of its analyses as JSON."""
     found = {}
+    analysed = registry.files()
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
@@ -156,11 +174,12 @@ def _read(folders: Sequence[Path]) -> dict[str, str]:
             if RECORD in files:
                 try:
                     text = record_file.text(Path(path, RECORD))
-                    record_file.record(text, SCHEMA)
+                    record = record_file.record(text, SCHEMA)
                 except record_file.DAMAGE as error:
                     records.left_out(Path(path, RECORD), "run record", screen.one_line(error))
                 else:
-                    found[os.path.normpath(path)] = text
+                    figures = {} if analysed.isdisjoint(files) else results.analyses(Path(path), record)
+                    found[os.path.normpath(path)] = text, json.dumps(figures)
     return found
 
 

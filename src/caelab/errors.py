@@ -1,5 +1,6 @@
 """What a user can mend, reported as one line without a traceback, and how runs end otherwise."""
 
+import importlib.metadata
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +32,12 @@ class RunsFailed(SystemExit):
 
 class PrunedError(Exception):
     """A search has ended a trial early; the message says at which epoch."""
+
+
+def installed(package: str) -> bool:
+    """Whether a package is there, by its name in the registry: others may be imported as the same."""
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from caelab import durable, results
+from caelab.analysis import registry
 from caelab.errors import UserError
 
 _MOVING = f"{durable.ASIDE}moving"
@@ -80,8 +81,11 @@ def finished(run_dir: Path) -> bool:
 
 
 def _of_the_run(run_dir: Path) -> list[Path]:
-    analyses = {path.stem for path in run_dir.glob("*.json") if results.is_analysis(path)}
-    return [path for path in run_dir.iterdir() if path.name in _MADE or path.stem in analyses]
+    made = _MADE | registry.files()
+    others = {
+        path.stem for path in run_dir.glob("*.json") if results.is_analysis(path)
+    }  # no longer installed
+    return [path for path in run_dir.iterdir() if path.name in made or path.stem in others]
 
 
 def _reopen_log() -> None:

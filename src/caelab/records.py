@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from caelab import durable, record_file, results
+from caelab.analysis import registry
 from caelab.results import Record
 from caelab.screen import note, one_line, shown
 
-_INSIDE = {".hydra", "checkpoints", *results.FOLDERS}
 _PCA = {"model._target_": "caelab.models.pca.PCA", "model.shrinkage": "none", "model.refine": 0}
 
 
@@ -52,12 +52,13 @@ def folders(root: str | Path) -> Iterator[tuple[str, list[str]]]:
 
     What lies inside of runs is left out, which takes most of the time, and what a forced run has set aside.
     """
+    of_a_run = {".hydra", "checkpoints", *results.FOLDERS, *registry.files()}
     for path, inside, files in os.walk(root):
         run = results.RECORD in files or ".hydra" in inside
         inside[:] = [
             name
             for name in sorted(inside)
-            if not (name == results.PREVIOUS or name.startswith(durable.ASIDE) or (run and name in _INSIDE))
+            if not (name == results.PREVIOUS or name.startswith(durable.ASIDE) or (run and name in of_a_run))
         ]
         yield path, files
 

@@ -33,8 +33,8 @@ ARTIFACTS = {
     "config": ".hydra/config.yaml",
 }
 """Name of what a run leaves -> its path in the run directory."""
-FOLDERS = ("evaluations", "export", "look", "tensorboard")
-"""What else is made in a run directory; W&B's folder may hold what is not uploaded yet, and stays."""
+FOLDERS = ("evaluations", "export", "tensorboard")
+"""What else is made in a run directory, but by analyses; W&B's folder may hold what is not uploaded yet."""
 
 GROUPS = ("model", "loss", "optimizer", "scheduler", "dataset", "corruption")
 """What a run is composed of; records from before schedulers and corruptions lack those."""

@@ -18,6 +18,8 @@ DIRECTORY = "multirun/runs/shapes"
 PICTURES = "pictures"
 FORCE = "force=true"
 TRAIN = ("caelab.train", *TINY)
+AUDIT = ("caelab.cli.main", "audit")
+REFINE = ("caelab.cli.main", "refine", "--steps", "2")
 SHORT = ("dataset.train_size=32", "dataset.val_size=10", "dataset.test_size=20", "trainer.max_epochs=1")
 SWEEP = ("caelab.train", "-m", *TINY, *SHORT, "model=base,improved")
 FOLDER = (
@@ -92,7 +94,7 @@ def _tried(folder: Path) -> None:
 
 def _audited(folder: Path) -> None:
     _other(folder)
-    for words in (("caelab.audit",), ("caelab.refine", "--steps", "2")):
+    for words in (AUDIT, REFINE):
         done(start((*words, *_directories(folder)), folder))
 
 
@@ -130,8 +132,8 @@ ROWS = {
     "test": Row("a trial that is tested as a run", _always(*TRAIN), _tried, 30),
     "force": Row("`force=true` over a finished run", _always(*TRAIN, FORCE), _audited, 84),
     "cache": Row("a folder of pictures cached", _cache, _nothing, 25),
-    "audit": Row("an audit", _runs("caelab.audit"), _finished, 10),
-    "refine": Row("a refinement", _runs("caelab.refine", "--steps", "2"), _finished, 7),
+    "audit": Row("an audit", _runs(*AUDIT), _finished, 10),
+    "refine": Row("a refinement", _runs(*REFINE), _finished, 7),
     "sweep": Row("a sweep", _always(*SWEEP), _nothing, 20),
     "joblib": Row(
         "a sweep side by side, one of its processes",

@@ -70,7 +70,7 @@ def measure(net: Autoencoder, train: Split, test: Split, bits: Sequence[int], wa
         net: trained, on the CPU.
         train: images whose codes alone set axes, steps, ranges and the models of the coder.
         test: N images, 2 or more.
-        bits: of each quantiser, from 1 to ``tradeoff.FINEST``.
+        bits: of each quantiser, from 1 to ``FINEST``.
         watch: of the passes over training and test images.
 
     Raises:

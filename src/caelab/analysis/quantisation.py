@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caelab.analysis.tradeoff import FINEST
+from caelab.analysis.rate import FINEST
 from caelab.errors import UserError
 from caelab.models.autoencoder import Code
 
@@ -274,5 +274,5 @@ def library() -> Any:
     try:
         from constriction import stream
     except ImportError:
-        raise UserError("caelab-rate: constriction is not installed; pip install 'caelab[rate]'") from None
+        raise UserError("caelab rate: constriction is not installed; pip install 'caelab[rate]'") from None
     return stream

@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 
-FINEST = 8
-"""Bits of the finest quantiser there is."""
-
 Curve = Sequence[tuple[float, float]]
 """Size and PSNR (dB) of each setting that was measured."""
 

@@ -8,6 +8,7 @@ from typer import Argument, Option
 from caelab import locate, trust
 
 Run = Annotated[Path, Argument(parser=locate.run, metavar="RUN", help=locate.HELP)]
+Runs = Annotated[list[Path], Argument(parser=locate.run, metavar="RUN...", help=locate.HELP)]
 Model = Annotated[
     Path, Argument(parser=locate.run, metavar="RUN", help=f"{locate.HELP}, or an exported file")
 ]

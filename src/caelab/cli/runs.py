@@ -10,15 +10,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from caelab import query, screen, texts
+from caelab import database, query, screen, texts
 from caelab.cli.arguments import examples, names
-from caelab.database import COLUMNS, load
 from caelab.errors import UserError
 from caelab.query import GROUPED, Found
 
 Format = Literal["table", "csv", "latex", "markdown", "json"]
 
-_ROUNDED = {name: column.form for name, column in (COLUMNS | GROUPED).items()}
+_ROUNDED = {name: column.form for name, column in (database.columns() | GROUPED).items()}
 
 _GROUP = (
     "one row a group of finished runs: how many, means of val_psnr, psnr and ssim, sample standard "
@@ -98,7 +97,9 @@ def _cell(name: str, value: Any) -> str:
 
 def add(app: typer.Typer) -> None:
     """Add the command of this module."""
-    columns = "\b\nColumns:\n" + "\n".join(f"  {name:19}{one.meaning}" for name, one in COLUMNS.items())
+    columns = "\b\nColumns:\n" + "\n".join(
+        f"  {name:21}{one.meaning}" for name, one in database.columns().items()
+    )
     shown = examples(
         """caelab runs --where "psnr > 26 and model = 'improved'" --sort parameters""",
         'caelab runs --where "optimizer.lr < 1e-3" --columns run,optimizer.lr,psnr --format csv',
@@ -136,7 +137,7 @@ def runs(
     if group and (columns or failed or delete):
         raise UserError("--group: has its own columns, of finished runs; omit --columns, --failed, --delete")
     sizes = delete or "size" in f"{where} {sort} {columns}"
-    table = load(roots, sizes)
+    table = database.load(roots, sizes)
     if group:
         found = query.summarise(table, names(group), where, names(sort), limit)
     else:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from caelab import mistakes, results
-from caelab.analysis.maps import installed
-from caelab.errors import UserError
+from caelab.errors import UserError, installed
 from caelab.results import Record
 from caelab.screen import one_line
 

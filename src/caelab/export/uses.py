@@ -63,7 +63,7 @@ def uses(record: Record, data: ImageDataModule) -> list[str]:
     if record["size"]["effective_code"] == record["size"]["latent"]:
         found.append(
             f"Its latent (`z`, {record['size']['latent']:,} numbers) as features of such images; "
-            "`caelab-probe` measures what can be read from them."
+            "`caelab probe` measures what can be read from them."
         )
     return found
 

@@ -51,7 +51,7 @@ def draw(title: str, lines: Mapping[str, Line]) -> Figure:
 
 
 def gradients(section: Section) -> Figure | None:
-    """Draw the rows whose runs were measured by ``caelab-gradients``, means over seeds; others are left out.
+    """Draw the rows whose runs were measured by ``caelab gradients``, means over seeds; others are left out.
 
     Returns:
         None where no row was.

@@ -117,7 +117,7 @@ def _lossless(beside: Mapping[str, Any]) -> dict[str, float]:
 
 
 def rates(section: Section) -> Figure | None:
-    """Draw the rows whose runs were measured by ``caelab-rate``; a row without is left out.
+    """Draw the rows whose runs were measured by ``caelab rate``; a row without is left out.
 
     Rows that differ in the size of their latent alone are one line, their envelope.
 
@@ -149,7 +149,7 @@ def winners(section: Section) -> pd.DataFrame | None:
     small are left out.
 
     Returns:
-        None where no row was measured by ``caelab-rate``.
+        None where no row was measured by ``caelab rate``.
     """
     found = _found(section)
     if not found:

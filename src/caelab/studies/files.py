@@ -10,7 +10,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-from caelab import after, mistakes, options, words
+from caelab import mistakes, options, words
+from caelab.analysis import registry
 from caelab.errors import UserError
 from caelab.studies.study import Study
 from caelab.studies.tuning import Entry, Tuning
@@ -86,7 +87,7 @@ def load(
     study: Study = _made(Study, {"name": name, **values, "common": common}, f"study={name}")
     _refuse_varied(study, common)
     for analysis in study.after:
-        after.find(analysis, f"study={name}: after")
+        registry.find(analysis, f"study={name}: after")
     return study
 
 

@@ -38,7 +38,7 @@ class Study:
         axis: key of a grid that is the x axis of the study's figure.
         published: dataset -> label -> the report's figures (psnr in dB, ssim, loss).
         claims: what the report says of these rows; see ``caelab.report.claims``.
-        after: analyses of each finished run, by name: see ``caelab.after``.
+        after: analyses of each finished run, by name: see ``caelab.analysis.registry``.
         apart: whether ``study=all`` leaves it out: it takes many hours, or a GPU.
         common: overrides of every row, after its own; the user's own come here.
     """

@@ -1,39 +1,30 @@
-"""Are images of classes that a model was not trained on found? ``python -m caelab.anomaly RUN...``."""
+"""Scores by which images of classes that a model was not trained on differ from the others."""
 
 import json
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from rich.console import RenderableType
 from rich.table import Table
+from sklearn.metrics import roc_curve
+from torch import Tensor
 
-from caelab import after, records, results, screen
+from caelab import figures, records, results, screen
+from caelab.analysis import outliers
+from caelab.analysis.bypass import Watch
+from caelab.analysis.outliers import Floats
+from caelab.analysis.registry import Result
+from caelab.analysis.runner import Subject
+from caelab.data.datamodule import Split
 from caelab.errors import UserError
+from caelab.models.autoencoder import Autoencoder
+from caelab.models.pca import PCA
+from caelab.restore import datamodule
 from caelab.results import Record
-
-if TYPE_CHECKING:  # they bring torch
-    from torch import Tensor
-
-    from caelab.analysis.bypass import Watch
-    from caelab.analysis.outliers import Floats
-    from caelab.data.datamodule import Split
-    from caelab.models.autoencoder import Autoencoder
-
-_USAGE = """caelab-anomaly RUN [RUN ...]
-
-Takes finished runs, each in a directory RUN, that were trained on some classes of their dataset. Scores the
-test images of these and of all other classes by reconstruction error and by distance to the training codes,
-and says how well each score tells them apart, beside PCA and distances in pixels. Writes RUN/anomaly.json and
-RUN/anomaly.png (ROC curves, and the images at both ends).
-
-  caelab-train dataset=mnist 'dataset.classes=[0,1,2,3,4]'
-  caelab-anomaly multirun/runs/mnist/improved_skip-mse-adam-s0-0123456789
-"""
-
-NAME = "anomaly"
 
 _LABELS = {
     "error": "reconstruction error (MSE)",
@@ -60,56 +51,41 @@ class Parts:
         class_names: name of each class of the dataset.
     """
 
-    train: "Split"
-    test: "Tensor"
-    labels: "Tensor"
-    anomalous: "Tensor"
+    train: Split
+    test: Tensor
+    labels: Tensor
+    anomalous: Tensor
     class_names: tuple[str, ...]
 
 
-def anomaly(run: Path) -> dict[str, Any]:
-    """Measure how well a finished run's best checkpoint tells images of classes that it was not trained on.
-
-    Args:
-        run: the run's directory.
+def measure(subject: Subject) -> Result:
+    """Measure how well a network tells images of classes that it was not trained on.
 
     Returns:
-        ``figures``, by key as in ``docs/metrics.md``; ``intervals``, the 95 % interval of each; ``images``,
-        how many of each kind; ``latent``; ``seconds``. Also written to ``anomaly.json`` of the run's
-        directory, beside ``anomaly.png``.
+        ``figures``; ``intervals``, the 95 % interval of each; ``images``, how many of each kind; ``latent``.
 
     Raises:
-        UserError: no finished run, no checkpoint, data that cannot be had, a run trained on all classes, or
-            on fewer images than neighbours.
+        UserError: a run trained on all classes, or on fewer images than neighbours.
     """
-    record = results.finished(run)
-    from caelab.analysis import outliers
-    from caelab.restore import load
-
-    began = time.perf_counter()
-    parts = _opened(run, record)
+    parts = _opened(subject)
     outliers.require_neighbours(len(parts.train))
-    net = load(run)
+    net = subject.network
     scores = _scores(net, parts, "network")
-    if not records.is_pca(record):  # which is its own floor
+    if not records.is_pca(subject.record):  # which is its own floor
         scores |= {f"pca_{name}": values for name, values in _pca(parts, net.latent).items()}
     scores["pixels_neighbours"] = _in_pixels(parts)
-    found = _measured(scores, parts)
-    found |= {"latent": net.latent, "seconds": time.perf_counter() - began}
-    _draw(run, parts, scores, found["figures"])
-    results.write_analysis(run, NAME, record, found)
-    return found
+    result = _measured(scores, parts) | {"latent": net.latent}
+    _draw(subject.picture, parts, scores, result["figures"])
+    return result
 
 
-def _opened(run: Path, record: Record) -> Parts:
+def _opened(subject: Subject) -> Parts:
     """Open the images of a run; one that can have no anomalies is refused before data are fetched for it."""
-    from caelab.restore import datamodule
-
-    own = datamodule(record)
+    own, record = subject.unread, subject.record
     names = own.class_names  # of a folder of images they are known once it was read
     parts = None if names and own.classes is None else _parts(_of_the_data(record))
     if parts is None or not parts.anomalous.any():
-        raise UserError(f"{run}: {_no_others(record, parts.class_names if parts else names)}")
+        raise UserError(f"{subject.run}: {_no_others(record, parts.class_names if parts else names)}")
     return parts
 
 
@@ -122,10 +98,6 @@ def _of_the_data(record: Record) -> str:
 
 @lru_cache(maxsize=2)  # the runs of a study share them, and so their floors
 def _parts(record: str) -> Parts:
-    import torch
-
-    from caelab.restore import datamodule
-
     own, whole = datamodule(json.loads(record)), datamodule(json.loads(record), classes=None)
     for data in (own, whole):
         data.prepare_data()
@@ -153,14 +125,12 @@ def _no_others(record: Record, class_names: tuple[str, ...]) -> str:
     )
 
 
-def _watch(what: str) -> "Watch":
+def _watch(what: str) -> Watch:
     return partial(screen.tracked, description=what)
 
 
-def _scores(net: "Autoencoder", parts: Parts, who: str) -> dict[str, "Floats"]:
+def _scores(net: Autoencoder, parts: Parts, who: str) -> dict[str, Floats]:
     """Each score of the test images, (N,), by what a network makes of them; larger is more anomalous."""
-    from caelab.analysis import outliers
-
     scores = {"error": outliers.errors(net, parts.test, _watch(f"{who}: reconstructions"))}
     train = outliers.codes(net, parts.train, _watch(f"{who}: training codes"))
     if outliers.constant(train):
@@ -173,10 +143,8 @@ def _scores(net: "Autoencoder", parts: Parts, who: str) -> dict[str, "Floats"]:
 
 
 @lru_cache(maxsize=4)
-def _pca(parts: Parts, numbers: int) -> dict[str, "Floats"]:
+def _pca(parts: Parts, numbers: int) -> dict[str, Floats]:
     """Score the test images by PCA with as many numbers; by nothing where PCA cannot have so many."""
-    from caelab.models.pca import PCA
-
     shape = parts.test.shape[1:]
     most = min(len(parts.train), shape.numel())
     if numbers > most:
@@ -190,36 +158,29 @@ def _pca(parts: Parts, numbers: int) -> dict[str, "Floats"]:
 
 
 @lru_cache(maxsize=2)
-def _in_pixels(parts: Parts) -> "Floats":
-    from caelab.analysis.outliers import neighbour_distances, pixels
+def _in_pixels(parts: Parts) -> Floats:
+    train, test = (outliers.pixels(images) for images in (parts.train, parts.test))
+    return outliers.neighbour_distances(train, test, _watch("pixels: neighbours"))
 
-    return neighbour_distances(pixels(parts.train), pixels(parts.test), _watch("pixels: neighbours"))
 
-
-def _measured(scores: Mapping[str, "Floats"], parts: Parts) -> dict[str, Any]:
-    from caelab.analysis.outliers import detection
-
+def _measured(scores: Mapping[str, Floats], parts: Parts) -> dict[str, Any]:
     anomalous = parts.anomalous.numpy()
     figures, intervals = {}, {}
     for name, values in scores.items():
-        for kind, area in detection(values, anomalous)._asdict().items():
-            figures[f"{NAME}/{kind}_{name}"] = area.value
-            intervals[f"{NAME}/{kind}_{name}"] = [area.low, area.high]
+        for kind, area in outliers.detection(values, anomalous)._asdict().items():
+            figures[f"anomaly/{kind}_{name}"] = area.value
+            intervals[f"anomaly/{kind}_{name}"] = [area.low, area.high]
     other = int(anomalous.sum())
     images = {"train": len(parts.train), "normal": len(anomalous) - other, "anomalous": other}
     return {"figures": figures, "intervals": intervals, "images": images}
 
 
-def _draw(run: Path, parts: Parts, scores: Mapping[str, "Floats"], found: Mapping[str, float]) -> None:
+def _draw(picture: Path, parts: Parts, scores: Mapping[str, Floats], found: Mapping[str, float]) -> None:
     """Draw the ROC curve of each score, and the images at both ends of each kind."""
-    from sklearn.metrics import roc_curve
-
-    from caelab import figures
-
     anomalous = parts.anomalous.numpy()
     curves: dict[bool, dict[str, Any]] = {False: {}, True: {}}
     for name, values in scores.items():
-        label = f"{_LABELS[name]} ({found[f'{NAME}/auroc_{name}']:.3f})"
+        label = f"{_LABELS[name]} ({found[f'anomaly/auroc_{name}']:.3f})"
         curves[name.startswith(_FLOORS)][label] = roc_curve(anomalous, values)[:2]
     blocks = {}
     for name in ("error", "neighbours"):
@@ -229,10 +190,10 @@ def _draw(run: Path, parts: Parts, scores: Mapping[str, "Floats"], found: Mappin
                 for kind, flag in (("trained classes", False), ("other classes", True))
                 for end, step in (("most normal", 1), ("most anomalous", -1))
             }
-    figures.detections(run / f"{NAME}.png", curves[False], curves[True], blocks)
+    figures.detections(picture, curves[False], curves[True], blocks)
 
 
-def _end(parts: Parts, values: "Floats", of_kind: Any, step: int) -> list[tuple["Tensor", str]]:
+def _end(parts: Parts, values: Floats, of_kind: Any, step: int) -> list[tuple[Tensor, str]]:
     """Images (C, H, W) in [0, 1] of a kind at one end of a score, the utmost first, with class and score."""
     rows = of_kind.nonzero()[0]
     rows = rows[values[rows].argsort(kind="stable")][::step][:_SHOWN]
@@ -242,9 +203,9 @@ def _end(parts: Parts, values: "Floats", of_kind: Any, step: int) -> list[tuple[
     ]
 
 
-def verdict(found: Mapping[str, Any]) -> str:
+def verdict(result: Mapping[str, Any]) -> str:
     """Say in a line which score finds the anomalies best, and whether the network is needed for it."""
-    aurocs = {key.removeprefix(f"{NAME}/auroc_"): value for key, value in found["figures"].items()}
+    aurocs = {key.removeprefix("anomaly/auroc_"): value for key, value in result["figures"].items()}
     aurocs = {name: value for name, value in aurocs.items() if name in _LABELS}
     floors = {name: value for name, value in aurocs.items() if name.startswith(_FLOORS)}
     own = aurocs.keys() - floors.keys()
@@ -256,39 +217,29 @@ def verdict(found: Mapping[str, Any]) -> str:
     )
 
 
-def table(found: Mapping[str, Any]) -> Table:
+def table(result: Mapping[str, Any]) -> Table:
     """Return how well each score finds the anomalies as a table: a line for each score."""
-    images, figures, intervals = (found[key] for key in ("images", "figures", "intervals"))
+    images, figures, intervals = (result[key] for key in ("images", "figures", "intervals"))
     shown = Table(
         title=f"{images['normal']:,} test images of trained classes, {images['anomalous']:,} of other classes"
     )
     for column in ("score", "AUROC", "average precision"):
         shown.add_column(column, justify="left" if column == "score" else "right")
     for name, label in _LABELS.items():
-        keys = [f"{NAME}/{kind}_{name}" for kind in ("auroc", "ap")]
+        keys = [f"anomaly/{kind}_{name}" for kind in ("auroc", "ap")]
         if keys[0] in figures:
             ends = [intervals[key] for key in keys]
             cells = [f"{figures[key]:.3f} [{a:.3f}, {b:.3f}]" for key, (a, b) in zip(keys, ends, strict=True)]
-            shown.add_row(label.replace("PCA", f"PCA of {found['latent']:,} numbers"), *cells)
+            shown.add_row(label.replace("PCA", f"PCA of {result['latent']:,} numbers"), *cells)
     share = images["anomalous"] / (images["normal"] + images["anomalous"])
     shown.add_row("guessing", "0.500", f"{share:.3f}")
     return shown
 
 
-def _show(run: Path, found: dict[str, Any]) -> None:
-    screen.say(f"{screen.shown(run)}: {verdict(found)}")
-    screen.console.print(table(found))
+def show(run: Path, result: Result) -> Iterator[RenderableType]:
+    """Say which score finds the anomalies best, and how well each does."""
+    yield f"{screen.shown(run)}: {verdict(result)}"
+    yield table(result)
     reliance = results.figures(run, results.finished(run)).get("test/latent_reliance", 1.0)
     if round(reliance, 2) == 0:
-        screen.say(
-            "  latent reliance 0.00: distances of codes measure a vector that the decoder does not use"
-        )
-
-
-def main() -> None:
-    """Entry point: exit status 0 when every run was measured."""
-    after.command_line(NAME, _USAGE, anomaly, _show)
-
-
-if __name__ == "__main__":
-    main()
+        yield "  latent reliance 0.00: distances of codes measure a vector that the decoder does not use"

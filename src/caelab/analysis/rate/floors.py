@@ -3,19 +3,18 @@
 import hashlib
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+
+from PIL import __version__
 
 from caelab import results, screen
+from caelab.analysis import codecs, transform
+from caelab.analysis.registry import Result
+from caelab.data.datamodule import Split
 
-if TYPE_CHECKING:  # it brings torch
-    from caelab.data.datamodule import Split
-
-Found = dict[str, Any]
-
-_known: dict[str, Found] = {}  # digest of the images that were measured -> what was found
+_known: dict[str, Result] = {}  # digest of the images that were measured -> their floors
 
 
-def floors(train: "Split", test: "Split") -> Found:
+def floors(train: Split, test: Split) -> Result:
     """Measure the floors of the axis of bits on all test images, once in a process.
 
     Args:
@@ -30,22 +29,18 @@ def floors(train: "Split", test: "Split") -> Found:
     return _once(own, lambda: _of_codecs(test)) | _once(own + _digest(train), lambda: _transform(train, test))
 
 
-def _digest(split: "Split") -> str:
+def _digest(split: Split) -> str:
     return hashlib.sha256(split[:].numpy().data).hexdigest()
 
 
-def _once(images: str, measure: Callable[[], Found]) -> Found:
+def _once(images: str, measure: Callable[[], Result]) -> Result:
     if images not in _known:
         _known[images] = measure()
     return _known[images]
 
 
-def _of_codecs(test: "Split") -> Found:
+def _of_codecs(test: Split) -> Result:
     """Codecs with and without loss; those that cannot show the images, or are not there, are left out."""
-    from PIL import __version__
-
-    from caelab.analysis import codecs
-
     for name in codecs.missing():
         screen.note(f"{name} is left out: this Pillow was built without it; pip install 'caelab[rate]'")
     with screen.item_progress() as progress:
@@ -59,9 +54,7 @@ def _of_codecs(test: "Split") -> Found:
     }
 
 
-def _transform(train: "Split", test: "Split") -> Found:
-    from caelab.analysis import transform
-
+def _transform(train: Split, test: Split) -> Result:
     watch = partial(screen.tracked, description="transform coding")
     points = transform.curve(train, test, watch=watch)
     if not points:

@@ -1,99 +1,67 @@
-"""What is in a trained model's features? ``python -m caelab.probe RUN...``."""
+"""What can be told from the features of a network: classes, and factors where they are known."""
 
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from rich.console import RenderableType
 from rich.table import Table
 
-from caelab import after, durable, results, screen
+from caelab import durable, screen, trained
+from caelab.analysis import accuracies, factors, features, probes
+from caelab.analysis.factors import Structure, structure
+from caelab.analysis.features import Features
+from caelab.analysis.probes import NEIGHBOURS, Findings, Labels
+from caelab.analysis.registry import Result
+from caelab.analysis.runner import Subject
+from caelab.data.datamodule import ImageDataModule, Split
 from caelab.errors import UserError
-from caelab.results import Record
-
-if TYPE_CHECKING:  # they bring torch
-    from caelab.analysis.factors import Structure
-    from caelab.analysis.features import Features
-    from caelab.analysis.probes import Findings, Labels
-    from caelab.data.datamodule import ImageDataModule, Split
-    from caelab.models.autoencoder import Autoencoder
-
-_USAGE = """caelab-probe RUN [RUN ...]
-
-Asks how well the class of an image can be told from the features of each finished run in directory RUN: from
-its code z and from each encoder stage, by a linear probe and by the 10 nearest neighbours, with all labels, a
-tenth and a hundredth of them; beside pixels, principal components and the network as it was before training.
-On shapes, whose factors are known, also whether each factor has a number of the code to itself (DCI, MIG).
-Writes RUN/probe.json and RUN/probe.png.
-
-  caelab-probe multirun/runs/cifar10/improved-mse-adam-s0-0123456789
-  caelab-probe multirun/runs/mnist/*
-"""
-
-NAME = "probe"
 
 _CODES = ("z", "untrained", "pca")  # of a size that the user chose: in these factors are looked for
 _OF_THE_DATA = ("pca", "pixels")
 
-Found = tuple["Findings", "Structure | None"]
+Found = tuple[Findings, Structure | None]
 
 # What owes nothing to the run, for the other runs that this process probes.
 _floors: dict[tuple[str, str, int], Found] = {}
 
 
-def probe(run: Path) -> dict[str, Any]:
-    """Probe the features of a finished run's best checkpoint on its own data.
-
-    Args:
-        run: the run's directory.
+def measure(subject: Subject) -> Result:
+    """Probe the features of a network on its own data.
 
     Returns:
-        ``figures``, by key as in ``docs/metrics.md``; ``features``, with intervals, confusion matrix and
-        seconds of each kind; ``factors`` of each code, where they are known; ``classes``, ``chance``,
-        ``images``, ``definitions``, ``seconds``. Also written to ``probe.json`` of the run's directory,
-        beside the picture ``probe.png``.
+        ``figures``; ``features``, with intervals, confusion matrix and seconds of each kind; ``factors`` of
+        each code, where they are known; ``classes``, ``chance``, ``images``, ``definitions``.
 
     Raises:
-        UserError: no finished run, no checkpoint, data that cannot be had, one class only, fewer training
-            images than neighbours, or features that do not vary.
+        UserError: one class only, fewer training images than neighbours, or features that do not vary.
     """
-    record = results.finished(run)
-    from caelab.analysis import accuracies, features
-    from caelab.restore import datamodule, load
-
-    began = time.perf_counter()
-    net, data = load(run), datamodule(record)
-    data.prepare_data()
-    data.setup("test")
+    run, net, data = subject.run, subject.network, subject.data
     splits = features.chosen(data)
-    labels, factors = _labels(run, data, splits), _factors(data, splits)
-    identity = data.sha256 + json.dumps(record["config"]["dataset"], sort_keys=True)
+    labels, levels = _labels(run, data, splits), _factors(data, splits)
+    identity = data.sha256 + json.dumps(subject.record["config"]["dataset"], sort_keys=True)
     found = {}
-    sources = _sources(run, net, record, splits)
+    sources = _sources(subject, splits)
     with screen.item_progress() as progress:
         task = progress.add_task("", total=len(sources))
         for kind, source in sources.items():
             progress.update(task, description=f"probing {kind}")
             key = (identity, kind, net.latent if kind == "pca" else 0)
-            found[kind] = _floors.get(key) or _look(run, kind, source(), labels, factors)
+            found[kind] = _floors.get(key) or _look(run, kind, source(), labels, levels)
             if kind in _OF_THE_DATA:
                 _floors[key] = found[kind]
             progress.advance(task)
-    analysis = _analysis(found, labels) | {"seconds": time.perf_counter() - began}
-    with durable.file(run / f"{NAME}.png") as file:
-        accuracies.draw(analysis, screen.shown(run)).savefig(file)
-    results.write_analysis(run, NAME, record, analysis)
-    return analysis
+    result = _result(found, labels)
+    with durable.file(subject.picture) as file:
+        accuracies.draw(result, screen.shown(run)).savefig(file)
+    return result
 
 
-def _labels(run: Path, data: "ImageDataModule", splits: "Mapping[str, Split]") -> "Labels":
-    import torch
-
-    from caelab.analysis.probes import NEIGHBOURS, Labels
-
+def _labels(run: Path, data: ImageDataModule, splits: Mapping[str, Split]) -> Labels:
     targets = {name: split.targets for name, split in splits.items()}
     classes = torch.unique(torch.cat(list(targets.values())))
     names = [data.class_names[label] for label in classes.tolist()]
@@ -107,7 +75,7 @@ def _labels(run: Path, data: "ImageDataModule", splits: "Mapping[str, Split]") -
     return Labels(names, {name: torch.searchsorted(classes, y) for name, y in targets.items()})
 
 
-def _factors(data: "ImageDataModule", splits: "Mapping[str, Split]") -> dict[str, Any]:
+def _factors(data: ImageDataModule, splits: Mapping[str, Split]) -> dict[str, Any]:
     """``names``, and the levels of each split's images (N, K) int64; empty where a dataset knows none."""
     if not (levels := getattr(data, "factors", None)):
         return {}
@@ -116,16 +84,12 @@ def _factors(data: "ImageDataModule", splits: "Mapping[str, Split]") -> dict[str
     }
 
 
-def _sources(
-    run: Path, net: "Autoencoder", record: Record, splits: "Mapping[str, Split]"
-) -> "Mapping[str, Callable[[], Features]]":
+def _sources(subject: Subject, splits: Mapping[str, Split]) -> Mapping[str, Callable[[], Features]]:
     """Kind of features -> what brings them; those of the network are read here, in one pass."""
-    from caelab import trained
-    from caelab.analysis import features
-
+    net = subject.network
     nets = [(net, features.stages(net))]
     if any(parameter.requires_grad for parameter in net.parameters()):
-        nets.append((trained.as_started(run, record), []))
+        nets.append((trained.as_started(subject.run, subject.record), []))
     read = []
     with screen.item_progress() as progress:
         task = progress.add_task("reading features", total=len(nets) * features.batches(splits))
@@ -141,23 +105,18 @@ def _sources(
     }
 
 
-def _look(run: Path, kind: str, x: "Features", labels: "Labels", factors: dict[str, Any]) -> Found:
-    from caelab.analysis.factors import structure
-    from caelab.analysis.probes import probe
-
+def _look(run: Path, kind: str, x: Features, labels: Labels, levels: dict[str, Any]) -> Found:
     try:
-        findings = probe(x, labels)
+        findings = probes.probe(x, labels)
     except ValueError as error:
         raise UserError(f"{run}: {kind}: {error}") from None
-    if not factors or kind not in _CODES:
+    if not levels or kind not in _CODES:
         return findings, None
-    train, test = ((x[split].numpy(), factors[split]) for split in ("train", "test"))
-    return findings, structure(train, test, factors["names"])
+    train, test = ((x[split].numpy(), levels[split]) for split in ("train", "test"))
+    return findings, structure(train, test, levels["names"])
 
 
-def _analysis(found: Mapping[str, Found], labels: "Labels") -> dict[str, Any]:
-    from caelab.analysis import factors, probes
-
+def _result(found: Mapping[str, Found], labels: Labels) -> Result:
     truth = labels.of["test"]
     structures = {kind: asdict(two) for kind, (_, two) in found.items() if two}
     figures = {
@@ -182,14 +141,14 @@ _SCORES = ("linear", "knn", "linear_10pct", "knn_10pct", "linear_1pct", "knn_1pc
 _STRUCTURE = ("disentanglement", "completeness", "informativeness", "mig")
 
 
-def tables(run: Path, analysis: dict[str, Any]) -> list[Table]:
-    """Return what probes found as a table, and what was found of the factors as another."""
-    images = analysis["images"]
-    title = f"{screen.shown(run)}: test accuracy (%) of {len(analysis['classes'])} classes"
+def show(run: Path, result: Result) -> Iterator[RenderableType]:
+    """Show what probes read as a table, and what is known of the factors as another."""
+    images = result["images"]
+    title = f"{screen.shown(run)}: test accuracy (%) of {len(result['classes'])} classes"
     shown = Table(
         title=f"{title}, {images['train']:,} training and {images['test']:,} test images",
         title_justify="left",
-        caption=f"always the commonest class: {100 * analysis['chance']:.1f}",
+        caption=f"always the commonest class: {100 * result['chance']:.1f}",
         caption_justify="left",
     )
     heads = [
@@ -199,19 +158,23 @@ def tables(run: Path, analysis: dict[str, Any]) -> list[Table]:
     ]
     for column in ("features", "numbers", *heads, "seconds"):
         shown.add_column(column, justify="left" if column == "features" else "right")
-    for kind, findings in analysis["features"].items():
+    for kind, findings in result["features"].items():
         cells = [_percent(findings["scores"].get(name)) for name in _SCORES]
         shown.add_row(kind, f"{findings['numbers']:,}", *cells, f"{findings['seconds']:.0f}")
-    if "factors" not in analysis:
-        return [shown]
+    yield shown
+    if "factors" in result:
+        yield _structures(result["factors"])
+
+
+def _structures(found: Mapping[str, Any]) -> Table:
     other = Table(title="the known factors in each code, from 0 to 1", title_justify="left")
     for column in ("code", *_STRUCTURE, "seconds"):
         other.add_column(
             column.upper() if column == "mig" else column, justify="left" if column == "code" else "right"
         )
-    for kind, found in analysis["factors"].items():
-        other.add_row(kind, *(f"{found[name]:.3f}" for name in _STRUCTURE), f"{found['seconds']:.0f}")
-    return [shown, other]
+    for kind, one in found.items():
+        other.add_row(kind, *(f"{one[name]:.3f}" for name in _STRUCTURE), f"{one['seconds']:.0f}")
+    return other
 
 
 def _percent(score: dict[str, float] | None) -> str:
@@ -219,17 +182,3 @@ def _percent(score: dict[str, float] | None) -> str:
         return "-"
     accuracy, low, high = (f"{100 * score[key]:.1f}" for key in ("accuracy", "low", "high"))
     return f"{accuracy} [{low}, {high}]"
-
-
-def _show(run: Path, analysis: dict[str, Any]) -> None:
-    for table in tables(run, analysis):
-        screen.console.print(table)
-
-
-def main() -> None:
-    """Entry point: exit status 0 when every run was probed."""
-    after.command_line(NAME, _USAGE, probe, _show)
-
-
-if __name__ == "__main__":
-    main()

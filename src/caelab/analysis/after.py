@@ -1,0 +1,48 @@
+"""Analyses that a study asks for, as in ``after: [audit]``, of all its finished runs."""
+
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+from caelab import compose, results, screen
+from caelab.analysis import registry
+from caelab.results import Record
+from caelab.run_dir import BusyError
+
+
+def carry_out(name: str, runs: Mapping[Path, Record]) -> int:
+    """Carry out an analysis on each run that has none yet, and say what comes of it.
+
+    Args:
+        name: of the analysis.
+        runs: directory -> record of finished runs. One without its checkpoint, such as a copied record, is
+            named and left out, as is one that another process is analysing: so several share the work.
+
+    Returns:
+        How many analyses failed.
+    """
+    analysis = registry.find(name, "after")
+    missing = [path for path, record in runs.items() if results.analysis(path, name, record) is None]
+    failed = 0
+    for number, path in enumerate(missing, start=1):
+        shown = screen.shown(path)
+        if "best" not in runs[path]["artifacts"] or not (path / runs[path]["artifacts"]["best"]).is_file():
+            screen.say(f"no {name} of {shown}: its checkpoint is not there")
+            continue
+        screen.say(f"[{name} {number} of {len(missing)}] {shown}")
+        try:
+            analysis(path, again=False)
+        except BusyError:
+            screen.say(f"{name} of {shown}: in use by another process")
+        except Exception as error:  # one run's analysis must not take those of the others with it
+            screen.error(f"{name} of {shown}: {_explained(error)}")
+            failed += 1
+    return failed
+
+
+def _explained(error: Exception) -> str:
+    """One line for an error; the traceback of a bug is shown as well."""
+    if (line := compose.explain(error)) is not None:
+        return line
+    screen.errors.print(traceback.format_exc(), markup=False, highlight=False)
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,23 @@
+"""Are images of classes that a model was not trained on found?"""
+
+from caelab.analysis.registry import Analysis, Column
+
+ANALYSIS = Analysis(
+    __name__,
+    """Trained on some classes: does the model find images of the other classes?
+
+Takes runs that were trained on some classes of their dataset. Scores the test images of these and of all
+other classes by reconstruction error and by distance to the training codes, and says how well each score
+tells them apart, beside PCA and distances in pixels. Writes RUN/anomaly.json and RUN/anomaly.png (ROC
+curves, and the images at both ends). Train such a run with caelab-train dataset=mnist
+'dataset.classes=[0,1,2,3,4]'.
+""",
+    examples=("multirun/runs/mnist/improved_skip-mse-adam-s0-0123456789",),
+    files=("anomaly.png",),
+    columns={
+        "anomaly_error": Column("anomaly/auroc_error", "AUROC by reconstruction error", ".3f"),
+        "anomaly_neighbours": Column(
+            "anomaly/auroc_neighbours", "AUROC by distance to training codes", ".3f"
+        ),
+    },
+)

@@ -1,0 +1,26 @@
+"""How large is the gradient in each layer, before training and after?"""
+
+from caelab.analysis.registry import Analysis, Column
+
+ANALYSIS = Analysis(
+    __name__,
+    """Do gradients vanish on their way from the last layer to the first?
+
+Measures the norm of the gradient of the training loss by the weights of each layer, with the weights that
+each run started from and with those of its best checkpoint, on the first 256 training images. Writes
+RUN/gradients.json and RUN/gradients.png.
+""",
+    examples=(
+        "multirun/runs/cifar10/base-mse-adam-s0-0123456789",
+        "multirun/runs/cifar10/*",
+    ),
+    files=("gradients.png",),
+    columns={
+        "gradient_ratio_start": Column(
+            "gradients/start_ratio", "first layer's gradient over the last one's, before training", ".3g"
+        ),
+        "gradient_ratio": Column(
+            "gradients/end_ratio", "first layer's gradient over the last one's, best weights", ".3g"
+        ),
+    },
+)

@@ -1,0 +1,63 @@
+"""The gradient of the training loss in each layer, with the first weights and with the best."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from caelab import durable, restore, screen, trained
+from caelab.analysis.gradients.norms import norms
+from caelab.analysis.registry import Result
+from caelab.analysis.runner import Subject
+from caelab.corruptions import TEST, keys
+from caelab.report.gradients import Line, draw
+
+IMAGES = 256
+
+
+def measure(subject: Subject) -> Result:
+    """Measure the gradient in each layer of a network, at the start and with its best weights.
+
+    Returns:
+        ``figures``; ``layers``, in the order in which an image goes through them, each with ``name``,
+        ``start`` and ``end``; ``images``.
+    """
+    record = subject.record
+    net, train = subject.network, subject.data.splits["train"]
+    x = train[:IMAGES].float() / 255
+    corrupted = restore.corruption(record)(x, keys(train.index[:IMAGES], TEST))
+    fresh = trained.as_started(subject.run, record)
+    fresh.initialise(train)
+    start, end = (norms(one, restore.loss(record), corrupted, x) for one in (fresh, net))
+    with durable.file(subject.picture) as file:
+        lines = {screen.shown(subject.run): Line(list(start.values()), list(end.values()))}
+        draw("Gradient of the loss in each layer", lines).savefig(file)
+    layers = [{"name": name, "start": start[name], "end": end[name]} for name in end]
+    return {"figures": _ratios(layers), "layers": layers, "images": len(x)}
+
+
+def _ratios(layers: list[dict[str, Any]]) -> dict[str, float]:
+    """First layer's norm over the last one's; none for a network that has no layer to train."""
+    return {
+        f"gradients/{when}_ratio": layers[0][when] / layers[-1][when] for when in ("start", "end") if layers
+    }
+
+
+def table(result: Result) -> Table:
+    """Return the norm in each layer as a table."""
+    shown = Table(title=f"gradient by each layer's weights, {result['images']:,} training images")
+    shown.title_justify = "left"
+    for column in ("layer", "at the start", "best weights"):
+        shown.add_column(column, justify="left" if column == "layer" else "right")
+    for layer in result["layers"]:
+        shown.add_row(layer["name"], f"{layer['start']:.2e}", f"{layer['end']:.2e}")
+    return shown
+
+
+def show(run: Path, result: Result) -> Iterator[RenderableType]:
+    """Say how the first layer's gradient compares with the last one's."""
+    ratios = [f"{ratio:.3g}" for ratio in result["figures"].values()] or ["none"]
+    yield f"{screen.shown(run)}: first layer's over last layer's, {', then '.join(ratios)}"
+    yield table(result)

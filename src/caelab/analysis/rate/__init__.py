@@ -1,0 +1,48 @@
+"""How many bits does a trained model's code really need?"""
+
+from caelab.analysis.registry import Analysis, Column, Option, switch
+
+FINEST = 8
+"""Bits of the finest quantiser there is."""
+
+BITS = (1, 2, 3, 4, 5, 6, 8)
+"""Of the quantisers: 2^b steps span eight standard deviations."""
+
+
+def _bits(text: str) -> tuple[int, ...]:
+    """Read ``2,4,8``; refuse bits that no quantiser here has."""
+    bits = text.split(",")
+    if not all(b.isdecimal() and 1 <= int(b) <= FINEST for b in bits):
+        raise ValueError(f"give whole numbers from 1 to {FINEST}, such as --bits 2,4,8")
+    return tuple(sorted({int(b) for b in bits}))
+
+
+ANALYSIS = Analysis(
+    __name__,
+    """How many bits does the code need, beside PCA and codecs?
+
+Rounds the codes of each run to steps of several sizes, really codes them with a range coder and decodes
+them again, and measures bits per image and the PSNR of what the decoder makes of them, on the whole test
+split, beside transform coding by PCA, JPEG, WebP and AVIF. Steps, axes and the coder's models come from
+training images alone. Writes RUN/rate.json and RUN/rate.png; runs of one dataset that are given together
+share it.
+""",
+    examples=(
+        "multirun/runs/cifar10/improved-mse-adam-s0-0123456789",
+        "multirun/runs/cifar10/{pca,base,improved}-* --bits 2,4,6",
+    ),
+    files=("rate.png",),
+    columns={
+        "bits_per_number": Column("rate/bits_per_number", "bits a number of the code until 0.1 dB is lost"),
+        "bits_per_image": Column("rate/enough_bits", "bits an image until 0.1 dB is lost", ",.0f"),
+    },
+    options={
+        "bits": Option(
+            BITS,
+            f"2^B steps span eight standard deviations, for each B from 1 to {FINEST}",
+            "B,...",
+            _bits,
+        ),
+        "force": Option(False, "measure again what was measured before", read=switch),
+    },
+)

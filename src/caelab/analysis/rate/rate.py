@@ -1,0 +1,217 @@
+"""Rate and distortion of a code, beside what owes nothing to the run."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from caelab import durable, records, results, screen
+from caelab.analysis import distortion, quantisation, tradeoff
+from caelab.analysis.rate.floors import floors
+from caelab.analysis.registry import Result
+from caelab.analysis.runner import Subject
+from caelab.analysis.tradeoff import LOST
+from caelab.errors import UserError
+from caelab.labels import labels
+from caelab.report import rates
+
+
+def measure(subject: Subject, bits: tuple[int, ...], force: bool) -> Result:
+    """Measure rate and distortion of a network on the whole test split of its data.
+
+    What was measured before is taken where it has all these bits.
+
+    Args:
+        subject: the run.
+        bits: of each quantiser, whole numbers from 1 to 8.
+        force: whether to measure again what was measured before.
+
+    Returns:
+        ``figures``; ``points``, a line a quantiser; ``enough``, where ``LOST`` is lost, or None; ``code``:
+        ``numbers``, its ``psnr`` as it is, and the share ``clipped``; ``images`` of each split; ``image``,
+        its shape; and what ``floors`` returns.
+
+    Raises:
+        UserError: constriction is missing, fewer than 2 test images, a code that is not finite, or a network
+            that does not keep the ``Code`` contract.
+    """
+    earlier = None if force else subject.earlier
+    if earlier is None or not {*bits} <= {point["bits"] for point in earlier["points"]}:
+        result = _codes(subject, bits)
+    else:
+        screen.note(f"{screen.shown(subject.run)}: measured before; --force measures it again")
+        if "transform" in earlier:
+            return earlier
+        result = dict(earlier)  # from before there were as many floors
+    result |= floors(subject.data.splits["train"], subject.data.splits["test"])
+    result["figures"] = _figures(result)
+    _draw({subject.run: result})
+    return result
+
+
+def _codes(subject: Subject, bits: tuple[int, ...]) -> Result:
+    """Measure what the codes themselves need."""
+    quantisation.library()
+    net, splits = subject.network, subject.data.splits
+    watch = partial(screen.tracked, description="codes")
+    try:
+        curve = distortion.measure(net, splits["train"], splits["test"], bits, watch)
+    except UserError as error:
+        raise UserError(f"{screen.shown(subject.run)}: {error}") from None
+    points = [point._asdict() for point in curve.points]
+    return {
+        "points": points,
+        "enough": tradeoff.enough(curve.psnr, points),
+        "code": {"numbers": curve.numbers, "psnr": curve.psnr, "clipped": curve.clipped},
+        "images": {"train": curve.training, "test": len(splits["test"])},
+        "image": list(net.shape),
+    }
+
+
+def _curves(found: Mapping[str, Any], key: str = "payload") -> dict[str, tradeoff.Curve]:
+    """Transform coding by PCA, and each codec: bytes and PSNR (dB) of each setting."""
+    curves: dict[str, tradeoff.Curve] = {
+        "transform": [(one["rate"] / 8, one["psnr"]) for one in found["transform"] if one["rate"]]
+    }
+    for name, settings in found["codecs"].items():
+        curves[name] = [(one[key], one["psnr"]) for one in settings]
+    return {name: curve for name, curve in curves.items() if curve}
+
+
+def _beside(found: Mapping[str, Any], size: float) -> dict[str, float | None]:
+    """What ``_curves`` reach with no more than so many bytes, in dB; None for one that takes more."""
+    return {name: tradeoff.reached(size, *zip(*curve, strict=True)) for name, curve in _curves(found).items()}
+
+
+def _figures(found: Mapping[str, Any]) -> dict[str, float]:
+    code = found["code"]
+    figures = {"rate/psnr": code["psnr"], "rate/float32_bits": 32.0 * code["numbers"]}
+    for point in found["points"]:
+        for key, name in {"rate": "bits", "entropy": "entropy", "psnr": "psnr"}.items():
+            figures[f"rate/{name}_{point['bits']}"] = point[key]
+    if (end := found["enough"]) is not None:
+        figures["rate/enough_bits"] = end["rate"]
+        figures["rate/bits_per_number"] = end["rate"] / code["numbers"]
+        for name, psnr in _beside(found, end["rate"] / 8).items():
+            if psnr is not None:
+                figures[f"rate/psnr_over_{name.lower()}"] = end["psnr"] - psnr
+    return figures
+
+
+def answer(found: Mapping[str, Any]) -> list[str]:
+    """Say in a few lines how many bits the code needs, and what others make of as many."""
+    code, end, points = found["code"], found["enough"], found["points"]
+    whole = f"{code['psnr']:.2f} dB of {code['numbers']:,} numbers, {32 * code['numbers']:,} bits as float32"
+    if end is None:
+        lost = code["psnr"] - points[-1]["psnr"]
+        line = f"more than {points[-1]['rate'] / code['numbers']:.2f} bits a number: with these "
+        return [f"{line}({points[-1]['rate']:,.0f} an image) {lost:.2f} dB are still lost, of {whole}"]
+    bound = "at most " if end["rate"] == points[0]["rate"] else ""
+    size = end["rate"] / 8
+    lines = [
+        f"{bound}{end['rate'] / code['numbers']:.2f} bits a number, {end['rate']:,.0f} an image, until "
+        f"{LOST:g} dB is lost, of {whole}"
+    ]
+    for key, what in (("payload", "without headers"), ("file", "as whole files")):
+        others = []
+        for name, curve in _curves(found, key).items():
+            psnr = tradeoff.reached(size, *zip(*curve, strict=True))
+            others.append(
+                f"{name} {f'takes {curve[0][0]:.0f} or more' if psnr is None else f'{psnr:.2f} dB'}"
+            )
+        others += [f"{name} without loss takes {one[key]:,.0f}" for name, one in found["lossless"].items()]
+        if others:
+            lines.append(f"at {size:,.0f} bytes: model {end['psnr']:.2f} dB; {what} {', '.join(others)}")
+    return lines
+
+
+def table(found: Mapping[str, Any]) -> Table:
+    """Return rate and distortion as a table: a line a quantiser, and the code as it is."""
+    images, code = found["images"], found["code"]
+    channels, height, width = found["image"]
+    pixels = height * width
+    shown = Table(
+        title=f"{images['test']:,} test images; statistics of {images['train']:,} training images",
+        title_justify="left",
+        caption="transform coding by PCA, and codecs without headers: PSNR (dB) with no more bytes",
+        caption_justify="left",
+    )
+    heads = ["step", "bits/number", "bits/image", "entropy", "bits/pixel", "bytes", "PSNR (dB)", "lost (dB)"]
+    for column in (*heads, *_curves(found)):
+        shown.add_column(column, justify="right")
+    for point in found["points"]:
+        bits = point["rate"]
+        cells = [f"8 sd/{2 ** point['bits']}", f"{bits / code['numbers']:.2f}", f"{bits:,.1f}"]
+        cells += [f"{point['entropy']:,.1f}", f"{bits / pixels:.3f}", f"{bits / 8:,.1f}"]
+        cells += [f"{point['psnr']:.2f}", f"{code['psnr'] - point['psnr']:z.2f}"]
+        beside = _beside(found, bits / 8).values()
+        shown.add_row(*cells, *("-" if psnr is None else f"{psnr:.2f}" for psnr in beside))
+    for name, each, numbers, psnr in (
+        ("float32", "32.00", 4 * code["numbers"], f"{code['psnr']:.2f}"),
+        ("the image", "", channels * pixels, ""),
+    ):
+        cells = [name, each, f"{8 * numbers:,}", "", f"{8 * numbers / pixels:.3f}", f"{numbers:,}", psnr]
+        shown.add_row(*cells, style="dim")
+    return shown
+
+
+_MINUS = {f"minus {name} (dB)": f"psnr_over_{name.lower()}" for name in ("transform", "JPEG", "WebP", "AVIF")}
+
+
+def comparison(found: Mapping[Path, Mapping[str, Any]]) -> Table:
+    """Return what several runs need as a table, a line a run."""
+    shown = Table(title=f"until {LOST:g} dB is lost", title_justify="left")
+    heads = ("run", "numbers", "PSNR (dB)", "bits/number", "bits/image", *_MINUS)
+    for column in heads:
+        shown.add_column(column, justify="left" if column == "run" else "right")
+    for name, one in _named(found).items():
+        code, figures = one["code"], one["figures"]
+        keys = {"bits_per_number": ".2f", "enough_bits": ",.0f"} | dict.fromkeys(_MINUS.values(), "+z.2f")
+        cells = [
+            format(figures[f"rate/{key}"], form) if f"rate/{key}" in figures else "-"
+            for key, form in keys.items()
+        ]
+        shown.add_row(name, f"{code['numbers']:,}", f"{code['psnr']:.2f}", *cells)
+    return shown
+
+
+def _named(found: Mapping[Path, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Name each run by what tells it from the others."""
+    told = labels([results.finished(run) for run in found])
+    names = [", ".join(value for value in label.values() if value != "-") for label in told]
+    return dict(zip(names, found.values(), strict=True))
+
+
+def _draw(measured: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Draw runs on the same test images in one picture, and leave it in the directory of each."""
+    lines = {}
+    for run, (name, one) in zip(measured, _named(measured).items(), strict=True):
+        lines[name] = rates.line([one], records.untrained(results.finished(run)))
+    title = (
+        ", ".join(screen.shown(run) for run in measured) if len(measured) == 1 else f"{len(measured)} runs"
+    )
+    figure = rates.draw(f"{title}: what rounding the code costs", lines, next(iter(measured.values())))
+    for run in measured:
+        with durable.file(run / "rate.png") as file:
+            figure.savefig(file)
+
+
+def show(run: Path, result: Result) -> Iterator[RenderableType]:
+    """Say how many bits the code needs."""
+    yield "\n  ".join([f"{screen.shown(run)}:", *answer(result)])
+    yield table(result)
+
+
+def compare(measured: Mapping[Path, Result]) -> Iterator[RenderableType]:
+    """Show runs on the same test images in one table, and draw them in one picture."""
+    groups: dict[tuple[str, int], dict[Path, Result]] = {}
+    for run, one in measured.items():
+        key = (results.finished(run)["data"]["sha256"], one["images"]["test"])
+        groups.setdefault(key, {})[run] = one
+    for group in groups.values():
+        if len(group) > 1:
+            yield comparison(group)
+            _draw(group)

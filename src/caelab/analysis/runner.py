@@ -1,0 +1,88 @@
+"""What every analysis begins and ends with: the run, its network and data, its lock, and its file."""
+
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from caelab import results
+from caelab.analysis.registry import Analysis, Result
+from caelab.data.datamodule import ImageDataModule
+from caelab.models.autoencoder import Autoencoder
+from caelab.restore import datamodule, load
+from caelab.run_dir import locked
+
+
+class Subject:
+    """A finished run that is analysed; network and data are read when they are first asked for.
+
+    Args:
+        analysis: which looks into it.
+        run: the run's directory.
+
+    Attributes:
+        run: the same.
+        record: of the run.
+
+    Raises:
+        UserError: there is no finished run.
+    """
+
+    def __init__(self, analysis: Analysis, run: Path) -> None:
+        self.run, self.record = run, results.finished(run)
+        self._analysis = analysis
+
+    @cached_property
+    def network(self) -> Autoencoder:
+        """The network of the best checkpoint, on the CPU."""
+        return load(self.run)
+
+    @cached_property
+    def unread(self) -> ImageDataModule:
+        """The data as they were composed, not fetched yet."""
+        return datamodule(self.record)
+
+    @cached_property
+    def data(self) -> ImageDataModule:
+        """The data with all their splits."""
+        self.unread.prepare_data()
+        self.unread.setup("test")
+        return self.unread
+
+    @property
+    def picture(self) -> Path:
+        """Where the first of the analysis' files goes."""
+        return self.run / self._analysis.files[0]
+
+    @cached_property
+    def earlier(self) -> Result | None:
+        """What the same analysis has left of this very training."""
+        return results.analysis(self.run, self._analysis.name, self.record)
+
+
+def analyse(analysis: Analysis, run: Path, options: dict[str, Any], again: bool = True) -> Result:
+    """Analyse the best checkpoint of a finished run, and leave ``<name>.json`` and a picture with it.
+
+    Args:
+        analysis: what to measure.
+        run: the run's directory.
+        options: of the analysis, all of them.
+        again: whether to measure what was measured before.
+
+    Returns:
+        ``figures``, by key as in ``docs/metrics.md``; ``seconds``; and the details of the analysis.
+
+    Raises:
+        UserError: no finished run, one in use by another process, no checkpoint, data that cannot be had, or
+            what the analysis itself refuses.
+    """
+    subject = Subject(analysis, run)
+    with locked(run):
+        if subject.earlier is not None and not again:  # nor did another process just now
+            return subject.earlier
+        began = time.perf_counter()
+        result: Result = analysis.module.measure(subject, **options)
+        if result is not subject.earlier:
+            result.setdefault("seconds", time.perf_counter() - began)
+            results.write_analysis(run, analysis.name, subject.record, result)
+    return result

@@ -1,0 +1,22 @@
+"""Do a trained model's decoder features tell what each pixel is of?"""
+
+from caelab.analysis.registry import Analysis, Column
+
+ANALYSIS = Analysis(
+    __name__,
+    """Do the decoder's features tell what each pixel is of?
+
+Asks how well the class of each pixel, such as background or ellipse, can be told from what the last
+stages of the decoder of each run put out, by a linear probe; beside its reconstruction, the network as it
+was before training, principal components, and the pixels. Takes data whose masks are known: shapes.
+Writes RUN/segment.json and RUN/segment.png.
+""",
+    examples=(
+        "multirun/runs/shapes/improved-mse-adam-s0-0123456789",
+        "multirun/runs/shapes/*",
+    ),
+    files=("segment.png",),
+    columns={
+        "segment_iou": Column("segment/decoder/iou", "mean IoU of pixel classes by decoder features", ".3f")
+    },
+)

@@ -1,0 +1,92 @@
+"""A command for each analysis: ``caelab audit RUN...`` and its like, from what the analysis declares."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from caelab import screen
+from caelab.analysis import registry
+from caelab.analysis.registry import Analysis, Option, Result, written
+from caelab.cli.arguments import Runs, Trust, examples
+from caelab.errors import UserError
+
+
+def add(app: typer.Typer) -> None:
+    """Add a command for each analysis."""
+    for one in registry.analyses().values():
+        lines = examples(*(f"caelab {one.name} {words}" for words in one.examples))
+        app.command(one.name, help=one.help, short_help=one.question, epilog=lines)(_command(one))
+
+
+def _command(analysis: Analysis) -> Callable[..., None]:
+    def command(runs: list[Path], trust: list[str] | None, **words: Any) -> None:
+        options = analysis.arguments(words)
+        _refuse_several(analysis, runs, words)
+        if not _analysed(analysis, runs, options):
+            raise typer.Exit(1)
+
+    command.__signature__ = _signature(analysis)  # type: ignore[attr-defined]
+    return command
+
+
+def _signature(analysis: Analysis) -> Signature:
+    """Return what typer reads a command's words by."""
+    return Signature(
+        [
+            _parameter("runs", Runs),
+            *(_parameter(name, *_declared(name, option)) for name, option in analysis.options.items()),
+            _parameter("trust", Trust, None),
+        ]
+    )
+
+
+def _parameter(name: str, annotation: Any, default: Any = Parameter.empty) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _declared(name: str, option: Option) -> tuple[Any, Any]:
+    """Annotation and default of an option: text is None unless it is set."""
+    if isinstance(option.default, bool):
+        return Annotated[bool, typer.Option(f"--{name}", help=option.help)], option.default
+    help = option.help if option.default is None else f"{option.help} (default {written(option.default)})"
+    return Annotated[str | None, typer.Option(f"--{name}", metavar=option.metavar, help=help)], None
+
+
+def _refuse_several(analysis: Analysis, runs: Sequence[Path], words: Mapping[str, Any]) -> None:
+    for name, value in words.items():
+        if value is not None and analysis.options[name].single and len(runs) > 1:
+            raise UserError(f"--{name} {value}: is for one run; omit it, or give one RUN")
+
+
+def _analysed(analysis: Analysis, runs: Sequence[Path], options: dict[str, Any]) -> bool:
+    """Analyse each run and show it; a mistake in one stops no other. Whether there was none."""
+    from caelab import compose  # Hydra, which help does without
+
+    results: dict[Path, Result] = {}
+    whole = True
+    for run in runs:
+        try:
+            result = analysis(run, **options)
+        except Exception as error:
+            line = compose.explain(error)
+            if line is None:
+                raise
+            screen.error(line)
+            whole = False
+        else:
+            results[run] = result
+            _show(analysis.module.show(run, result))
+            page = Path(result.get("page", run / analysis.files[0]))
+            screen.say(f"{result['seconds']:.0f} s; {screen.shown(page)}")
+    if len(results) > 1 and hasattr(analysis.module, "compare"):
+        _show(analysis.module.compare(results))
+    return whole
+
+
+def _show(parts: Iterable[RenderableType]) -> None:
+    for part in parts:
+        screen.say(part) if isinstance(part, str) else screen.console.print(part)
