@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from caelab.analysis.accuracies import draw
+from caelab.analysis.probe.picture import draw
 
 
 def score(accuracy):

@@ -7,9 +7,10 @@ from scipy.stats import ortho_group
 from sklearn.decomposition import PCA
 from toys import SHAPE, Linear, Skipping, images
 
-from caelab.analysis import codes
+from caelab.analysis.look import codes
 from caelab.errors import UserError
 from caelab.models.autoencoder import Code
+from caelab.models.contract import pixels, require_contract
 
 
 class Unnamed(Linear):
@@ -44,23 +45,23 @@ class Cropping(Linear):
 @pytest.mark.parametrize(
     ("kind", "line"),
     [
-        (Unnamed, "model Unnamed: encode returns Tensor, not Code"),
-        (Wide, r"z of shape \(1, 24\); with latent=5 it must be \(1, 5\)"),
-        (Remembering, "something beside the Code reaches its decoder"),
-        (Improving, "something beside the Code reaches its decoder"),
+        (Unnamed, r"Unnamed.encode must return a Code\(z, skips\), got Tensor"),
+        (Wide, r"z must be \(N, latent\), here \(1, 5\), got \(1, 24\)"),
+        (Remembering, "Remembering.decode depends on more than its code"),
+        (Improving, "or Improving on more than encode and decode"),
         (Cropping, r"decode returns \(1, 2, 3, 3\) for an image of \(1, 2, 3, 4\)"),
     ],
 )
 def test_a_model_that_does_not_keep_the_contract_is_refused(kind, line):
     with pytest.raises(UserError, match=line) as raised:
-        codes.check_contract(kind(), images(2))
+        require_contract(kind(), images(2))
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("kind", [Linear, Skipping])
 def test_a_model_that_keeps_it_is_not(kind):
     net = kind()
-    codes.check_contract(net, images(2))
+    require_contract(net, images(2))
     assert codes.encode(net, images(2)).numbers == {Linear: 5, Skipping: 5 + 24}[kind]
 
 
@@ -135,6 +136,6 @@ def test_dead_coordinates_are_found():
 
 def test_pixels_take_the_type_of_the_weights():
     net = Linear().double()
-    x = codes.pixels(net, torch.full((1, *SHAPE), 51, dtype=torch.uint8))
+    x = pixels(net, torch.full((1, *SHAPE), 51, dtype=torch.uint8))
     assert x.dtype == torch.float64
     assert x.mean().item() == pytest.approx(0.2)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from caelab.analysis import look, maps
+from caelab.analysis import look
+from caelab.analysis.look import maps
 from caelab.errors import installed
 
 pytestmark = [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from caelab.analysis import neighbours
+from caelab.analysis.look import neighbours
 
 
 def test_a_planted_neighbour_is_found():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from toys import Linear, Skipping, images
 
-from caelab.analysis.portrait import Portrait
+from caelab.analysis.look.portrait import Portrait
 
 LABELS = np.array([4, 4, 4, 7, 4, 7, 9, 7, 4, 4])
 

@@ -5,7 +5,7 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio
 from toys import Linear, images
 
-from caelab.analysis import reconstructions
+from caelab.analysis.look import reconstructions
 
 
 @pytest.mark.parametrize("batch", [3, 100])

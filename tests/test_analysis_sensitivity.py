@@ -5,7 +5,7 @@ import pytest
 import torch
 from toys import Linear, images
 
-from caelab.analysis import sensitivity
+from caelab.analysis.look import sensitivity
 from caelab.models.autoencoder import Code
 from caelab.models.base import Base
 from caelab.models.pca import PCA

@@ -5,8 +5,8 @@ import pytest
 import torch
 from toys import SHAPE, Linear, Skipping, images
 
-from caelab.analysis import codes, traversals
-from caelab.analysis.codes import Directions
+from caelab.analysis.look import codes, traversals
+from caelab.analysis.look.codes import Directions
 from caelab.models.improved_skip import ImprovedSkip
 
 STEPS = np.array([-2.0, 0.0, 1.0])

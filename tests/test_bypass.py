@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from caelab.analysis import bypass
+from caelab import reliance
+from caelab.analysis.audit import paths
 from caelab.data.datamodule import Split
 from caelab.errors import UserError
+from caelab.models import contract
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.improved import Improved
 from caelab.models.improved_skip import ImprovedSkip
@@ -68,7 +70,7 @@ class Through(Toy):
 
 
 def audited(net, train=TRAIN, test=TEST):
-    return bypass.audit(net, test, bypass.averages(net, train))
+    return paths.audit(net, test, paths.averages(net, train))
 
 
 def test_each_figure_of_a_network_that_takes_half_from_each_path():
@@ -97,7 +99,7 @@ def test_a_toy_that_copies_its_input_through_a_skip_scores_0():
     assert found.psnr["everything"] == found.psnr["other_latent"] == 100
     assert found.reliance["other_latent"] < 0.01
     assert found.reliance["other_skips"] == 1
-    assert bypass.latent_reliance(Around(), TRAIN, TEST, 100.0) < 0.01
+    assert reliance.latent_reliance(Around(), TRAIN, TEST, 100.0) < 0.01
 
 
 @pytest.mark.parametrize("kind", ["through", "pca", "improved"])
@@ -118,16 +120,16 @@ def test_a_model_without_skips_scores_1(kind):
     assert found.psnr["everything"] > found.psnr["mean_image"]
     assert found.reliance == {"other_latent": pytest.approx(1.0, abs=0.01)}
     assert set(found.psnr) == {"everything", "other_latent", "mean_latent", "mean_image"}
-    assert bypass.latent_reliance(net, TRAIN, test, found.psnr["everything"]) == 1
+    assert reliance.latent_reliance(net, TRAIN, test, found.psnr["everything"]) == 1
 
 
 def test_what_is_no_better_than_the_mean_image_has_no_reliance():
     mean_image = audited(Through()).psnr["mean_image"]
     for psnr in (mean_image - 3, mean_image, mean_image + 0.009):
-        assert bypass.latent_reliance(Through(), TRAIN, TEST, psnr) is None
-        assert bypass.reliance(psnr, 5.0, mean_image) is None
-    assert bypass.latent_reliance(Through(), TRAIN, TEST, mean_image + 0.011) == 1
-    assert bypass.reliance(mean_image + 1, mean_image, mean_image) == pytest.approx(1)
+        assert reliance.latent_reliance(Through(), TRAIN, TEST, psnr) is None
+        assert reliance.reliance(psnr, 5.0, mean_image) is None
+    assert reliance.latent_reliance(Through(), TRAIN, TEST, mean_image + 0.011) == 1
+    assert reliance.reliance(mean_image + 1, mean_image, mean_image) == pytest.approx(1)
     net = PCA(SHAPE, 0)
     net.initialise(TRAIN)
     assert audited(net).reliance == {"other_latent": None}
@@ -135,7 +137,7 @@ def test_what_is_no_better_than_the_mean_image_has_no_reliance():
 
 def test_the_training_measures_what_the_audit_measures():
     net = Toy()
-    assert bypass.latent_reliance(net, TRAIN, TEST, 0.0) == pytest.approx(
+    assert reliance.latent_reliance(net, TRAIN, TEST, 0.0) == pytest.approx(
         audited(net).reliance["other_latent"]
     )
 
@@ -154,14 +156,15 @@ def test_each_skip_is_replaced_alone():
 
 def test_batches_make_no_difference(monkeypatch):
     whole = audited(Toy())
-    monkeypatch.setattr(bypass, "EVALUATION_BATCH", 4)
+    for module in (reliance, paths):
+        monkeypatch.setattr(module, "EVALUATION_BATCH", 4)
     parts = audited(Toy())
     assert parts.psnr == pytest.approx(whole.psnr, abs=1e-6)
 
 
 def test_each_path_alone():
-    means = bypass.averages(Toy(), TRAIN)
-    found = bypass.alone(Toy(), TEST[:4], means)
+    means = paths.averages(Toy(), TRAIN)
+    found = paths.alone(Toy(), TEST[:4], means)
     x, mean = floats(TEST)[:4], floats(TRAIN).mean(0)
     assert set(found) == {"everything", "latent", "skips"}
     np.testing.assert_allclose(found["everything"], x, atol=1e-6)
@@ -169,14 +172,14 @@ def test_each_path_alone():
         np.testing.assert_allclose(found[name], (x + mean) / 2, atol=1e-6)
     torch.manual_seed(0)
     net = ImprovedSkip(SHAPE, 8)
-    several = bypass.alone(net, TEST[:4], bypass.averages(net, TRAIN))
+    several = paths.alone(net, TEST[:4], paths.averages(net, TRAIN))
     assert list(several) == ["everything", "latent", "skips", *(f"skip {n}" for n in (1, 2, 3, 4))]
 
 
 def test_averages_are_those_of_the_training_images():
     torch.manual_seed(0)
     net = ImprovedSkip(SHAPE, 8)
-    means = bypass.averages(net, TRAIN)
+    means = paths.averages(net, TRAIN)
     with torch.no_grad():
         code = net.eval().encode(TRAIN[:].float() / 255)
     torch.testing.assert_close(means.code.z[0], code.z.mean(0))
@@ -187,8 +190,8 @@ def test_averages_are_those_of_the_training_images():
 
 
 def test_of_many_training_images_an_even_part_is_encoded(monkeypatch):
-    monkeypatch.setattr(bypass, "_CODED", 15)
-    means = bypass.averages(Toy(), TRAIN)
+    monkeypatch.setattr(paths, "_CODED", 15)
+    means = paths.averages(Toy(), TRAIN)
     mean = floats(TRAIN)[::3].mean(0)
     np.testing.assert_allclose(means.code.z[0].unflatten(0, SHAPE), mean, atol=1e-6)
     np.testing.assert_allclose(means.code.skips[0][0], mean, atol=1e-6)
@@ -206,7 +209,7 @@ def test_the_linear_floor_is_a_projection_on_the_first_axes():
     mean = train.mean(0)
     axes = np.linalg.svd(train - mean, full_matrices=False)[2][:5]
     x_hat = np.clip((x - mean) @ axes.T @ axes + mean, 0, 1)
-    assert bypass.linear_floor(TRAIN, TEST, 5) == pytest.approx(psnr(x_hat, x), abs=1e-3)
+    assert paths.linear_floor(TRAIN, TEST, 5) == pytest.approx(psnr(x_hat, x), abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +217,7 @@ def test_the_linear_floor_is_a_projection_on_the_first_axes():
     [((30, 20, 10), 0.5), ((30, 5, 10), 1.0), ((30, 31, 10), 0.0), ((9, 8, 10), None), ((10, 8, 10), None)],
 )
 def test_reliance_is_a_clipped_share(figures, expected):
-    assert bypass.reliance(*figures) == expected
+    assert reliance.reliance(*figures) == expected
 
 
 class NoCode(Toy):
@@ -252,18 +255,22 @@ class Hidden(Toy):
 )
 def test_a_network_that_does_not_keep_the_contract_is_named(kind, line):
     with pytest.raises(UserError, match=line):
-        bypass.require_contract(kind(), TEST)
+        contract.require_contract(kind(), TEST)
 
 
 def test_networks_that_keep_the_contract_pass():
     torch.manual_seed(0)
     for net in (Toy(), Through(), ImprovedSkip(SHAPE, 8), PCA(SHAPE, 0)):
-        bypass.require_contract(net, TEST)
-        assert bypass.encoded(net, TEST[:3]).z.shape == (3, net.latent)
+        contract.require_contract(net, TEST)
+        assert contract.encoded(net, TEST[:3]).z.shape == (3, net.latent)
+
+
+def _reliance(net, test):
+    return reliance.latent_reliance(net, TRAIN, test, 9.0)
 
 
 def test_one_image_has_no_other():
     one = Split(TEST.images, TEST.labels, TEST.index[:1])
-    for call in (bypass.require_contract, lambda net, test: bypass.latent_reliance(net, TRAIN, test, 9.0)):
+    for call in (contract.require_contract, _reliance):
         with pytest.raises(UserError, match="the test split has 1 image; 2 or more are needed"):
             call(Around(), one)

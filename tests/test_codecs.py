@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
-from caelab.analysis import codecs
+from caelab.analysis.rate import codecs
 from caelab.data.datamodule import Split
 
 

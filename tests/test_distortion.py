@@ -6,7 +6,7 @@ import pytest
 import torch
 from toys import SHAPE, Linear, Skipping, images
 
-from caelab.analysis import distortion, quantisation
+from caelab.analysis.rate import distortion, quantisation
 from caelab.data.datamodule import Split
 from caelab.errors import UserError
 from caelab.models.autoencoder import Code

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from caelab.analysis import factors
-from caelab.analysis.factors import completeness, disentanglement, mig, structure
+from caelab.analysis.probe import factors
+from caelab.analysis.probe.factors import completeness, disentanglement, mig, structure
 from caelab.data.shapes import NAMES, draw_factors
 
 LEVELS = draw_factors(2_000, range(3), 1, 1)

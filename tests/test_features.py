@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from caelab.analysis import features
+from caelab.analysis.probe import features
 from caelab.data.datamodule import Split
 from caelab.data.shapes import Shapes
 from caelab.models.base import Base

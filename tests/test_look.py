@@ -12,9 +12,9 @@ from toys import leave_run, sha256_of
 
 from caelab import results, tables
 from caelab.analysis.look import look as module
+from caelab.analysis.look.parts import PARTS
 from caelab.analysis.registry import analyses
 from caelab.data.datamodule import permutation
-from caelab.report.look_parts import PARTS
 from caelab.restore import datamodule, load
 
 look = analyses()["look"]
@@ -36,7 +36,7 @@ def seen(run):
 @pytest.fixture
 def sketch(monkeypatch):
     """Draw two parts of the page, for tests that do not ask for the others."""
-    monkeypatch.setattr("caelab.report.look_parts.PARTS", {name: PARTS[name] for name in ("map", "usage")})
+    monkeypatch.setattr("caelab.analysis.look.parts.PARTS", {name: PARTS[name] for name in ("map", "usage")})
 
 
 @pytest.fixture

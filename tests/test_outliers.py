@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 from scipy.spatial import cKDTree
 
-from caelab.analysis import outliers
+from caelab.analysis.anomaly import outliers
 from caelab.errors import UserError
 from caelab.models.pca import PCA
 

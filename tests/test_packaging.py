@@ -30,8 +30,9 @@ def test_the_wheel_holds_code_and_config_and_nothing_else(wheel):
     }
     assert configs | modules <= names
     rest = {name for name in names - configs - modules if ".dist-info/" not in name}
-    parts = ("page.css", "page.html.j2", "page.md.j2", "look.html.j2", "look.js")
+    parts = ("page.css", "page.html.j2", "page.md.j2")
     pages = {f"caelab/report/{name}" for name in parts} | {"caelab/export/card.md.j2"}
+    pages |= {f"caelab/analysis/look/look.{ending}" for ending in ("html.j2", "js")}
     built = {"caelab/commit.json"} & names  # where ROOT is a checkout of git
     assert rest == {"caelab/py.typed", "hydra_plugins/caelab_sweeper.py"} | pages | built
 

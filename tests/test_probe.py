@@ -30,7 +30,7 @@ SHAPE = (3, 16, 16)
 @pytest.fixture(autouse=True)
 def _quick_and_nothing_kept(monkeypatch):
     module._floors.clear()
-    monkeypatch.setattr("caelab.analysis.factors.TREES", 2)
+    monkeypatch.setattr("caelab.analysis.probe.factors.TREES", 2)
 
 
 def command(monkeypatch, capfd, *runs):
@@ -117,7 +117,7 @@ def test_pca_has_nothing_to_be_untrained_and_is_its_own_floor(train):
 
 
 def test_floors_are_found_once_in_a_process(train, monkeypatch):
-    from caelab.analysis import features
+    from caelab.analysis.probe import features
 
     first, second = train(*MORE), train(*MORE, "seed=1")
     made = []

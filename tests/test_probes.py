@@ -9,8 +9,8 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import confusion_matrix
 from sklearn.neighbors import KNeighborsClassifier
 
-from caelab.analysis import probes
-from caelab.analysis.probes import Labels
+from caelab.analysis.probe import probes
+from caelab.analysis.probe.probes import Labels
 
 CLASSES = 4
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from caelab.analysis import quantisation
-from caelab.analysis.quantisation import Coder, entropy, fit, flat, unflat
+from caelab.analysis.rate import quantisation
+from caelab.analysis.rate.quantisation import Coder, entropy, fit, flat, unflat
 from caelab.errors import UserError
 from caelab.models.autoencoder import Code
 

@@ -13,7 +13,7 @@ from toys import leave_run
 
 import caelab
 from caelab import results
-from caelab.analysis import quantisation
+from caelab.analysis.rate import quantisation
 from caelab.analysis.rate import rate as module
 from caelab.analysis.rate.rate import answer, comparison, table
 from caelab.analysis.registry import analyses
@@ -86,7 +86,7 @@ def test_codecs_are_measured_on_the_same_images_and_once(measured, monkeypatch):
     assert found["measured"]["pillow"] == PIL.__version__
     assert all(one["payload"] < one["file"] for settings in found["codecs"].values() for one in settings)
     for name in ("codecs.curve", "codecs.lossless", "transform.curve"):
-        monkeypatch.setattr(f"caelab.analysis.{name}", lambda *_, **__: pytest.fail("measured again"))
+        monkeypatch.setattr(f"caelab.analysis.rate.{name}", lambda *_, **__: pytest.fail("measured again"))
     again = rate(path, bits=[2, 8], force=True)
     assert {key: again[key] for key in FLOORS} == {key: found[key] for key in FLOORS}
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from caelab import results
-from caelab.report.gradients import Line, draw, gradients
+from caelab.analysis.gradients.picture import Line, draw
+from caelab.report.gradients import gradients
 from caelab.report.rows import Row, Run, Section
 
 

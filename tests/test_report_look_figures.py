@@ -4,7 +4,7 @@ import matplotlib.colors
 import numpy as np
 import pytest
 
-from caelab.report import look_figures as figures
+from caelab.analysis.look import figures
 
 
 def shown(axes):

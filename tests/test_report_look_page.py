@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from toys import Linear, images
 
-from caelab.analysis.portrait import Portrait
-from caelab.report import look_page
-from caelab.report.look_page import Page
-from caelab.report.look_parts import Part, Sight
+from caelab.analysis.look import page as look_page
+from caelab.analysis.look.page import Page
+from caelab.analysis.look.parts import Part, Sight
+from caelab.analysis.look.portrait import Portrait
 
 HOSTILE = "<script>alert(1)</script>"
 PAGE = Page(

@@ -8,9 +8,9 @@ import torch
 from matplotlib.figure import Figure
 from toys import Linear, images
 
-from caelab.analysis.portrait import Portrait
+from caelab.analysis.look.parts import PARTS, Sight
+from caelab.analysis.look.portrait import Portrait
 from caelab.models.base import Base
-from caelab.report.look_parts import PARTS, Sight
 
 CLASSES = {0: "zero", 1: "one", 2: "two"}
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from caelab import results
+from caelab.analysis.rate.picture import TRANSFORM, draw, line
 from caelab.report import tables
-from caelab.report.rates import TRANSFORM, draw, line, rates, winners
+from caelab.report.rates import rates, winners
 from caelab.report.rows import Row, Run, Section
 
 BESIDE = {

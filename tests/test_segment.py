@@ -9,7 +9,7 @@ from toys import leave_run
 
 from caelab import results
 from caelab.analysis.segment import segment
-from caelab.analysis.segmentation import Pixels, confusion, decoded, fit, scores
+from caelab.analysis.segment.pixels import Pixels, confusion, decoded, fit, scores
 from caelab.models.base import Base
 from caelab.restore import datamodule, load
 

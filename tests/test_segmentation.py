@@ -5,8 +5,8 @@ import torch
 from sklearn.metrics import confusion_matrix, jaccard_score
 from torch.nn import functional as F
 
-from caelab.analysis import segmentation
-from caelab.analysis.segmentation import Pixels, confusion, decoded, fit, images_as_maps, scores
+from caelab.analysis.segment import pixels as segmentation
+from caelab.analysis.segment.pixels import Pixels, confusion, decoded, fit, images_as_maps, scores
 from caelab.data.datamodule import Split
 from caelab.models.base import Base
 from caelab.models.improved_skip import ImprovedSkip

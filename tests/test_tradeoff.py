@@ -2,7 +2,7 @@
 
 import pytest
 
-from caelab.analysis.tradeoff import PERFECT, best, enough, envelope, reached
+from caelab.analysis.rate.tradeoff import PERFECT, best, enough, envelope, reached
 from caelab.quality import PSNR_CAP
 
 

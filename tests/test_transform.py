@@ -6,8 +6,8 @@ import pytest
 import torch
 from toys import SHAPE, images
 
-from caelab.analysis import quantisation, transform
-from caelab.analysis.transform import curve
+from caelab.analysis.rate import quantisation, transform
+from caelab.analysis.rate.transform import curve
 from caelab.data.datamodule import Split
 
 NUMBERS = math.prod(SHAPE)

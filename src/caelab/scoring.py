@@ -6,13 +6,13 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from caelab import describe, figures
-from caelab.analysis.bypass import latent_reliance
 from caelab.corruptions import Corruption
 from caelab.data.datamodule import ImageDataModule
 from caelab.machine import limit_threads
 from caelab.metrics import published_protocol
 from caelab.models.autoencoder import Autoencoder
 from caelab.module import AutoencoderModule
+from caelab.reliance import latent_reliance
 from caelab.results import Record
 from caelab.trainer import share_log
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from torch import nn
 
 from caelab import records, results
-from caelab.analysis.bypass import mean_image
 from caelab.data.datamodule import ImageDataModule, Split
 from caelab.models.pca import PCA
+from caelab.reliance import mean_image
 from caelab.restore import corruption
 from caelab.results import Record
 from caelab.scoring import score

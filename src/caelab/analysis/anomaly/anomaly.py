@@ -14,15 +14,15 @@ from sklearn.metrics import roc_curve
 from torch import Tensor
 
 from caelab import figures, records, results, screen
-from caelab.analysis import outliers
-from caelab.analysis.bypass import Watch
-from caelab.analysis.outliers import Floats
+from caelab.analysis.anomaly import outliers
+from caelab.analysis.anomaly.outliers import Floats
 from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
 from caelab.data.datamodule import Split
 from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder
 from caelab.models.pca import PCA
+from caelab.reliance import Watch
 from caelab.restore import datamodule
 from caelab.results import Record
 

@@ -9,9 +9,10 @@ from rich.table import Table
 from torch import Tensor
 
 from caelab import figures, records, screen
-from caelab.analysis import bypass
+from caelab.analysis.audit.paths import Means, alone, audit, averages, linear_floor
 from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
+from caelab.models.contract import require_contract
 from caelab.results import BYPASSING
 
 _GETS = {
@@ -34,9 +35,9 @@ def measure(subject: Subject) -> Result:
         UserError: fewer than 2 test images, or a network that does not keep the ``Code`` contract.
     """
     net, splits = subject.network, subject.data.splits
-    bypass.require_contract(net, splits["test"])
-    means = bypass.averages(net, splits["train"], partial(screen.tracked, description="mean code"))
-    paths = bypass.audit(net, splits["test"], means, partial(screen.tracked, description="audit"))
+    require_contract(net, splits["test"])
+    means = averages(net, splits["train"], partial(screen.tracked, description="mean code"))
+    paths = audit(net, splits["test"], means, partial(screen.tracked, description="audit"))
     values: dict[str, float] = {f"audit/psnr_{name}": value for name, value in paths.psnr.items()}
     for name, value in paths.reliance.items():
         if value is not None:
@@ -60,15 +61,15 @@ def _floor(subject: Subject, numbers: int) -> float | None:
         return None
     with screen.waiting() as progress:
         progress.add_task(f"PCA of {numbers:,} numbers, which no run beside this one has", total=None)
-        return bypass.linear_floor(train, test, numbers)
+        return linear_floor(train, test, numbers)
 
 
-def _draw(subject: Subject, means: bypass.Means) -> None:
+def _draw(subject: Subject, means: Means) -> None:
     """Draw and keep the first test image of each class, and what each path alone reconstructs of it."""
     images = subject.data.splits["test"][figures.first_rows(subject.data)]
     originals = images.float() / 255
     rows: dict[str, Tensor] = {}
-    pictures = bypass.alone(subject.network, images, means)
+    pictures = alone(subject.network, images, means)
     figures.keep(subject.run / "audit.npz", originals=originals, **pictures)
     for name, x_hat in pictures.items():
         _, _, number = name.partition("skip ")

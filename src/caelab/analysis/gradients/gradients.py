@@ -9,10 +9,10 @@ from rich.table import Table
 
 from caelab import durable, restore, screen, trained
 from caelab.analysis.gradients.norms import norms
+from caelab.analysis.gradients.picture import Line, draw
 from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
 from caelab.corruptions import TEST, keys
-from caelab.report.gradients import Line, draw
 
 IMAGES = 256
 

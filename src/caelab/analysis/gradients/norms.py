@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from caelab.analysis.features import tapped
 from caelab.models.autoencoder import Autoencoder
+from caelab.models.taps import tapped
 
 
 def norms(net: Autoencoder, loss: nn.Module, given: Tensor, x: Tensor) -> dict[str, float]:

@@ -9,17 +9,15 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from caelab import screen
-from caelab.analysis import maps
-from caelab.analysis.look import IMAGES, LEAST
-from caelab.analysis.portrait import Portrait
+from caelab.analysis.look import IMAGES, LEAST, maps, page, parts
+from caelab.analysis.look.page import Page
+from caelab.analysis.look.parts import MAPPED, Sight
+from caelab.analysis.look.portrait import Portrait
 from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
 from caelab.data.datamodule import permutation
 from caelab.errors import UserError
-from caelab.report import look_page, look_parts
 from caelab.report.claims import display
-from caelab.report.look_page import Page
-from caelab.report.look_parts import MAPPED, Sight
 
 
 def measure(subject: Subject, map: str, images: int | None, seed: int, out: Path | None) -> Result:
@@ -46,16 +44,16 @@ def measure(subject: Subject, map: str, images: int | None, seed: int, out: Path
         out = out or subject.picture.parent
         out.mkdir(parents=True, exist_ok=True)  # before the work, which is lost where nothing can be written
     with screen.item_progress() as progress:
-        task = progress.add_task(f"map ({map})", total=len(look_parts.PARTS) + 2)
+        task = progress.add_task(f"map ({map})", total=len(parts.PARTS) + 2)
         dataset = display(record["choices"]["dataset"])
         heading = f"{record['choices']['model']} on {dataset}, run {record['fingerprint'][:10]}"
         sight = Sight(portrait, heading, classes, map, maps.project(z, map, seed))
-        parts = {}
-        for name, draw in look_parts.PARTS.items():
+        drawn = {}
+        for name, draw in parts.PARTS.items():
             progress.update(task, advance=1, description=name)
-            parts[name] = draw(sight)
+            drawn[name] = draw(sight)
         progress.update(task, advance=1, description="page")
-        path = look_page.write(_page(subject, portrait, rows, map), sight, parts, out)
+        path = page.write(_page(subject, portrait, rows, map), sight, drawn, out)
         progress.update(task, advance=1, description=subject.run.resolve().name)
     return {"figures": _figures(portrait), "page": str(path)}
 

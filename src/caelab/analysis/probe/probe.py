@@ -12,10 +12,10 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from caelab import durable, screen, trained
-from caelab.analysis import accuracies, factors, features, probes
-from caelab.analysis.factors import Structure, structure
-from caelab.analysis.features import Features
-from caelab.analysis.probes import NEIGHBOURS, Findings, Labels
+from caelab.analysis.probe import factors, features, picture, probes
+from caelab.analysis.probe.factors import Structure, structure
+from caelab.analysis.probe.features import Features
+from caelab.analysis.probe.probes import NEIGHBOURS, Findings, Labels
 from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
 from caelab.data.datamodule import ImageDataModule, Split
@@ -57,7 +57,7 @@ def measure(subject: Subject) -> Result:
             progress.advance(task)
     result = _result(found, labels)
     with durable.file(subject.picture) as file:
-        accuracies.draw(result, screen.shown(run)).savefig(file)
+        picture.draw(result, screen.shown(run)).savefig(file)
     return result
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from PIL import __version__
 
 from caelab import results, screen
-from caelab.analysis import codecs, transform
+from caelab.analysis.rate import codecs, transform
 from caelab.analysis.registry import Result
 from caelab.data.datamodule import Split
 

@@ -9,14 +9,13 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from caelab import durable, records, results, screen
-from caelab.analysis import distortion, quantisation, tradeoff
+from caelab.analysis.rate import distortion, picture, quantisation, tradeoff
 from caelab.analysis.rate.floors import floors
+from caelab.analysis.rate.tradeoff import LOST
 from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
-from caelab.analysis.tradeoff import LOST
 from caelab.errors import UserError
 from caelab.labels import labels
-from caelab.report import rates
 
 
 def measure(subject: Subject, bits: tuple[int, ...], force: bool) -> Result:
@@ -189,11 +188,11 @@ def _draw(measured: Mapping[Path, Mapping[str, Any]]) -> None:
     """Draw runs on the same test images in one picture, and leave it in the directory of each."""
     lines = {}
     for run, (name, one) in zip(measured, _named(measured).items(), strict=True):
-        lines[name] = rates.line([one], records.untrained(results.finished(run)))
+        lines[name] = picture.line([one], records.untrained(results.finished(run)))
     title = (
         ", ".join(screen.shown(run) for run in measured) if len(measured) == 1 else f"{len(measured)} runs"
     )
-    figure = rates.draw(f"{title}: what rounding the code costs", lines, next(iter(measured.values())))
+    figure = picture.draw(f"{title}: what rounding the code costs", lines, next(iter(measured.values())))
     for run in measured:
         with durable.file(run / "rate.png") as file:
             figure.savefig(file)

@@ -8,10 +8,10 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from caelab import figures, quality, refinement, screen
-from caelab.analysis import bypass
 from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
 from caelab.errors import UserError
+from caelab.models.contract import evaluating, require_contract
 
 _BATCH = 50  # little, for a bar that moves
 _SHOWN = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -33,7 +33,7 @@ def measure(subject: Subject, steps: int, images: int) -> Result:
     """
     _refuse_corrupted(subject)
     net, test = subject.network, subject.data.splits["test"]
-    bypass.require_contract(net, test)
+    require_contract(net, test)
 
     def fitted(rows: torch.Tensor | slice) -> tuple[torch.Tensor, refinement.Fitted]:
         x = (test[rows].float() / 255).to(net.weight.dtype)
@@ -41,7 +41,7 @@ def measure(subject: Subject, steps: int, images: int) -> Result:
 
     count = min(images, len(test))
     values = []
-    with bypass.evaluating(net):
+    with evaluating(net):
         for start in screen.tracked(range(0, count, _BATCH), "fitting latents"):
             x, fit = fitted(slice(start, min(start + _BATCH, count)))
             values.append(quality.psnr(fit.errors.double() / x[0].numel()))

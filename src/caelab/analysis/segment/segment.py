@@ -13,7 +13,7 @@ from torch import Tensor
 from caelab import figures, screen
 from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
-from caelab.analysis.segmentation import (
+from caelab.analysis.segment.pixels import (
     DEFINITIONS,
     Maps,
     Pixels,

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caelab.analysis.codes import BATCH, Floats
+from caelab.analysis.look.codes import BATCH, Floats
 from caelab.models.autoencoder import Autoencoder
 from caelab.quality import mse, psnr
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from caelab.analysis import codes, neighbours, sensitivity, traversals
-from caelab.analysis.codes import Directions, Floats
-from caelab.analysis.portrait import BASES, Portrait
-from caelab.analysis.reconstructions import extremes
-from caelab.report import look_figures as figures
+from caelab.analysis.look import codes, figures, neighbours, sensitivity, traversals
+from caelab.analysis.look.codes import Directions, Floats
+from caelab.analysis.look.portrait import BASES, Portrait
+from caelab.analysis.look.reconstructions import extremes
+from caelab.models.contract import pixels
 
 MAPPED = 2_000
 """Most images on the map: more take t-SNE minutes and the page megabytes."""
@@ -132,7 +132,7 @@ def interpolations(sight: Sight) -> Part:
     portrait = sight.portrait
     rows = portrait.varied(2 * _PAIRS)
     pairs = len(rows) // 2
-    x = codes.pixels(portrait.net, portrait.images[rows])
+    x = pixels(portrait.net, portrait.images[rows])
     start, end = (codes.encode(portrait.net, portrait.images[rows[i::2]]) for i in (0, 1))
     both = (
         traversals.between_codes(portrait.net, start, end, _FADE).numpy(),

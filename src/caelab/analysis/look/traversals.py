@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caelab.analysis.codes import BATCH, Directions, Floats
+from caelab.analysis.look.codes import BATCH, Directions, Floats
 from caelab.models.autoencoder import Autoencoder, Code
 
 IGNORED = 0.5 / 255

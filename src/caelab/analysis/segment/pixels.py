@@ -8,9 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from caelab.analysis.features import tapped
 from caelab.data.datamodule import Split
 from caelab.models.autoencoder import Autoencoder
+from caelab.models.taps import tapped
 
 STAGES = 3
 """Stages of a decoder whose outputs are the features of a pixel: the last ones."""

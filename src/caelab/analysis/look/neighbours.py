@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from caelab.analysis.codes import Floats
+from caelab.analysis.look.codes import Floats
 
 Rows = NDArray[np.int64]
 

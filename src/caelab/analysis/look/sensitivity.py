@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from caelab.analysis.codes import pixels
 from caelab.models.autoencoder import Autoencoder
+from caelab.models.contract import pixels
 
 
 def looks_at(net: Autoencoder, images: Tensor, coordinates: list[int]) -> Tensor:

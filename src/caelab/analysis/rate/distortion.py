@@ -7,8 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from caelab.analysis.bypass import Watch, encoded, evaluating, require_contract
-from caelab.analysis.quantisation import (
+from caelab.analysis.rate.quantisation import (
     Alphabet,
     Coder,
     Counts,
@@ -21,7 +20,9 @@ from caelab.analysis.quantisation import (
 )
 from caelab.data.datamodule import EVALUATION_BATCH, Split, in_order, permutation
 from caelab.models.autoencoder import Autoencoder, Code
+from caelab.models.contract import encoded, evaluating, require_contract
 from caelab.quality import mse, psnr
+from caelab.reliance import Watch
 
 STATISTICS = 2**26
 """Numbers, at most, of the training codes that statistics are taken of: a quarter of a gigabyte."""

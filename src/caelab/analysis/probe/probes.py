@@ -10,7 +10,7 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
-from caelab.analysis.features import Features
+from caelab.analysis.probe.features import Features
 from caelab.data.datamodule import permutation
 from caelab.report.statistics import interval
 

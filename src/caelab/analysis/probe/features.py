@@ -1,7 +1,6 @@
 """What a network makes of images: its code and what each encoder stage puts out, a row an image."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from torch.nn import functional as F
 from caelab.data.datamodule import Batches, ImageDataModule, Split, in_order, permutation
 from caelab.models.autoencoder import Autoencoder
 from caelab.models.pca import PCA
+from caelab.models.taps import tapped
 
 IMAGES = {"train": 50_000, "val": 10_000, "test": 10_000}
 """Images of each split at most: more would cost minutes and gigabytes, and move no figure by its interval."""
@@ -40,22 +40,6 @@ def stages(net: nn.Module) -> list[nn.Module]:
     """The stages of ``net.encoder``, outermost first; none where a network has no such module."""
     encoder = getattr(net, "encoder", None)
     return list(encoder.children()) if isinstance(encoder, nn.Module) else []
-
-
-@contextmanager
-def tapped(modules: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]:
-    """Keep what each module put out last: place in the list -> its output."""
-    outputs: dict[int, Tensor] = {}
-
-    def keep(place: int) -> Callable[[nn.Module, object, Tensor], None]:
-        return lambda _module, _input, output: outputs.update({place: output})
-
-    handles = [module.register_forward_hook(keep(place)) for place, module in enumerate(modules)]
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def pooled(x: Tensor) -> Tensor:

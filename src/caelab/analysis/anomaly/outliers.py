@@ -8,11 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caelab.analysis.bypass import Watch, encoded, evaluating
 from caelab.data.datamodule import EVALUATION_BATCH
 from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder, Images
+from caelab.models.contract import encoded, evaluating
 from caelab.quality import mse
+from caelab.reliance import Watch
 
 NEIGHBOURS = 5
 """Training images that count as near to an image."""

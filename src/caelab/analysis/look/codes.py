@@ -1,4 +1,4 @@
-"""The codes of images: what the lab relies on in a model, how much of its code is used, and along what."""
+"""The codes of images: how much of its code is used, and along what."""
 
 from dataclasses import dataclass
 
@@ -9,62 +9,16 @@ from torch import Tensor
 
 from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder, Code
+from caelab.models.contract import pixels
 
 BATCH = 250
 
 DEAD = 1e-4
 """Variance below which a coordinate is dead, as a part of the largest: a hundredth of its deviation."""
 
-_SAME = 1e-3  # a quarter of a grey level; batches of other sizes round otherwise by far less
 _TINY = 1e-12  # eigenvalues below that part of the largest are rounding
 
 Floats = NDArray[np.float64]
-
-
-def pixels(net: Autoencoder, images: Tensor) -> Tensor:
-    """Turn images (N, C, H, W) uint8 into what the network takes: in [0, 1], of its own type."""
-    return (images.float() / 255).to(next(iter(net.state_dict().values())).dtype)
-
-
-@torch.inference_mode()
-def check_contract(net: Autoencoder, images: Tensor) -> None:
-    """Make sure that what ``encode`` returns is all that ``decode`` gets.
-
-    Encodes one image, then another one, and decodes the first code: a decoder that remembers what its encoder
-    saw, or a ``forward`` that does more than the two, gives itself away.
-
-    Args:
-        net: in eval mode.
-        images: (N, C, H, W) uint8, at least two.
-
-    Raises:
-        UserError: the model does not keep the contract of ``Code``.
-    """
-    name = type(net).__name__
-    first, second = pixels(net, images[:1]), pixels(net, images[1:2])
-    code = net.encode(first)
-    if not isinstance(code, Code):
-        raise UserError(
-            f"model {name}: encode returns {type(code).__name__}, not Code(z, skips); what it does not say "
-            "cannot be shown"
-        )
-    if tuple(code.z.shape) != (1, net.latent):
-        raise UserError(
-            f"model {name}: for one image encode returns z of shape {tuple(code.z.shape)}; "
-            f"with latent={net.latent} it must be (1, {net.latent})"
-        )
-    expected = net(first)
-    net.encode(second)
-    found = net.decode(code)
-    if tuple(found.shape) != tuple(first.shape):
-        raise UserError(
-            f"model {name}: decode returns {tuple(found.shape)} for an image of {tuple(first.shape)}"
-        )
-    if not torch.allclose(found.float(), expected.float(), atol=_SAME):
-        raise UserError(
-            f"model {name}: decode(encode(x)) is another image than {name}(x); something beside the Code "
-            "reaches its decoder, put it into Code.skips"
-        )
 
 
 @torch.inference_mode()

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caelab.analysis import codes, reconstructions, traversals
-from caelab.analysis.codes import Directions, Floats
+from caelab.analysis.look import codes, reconstructions, traversals
+from caelab.analysis.look.codes import Directions, Floats
 from caelab.models.autoencoder import Autoencoder, Code
+from caelab.models.contract import require_contract
 
 Rows = NDArray[np.int64]
 
@@ -35,7 +36,7 @@ class Portrait:
     seed: int
 
     def __post_init__(self) -> None:
-        codes.check_contract(self.net, self.images)
+        require_contract(self.net, self.images)
 
     @cached_property
     def z(self) -> Floats:
