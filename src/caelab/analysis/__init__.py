@@ -1,1 +1,1 @@
-"""What looks inside a trained model: computations only, for the command lines one level up."""
+"""Analyses of finished runs, a package each: ``registry`` says what one is."""

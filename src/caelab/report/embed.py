@@ -11,17 +11,17 @@ from markupsafe import Markup
 from caelab import texts
 
 
-def environment(ending: str, *, folder: Path = Path(__file__).parent) -> jinja2.Environment:
-    """Templates of a folder, this one unless told otherwise, in which every text is shown as it is.
+def environment(ending: str, *, folder: Path | None = None) -> jinja2.Environment:
+    """Templates of this folder, in which every text is shown as it is.
 
     Args:
         ending: ``.html``, or ``.md``, where ``code`` and ``fenced`` make code of a text.
-        folder: of the templates.
+        folder: of further templates.
 
     Markup of our own is a ``Markup``.
     """
     found = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
+        loader=jinja2.FileSystemLoader([*([folder] if folder else []), Path(__file__).parent]),
         autoescape=ending == ".html",
         finalize=_in_markdown if ending == ".md" else _in_html,
         trim_blocks=True,

@@ -4,7 +4,7 @@ from caelab.analysis.registry import Analysis, Column
 
 ANALYSIS = Analysis(
     __name__,
-    """Trained on some classes: does the model find images of the other classes?
+    """Does the model find images of classes it was not trained on?
 
 Takes runs that were trained on some classes of their dataset. Scores the test images of these and of all
 other classes by reconstruction error and by distance to the training codes, and says how well each score

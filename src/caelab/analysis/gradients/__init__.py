@@ -4,7 +4,7 @@ from caelab.analysis.registry import Analysis, Column
 
 ANALYSIS = Analysis(
     __name__,
-    """Do gradients vanish on their way from the last layer to the first?
+    """Do gradients vanish on their way to the first layer?
 
 Measures the norm of the gradient of the training loss by the weights of each layer, with the weights that
 each run started from and with those of its best checkpoint, on the first 256 training images. Writes

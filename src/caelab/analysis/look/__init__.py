@@ -31,7 +31,7 @@ def map_method(text: str) -> str:
 
 ANALYSIS = Analysis(
     __name__,
-    """What does the model do? One offline page of pictures.
+    """What does the model do? Pictures on one offline page.
 
 Draws what the best checkpoint of each run does with test images: reconstructions, walks through its code,
 interpolations, neighbours, a map, how much of the code is used, what coordinates look at, filters. Writes

@@ -4,7 +4,7 @@ from caelab.analysis.registry import Analysis, Column
 
 ANALYSIS = Analysis(
     __name__,
-    """What can be told from the features, beside PCA, pixels and an untrained network?
+    """What can be told from the features of the model?
 
 Asks how well the class of an image can be told from the features of each run: from its code z and from
 each encoder stage, by a linear probe and by the 10 nearest neighbours, with all labels, a tenth and a

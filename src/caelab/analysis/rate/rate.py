@@ -70,39 +70,41 @@ def _codes(subject: Subject, bits: tuple[int, ...]) -> Result:
     }
 
 
-def _curves(found: Mapping[str, Any], key: str = "payload") -> dict[str, tradeoff.Curve]:
+def _curves(result: Mapping[str, Any], key: str = "payload") -> dict[str, tradeoff.Curve]:
     """Transform coding by PCA, and each codec: bytes and PSNR (dB) of each setting."""
     curves: dict[str, tradeoff.Curve] = {
-        "transform": [(one["rate"] / 8, one["psnr"]) for one in found["transform"] if one["rate"]]
+        "transform": [(one["rate"] / 8, one["psnr"]) for one in result["transform"] if one["rate"]]
     }
-    for name, settings in found["codecs"].items():
+    for name, settings in result["codecs"].items():
         curves[name] = [(one[key], one["psnr"]) for one in settings]
     return {name: curve for name, curve in curves.items() if curve}
 
 
-def _beside(found: Mapping[str, Any], size: float) -> dict[str, float | None]:
+def _beside(result: Mapping[str, Any], size: float) -> dict[str, float | None]:
     """What ``_curves`` reach with no more than so many bytes, in dB; None for one that takes more."""
-    return {name: tradeoff.reached(size, *zip(*curve, strict=True)) for name, curve in _curves(found).items()}
+    return {
+        name: tradeoff.reached(size, *zip(*curve, strict=True)) for name, curve in _curves(result).items()
+    }
 
 
-def _figures(found: Mapping[str, Any]) -> dict[str, float]:
-    code = found["code"]
+def _figures(result: Mapping[str, Any]) -> dict[str, float]:
+    code = result["code"]
     figures = {"rate/psnr": code["psnr"], "rate/float32_bits": 32.0 * code["numbers"]}
-    for point in found["points"]:
+    for point in result["points"]:
         for key, name in {"rate": "bits", "entropy": "entropy", "psnr": "psnr"}.items():
             figures[f"rate/{name}_{point['bits']}"] = point[key]
-    if (end := found["enough"]) is not None:
+    if (end := result["enough"]) is not None:
         figures["rate/enough_bits"] = end["rate"]
         figures["rate/bits_per_number"] = end["rate"] / code["numbers"]
-        for name, psnr in _beside(found, end["rate"] / 8).items():
+        for name, psnr in _beside(result, end["rate"] / 8).items():
             if psnr is not None:
                 figures[f"rate/psnr_over_{name.lower()}"] = end["psnr"] - psnr
     return figures
 
 
-def answer(found: Mapping[str, Any]) -> list[str]:
+def answer(result: Mapping[str, Any]) -> list[str]:
     """Say in a few lines how many bits the code needs, and what others make of as many."""
-    code, end, points = found["code"], found["enough"], found["points"]
+    code, end, points = result["code"], result["enough"], result["points"]
     whole = f"{code['psnr']:.2f} dB of {code['numbers']:,} numbers, {32 * code['numbers']:,} bits as float32"
     if end is None:
         lost = code["psnr"] - points[-1]["psnr"]
@@ -116,21 +118,21 @@ def answer(found: Mapping[str, Any]) -> list[str]:
     ]
     for key, what in (("payload", "without headers"), ("file", "as whole files")):
         others = []
-        for name, curve in _curves(found, key).items():
+        for name, curve in _curves(result, key).items():
             psnr = tradeoff.reached(size, *zip(*curve, strict=True))
             others.append(
                 f"{name} {f'takes {curve[0][0]:.0f} or more' if psnr is None else f'{psnr:.2f} dB'}"
             )
-        others += [f"{name} without loss takes {one[key]:,.0f}" for name, one in found["lossless"].items()]
+        others += [f"{name} without loss takes {one[key]:,.0f}" for name, one in result["lossless"].items()]
         if others:
             lines.append(f"at {size:,.0f} bytes: model {end['psnr']:.2f} dB; {what} {', '.join(others)}")
     return lines
 
 
-def table(found: Mapping[str, Any]) -> Table:
+def table(result: Mapping[str, Any]) -> Table:
     """Return rate and distortion as a table: a line a quantiser, and the code as it is."""
-    images, code = found["images"], found["code"]
-    channels, height, width = found["image"]
+    images, code = result["images"], result["code"]
+    channels, height, width = result["image"]
     pixels = height * width
     shown = Table(
         title=f"{images['test']:,} test images; statistics of {images['train']:,} training images",
@@ -139,14 +141,14 @@ def table(found: Mapping[str, Any]) -> Table:
         caption_justify="left",
     )
     heads = ["step", "bits/number", "bits/image", "entropy", "bits/pixel", "bytes", "PSNR (dB)", "lost (dB)"]
-    for column in (*heads, *_curves(found)):
+    for column in (*heads, *_curves(result)):
         shown.add_column(column, justify="right")
-    for point in found["points"]:
+    for point in result["points"]:
         bits = point["rate"]
         cells = [f"8 sd/{2 ** point['bits']}", f"{bits / code['numbers']:.2f}", f"{bits:,.1f}"]
         cells += [f"{point['entropy']:,.1f}", f"{bits / pixels:.3f}", f"{bits / 8:,.1f}"]
         cells += [f"{point['psnr']:.2f}", f"{code['psnr'] - point['psnr']:z.2f}"]
-        beside = _beside(found, bits / 8).values()
+        beside = _beside(result, bits / 8).values()
         shown.add_row(*cells, *("-" if psnr is None else f"{psnr:.2f}" for psnr in beside))
     for name, each, numbers, psnr in (
         ("float32", "32.00", 4 * code["numbers"], f"{code['psnr']:.2f}"),
@@ -160,13 +162,13 @@ def table(found: Mapping[str, Any]) -> Table:
 _MINUS = {f"minus {name} (dB)": f"psnr_over_{name.lower()}" for name in ("transform", "JPEG", "WebP", "AVIF")}
 
 
-def comparison(found: Mapping[Path, Mapping[str, Any]]) -> Table:
+def comparison(several: Mapping[Path, Mapping[str, Any]]) -> Table:
     """Return what several runs need as a table, a line a run."""
     shown = Table(title=f"until {LOST:g} dB is lost", title_justify="left")
     heads = ("run", "numbers", "PSNR (dB)", "bits/number", "bits/image", *_MINUS)
     for column in heads:
         shown.add_column(column, justify="left" if column == "run" else "right")
-    for name, one in _named(found).items():
+    for name, one in _named(several).items():
         code, figures = one["code"], one["figures"]
         keys = {"bits_per_number": ".2f", "enough_bits": ",.0f"} | dict.fromkeys(_MINUS.values(), "+z.2f")
         cells = [
@@ -177,23 +179,21 @@ def comparison(found: Mapping[Path, Mapping[str, Any]]) -> Table:
     return shown
 
 
-def _named(found: Mapping[Path, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+def _named(several: Mapping[Path, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Name each run by what tells it from the others."""
-    told = labels([results.finished(run) for run in found])
-    names = [", ".join(value for value in label.values() if value != "-") for label in told]
-    return dict(zip(names, found.values(), strict=True))
+    own = labels([results.finished(run) for run in several])
+    names = [", ".join(value for value in label.values() if value != "-") for label in own]
+    return dict(zip(names, several.values(), strict=True))
 
 
-def _draw(measured: Mapping[Path, Mapping[str, Any]]) -> None:
+def _draw(several: Mapping[Path, Mapping[str, Any]]) -> None:
     """Draw runs on the same test images in one picture, and leave it in the directory of each."""
     lines = {}
-    for run, (name, one) in zip(measured, _named(measured).items(), strict=True):
+    for run, (name, one) in zip(several, _named(several).items(), strict=True):
         lines[name] = picture.line([one], records.untrained(results.finished(run)))
-    title = (
-        ", ".join(screen.shown(run) for run in measured) if len(measured) == 1 else f"{len(measured)} runs"
-    )
-    figure = picture.draw(f"{title}: what rounding the code costs", lines, next(iter(measured.values())))
-    for run in measured:
+    title = f"{len(several)} runs" if len(several) > 1 else screen.shown(next(iter(several)))
+    figure = picture.draw(f"{title}: what rounding the code costs", lines, next(iter(several.values())))
+    for run in several:
         with durable.file(run / "rate.png") as file:
             figure.savefig(file)
 
@@ -204,10 +204,10 @@ def show(run: Path, result: Result) -> Iterator[RenderableType]:
     yield table(result)
 
 
-def compare(measured: Mapping[Path, Result]) -> Iterator[RenderableType]:
+def compare(several: Mapping[Path, Result]) -> Iterator[RenderableType]:
     """Show runs on the same test images in one table, and draw them in one picture."""
     groups: dict[tuple[str, int], dict[Path, Result]] = {}
-    for run, one in measured.items():
+    for run, one in several.items():
         key = (results.finished(run)["data"]["sha256"], one["images"]["test"])
         groups.setdefault(key, {})[run] = one
     for group in groups.values():
