@@ -21,7 +21,7 @@ from caelab.analysis.look.portrait import Portrait
 
 HOSTILE = "<script>alert(1)</script>"
 PAGE = Page(
-    "improved on CIFAR-10", "caelab-look run", {"checkpoint": "best.ckpt"}, ["A note."], range(100, 112)
+    "improved on CIFAR-10", "caelab look run", {"checkpoint": "best.ckpt"}, ["A note."], range(100, 112)
 )
 # Twelve marks: a row of eleven, and one far above its middle.
 PLACES = np.array([*([x, 0.0] for x in range(11)), [5.0, 10.0]])
@@ -47,7 +47,7 @@ def parts():
 def written(tmp_path_factory):
     """A page with hostile names in it."""
     classes = {0: HOSTILE, 1: "dog"}
-    page = replace(PAGE, title=HOSTILE, notes=[HOSTILE], command=f"caelab-look {HOSTILE}")
+    page = replace(PAGE, title=HOSTILE, notes=[HOSTILE], command=f"caelab look {HOSTILE}")
     return look_page.write(page, sight(classes), parts(), tmp_path_factory.mktemp("hostile"))
 
 
