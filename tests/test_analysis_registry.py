@@ -57,6 +57,7 @@ def test_no_two_columns_share_a_name():
 def test_help_of_every_analysis_waits_for_nothing_heavy():
     code = f"""
 import contextlib, sys
+from caelab.cli.main import main
 for name in {NAMES}:
     sys.argv = ["caelab", name, "--help"]
     with contextlib.suppress(SystemExit):

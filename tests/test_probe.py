@@ -40,7 +40,7 @@ def command(monkeypatch, capfd, *runs):
     try:
         main()
     except SystemExit as stop:
-        status = stop.code
+        status = int(stop.code or 0)
     shown = capfd.readouterr()
     return status, shown.out, shown.err
 

@@ -13,6 +13,7 @@ from toys import leave_run
 
 import caelab
 from caelab import results
+from caelab.analysis import rate as declared
 from caelab.analysis.rate import quantisation
 from caelab.analysis.rate import rate as module
 from caelab.analysis.rate.rate import answer, comparison, table
@@ -186,11 +187,11 @@ def test_a_code_that_is_not_finite_names_its_run(run):
     state["state_dict"][bias][:] = float("inf")
     torch.save(state, run / "checkpoints/best.ckpt")
     with pytest.raises(UserError, match=r"one: .*"):
-        rate(run, [2])
+        rate(run, bits=[2])
 
 
 def test_bits_are_those_that_there_are():
-    assert module.FINEST == quantisation.FINEST == max(module.BITS)
+    assert declared.FINEST == quantisation.FINEST == max(declared.BITS)
 
 
 FOUND = {

@@ -371,7 +371,8 @@ def test_a_search_s_record_gives_points_of_its_space_only(changed):
 
     (search,) = studies.load("search_residual").searches("cifar10")
     point = {
-        key: values[0] if isinstance(values, list) else values["low"] for key, values in search.space.items()
+        key: values[0] if isinstance(values, list) else values["low"]
+        for key, values in search.entry.space.items()
     }
     history = [{"state": "done"}] * (search.tune.trials or 0)
     assert "optimizer.lr" in point
