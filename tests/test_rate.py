@@ -187,7 +187,7 @@ def test_a_code_that_is_not_finite_names_its_run(run):
     state["state_dict"][bias][:] = float("inf")
     torch.save(state, run / "checkpoints/best.ckpt")
     with pytest.raises(UserError, match=r"one: .*"):
-        rate(run, bits=[2])
+        rate(run, bits=[2], force=True)
 
 
 def test_bits_are_those_that_there_are():
