@@ -1,19 +1,22 @@
 """The lab from Python: the same runs as on the command line, found from both sides."""
 
+import doctest
 import logging
+import shutil
 import signal
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from pkgutil import iter_modules
 
 import numpy as np
 import pytest
 from conftest import TINY
-from omegaconf import DictConfig
+from omegaconf import OmegaConf
 
 import caelab
-from caelab import results
+from caelab import api, handle, options, results, screen
 from caelab.errors import RunsFailed, UserError
 from caelab.words import written
 
@@ -36,7 +39,7 @@ def here(train):
 
 
 def test_the_command_line_finds_a_run_that_python_trained(here):
-    run = caelab.train(SMALL, model="base", dataset="shapes", epochs=2)
+    run = caelab.run(SMALL, model="base", dataset="shapes", epochs=2)
     again = here()
     assert "finished before" in again.out
     assert again.run_dir == run.dir
@@ -45,13 +48,13 @@ def test_the_command_line_finds_a_run_that_python_trained(here):
 
 def test_python_finds_a_run_that_the_command_line_trained(here, capfd):
     trained = here("loss=l1_mse", "loss.alpha=0.25")
-    run = caelab.train([*TINY, "loss.alpha=0.25"], loss="l1_mse")
+    run = caelab.run([*TINY, "loss.alpha=0.25"], loss="l1_mse")
     assert (run.dir, run.record) == (trained.run_dir, trained.record)
     assert "finished before" in capfd.readouterr().out
 
 
 def test_a_run_shows_what_lies_in_its_directory(here):
-    run = caelab.train(SMALL, model="base", epochs=2, seed=3)
+    run = caelab.run(SMALL, model="base", epochs=2, seed=3)
     assert run.metrics["test/psnr"] == results.read(run.dir)["metrics"]["test/psnr"]
     assert f"test PSNR {run.metrics['test/psnr']:.2f} dB" in repr(run)
     assert str(run.dir) not in repr(run)
@@ -85,14 +88,14 @@ def test_a_sweep_returns_its_runs_and_a_failed_one_stops_no_other(here, capfd):
 
 
 MISTAKES = [
-    (lambda: caelab.train(modle="base"), "modle: there is no such key; did you mean 'model'?"),
-    (lambda: caelab.train(model="improvd"), "model=improvd: there is no such model; did you mean"),
-    (lambda: caelab.train(model=["base", "pca"]), "model: one run has one value; caelab.sweep takes several"),
+    (lambda: caelab.run(modle="base"), "modle: there is no such key; did you mean 'model'?"),
+    (lambda: caelab.run(model="improvd"), "model=improvd: there is no such model; did you mean"),
+    (lambda: caelab.run(model=["base", "pca"]), "model: one run has one value; caelab.sweep takes several"),
     (
-        lambda: caelab.train(study="table1"),
+        lambda: caelab.run(study="table1"),
         "study=table1 is a set of runs; add -m, or call caelab.study('table1')",
     ),
-    (lambda: caelab.train("optimizer.lr=abc"), "optimizer.lr=abc: expected a number, as in optimizer.lr=0.0"),
+    (lambda: caelab.run("optimizer.lr=abc"), "optimizer.lr=abc: expected a number, as in optimizer.lr=0.0"),
     (lambda: caelab.sweep(optimizer=["adam", "adm"]), "optimizer=adm: there is no such optimizer; did you"),
     (lambda: caelab.compare([]), "compare: no run given; caelab.sweep(...) returns some"),
     (lambda: caelab.Run("nowhere"), "nowhere: no result.json there (no such directory)"),
@@ -116,7 +119,7 @@ def test_a_bug_keeps_its_traceback(here, monkeypatch):
 
     monkeypatch.setattr(Base, "encode", broken)
     with pytest.raises(RuntimeError, match="a bug"):
-        caelab.train(SMALL, model="base", epochs=1)
+        caelab.run(SMALL, model="base", epochs=1)
 
 
 def test_an_interrupt_leaves_a_run_that_goes_on(here, monkeypatch, capfd):
@@ -133,17 +136,17 @@ def test_an_interrupt_leaves_a_run_that_goes_on(here, monkeypatch, capfd):
     with monkeypatch.context() as patched:
         patched.setattr(Checkpoints, "save", interrupted)
         with pytest.raises(KeyboardInterrupt, match="the same call goes on from the last finished epoch"):
-            caelab.train(SMALL, model="base", epochs=2)
+            caelab.run(SMALL, model="base", epochs=2)
     assert signal.getsignal(signal.SIGINT) == before
     capfd.readouterr()
-    assert caelab.train(SMALL, model="base", epochs=2).record["time"]["epochs"] == 2
+    assert caelab.run(SMALL, model="base", epochs=2).record["time"]["epochs"] == 2
     assert "going on after epoch 1" in capfd.readouterr().out
 
 
 def test_the_process_keeps_its_own_logging(here):
     root = logging.getLogger()
     own, shows = list(root.handlers), warnings.showwarning
-    caelab.train(SMALL, model="base", epochs=1)
+    caelab.run(SMALL, model="base", epochs=1)
     assert root.handlers == own
     assert warnings.showwarning == shows
 
@@ -156,10 +159,10 @@ def test_the_hydra_of_ones_own_application_is_given_back(here, tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "app.yaml").write_text("mine: 40\n")
     with initialize_config_dir(str(tmp_path / "own"), version_base=None):
-        run = caelab.train(SMALL, model="base", epochs=1)
+        run = caelab.run(SMALL, model="base", epochs=1)
         assert run.record["status"] == "finished"
         with pytest.raises(UserError, match="modle: there is no such key"):
-            caelab.train(modle="base")
+            caelab.run(modle="base")
         assert compose("app").mine == 40
     assert not GlobalHydra.instance().is_initialized()
 
@@ -167,12 +170,12 @@ def test_the_hydra_of_ones_own_application_is_given_back(here, tmp_path):
 @pytest.mark.parametrize("value", [Path("2024"), "2024"])
 def test_a_path_from_python_stays_text(here, tmp_path, value):
     with pytest.raises(UserError, match=f"^dataset.path={tmp_path}/2024: there is no such folder"):
-        caelab.train(dataset="folder", overrides={"dataset.path": value})
+        caelab.run(dataset="folder", overrides={"dataset.path": value})
 
 
 def test_text_is_no_number(here):
     with pytest.raises(UserError, match="seed='3': expected a whole number, as in seed=0"):
-        caelab.train(seed="3")
+        caelab.run(seed="3")
 
 
 PLAIN = [True, None, 3, 1e-05, 0.1, "adam", "16-mixed", [[16, 32], []], [None, "b c"]]
@@ -193,16 +196,83 @@ def test_the_package_answers_before_hydra_and_torch_are_imported():
     assert all(f"'{name}'" in done.stdout for name in caelab.__all__)
 
 
+def test_no_module_hides_a_name_of_the_package():
+    assert not {module.name for module in iter_modules(caelab.__path__)} & {*caelab.__all__}
+
+
 def test_a_failed_sweep_says_its_status_and_keeps_its_runs(tmp_path):
     failed = RunsFailed({tmp_path: {"status": "failed"}})
     assert failed.code == 1
     assert list(failed.runs) == [tmp_path]
 
 
-def test_a_module_of_the_command_line_can_be_called_by_either_name():
-    import caelab.train as module
+@pytest.fixture
+def small_shapes(tmp_path, monkeypatch):
+    """The lab with so few images, and so small a network, that a run takes no time."""
+    shutil.copytree(options.CONF, tmp_path / "conf")
+    images = {"train_size": 96, "val_size": 40, "test_size": 50}
+    for leaf, values in (("dataset/shapes", images), ("model/base", {"channels": [4, 8], "hidden": []})):
+        file = tmp_path / "conf" / f"{leaf}.yaml"
+        file.write_text(OmegaConf.to_yaml(OmegaConf.merge(OmegaConf.load(file), values)))
+    monkeypatch.setattr(options, "CONF", str(tmp_path / "conf"))
+    monkeypatch.setattr(screen.console, "quiet", True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CAELAB_DATA", str(tmp_path / "data"))
 
-    assert caelab.train is module
-    assert callable(module)
-    assert isinstance(module.results.OF_A_STUDY, tuple)
-    assert module.DictConfig is DictConfig
+
+@pytest.mark.parametrize("module", [api, handle])
+def test_the_examples_in_docstrings_hold(small_shapes, module):
+    run = caelab.run(model="base", dataset="shapes", epochs=1)
+    done = doctest.testmod(module, extraglobs={"caelab": caelab, "run": run})
+    assert done.failed == 0
+    assert done.attempted > 4
+
+
+USERS = """
+from pathlib import Path
+import caelab
+
+run = caelab.run(model="improved", dataset="mnist", epochs=5, overrides={"model.latent": 64})
+runs = caelab.sweep(model=["base", "improved"], seed=range(3)) + caelab.study("table2", budget="quick")
+psnr: float = run.metrics["test/psnr"]
+folder: Path = caelab.Run(run.dir).dir
+best = caelab.compare(runs).iloc[0]
+net = caelab.load(run.dir, device="cpu")
+latent: int = net.latent
+run.audit(); run.probe(); run.rate(bits=[2]); run.refine(steps=3); run.look(map="pca"); run.evaluate()
+megabytes: float = run.export("onnx")[0].megabytes
+"""
+WRONG = """
+import caelab
+
+caelab.runn(model="base")
+caelab.run(epochs="5")
+caelab.study(7)
+caelab.load(3)
+text: str = caelab.sweep(seed=[0, 1])
+caelab.Run(".").refine(steps="many")
+"""
+
+
+SETTINGS = """
+[mypy]
+strict = True
+follow_imports = skip
+[mypy-caelab,caelab.*]
+follow_imports = normal
+"""
+
+
+def test_a_users_type_checker_knows_the_lab(tmp_path):
+    from mypy import api as mypy
+
+    files = {"right.py": USERS, "wrong.py": WRONG, "mypy.ini": SETTINGS}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    options = ["--cache-dir", str(tmp_path / "cache"), "--config-file", str(tmp_path / "mypy.ini")]
+    shown, errors, _ = mypy.run([*options, str(tmp_path / "right.py"), str(tmp_path / "wrong.py")])
+    assert errors == ""
+    wrong = [line.split(":") for line in shown.splitlines() if ": error: " in line]
+    assert [(Path(file).name, int(line)) for file, line, *_ in wrong] == [
+        ("wrong.py", line) for line in range(4, 10)
+    ]

@@ -79,7 +79,7 @@ def test_tensorboard_holds_the_curves(train):
 
 
 def test_wandb_is_not_imported_unless_asked_for():
-    code = "import caelab.run, caelab.train, caelab.loggers, sys; print('wandb' in sys.modules)"
+    code = "import caelab.training.run, caelab.train, caelab.loggers, sys; print('wandb' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

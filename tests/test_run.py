@@ -176,7 +176,7 @@ def test_a_finished_run_is_taken_as_it_is(train):
 
 
 def test_force_runs_again_and_keeps_the_old_record_until_then(train, monkeypatch):
-    from caelab import run
+    from caelab.training import run
 
     first = train()
     real, seen = run._carry_out, []
@@ -194,7 +194,7 @@ def test_force_runs_again_and_keeps_the_old_record_until_then(train, monkeypatch
 
 
 def test_a_failed_forced_run_keeps_the_old_one(train, monkeypatch):
-    from caelab import run
+    from caelab.training import run
 
     first = train()
 

@@ -10,10 +10,11 @@ from conftest import TINY
 from test_api import SMALL
 
 import caelab
-from caelab import options, records, results, run
+from caelab import options, records, results
 from caelab.data.datamodule import ImageDataModule, Split
 from caelab.errors import UserError
 from caelab.module import AutoencoderModule
+from caelab.training import run
 from caelab.trial import GRID, TRIAL
 
 TIMES = ("fit_seconds", "epochs", "steps", "images_per_second", "images_per_epoch")

@@ -165,7 +165,7 @@ def test_no_resolver_runs(run, text):
 
 
 @pytest.mark.parametrize(
-    "target", ["caelab.trained.torch.load", "caelab.data.download.download", "caelab.run.run"]
+    "target", ["caelab.trained.torch.load", "caelab.data.download.download", "caelab.training.run.run"]
 )
 def test_the_lab_itself_is_no_way_in(run, target):
     edit(run, "dataset", train_size={"_target_": target})

@@ -4,7 +4,12 @@ import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from caelab.api import compare, run, study, sweep
+    from caelab.handle import Run
+    from caelab.trained import load
 
 # ``python -m`` looks for code in the working directory first, which may be a stranger's: only training may.
 if sys.argv[0] == "-m" and not sys.flags.safe_path:
@@ -13,10 +18,10 @@ if sys.argv[0] == "-m" and not sys.flags.safe_path:
         del sys.path[0]
 
 __version__ = "0.3.0"
-__all__ = ["Run", "compare", "load", "study", "sweep", "train"]
+__all__ = ["Run", "compare", "load", "run", "study", "sweep"]
 
 # Imported on use: they bring Hydra or torch, and a command line must answer before that.
-_WHERE = {"Run": "api", "compare": "api", "load": "trained", "study": "api", "sweep": "api"}
+_MODULES = {"Run": "handle", "load": "trained"}
 
 # What a notebook starts inherits its backend, and matplotlib refuses one that is not installed here.
 _BACKEND = os.environ.get("MPLBACKEND", "")
@@ -24,12 +29,13 @@ if _BACKEND.startswith("module://") and not find_spec(_BACKEND.removeprefix("mod
     os.environ["MPLBACKEND"] = "agg"
 
 
-def __getattr__(name: str) -> Any:
-    if name == "train":  # the module of the command line, which can be called
-        return import_module("caelab.train")
-    if name in _WHERE:
-        return getattr(import_module(f"caelab.{_WHERE[name]}"), name)
-    raise AttributeError(f"module 'caelab' has no attribute '{name}'")
+if not TYPE_CHECKING:  # to a type checker it would mean that any name is there
+
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            return getattr(import_module(f"caelab.{_MODULES.get(name, 'api')}"), name)
+        hint = "; caelab.run(...) trains a run" if name == "train" else ""
+        raise AttributeError(f"module 'caelab' has no attribute '{name}'{hint}")
 
 
 def __dir__() -> list[str]:

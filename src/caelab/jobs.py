@@ -157,7 +157,7 @@ class Job:
     def _apart(self, number: int, cfg: DictConfig) -> None:
         fresh = not Path(HydraConfig.get().runtime.output_dir, results.RECORD).exists()
         if fresh and sys.platform == "linux" and not self.devices:  # with CUDA a fork might inherit its state
-            import caelab.run  # noqa: F401  # once for all of this process's jobs: it takes seconds
+            import caelab.training.run  # noqa: F401  # once for all of this process's jobs: it takes seconds
         for _ in range(ATTEMPTS):
             process = multiprocessing.get_context("fork").Process(target=self._carry_out, args=(number, cfg))
             with warnings.catch_warnings():  # of a fork beside threads; here they compute nothing

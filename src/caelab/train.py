@@ -1,8 +1,6 @@
 """The command line of a run or a sweep: ``python -m caelab.train`` and ``caelab-train``.
 
 Light on purpose: help, completion, mistakes and finished runs answer before torch is imported.
-
-From Python ``caelab.train(model="improved", epochs=5)`` is one run: see ``caelab.api.train``.
 """
 
 import gc
@@ -13,8 +11,8 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import FrameType
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -28,9 +26,6 @@ from caelab.outcome import Outcome, Status
 from caelab.results import Record
 from caelab.run_dir import BusyError, tidy
 from caelab.trial import TRIAL
-
-if TYPE_CHECKING:
-    from caelab.api import Run
 
 compose.register_resolvers()
 
@@ -78,7 +73,7 @@ def train(cfg: DictConfig) -> Record:
         tidy(run_dir)
         screen.say(f"finished before, taken from {screen.shown(run_dir)} (force=true runs it again)")
         return record
-    from caelab.run import run
+    from caelab.training.run import run
 
     return run(cfg, identity, run_dir)
 
@@ -124,19 +119,6 @@ def main() -> None:
         command()
         if raised:
             raise raised.pop()
-
-
-class _Called(ModuleType):
-    """This module, which is the attribute ``caelab.train``, where a person calls it."""
-
-    def __call__(self, *given: Any, **keys: Any) -> "Run":
-        """Train one run: see ``caelab.api.train``."""
-        from caelab.api import train
-
-        return train(*given, **keys)
-
-
-sys.modules[__name__].__class__ = _Called
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
@@ -24,6 +24,12 @@ PATHS = (
 )
 """Keys whose value is a file or folder."""
 
+Overrides = str | Sequence[str] | Mapping[str, Any]
+"""Overrides from Python: text as on the command line, or key -> value."""
+
+LISTS = ("logger", "callbacks")
+"""Groups of which a run may have several options, so that a list of them is one value."""
+
 _PLAIN = re.compile(r"[\w./+:@-]+")  # text that an override takes as it is
 _QUOTED = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
 _GRAMMAR = re.compile(r"""['"\[{].*|.*(\$\{|\\).*|\w+\(.*\)""", re.DOTALL)  # a value that Hydra must read
@@ -41,6 +47,33 @@ def written(value: Any) -> str:
     if isinstance(value, int | float) or (_PLAIN.fullmatch(text) and not _reads_otherwise(text)):
         return text
     return QuotedString(text, Quote.single).with_quotes()
+
+
+def from_python(overrides: Overrides, keys: Mapping[str, Any], epochs: Any = None) -> list[str]:
+    """Return what a call from Python asks for as Hydra must see it.
+
+    Args:
+        overrides: text as on the command line, or key -> value, where a tuple is several values.
+        keys: key -> value, where a list is several values, too.
+        epochs: value of ``trainer.max_epochs``; None leaves it.
+
+    Raises:
+        UserError: what ``read`` raises.
+    """
+    own = {**keys, **({} if epochs is None else {"trainer.max_epochs": epochs})}
+    own = {
+        key: tuple(value) if isinstance(value, list) and key not in LISTS else value
+        for key, value in own.items()
+    }
+    typed = [overrides] if isinstance(overrides, str) else () if isinstance(overrides, Mapping) else overrides
+    if isinstance(overrides, Mapping):
+        own |= overrides
+    return read([*(f"{key}={_values(value)}" for key, value in own.items()), *map(str, typed)])
+
+
+def _values(value: Any) -> str:
+    several = isinstance(value, Iterable) and not isinstance(value, str | list)
+    return ",".join(written(one) for one in value) if several else written(value)
 
 
 def command_line(arguments: list[str]) -> list[str]:
