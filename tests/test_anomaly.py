@@ -10,9 +10,10 @@ import toys
 from conftest import TINY
 from scipy import stats
 
-from caelab import figures, results
+from caelab import results
 from caelab.analysis.anomaly import anomaly as module
 from caelab.analysis.anomaly.anomaly import table, verdict
+from caelab.analysis.anomaly.picture import detections
 from caelab.analysis.registry import analyses
 from caelab.errors import UserError
 from caelab.restore import datamodule, load
@@ -35,7 +36,7 @@ def drawn(monkeypatch):
     """Draw no picture; keep what the last one was to show."""
     given = {}
     monkeypatch.setattr(
-        figures, "detections", lambda path, *parts: given.update(zip("cfb", parts, strict=True))
+        module, "detections", lambda path, *parts: given.update(zip("cfb", parts, strict=True))
     )
     return given
 
@@ -111,7 +112,7 @@ def test_a_constant_code_has_no_distances(train, drawn, capfd):
     assert list(drawn["b"]) == ["by reconstruction error (MSE)"]
 
 
-def test_the_module_shows_the_scores_and_goes_on_after_a_mistake(run, command, drawn, tmp_path):
+def test_the_command_line_shows_the_scores_and_goes_on_after_a_mistake(run, command, drawn, tmp_path):
     status, out, lines = command(tmp_path / "nothing", run.run_dir)
     assert status == 1
     assert lines == [
@@ -226,7 +227,7 @@ def test_the_picture_has_both_ends_of_both_kinds(drawn, tmp_path):
 
 def test_a_short_row_of_the_picture_has_empty_places(tmp_path):
     tile = (torch.zeros(1, 4, 4), "black")
-    path = figures.detections(
+    path = detections(
         tmp_path / "x.png",
         {"a": (np.array([0.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0]))},
         {},

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 from rich.table import Table
 
 from caelab import figures, screen, texts
+from caelab.analysis.anomaly.picture import detections
 from caelab.report import style
 from caelab.report.embed import environment
 
@@ -182,7 +183,7 @@ def test_a_grid_of_pictures_takes_any_names(tmp_path, monkeypatch):
     figures.grid(tmp_path / "grid.png", {name: [tile, tile], "cost $5_$6": [tile, tile]})
     curve = ([0, 1], [0, 1])
     blocks = {"scores": {name: [tile]}}
-    figures.detections(tmp_path / "detections.png", {"score": curve}, {"floor": curve}, blocks)
+    detections(tmp_path / "detections.png", {"score": curve}, {"floor": curve}, blocks)
     assert drawn(kept[0]).count(texts.visible(name)) == 5
     assert "cost $5_$6" in drawn(kept[0])
     assert drawn(kept[1]).count(texts.visible(name)) == 2

@@ -1,4 +1,4 @@
-"""Pictures of images: originals above rows of reconstructions, and those that a score finds most unlike."""
+"""Pictures of images: originals above rows of reconstructions."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ _GAP = 0.06  # inches between images
 _LINE = 0.13  # inches of a line of a note
 
 
-_as_it_is = matplotlib.rc_context({"text.parse_math": False})  # a name may have dollar signs
+as_it_is = matplotlib.rc_context({"text.parse_math": False})  # a name may have dollar signs
 
 
 def first_rows(data: "ImageDataModule") -> Tensor:
@@ -120,7 +120,7 @@ def _place(axes: Axes, image: Tensor, note: str, centre: tuple[float, float], si
     axes.text(x, y + down + 0.02, visible(note), fontsize=7, ha="center", va="top", parse_math=False)
 
 
-def _tile(axis: Axes, image: Tensor, note: str) -> None:
+def tile(axis: Axes, image: Tensor, note: str) -> None:
     """Show an image (C, H, W) in [0, 1] with a note below."""
     axis.imshow(_pixels(image), cmap="gray", vmin=0, vmax=1)
     axis.set_xticks([])
@@ -131,59 +131,6 @@ def _tile(axis: Axes, image: Tensor, note: str) -> None:
 def _pixels(image: Tensor) -> NDArray[np.float32]:
     pixels: NDArray[np.float32] = image.permute(1, 2, 0).squeeze(-1).numpy()  # (H, W, C), or (H, W)
     return pixels
-
-
-Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Rates of false and of true alarms, (thresholds,) each."""
-
-
-@_as_it_is
-def detections(
-    path: Path,
-    curves: Mapping[str, Curve],
-    floors: Mapping[str, Curve],
-    blocks: Mapping[str, Mapping[str, Sequence[tuple[Tensor, str]]]],
-) -> Path:
-    """Draw ROC curves, and below them blocks of images that a score puts first or last.
-
-    Args:
-        path: of the picture.
-        curves: name -> ROC curve of a score.
-        floors: the same for scores that need no trained network.
-        blocks: title -> name of a row -> its images (C, H, W) in [0, 1], each with a note; the blocks have
-            rows of the same names.
-    """
-    columns = max(len(images) for rows in blocks.values() for images in rows.values())
-    count = max(len(rows) for rows in blocks.values())
-    figure = Figure(figsize=(1.6 + 0.95 * columns * len(blocks), 3.8 + 1.4 * count), layout="constrained")
-    (top,), (bottom,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[3.8, 1.4 * count])
-    _roc(top.subplots(), curves, floors)
-    parts = bottom.subfigures(1, len(blocks), squeeze=False)[0]
-    for part, (title, rows) in zip(parts, blocks.items(), strict=True):
-        part.suptitle(title, fontsize=10)
-        axes = part.subplots(count, columns, squeeze=False)
-        for row, (name, images) in zip(axes, rows.items(), strict=True):
-            for axis in row[len(images) :]:
-                axis.set_axis_off()
-            for axis, (image, note) in zip(row, images, strict=False):
-                _tile(axis, image, note)
-            row[0].set_ylabel(visible(name), fontsize=9, rotation=0, ha="right", va="center")
-    with durable.file(path) as file:
-        figure.savefig(file, dpi=150)
-    return path
-
-
-def _roc(axis: Axes, curves: Mapping[str, Curve], floors: Mapping[str, Curve]) -> None:
-    from caelab.report.style import floor_style, line_style  # it brings what only a report needs
-
-    for index, (name, curve) in enumerate(curves.items()):
-        axis.plot(*curve, label=name, markevery=0.1, **line_style(index))
-    for index, (name, curve) in enumerate(floors.items()):
-        axis.plot(*curve, label=name, **floor_style(index))
-    axis.plot([0, 1], [0, 1], color="#BBBBBB", linewidth=0.8, label="guessing (0.500)")
-    axis.set(xlabel="normal images taken for anomalous", ylabel="anomalous images found", aspect="equal")
-    axis.set(xlim=(0, 1), ylim=(0, 1))
-    axis.legend(title="score (AUROC)", loc="center left", bbox_to_anchor=(1.04, 0.5), frameon=False)
 
 
 def compare_runs(records: dict[Path, Record], output: Path) -> Path:

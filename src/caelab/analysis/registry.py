@@ -49,7 +49,8 @@ class Option:
         default: its value where it is not set.
         help: what it is.
         metavar: what stands for its value; empty for a switch.
-        read: turns text, as on the command line, into a value; raises ValueError for an invalid one.
+        read: turns text, as on the command line, into a value, but for a switch; raises ValueError for an
+            invalid one.
         single: whether it is for one run only.
     """
 
@@ -60,14 +61,9 @@ class Option:
     single: bool = False
 
 
-def written(value: Any) -> str:
+def as_text(value: Any) -> str:
     """Write a value as on the command line: ``2,4,8``."""
     return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-
-
-def switch(text: str) -> bool:
-    """Read the value of a switch."""
-    return text == "True"
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -140,10 +136,12 @@ class Analysis:
         """Read the value of an option; None is its default."""
         if value is None:
             return self.options[name].default
+        if isinstance(value, bool):
+            return value
         try:
-            return self.options[name].read(written(value))
+            return self.options[name].read(as_text(value))
         except ValueError as error:
-            raise UserError(f"--{name} {written(value)}: {error}") from None
+            raise UserError(f"--{name} {as_text(value)}: {error}") from None
 
 
 def packages() -> Iterator[str]:
@@ -172,9 +170,7 @@ def find(name: str, where: str) -> Analysis:
     """
     known = analyses()
     if name not in known:
-        raise UserError(
-            f"{where}{': ' * bool(where)}there is no analysis {name!r}{nearest(name, list(known))}"
-        )
+        raise UserError(f"{where}: there is no analysis {name!r}{nearest(name, list(known))}")
     return known[name]
 
 

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from caelab import screen
 from caelab.analysis import registry
-from caelab.analysis.registry import Analysis, Option, Result, written
+from caelab.analysis.registry import Analysis, Option, Result, as_text
 from caelab.cli.arguments import Runs, Trust, examples
 from caelab.errors import UserError
 
@@ -52,7 +52,7 @@ def _declared(name: str, option: Option) -> tuple[Any, Any]:
     """Annotation and default of an option: text is None unless it is set."""
     if isinstance(option.default, bool):
         return Annotated[bool, typer.Option(f"--{name}", help=option.help)], option.default
-    help = option.help if option.default is None else f"{option.help} (default {written(option.default)})"
+    help = option.help if option.default is None else f"{option.help} (default {as_text(option.default)})"
     return Annotated[str | None, typer.Option(f"--{name}", metavar=option.metavar, help=help)], None
 
 

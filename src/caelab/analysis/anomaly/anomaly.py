@@ -13,9 +13,10 @@ from rich.table import Table
 from sklearn.metrics import roc_curve
 from torch import Tensor
 
-from caelab import figures, records, results, screen
+from caelab import records, results, screen
 from caelab.analysis.anomaly import outliers
 from caelab.analysis.anomaly.outliers import Floats
+from caelab.analysis.anomaly.picture import detections
 from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
 from caelab.data.datamodule import Split
@@ -190,7 +191,7 @@ def _draw(picture: Path, parts: Parts, scores: Mapping[str, Floats], found: Mapp
                 for kind, flag in (("trained classes", False), ("other classes", True))
                 for end, step in (("most normal", 1), ("most anomalous", -1))
             }
-    figures.detections(picture, curves[False], curves[True], blocks)
+    detections(picture, curves[False], curves[True], blocks)
 
 
 def _end(parts: Parts, values: Floats, of_kind: Any, step: int) -> list[tuple[Tensor, str]]:

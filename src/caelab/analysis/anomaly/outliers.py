@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.covariance import LedoitWolf
+from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from caelab.data.datamodule import EVALUATION_BATCH
@@ -123,8 +125,6 @@ def mahalanobis_distances(train: Tensor, test: Tensor) -> Floats:
     matrices", 2004), shrunk towards a multiple of the identity: a number that never varies in training does
     not divide by zero.
     """
-    from sklearn.covariance import LedoitWolf  # a second that --help need not wait
-
     fitted = LedoitWolf().fit(train.double().numpy())
     squared: Floats = fitted.mahalanobis(test.double().numpy())
     distances: Floats = np.sqrt(squared.clip(min=0))
@@ -142,8 +142,6 @@ def detection(scores: Floats, anomalous: NDArray[np.bool_]) -> Detection:
         Areas by scikit-learn; their intervals are the percentiles of a bootstrap that draws the normal and
         the anomalous images separately, as many as there are, the same ones at every call.
     """
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
     drawn = np.concatenate([_areas(scores, anomalous, *counts) for counts in _resamples(anomalous)], axis=1)
     (auroc_low, ap_low), (auroc_high, ap_high) = np.percentile(drawn, [2.5, 97.5], axis=1)
     auroc, ap = roc_auc_score(anomalous, scores), average_precision_score(anomalous, scores)

@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
 
 from caelab.analysis.look.codes import Floats
 
@@ -19,8 +20,6 @@ def nearest(points: Floats, queries: Rows, count: int) -> tuple[Rows, Floats]:
     Returns:
         Rows (Q, count), nearest first, and their Euclidean distances (Q, count).
     """
-    from sklearn.neighbors import NearestNeighbors
-
     found = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(points)
     distances, rows = found.kneighbors(points[queries])
     # A twin at distance 0 may come before the point itself, or push it out.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
 
 from caelab.data.datamodule import permutation
 
@@ -83,8 +84,6 @@ def structure(train: tuple[Floats, Levels], test: tuple[Floats, Levels], names: 
 
 def _forest(z: Floats, factor: Levels, z_test: Floats, factor_test: Levels) -> tuple[Floats, float]:
     """Importance of each number of the code (D,) for a factor, and the accuracy on test images."""
-    from sklearn.ensemble import RandomForestClassifier  # half a second
-
     candidates = max(min(_CANDIDATES, z.shape[1]), z.shape[1] // 3)
     forest = RandomForestClassifier(TREES, max_features=candidates, random_state=SEED, n_jobs=-1)
     forest.fit(z, factor)

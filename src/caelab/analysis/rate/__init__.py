@@ -1,6 +1,6 @@
 """How many bits does a trained model's code really need?"""
 
-from caelab.analysis.registry import Analysis, Column, Option, switch
+from caelab.analysis.registry import Analysis, Column, Option
 
 FINEST = 8
 """Bits of the finest quantiser there is."""
@@ -43,6 +43,6 @@ share it.
             "B,...",
             _bits,
         ),
-        "force": Option(False, "measure again what was measured before", read=switch),
+        "force": Option(False, "measure again what was measured before"),
     },
 )
