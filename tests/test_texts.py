@@ -205,7 +205,7 @@ def test_a_figure_of_a_report_takes_any_names(tmp_path):
 
 
 def test_runs_in_every_format(tmp_path, capsys, monkeypatch):
-    from caelab import runs
+    from caelab.cli import runs
     from caelab.query import Found
 
     found = Found([NASTY, "psnr"], [(NASTY, 1.0)])
