@@ -1,5 +1,8 @@
 """Studies carried out: each run once, tuned first, analysed after, and what failed is said."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -114,3 +117,24 @@ def test_data_that_cannot_be_had_are_tried_once_and_fail_every_run(train, monkey
     assert len(tries) == 1
     assert "13 of 13 runs failed" in answer.err
     assert "shapes: no pencil" in answer.err
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_study_whatever_their_launchers(tmp_path, environment):
+    sizes = [f"dataset.{key}" for key in ("train_size=200", "val_size=20", "test_size=20", "batch_size=50")]
+    words = ["study=speed", "seeds=2", "dataset=shapes", *sizes, "trainer.max_epochs=1"]
+    command = [sys.executable, "-m", "caelab.train", "-m", *words, "trainer.accelerator=cpu"]
+    launchers = ([], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"])
+    both = [
+        subprocess.Popen([*command, *more], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+        for more in launchers
+    ]
+    alone, pool = (process.communicate()[0] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    records = [json.loads(path.read_text()) for path in tmp_path.rglob("result.json")]
+    assert [record["status"] for record in records] == ["finished"] * 5
+    assert "5 runs, side by side" in pool
+    for shown in (alone, pool):
+        assert "the same as: caelab study speed --seeds 2 dataset=shapes" in shown
+        assert "study=speed: 3 rows, 5 runs" in shown
+        assert "auto is not better than exact on shapes: " in shown
