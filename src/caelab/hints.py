@@ -32,6 +32,7 @@ WISHES = {
     "scheduler": "lr_scheduler schedule",
     "corruption": "noise augmentation",
     "paths.data": "data_dir data_path root",
+    "from": "init_from pretrained finetune checkpoint ckpt ckpt_path",
     "paths.output": "output out out_dir output_dir save_dir log_dir",
     "seed": "random_seed manual_seed random_state",
     "logger=wandb": "wandb use_wandb",

@@ -77,6 +77,7 @@ _LATER = {
     "trainer.profiler": None,
     "corruption": CLEAN,
     "callbacks": {},
+    "from": None,
     "dataset.root": None,
     "model.halvings": 3,
     "model.padding": None,
@@ -114,6 +115,8 @@ def fingerprint(cfg: "DictConfig") -> str:
     plain = OmegaConf.to_container(relevant, resolve=True)
     assert isinstance(plain, dict)
     plain |= _callbacks(plain)
+    if source := _origin(plain):
+        plain["from"] = source["from"]["weights"]
     later = _later(plain)
     for key in (*_IRRELEVANT, *later):
         *parents, leaf = key.split(".")
@@ -143,6 +146,15 @@ def _callbacks(config: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
+def _origin(config: Mapping[Any, Any]) -> dict[str, dict[str, str]]:
+    """Return what a record says of the run that its own starts from, below its key; nothing without one."""
+    if config.get("from") is None:
+        return {}
+    from caelab import origin  # which torch reads
+
+    return {"from": origin.describe(config["from"])}
+
+
 def _later(config: Mapping[Any, Any]) -> dict[str, Any]:
     """Keys that are younger than some records of such a run, with the value that means what those did."""
     return _LATER | _LATER_OF.get(str(config.get("model", {}).get("_target_")), {})
@@ -168,6 +180,7 @@ def start(cfg: "DictConfig", choices: dict[str, Any], overrides: list[str]) -> R
         "choices": {key: choices[key] for key in GROUPS if key in choices},
         "config": config,
         **({"places": moved} if moved else {}),
+        **_origin(config),
         "seed": cfg.seed,
     }
 
@@ -188,6 +201,8 @@ def settings(record: Record) -> dict[str, Any]:
     config = record.get("config") or {}
     folders = [*config.get("paths", {}).values()]
     found = dict(_leaves(_later(config))) | dict(_leaves(config | _callbacks(config))) if config else {}
+    if "from" in record:
+        found["from"] = record["from"]["run"]
     return {
         key: value
         for key, value in found.items()

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -80,11 +80,7 @@ class Trained:
     @cached_property
     def weights(self) -> str:
         """SHA-256 of all its numbers, hexadecimal: who has the same can decode its codes."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.network.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return digest(self.network.state_dict())
 
     @cached_property
     def skips(self) -> list[tuple[int, ...]]:
@@ -162,6 +158,15 @@ class Trained:
             raise UserError(f"a code of shapes {got}; this network takes {takes}")
 
 
+def digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all numbers of a network's state, hexadecimal."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        found.update(name.encode())
+        found.update(tensor.cpu().numpy().tobytes())
+    return found.hexdigest()
+
+
 def load(path: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> Trained:
     """Load a trained network, in eval mode, in float32, or in float64 where it was trained so.
 
@@ -181,7 +186,7 @@ def load(path: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> T
 
 def _load(path: Path, device: str) -> Trained:
     if path.suffix == EXPORT:
-        about, state = _exported(path)
+        about, weights = _exported(path)
         model, shape, fingerprint, metrics = (about[key] for key in _ABOUT)
     elif path.is_file():
         raise UserError(f"{path}: give the directory of a finished run, or an exported {EXPORT} file")
@@ -189,12 +194,12 @@ def _load(path: Path, device: str) -> Trained:
         record = results.finished(path)
         model, shape = results.model(record), record["data"]["shape"]
         fingerprint, metrics = record["fingerprint"], record["metrics"]
-        path, state = _checkpoint(path, record)
-    _require_fit(model, shape, state, path)
+        path, weights = state(path, record)
+    _require_fit(model, shape, weights, path)
     network = build(model, shape, path)
-    if any(one.dtype == torch.float64 for one in state.values()):
+    if any(one.dtype == torch.float64 for one in weights.values()):
         network.double()
-    _fill(network, state, path)
+    _fill(network, weights, path)
     return Trained(network.to(_device(device)), fingerprint, metrics)
 
 
@@ -224,15 +229,19 @@ def checkpoint(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _checkpoint(run: Path, record: results.Record) -> tuple[Path, dict[str, Tensor]]:
-    """Path and network's state of a run's best checkpoint."""
+def state(run: Path, record: results.Record) -> tuple[Path, dict[str, Tensor]]:
+    """Path and network's state of a run's best checkpoint.
+
+    Raises:
+        UserError: the file is missing or damaged, or no checkpoint of the lab's.
+    """
     path = run / record["artifacts"].get("best", "checkpoints/best.ckpt")
-    state = checkpoint(path).get("state_dict")
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    whole = checkpoint(path).get("state_dict")
+    if not isinstance(whole, dict) or not all(isinstance(value, Tensor) for value in whole.values()):
         raise UserError(f"{path} is no checkpoint of caelab; train the run anew with force=true")
-    if (claimed := sum(value.nbytes for value in state.values())) > (size := path.stat().st_size):
+    if (claimed := sum(value.nbytes for value in whole.values())) > (size := path.stat().st_size):
         raise UserError(f"{path} is damaged: tensors of {claimed:,} bytes in a file of {size:,}")
-    return path, {k.removeprefix("net."): v for k, v in state.items() if k.startswith("net.")}
+    return path, {k.removeprefix("net."): v for k, v in whole.items() if k.startswith("net.")}
 
 
 def _exported(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -8,7 +8,7 @@ from typing import Any
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from caelab import hints, options
+from caelab import hints, locate, options
 from caelab.errors import UserError
 from caelab.mistakes import nearest
 
@@ -134,6 +134,8 @@ def _read(word: str) -> str:
         return word
     if name.startswith("+") and key in options.flat(options.top()):
         name, word = key, word.lstrip("+")
+    if key == "from" and value.lower() != "null":
+        return f"{name}={_text(key, value)}"
     if "." not in key:
         _check_top(key, value)
         return word
@@ -181,6 +183,8 @@ def _text(key: str, value: str) -> str:
 
 
 def _path(key: str, text: str) -> str:
+    if key == "from":
+        return str(locate.run(expanded(text)).absolute())
     whole = expanded(text) if key in PATHS else text
     return os.path.abspath(whole) if key == "paths.data" else whole  # hydra.job.chdir moves a run
 

@@ -13,7 +13,19 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ProgressBa
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from caelab import compose, describe, environment, figures, loggers, places, previous, results, screen, trust
+from caelab import (
+    compose,
+    describe,
+    environment,
+    figures,
+    loggers,
+    origin,
+    places,
+    previous,
+    results,
+    screen,
+    trust,
+)
 from caelab.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch
 from caelab.checkpoint_file import to_resume
 from caelab.corruptions import Corrupted
@@ -136,7 +148,10 @@ def _carry_out(cfg: DictConfig, run_dir: Path, active: list[Logger], before: Rec
         screen.say("  trained before, as a trial; now it is tested")
         found = {key: before[key] for key in _OF_THE_FIT if key in before}
     else:
-        (_fit if learns else _fit_at_once)(trainer, module, data, checkpoints, stopwatch)
+        if learns:
+            _fit(trainer, module, data, checkpoints, stopwatch, fresh=cfg["from"] is None)
+        else:
+            _fit_at_once(trainer, module, data, checkpoints, stopwatch)
         found = _fitted(checkpoints, stopwatch) | {"size": describe.network(module.net)}
         found |= {"batch_size": data.batch_size} if learns else {}
         found["time"] |= {"images_per_epoch": shown}
@@ -194,6 +209,8 @@ def _build(cfg: DictConfig) -> tuple[AutoencoderModule, ImageDataModule, Speed]:
         )
     torch.manual_seed(cfg.seed)
     net = compose.build(config["model"], "model", shape=data.shape)
+    if config["from"] is not None:
+        origin.fill(net, config["from"])
     loss = compose.build(config["loss"], "loss")
     corruption = compose.build(config["corruption"], "corruption")
     try:  # on one image, before data are fetched
@@ -233,12 +250,15 @@ def _fit(
     data: ImageDataModule,
     checkpoints: Checkpoints,
     stopwatch: Stopwatch,
+    *,
+    fresh: bool,
 ) -> None:
+    """Train, from the last checkpoint where there is one, else from weights that are ``fresh`` or given."""
     last = to_resume(checkpoints.last, checkpoints.best)
     stopwatch.start()
     if last:
         screen.say(f"  going on after epoch {last[1]['epoch'] + 1}")
-    else:
+    elif fresh:
         _initialise(module, data)
     with told():
         trainer.fit(module, datamodule=data, ckpt_path=last and last[0], weights_only=True)

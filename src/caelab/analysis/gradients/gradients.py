@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from caelab import durable, restore, screen, trained
+from caelab import durable, origin, restore, screen, trained
 from caelab.analysis.gradients.norms import norms
 from caelab.analysis.gradients.picture import Line, draw
 from caelab.analysis.registry import Result
@@ -29,7 +29,10 @@ def measure(subject: Subject) -> Result:
     x = train[:IMAGES].float() / 255
     corrupted = restore.corruption(record)(x, keys(train.index[:IMAGES], TEST))
     fresh = trained.as_started(subject.run, record)
-    fresh.initialise(train)
+    if "from" in record:
+        origin.fill(fresh, record["config"]["from"])
+    else:
+        fresh.initialise(train)
     start, end = (norms(one, restore.loss(record), corrupted, x) for one in (fresh, net))
     with durable.file(subject.picture) as file:
         lines = {screen.shown(subject.run): Line(list(start.values()), list(end.values()))}
