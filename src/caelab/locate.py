@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from caelab import mistakes, records, results, screen
+from caelab import records, results, screen
 from caelab.errors import UserError
 
 ROOT = "multirun"
@@ -51,12 +51,6 @@ def _meant(text: str, runs: dict[Path, results.Record]) -> list[Path]:
     names = {path: (path.name, record["fingerprint"]) for path, record in runs.items()}
     begun = [path for path in runs if any(name.startswith(text or " ") for name in names[path])]
     return [path for path in begun if text in names[path]] or begun
-
-
-def argument(text: str) -> Path:
-    """Return ``run(text)`` for argparse; a mistake ends the command with its line."""
-    with mistakes.told():
-        return run(text)
 
 
 def _listed(paths: list[Path]) -> str:

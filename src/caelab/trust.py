@@ -9,7 +9,6 @@ none of this.
 Imports nothing heavy: a trained network is read without Hydra.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -53,19 +52,6 @@ def by_command(modules: list[str] | None) -> list[str] | None:
     _modules.update(modules or ())
     _command[:] = ["caelab"]
     return modules
-
-
-def option(parser: argparse.ArgumentParser) -> None:
-    """Give a command line ``--trust MODULE``, which may be repeated, and holds for this one command."""
-    _modules.clear()
-    _command[:] = [parser.prog]
-    help = "let the record name this module's code, which then runs: of people you know only"
-    parser.add_argument("--trust", action=_Trust, metavar="MODULE", default=argparse.SUPPRESS, help=help)
-
-
-class _Trust(argparse.Action):
-    def __call__(self, _parser: Any, _namespace: Any, module: Any, _option: Any = None) -> None:
-        _modules.add(module)
 
 
 @contextmanager

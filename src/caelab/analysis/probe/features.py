@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from caelab.data.datamodule import Batches, ImageDataModule, Split, in_order, permutation
+from caelab.models import contract
 from caelab.models.autoencoder import Autoencoder
 from caelab.models.pca import PCA
 from caelab.models.taps import tapped
@@ -56,9 +57,8 @@ def pooled(x: Tensor) -> Tensor:
 @torch.inference_mode()
 def encode(net: Autoencoder, images: Tensor, taps: Sequence[nn.Module]) -> dict[str, Tensor]:
     """Name -> features of images (N, C, H, W) uint8: ``z``, and ``stage1`` ... for each tapped module."""
-    x = (images.float() / 255).to(net.weight.dtype)
     with tapped(taps) as outputs:
-        z = net.encode(x).z
+        z = net.encode(contract.pixels(net, images)).z
     return {"z": z.float()} | {
         f"stage{place + 1}": pooled(output.float()) for place, output in sorted(outputs.items())
     }

@@ -11,7 +11,7 @@ from caelab import figures, quality, refinement, screen
 from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
 from caelab.errors import UserError
-from caelab.models.contract import evaluating, require_contract
+from caelab.models.contract import evaluating, pixels, require_contract
 
 _BATCH = 50  # little, for a bar that moves
 _SHOWN = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -36,7 +36,7 @@ def measure(subject: Subject, steps: int, images: int) -> Result:
     require_contract(net, test)
 
     def fitted(rows: torch.Tensor | slice) -> tuple[torch.Tensor, refinement.Fitted]:
-        x = (test[rows].float() / 255).to(net.weight.dtype)
+        x = pixels(net, test[rows])
         return x, refinement.fit(net, x, net.encode(x), steps)
 
     count = min(images, len(test))
