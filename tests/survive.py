@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 EVERY = 20.0  # seconds between lines that say how far it is
 FOLDER = "SURVIVE_FOLDER"
-COMMANDS = ("train", "run", "analysis.audit.audit", "analysis.refine.refine", "report.build")
+COMMANDS = ("train", "training.run", "analysis.audit.audit", "analysis.refine.refine", "report.build")
 
 _disk = Path()  # of a process of the pool
 
