@@ -107,7 +107,7 @@ def test_an_unknown_analysis_is_named(tmp_path, monkeypatch, name, hint):
     folder.mkdir()
     text = json.dumps({"title": "t", "text": "x", "datasets": ["shapes"], "epochs": 1, "after": [name]})
     (folder / "mine.yaml").write_text(text)
-    monkeypatch.setattr("caelab.options.CONF", str(tmp_path))
+    monkeypatch.setattr("caelab.config.CONF", str(tmp_path))
     with pytest.raises(UserError) as caught:
         studies.load("mine")
     assert str(caught.value) == f"study=mine: after: there is no analysis {name!r}; {hint}"

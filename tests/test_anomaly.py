@@ -15,6 +15,7 @@ from caelab.analysis.anomaly import anomaly as module
 from caelab.analysis.anomaly.anomaly import table, verdict
 from caelab.analysis.anomaly.picture import detections
 from caelab.analysis.registry import analyses
+from caelab.config.fingerprint import CLEAN
 from caelab.errors import UserError
 from caelab.restore import datamodule, load
 
@@ -133,7 +134,7 @@ def test_the_command_line_shows_the_scores_and_goes_on_after_a_mistake(run, comm
 @pytest.mark.parametrize(("reliance", "said"), [(0.004, True), (0.006, False), (None, False)])
 def test_a_code_that_the_decoder_does_not_use_is_told(tmp_path, monkeypatch, reliance, said):
     metrics = {} if reliance is None else {"test/latent_reliance": reliance}
-    results.write(tmp_path, toys.record(metrics=metrics, config={"corruption": results.CLEAN}))
+    results.write(tmp_path, toys.record(metrics=metrics, config={"corruption": CLEAN}))
     monkeypatch.setattr(module, "verdict", lambda result: "")
     monkeypatch.setattr(module, "table", lambda result: "")
     line = "latent reliance 0.00: distances of codes measure a vector that the decoder does not use"

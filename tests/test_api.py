@@ -16,9 +16,9 @@ from conftest import TINY
 from omegaconf import OmegaConf
 
 import caelab
-from caelab import api, handle, options, results, screen
+from caelab import api, config, handle, results, screen
+from caelab.config.grammar import written
 from caelab.errors import RunsFailed, UserError
-from caelab.words import written
 
 SMALL = {
     "dataset.train_size": 96,
@@ -209,12 +209,12 @@ def test_a_failed_sweep_says_its_status_and_keeps_its_runs(tmp_path):
 @pytest.fixture
 def small_shapes(tmp_path, monkeypatch):
     """The lab with so few images, and so small a network, that a run takes no time."""
-    shutil.copytree(options.CONF, tmp_path / "conf")
+    shutil.copytree(config.CONF, tmp_path / "conf")
     images = {"train_size": 96, "val_size": 40, "test_size": 50}
     for leaf, values in (("dataset/shapes", images), ("model/base", {"channels": [4, 8], "hidden": []})):
         file = tmp_path / "conf" / f"{leaf}.yaml"
         file.write_text(OmegaConf.to_yaml(OmegaConf.merge(OmegaConf.load(file), values)))
-    monkeypatch.setattr(options, "CONF", str(tmp_path / "conf"))
+    monkeypatch.setattr(config, "CONF", str(tmp_path / "conf"))
     monkeypatch.setattr(screen.console, "quiet", True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CAELAB_DATA", str(tmp_path / "data"))

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from caelab import callbacks, compose, results
+from caelab import callbacks
 from caelab.callbacks import CheckpointFile, Checkpoints, Stopwatch
+from caelab.config import compose
 
 
 class FakeTrainer:
@@ -120,7 +121,7 @@ STOPS = ["callbacks=early_stopping", "callbacks.early_stopping.min_delta=50", "t
 
 
 def identity(*words):
-    return results.fingerprint(compose.config(words)[0])
+    return compose.identity(compose.config(words)[0])
 
 
 @pytest.mark.parametrize("killed_after", [None, 2])

@@ -87,7 +87,7 @@ def test_a_checkout_says_whether_files_differ_from_its_commit(tmp_path, monkeypa
     (tmp_path / "file").write_text("1")
     git("add", "file")
     git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x")
-    monkeypatch.setattr(environment.options, "CONF", str(tmp_path))
+    monkeypatch.setattr(environment, "CONF", str(tmp_path))
     there = environment._commit.__wrapped__
     assert there() == {"commit": git("rev-parse", "HEAD"), "dirty": False}
     (tmp_path / "file").write_text("2")
@@ -96,7 +96,7 @@ def test_a_checkout_says_whether_files_differ_from_its_commit(tmp_path, monkeypa
 
 def test_what_the_build_wrote_down_comes_first_and_nothing_is_said_without_either(tmp_path, monkeypatch):
     there = environment._commit.__wrapped__
-    monkeypatch.setattr(environment.options, "CONF", str(tmp_path))
+    monkeypatch.setattr(environment, "CONF", str(tmp_path))
     assert there() == {}
     built = tmp_path / "commit.json"
     built.write_text('{"commit": "abc", "dirty": false}')

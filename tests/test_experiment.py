@@ -7,13 +7,14 @@ from statistics import fmean
 
 import pytest
 
-from caelab import compose, options, results, studies
+from caelab import studies
+from caelab.config import CONF, compose, options
 
 ROOT = Path(__file__).parents[1]
 
 
 def identity(*words):
-    return results.fingerprint(compose.config([*words, "logger=none"])[0])
+    return compose.identity(compose.config([*words, "logger=none"])[0])
 
 
 def record(fingerprint):
@@ -24,7 +25,7 @@ def record(fingerprint):
 
 @pytest.mark.parametrize("name", options.options("experiment"))
 def test_one_word_gives_the_figure_of_its_header(name):
-    header = Path(options.CONF, "experiment", f"{name}.yaml").read_text()
+    header = Path(CONF, "experiment", f"{name}.yaml").read_text()
     promised = re.search(rf"caelab\.train experiment={name}: ([\d.]+) dB", header)[1]
     records = [record(identity(f"experiment={name}", f"seed={seed}")) for seed in range(3)]
     assert f"{fmean(one['metrics']['test/psnr'] for one in records):.2f}" == promised

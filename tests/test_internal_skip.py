@@ -8,7 +8,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from torch import nn
 from torch.nn import functional as F
 
-from caelab import compose
+from caelab.config import compose
+from caelab.config.build import instantiate
+from caelab.config.check import check
 from caelab.errors import UserError
 from caelab.models.autoencoder import Code
 from caelab.models.base import Base
@@ -355,8 +357,8 @@ def test_an_option_that_cannot_be_is_named(options, message):
 def commanded(*overrides):
     """The model that a command line describes, checked as a run would do it."""
     cfg, choices = compose.config(["model=internal_skip", "logger=none", *overrides])
-    compose.check(cfg, choices)
-    return compose.build(cfg.model, "model", shape=(3, 32, 32))
+    check(compose.plain(cfg), choices)
+    return instantiate(cfg.model, "model", shape=(3, 32, 32))
 
 
 @pytest.mark.parametrize("resample", ["interpolate", "conv"])

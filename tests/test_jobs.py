@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from caelab import jobs, train
-from caelab.jobs import Answer, Board, Job, answer
+from caelab.jobs import Answer, Board, Task, answer
 from caelab.outcome import Outcome, Status
 
 SETTINGS = OmegaConf.create(
@@ -76,7 +76,7 @@ def carry_out(tmp_path, monkeypatch):
 
     def call(training, **options):
         monkeypatch.setattr(train, "attempt", lambda cfg: training(cfg) or DONE)
-        Job(tmp_path, "a-sweep", **options)(CFG)
+        Task(tmp_path, "a-sweep", **options)(CFG)
         return Board(tmp_path).read(7)
 
     return call

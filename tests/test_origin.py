@@ -8,7 +8,8 @@ import torch
 from conftest import TINY
 
 import caelab
-from caelab import compose, results, trained, words
+from caelab import results, trained
+from caelab.config import compose, words
 
 LONGER = ["trainer.max_epochs=3", "optimizer.lr=1e-4"]
 
@@ -29,7 +30,7 @@ def weights(path):
 
 
 def identity(*words):
-    return results.fingerprint(compose.config(words)[0])
+    return compose.identity(compose.config(words)[0])
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def test_module_and_script_find_conf_from_anywhere(installed, tmp_path):
     python = str(installed / "bin" / "python")
     (script,) = installed.rglob("bin/caelab-train")
     where = subprocess.run(
-        [python, "-c", "import caelab.options as c; print(c.CONF)"],
+        [python, "-c", "import caelab.config as c; print(c.CONF)"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -15,6 +15,7 @@ from toys import sha256_of
 from caelab.analysis.probe import probe as module
 from caelab.analysis.registry import analyses
 from caelab.cli.main import main
+from caelab.config.build import instantiate
 from caelab.errors import UserError
 from caelab.restore import datamodule, load
 
@@ -93,18 +94,17 @@ def test_a_run_gets_figures_that_scikit_learn_finds_too(train, monkeypatch, capf
 
 
 def test_untrained_is_the_network_that_the_run_started_from(train):
-    from caelab import compose
 
     answer = train(*MORE, "optimizer.lr=1e-30")  # so it is still what it was, but for its running means
     torch.manual_seed(0)
     config = answer.record["config"]["model"]
-    z, y = features(answer, compose.build(config, "model", shape=SHAPE).eval())
+    z, y = features(answer, instantiate(config, "model", shape=SHAPE).eval())
     neighbours = KNeighborsClassifier(10).fit(z["train"], y["train"])
     expected = neighbours.score(z["test"], y["test"])
     assert probe(answer.run_dir)["figures"]["probe/untrained/knn"] == pytest.approx(expected)
     first = next(iter(load(answer.run_dir).parameters()))
     torch.manual_seed(0)
-    built = next(iter(compose.build(config, "model", shape=SHAPE).parameters()))
+    built = next(iter(instantiate(config, "model", shape=SHAPE).parameters()))
     torch.testing.assert_close(first, built)
 
 

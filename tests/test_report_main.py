@@ -15,6 +15,7 @@ import pytest
 import toys
 
 from caelab import record_file, results, studies
+from caelab.config import compose
 from caelab.report import figures, pictures, tables
 from caelab.report.build import report
 
@@ -33,11 +34,11 @@ COMMAND = ["study=table2", "dataset=cifar10,mnist,cinic10"]
 def leave(path, variant, seed, psnr=20.0, **changes):
     """Leave the record, curves and pictures of a variant's run."""
     path.mkdir(parents=True)
-    cfg = variant.config.copy()
+    cfg = compose.variant(variant.overrides).copy()
     cfg.seed = seed
     choices = {"model": "base", "loss": "mse", "optimizer": "adam", "dataset": "cifar10"}
     keys = ("test/psnr", "test/psnr_pooled", "published/psnr", "val/psnr")
-    made = results.start(cfg, choices, list(variant.at(seed))) | {
+    made = results.start(toys.job(cfg, choices=choices, overrides=variant.at(seed))) | {
         "status": "finished",
         "metrics": dict.fromkeys(keys, psnr) | {"test/ssim": 0.5, "published/ssim": 0.6, "test/loss": 0.01},
         "size": SIZE,

@@ -8,6 +8,7 @@ import pytest
 import toys
 
 from caelab import results, studies
+from caelab.config import compose
 from caelab.report import measure
 from caelab.studies.index import index, score
 
@@ -22,11 +23,11 @@ def no_score(trial):
 
 def record(variant, seed, psnr=20.0, **changes):
     """The record of a variant's run, begun as a training begins it."""
-    cfg = variant.config.copy()
+    cfg = compose.variant(variant.overrides).copy()
     cfg.seed = seed
     given = dict(override.split("=", 1) for override in variant.overrides)
     choices = {group: given.get(group, default) for group, default in GROUPS.items()}
-    started = results.start(cfg, choices, list(variant.at(seed)))
+    started = results.start(toys.job(cfg, choices=choices, overrides=variant.at(seed)))
     metrics = FIGURES | {"test/psnr": psnr, "val/psnr": psnr - 1}
     return toys.record(
         **started | {"status": "finished", "metrics": metrics, "data": DATA} | changes, artifacts={}

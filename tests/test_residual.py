@@ -5,7 +5,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from caelab import compose
+from caelab.config import compose
 from caelab.models.autoencoder import Code
 from caelab.models.pca import PCA
 from caelab.models.residual import Block, Correction, Residual, Scaled, shuffled, unshuffled

@@ -1,98 +1,10 @@
-"""The run record: identity, atomic writing, reading, finding."""
+"""The run record: atomic writing, reading, finding."""
 
 import pytest
 import toys
-from omegaconf import OmegaConf
 
-from caelab import compose, results
+from caelab import results
 from caelab.errors import UserError
-
-
-def config(**changes):
-    plain = {
-        "model": {"latent": 8},
-        "dataset": {"data_dir": "${paths.data}", "archive": None},
-        "trainer": {"max_epochs": 2, "enable_progress_bar": True},
-        "logger": {"csv": {"save_dir": "${hydra:runtime.output_dir}"}},
-        "paths": {"data": "/a", "output": "multirun"},
-        "seed": 0,
-        "force": False,
-    }
-    cfg = OmegaConf.create(plain)
-    for key, value in changes.items():
-        OmegaConf.update(cfg, key.replace("__", "."), value)
-    return cfg
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"paths__data": "/b"},
-        {"paths__output": "elsewhere"},
-        {"logger": {}},
-        {"force": True},
-        {"dataset__archive": "x.tar.gz"},
-        {"trainer__enable_progress_bar": False},
-    ],
-)
-def test_fingerprint_ignores_what_cannot_change_a_figure(change):
-    assert results.fingerprint(config(**change)) == results.fingerprint(config())
-
-
-@pytest.mark.parametrize("change", [{"seed": 1}, {"model__latent": 9}, {"trainer__max_epochs": 3}])
-def test_fingerprint_follows_what_matters(change):
-    assert results.fingerprint(config(**change)) != results.fingerprint(config())
-
-
-@pytest.mark.parametrize("change", [{"seeds": 5}, {"budget": "quick"}, {"study": {"title": "x"}}])
-def test_fingerprint_does_not_know_what_asked_for_the_run(change):
-    assert results.fingerprint(config(**change)) == results.fingerprint(config())
-
-
-def test_fingerprint_follows_the_files_of_a_folder(tmp_path):
-    (tmp_path / "one.png").write_bytes(b"1")
-    cfg = config(dataset__path=str(tmp_path), paths__data=str(tmp_path / ".data"))
-    first = results.fingerprint(cfg)
-    assert results.fingerprint(cfg) == first
-    (tmp_path / "two.png").write_bytes(b"2")
-    second = results.fingerprint(cfg)
-    (tmp_path / "two.png").write_bytes(b"22")
-    assert len({first, second, results.fingerprint(cfg)}) == 3
-
-
-# of runs on record, which the same words must find again
-ON_RECORD = {
-    "model=base dataset=mnist": "22ef97806c2fe4d14cc72bcfdf2fa58e145f4eaac2efe899a5ab2cfad21a36c7",
-    "model=improved_skip dataset=cifar10 seed=2": (
-        "59de3cfcbd3c8f6a860129b758473751dd56760a97286825f0a6ccc03efe32cb"
-    ),
-    "model=improved dataset=cifar10 loss=l1_mse loss.alpha=0.1": (
-        "6fe2ab40a950bee44ff5ceb9ffdb02499939cdf293c3bf6c9d8fe469587514fd"
-    ),
-    "model=honest_skip model.skip_dropout=0 model.budget=512 dataset=mnist": (
-        "334660cba01f960a37f3496fa1f6679794265a656ea9733cae923501873567d7"
-    ),
-    "model=residual dataset=cifar10 dataset.batch_size=64 trainer.max_epochs=16 optimizer=adamw "
-    "optimizer.lr=1.5e-3 scheduler=cosine flip=true ema=0.999 speed=auto +trainer.gradient_clip_val=0.01": (
-        "f07f4d6411c36e10dad6cc8e41d043e07e8461b7f180b2fb33645ebd96f10823"
-    ),
-}
-
-
-@pytest.mark.parametrize("words", ON_RECORD)
-def test_fingerprints_on_record_stay(words):
-    common = ["loss=mse", "optimizer=adam", "dataset.batch_size=256", "trainer.max_epochs=10"]
-    own = {word.partition("=")[0] for word in words.split()}
-    cfg, _ = compose.config([*(o for o in common if o.partition("=")[0] not in own), *words.split()])
-    assert results.fingerprint(cfg) == ON_RECORD[words]
-
-
-def test_fingerprint_leaves_the_config_alone():
-    cfg = config()
-    before = OmegaConf.to_yaml(cfg)
-    results.fingerprint(cfg)
-    assert OmegaConf.to_yaml(cfg) == before
-
 
 SIZE = {"latent": 8, "effective_code": 20}
 DATA = {"sha256": "x"}

@@ -3,29 +3,27 @@
 import errno
 import logging
 from contextlib import suppress
-from types import SimpleNamespace
 
 import pytest
 import toys
 from filelock import FileLock
 from omegaconf import OmegaConf
-from test_results import config
+from toys import config
 
 from caelab import durable, job_log, results, run_dir
+from caelab.config import compose
 from caelab.errors import UserError
 
 
 @pytest.fixture
-def claim(tmp_path, monkeypatch):
+def claim(tmp_path):
     """Claim a directory for a run that Hydra has composed; return it."""
-    settings = OmegaConf.create({"overrides": {"task": ["seed=0"]}})
-    monkeypatch.setattr(run_dir, "HydraConfig", SimpleNamespace(get=lambda: settings))
 
     def claim(name, **changes):
         cfg = config(logger={}, **changes)
-        path = tmp_path / name.replace("IDENTITY", results.fingerprint(cfg)[:10])
+        path = tmp_path / name.replace("IDENTITY", compose.identity(cfg)[:10])
         path.mkdir(exist_ok=True)
-        run_dir.claim(cfg, results.fingerprint(cfg), path)
+        run_dir.claim(toys.job(cfg, path, overrides=["seed=0"]))
         return path
 
     return claim
@@ -33,7 +31,7 @@ def claim(tmp_path, monkeypatch):
 
 def test_it_writes_what_hydra_writes(claim):
     path = claim("mine")
-    assert results.fingerprint(OmegaConf.load(path / ".hydra/config.yaml")) == results.fingerprint(config())
+    assert compose.identity_of(path / ".hydra/config.yaml") == compose.identity(config())
     assert OmegaConf.load(path / ".hydra/overrides.yaml") == ["seed=0"]
     assert OmegaConf.load(path / ".hydra/hydra.yaml").hydra.overrides.task == ["seed=0"]
 

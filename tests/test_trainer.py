@@ -12,12 +12,15 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.profilers import SimpleProfiler
 from torch import nn
 
-from caelab import compose, options, restore, results, words
+from caelab import restore
 from caelab import trainer as trainers
+from caelab.config import compose, options
+from caelab.config.fingerprint import later
+from caelab.config.grammar import written
+from caelab.config.refusals import REFUSED, check
 from caelab.data.datamodule import EVALUATION_BATCH
 from caelab.data.shapes import Shapes
 from caelab.errors import UserError
-from caelab.refusals import REFUSED, check
 
 CPU = torch.device("cpu")
 PLAIN = {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu", "devices": 1, "max_epochs": 3}
@@ -145,7 +148,7 @@ def test_a_mistake_in_the_trainer_is_one_line(train, word, line):
 
 def test_callbacks_can_be_given_from_python():
     nodes = [{"_target_": EARLY, "monitor": "val/psnr", "patience": 1, "mode": "max", "strict": None}]
-    cfg, _ = compose.config([f"+trainer.callbacks={words.written(nodes)}"])
+    cfg, _ = compose.config([f"+trainer.callbacks={written(nodes)}"])
     assert compose.plain(cfg.trainer.callbacks) == nodes
 
 
@@ -239,7 +242,7 @@ OPTIONS = {
 
 
 def identity(*words):
-    return results.fingerprint(compose.config(words)[0])
+    return compose.identity(compose.config(words)[0])
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -247,8 +250,8 @@ def test_an_option_is_the_same_with_a_plus_and_leaves_no_trace_at_its_default(na
     word = f"trainer.{name}={OPTIONS[name]}"
     default = options.top()["trainer"][name]
     assert identity(word) == identity(f"+{word}") != identity()
-    assert identity(f"trainer.{name}={words.written(default)}") == identity()
-    assert results._LATER[f"trainer.{name}"] == default
+    assert identity(f"trainer.{name}={written(default)}") == identity()
+    assert later({})[f"trainer.{name}"] == default
 
 
 def test_steps_that_gather_batches_and_are_clipped_go_on_after_a_kill_bit_for_bit(train, killed):

@@ -10,7 +10,7 @@ from conftest import TINY
 from test_api import SMALL
 
 import caelab
-from caelab import options, records, results
+from caelab import config, records, results
 from caelab.data.datamodule import ImageDataModule, Split
 from caelab.errors import UserError
 from caelab.module import AutoencoderModule
@@ -262,9 +262,9 @@ tune:
 
 
 def test_a_study_tunes_on_validation_alone(train, tmp_path, monkeypatch, capfd, reads):
-    shutil.copytree(options.CONF, tmp_path / "conf")
+    shutil.copytree(config.CONF, tmp_path / "conf")
     (tmp_path / "conf" / "study" / "toy.yaml").write_text(STUDY)
-    monkeypatch.setattr(options, "CONF", str(tmp_path / "conf"))
+    monkeypatch.setattr(config, "CONF", str(tmp_path / "conf"))
     read_at = {}
     write = results.write
 

@@ -18,6 +18,7 @@ from toys import leave_whole_run
 
 import caelab
 from caelab import evaluate, restore, results, trust
+from caelab.config.fingerprint import CLEAN, GROUPS
 from caelab.errors import UserError
 from caelab.trust import CONF
 
@@ -133,7 +134,7 @@ def test_commands_on_pictures_refuse_too(run, mark, lab, command, tmp_path):
 )
 @pytest.mark.parametrize("group", ["dataset", "corruption", "loss", "model"])
 def test_at_any_depth_of_any_group(run, mark, name, group):
-    harmless = results.CLEAN if group == "corruption" else {}
+    harmless = CLEAN if group == "corruption" else {}
     for place in ({"x": hostile(name, mark)}, {"x": [{"y": [hostile(name, mark)]}]}, hostile(name, mark)):
         edit(run, group, **(harmless | place))
         with pytest.raises(UserError, match=rf"{group}\._target_={name}: code that is not the lab's"):
@@ -179,7 +180,7 @@ def test_what_belongs_to_another_group_is_refused(run):
         restore.datamodule(results.finished(run))
 
 
-LEAVES = [leaf for group in results.GROUPS for leaf in sorted(Path(CONF, group).glob("*.yaml"))]
+LEAVES = [leaf for group in GROUPS for leaf in sorted(Path(CONF, group).glob("*.yaml"))]
 
 
 @pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: f"{leaf.parent.name}-{leaf.stem}")

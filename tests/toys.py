@@ -1,12 +1,17 @@
 """Networks small enough to be known by heart, and the run directory of one that nobody trained."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
-from caelab import compose, describe, restore, results
+from caelab import describe, restore, results
+from caelab.config import compose
+from caelab.config.build import instantiate
+from caelab.config.job import Job
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.base import Base
 from caelab.models.classical import Classical
@@ -50,6 +55,39 @@ class Skipping(Linear):
 
     def decode(self, code):
         return super().decode(code) + code.skips[0]
+
+
+def config(**changes):
+    """A composed config; ``model__latent=9`` sets ``model.latent``."""
+    plain = {
+        "model": {"latent": 8},
+        "dataset": {"data_dir": "${paths.data}", "archive": None},
+        "trainer": {"max_epochs": 2, "enable_progress_bar": True},
+        "logger": {"csv": {"save_dir": "${hydra:runtime.output_dir}"}},
+        "paths": {"data": "/a", "output": "multirun"},
+        "seed": 0,
+        "force": False,
+    }
+    cfg = OmegaConf.create(plain)
+    for key, value in changes.items():
+        OmegaConf.update(cfg, key.replace("__", "."), value)
+    return cfg
+
+
+def job(cfg, run_dir=Path(), choices=None, overrides=()):
+    """The job of a composed config, as the command line makes it of Hydra's settings."""
+    settings = OmegaConf.create({"overrides": {"task": list(overrides)}})
+    return Job(
+        compose.plain(cfg),
+        choices or {},
+        list(overrides),
+        compose.identity(cfg),
+        run_dir,
+        run_dir.parent,
+        {},
+        None,
+        partial(compose._save, cfg, settings),
+    )
 
 
 def record(**changes):
@@ -105,7 +143,7 @@ def leave_whole_run(path: Path, model: dict, image_size: int = 28) -> Path:
     data = restore.datamodule(record)
     data.setup()
     torch.manual_seed(0)
-    net = compose.build(model, "model", shape=data.shape)
+    net = instantiate(model, "model", shape=data.shape)
     net.initialise(data.splits["train"])
     torch.save(
         {"state_dict": {f"net.{k}": v for k, v in net.state_dict().items()}}, path / "checkpoints/best.ckpt"
@@ -136,7 +174,7 @@ def leave_whole_run(path: Path, model: dict, image_size: int = 28) -> Path:
 
 def sha256_of(dataset: dict) -> str:
     """Checksum that a run on the data of this config has on its record."""
-    return compose.build(dataset, "dataset").load()[1]
+    return instantiate(dataset, "dataset").load()[1]
 
 
 def leave_run(path: Path, image_size: int = 16, **model) -> Path:

@@ -10,16 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
-
-from caelab import tables, words
+from caelab import tables
+from caelab.config import words
+from caelab.config.words import Overrides
 from caelab.errors import RunsFailed, UserError
 from caelab.handle import Run
-from caelab.results import Record
-from caelab.session import session
+from caelab.session import once, session
 from caelab.studies import execute
 from caelab.train import attempt, stop, train
-from caelab.words import Overrides
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,23 +50,9 @@ def run(overrides: Overrides = (), *, epochs: int | None = None, **keys: Any) ->
     for key, value in keys.items():
         if isinstance(value, Iterable) and not isinstance(value, str) and key not in words.LISTS:
             raise UserError(f"{key}: one run has one value; caelab.sweep takes several")
-    raised: list[Exception] = []
-
-    def once(cfg: DictConfig) -> Record | None:
-        try:
-            return train(cfg)
-        except Exception as error:  # which Hydra would tell in many lines
-            raised.append(error)
-            return None
-
-    with _interruptible(), session() as lab:
-        left = lab.run(
-            config_name="train", task_function=once, overrides=words.from_python(overrides, keys, epochs)
-        )
-        if raised:
-            raise raised[0]
-    assert left.hydra_cfg is not None
-    return Run(left.hydra_cfg.hydra.runtime.output_dir, left.return_value)
+    with _interruptible():
+        job, record = once(train, words.from_python(overrides, keys, epochs))
+    return Run(job.run_dir, record)
 
 
 def sweep(overrides: Overrides = (), *, epochs: int | Iterable[int] | None = None, **keys: Any) -> list[Run]:

@@ -14,7 +14,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 import caelab
-from caelab import options, screen, source
+from caelab import screen, source
+from caelab.config import CONF
 from caelab.speed import Speed
 
 _BUILT = Path(__file__).with_name("commit.json")  # of a package that hatch_build.py has built
@@ -107,13 +108,13 @@ def _commit() -> dict[str, Any]:
     """
     if _BUILT.exists():
         return dict(json.loads(_BUILT.read_text()))
-    inside = Path(options.CONF).parent != Path(caelab.__file__).parent
+    inside = Path(CONF).parent != Path(caelab.__file__).parent
     commit = _git("rev-parse", "HEAD") if inside else None
     return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "-uno"))} if commit else {}
 
 
 def _git(*words: str) -> str | None:
-    command = ["git", "-C", options.CONF, *words]
+    command = ["git", "-C", CONF, *words]
     alone = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # others may work in the checkout
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=alone)

@@ -1,15 +1,17 @@
 """Score a finished run again, also on another dataset: ``caelab evaluate RUN [dataset=...]``."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from caelab import compose, durable, options, places, results, trust
+from caelab import durable, results, trust
+from caelab.config import compose, options, places
+from caelab.config.build import instantiate
+from caelab.config.check import check
+from caelab.config.grammar import written
 from caelab.errors import UserError
 from caelab.results import Record
-from caelab.words import written
 
 
 def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
@@ -33,14 +35,14 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
     from caelab.scoring import score
 
     net = restore.load(run)
-    data = compose.build(cfg["dataset"], "dataset")
+    data = instantiate(cfg["dataset"], "dataset")
     if not any(override.lstrip("+").startswith("dataset") for override in overrides):
         data.expected = record["data"]["sha256"]
     if data.shape != net.shape:
         raise UserError(
             f"dataset={name} has images of {_times(data.shape)}, the run takes {_times(net.shape)}"
         )
-    corruption = compose.build(cfg["corruption"], "corruption")
+    corruption = instantiate(cfg["corruption"], "corruption")
     measured = score(net, data, restore.loss(record), corruption)
     found = {"dataset": name, "corruption": cfg["corruption"], **measured}
     kind = "" if choices["corruption"] == "none" else f"-{choices['corruption']}"
@@ -73,17 +75,24 @@ def _config(record: Record, overrides: list[str]) -> tuple[dict[str, Any], dict[
     chosen = {group: str(record["choices"].get(group, "none")) for group in of_the_run}
     known = {group: option for group, option in chosen.items() if option in options.options(group)}
     cfg, choices = compose.config([*(f"{group}={option}" for group, option in known.items()), *words])
+    config = compose.plain(cfg)
     for group, node in of_the_run.items():
-        cfg[group] = _changed(node, cfg[group], group, overrides)
-    compose.check(cfg, choices | chosen)
-    return compose.plain(cfg), choices | chosen
+        config[group] = _changed(node, config[group], group, overrides)
+    check(config, choices | chosen)
+    return config, choices | chosen
 
 
-def _changed(node: dict[str, Any], composed: DictConfig, group: str, overrides: list[str]) -> DictConfig:
+def _changed(
+    node: dict[str, Any], composed: dict[str, Any], group: str, overrides: list[str]
+) -> dict[str, Any]:
     """Return a run's own node of a group, with what the user has typed, as it was composed."""
     typed = [override.lstrip("+").partition("=")[0] for override in overrides]
     keys = [key.removeprefix(f"{group}.") for key in typed if key.startswith(f"{group}.")]
-    found = OmegaConf.create(node)
+    changed = deepcopy(node)
     for key in [*keys, *(["data_dir"] if "data_dir" in composed else [])]:
-        OmegaConf.update(found, key, OmegaConf.select(composed, key), force_add=True)
-    return found
+        *parents, leaf = key.split(".")
+        source, target = composed, changed
+        for parent in parents:
+            source, target = source[parent], target.setdefault(parent, {})
+        target[leaf] = source[leaf]
+    return changed

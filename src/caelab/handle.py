@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caelab import results, screen, words
+from caelab import results, screen
+from caelab.config import words
+from caelab.config.words import Overrides
 from caelab.errors import UserError
 from caelab.results import Record
-from caelab.words import Overrides
 
 if TYPE_CHECKING:  # they bring torch
     from PIL.Image import Image

@@ -20,10 +20,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
-from caelab import compose, durable, results, screen
+from caelab import durable, results, screen
+from caelab.config import compose
 from caelab.outcome import Outcome, Status
 
 compose.register_resolvers()  # a process that unpickles a job imports this module and nothing before it
@@ -67,18 +67,10 @@ def answer(outcome: Outcome, cfg: DictConfig, settings: Any, seconds: float = 0.
         str(settings.runtime.output_dir),
         list(settings.overrides.task),
         dict(settings.runtime.choices),
-        _resolved(cfg),
+        compose.without_loggers(cfg),
         outcome,
         seconds,
     )
-
-
-def _resolved(cfg: DictConfig) -> dict[str, Any]:
-    keys = [str(key) for key in cfg if key != "logger"]  # which asks for Hydra's settings, now gone
-    with suppress(OmegaConfBaseException):  # the job has said what is wrong
-        plain: dict[str, Any] = compose.plain(OmegaConf.masked_copy(cfg, keys))
-        return plain
-    return {}
 
 
 class Board:
@@ -120,7 +112,7 @@ class Board:
         return found["started"] | found["json"], found["json"]
 
 
-class Job:
+class Task:
     """The task that a parallel launcher carries out, in place of the command line's own.
 
     Args:
@@ -146,20 +138,20 @@ class Job:
 
     def __call__(self, cfg: DictConfig) -> None:
         """Carry out the job, and leave its answer on the board."""
-        number = int(HydraConfig.get().job.num)
+        settings = HydraConfig.get()
+        number = int(settings.job.num)
         if self.board.read(number):  # the pool broke, and all of its jobs come again
             return
-        if self.pool:
-            self._apart(number, cfg)
-        else:
-            self._carry_out(number, cfg)
+        (self._apart if self.pool else self._carry_out)(number, cfg, settings)
 
-    def _apart(self, number: int, cfg: DictConfig) -> None:
-        fresh = not Path(HydraConfig.get().runtime.output_dir, results.RECORD).exists()
+    def _apart(self, number: int, cfg: DictConfig, settings: Any) -> None:
+        fresh = not Path(settings.runtime.output_dir, results.RECORD).exists()
         if fresh and sys.platform == "linux" and not self.devices:  # with CUDA a fork might inherit its state
             import caelab.training.run  # noqa: F401  # once for all of this process's jobs: it takes seconds
         for _ in range(ATTEMPTS):
-            process = multiprocessing.get_context("fork").Process(target=self._carry_out, args=(number, cfg))
+            process = multiprocessing.get_context("fork").Process(
+                target=self._carry_out, args=(number, cfg, settings)
+            )
             with warnings.catch_warnings():  # of a fork beside threads; here they compute nothing
                 warnings.simplefilter("ignore", DeprecationWarning)
                 process.start()
@@ -167,10 +159,10 @@ class Job:
             if self.board.read(number):
                 return
         reason = f"its process was {_death(process.exitcode or 0)} {ATTEMPTS} times{MEND}"
-        screen.error(f"{' '.join(HydraConfig.get().overrides.task)}: {reason}")
-        self.board.leave(number, answer(Outcome(Status.FAILED, reason=reason), cfg, HydraConfig.get()))
+        screen.error(f"{' '.join(settings.overrides.task)}: {reason}")
+        self.board.leave(number, answer(Outcome(Status.FAILED, reason=reason), cfg, settings))
 
-    def _carry_out(self, number: int, cfg: DictConfig) -> None:
+    def _carry_out(self, number: int, cfg: DictConfig, settings: Any) -> None:
         self.board.start(number)
         if self.here:
             end_with(self.owner)
@@ -184,7 +176,7 @@ class Job:
             from caelab import train
 
             outcome = train.attempt(cfg)
-        self.board.leave(number, answer(outcome, cfg, HydraConfig.get(), time.monotonic() - began))
+        self.board.leave(number, answer(outcome, cfg, settings, time.monotonic() - began))
 
 
 MEND = "; the same command goes on from its last finished epoch (too little memory? run fewer at once)"

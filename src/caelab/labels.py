@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from caelab import results
+from caelab.config.grammar import written
 from caelab.results import Record
-from caelab.words import written
 
 TEST_IMAGES = "test images"
 """Name of what tells runs on different test images apart."""

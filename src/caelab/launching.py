@@ -14,9 +14,10 @@ from pathlib import Path
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, open_dict
 
-from caelab import compose, screen
+from caelab import screen
+from caelab.config import compose
 from caelab.errors import UserError
-from caelab.jobs import AT_ONCE, ATTEMPTS, MEND, Answer, Board, Job, answer, end_with
+from caelab.jobs import AT_ONCE, ATTEMPTS, MEND, Answer, Board, Task, answer, end_with
 from caelab.machine import at_once, devices, share
 from caelab.outcome import Outcome, Status
 from caelab.run_dir import locked
@@ -60,7 +61,7 @@ def launch(launcher: Launcher, jobs: Jobs, first: int, before: tuple[int, int]) 
         screen.say(line)
     board = Board(Path(tempfile.mkdtemp(prefix=BOARD, dir=folder)))
     try:
-        launcher.task_function = _job(board, choice, settings)  # type: ignore[attr-defined]
+        launcher.task_function = _task(board, choice, settings)  # type: ignore[attr-defined]
         with locked(board.folder), _watched(board, jobs, before):
             reasons = (_pool if choice == "joblib" else _each)(launcher, jobs, first, board)
         return [
@@ -71,12 +72,12 @@ def launch(launcher: Launcher, jobs: Jobs, first: int, before: tuple[int, int]) 
         shutil.rmtree(board.folder, ignore_errors=True)
 
 
-def _job(board: Board, choice: str, settings: DictConfig) -> Job:
+def _task(board: Board, choice: str, settings: DictConfig) -> Task:
     sweep = os.environ.get("CAELAB_SWEEP")
     if choice not in _HERE:
-        return Job(board.folder, sweep)
+        return Task(board.folder, sweep)
     shared = devices(str(settings.trainer.accelerator))
-    return Job(board.folder, sweep, shared, here=True, pool=choice == "joblib")
+    return Task(board.folder, sweep, shared, here=True, pool=choice == "joblib")
 
 
 def _pool(launcher: Launcher, jobs: Jobs, first: int, board: Board) -> dict[int, str]:

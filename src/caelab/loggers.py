@@ -11,9 +11,10 @@ from typing import Any, Literal, overload
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig
 
-from caelab import compose, durable, screen
+from caelab import durable, screen
+from caelab.config.build import instantiate
+from caelab.config.job import Job
 from caelab.errors import UserError
 
 
@@ -169,20 +170,15 @@ def _key_configured() -> bool:
     return bool(wandb.login(prompt=False, verify=False))
 
 
-def start(cfg: DictConfig, run_dir: Path) -> list[Logger]:
-    """Start ``metrics.csv``, and the loggers of a job config; one that cannot start is named and left out.
-
-    Args:
-        cfg: the job config.
-        run_dir: where ``metrics.csv`` lies.
-    """
-    loggers: list[Logger] = [CSV(str(run_dir))]
-    for name, node in cfg.logger.items():
-        if isinstance(node, DictConfig):
+def start(job: Job) -> list[Logger]:
+    """Start ``metrics.csv``, and the loggers of a run; one that cannot start is named and left out."""
+    loggers: list[Logger] = [CSV(str(job.run_dir))]
+    for name, node in job.config["logger"].items():
+        if isinstance(node, dict):
             try:
-                logger = compose.build(compose.plain(node), f"logger.{name}")
+                logger = instantiate(node, f"logger.{name}")
                 getattr(logger, "experiment", None)  # W&B and TensorBoard connect on first use
-                logger.log_hyperparams(compose.plain(cfg))
+                logger.log_hyperparams(job.config)
                 loggers.append(logger)
             except UserError:
                 raise

@@ -8,6 +8,7 @@ from typing import Any
 
 from caelab import durable, record_file, results
 from caelab.analysis import registry
+from caelab.config.fingerprint import CLEAN
 from caelab.results import Record
 from caelab.screen import note, one_line, shown
 
@@ -107,4 +108,4 @@ def untrained(record: Record) -> bool:
 
 
 def _corruption(record: Record) -> Any:
-    return record["config"].get("corruption", results.CLEAN)
+    return record["config"].get("corruption", CLEAN)

@@ -5,7 +5,10 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from caelab import compose, places, results, trained, trust
+from caelab import trained, trust
+from caelab.config import places
+from caelab.config.build import instantiate
+from caelab.config.fingerprint import CLEAN
 from caelab.corruptions import Corruption
 from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
@@ -49,7 +52,7 @@ def node(record: Record, group: str) -> dict[str, Any]:
     Raises:
         UserError: it names code that nobody here has vouched for: see ``caelab.trust``.
     """
-    found = record["config"].get(group, results.CLEAN if group == "corruption" else None)
+    found = record["config"].get(group, CLEAN if group == "corruption" else None)
     where = f"run {record['fingerprint'][:10]}"
     if not isinstance(found, dict) or "_target_" not in found:
         raise UserError(f"{where}: its record has no {group}._target_")
@@ -60,7 +63,7 @@ def node(record: Record, group: str) -> dict[str, Any]:
 
 
 def _built(record: Record, group: str, kind: type[T], changed: Record | None = None, **given: Any) -> T:
-    built = compose.build(node(record, group) | (changed or {}), group, **given)
+    built = instantiate(node(record, group) | (changed or {}), group, **given)
     if not isinstance(built, kind):
         raise UserError(f"run {record['fingerprint'][:10]}: its {group} is a {type(built).__name__}")
     return built

@@ -3,20 +3,18 @@
 Reads and writes plain JSON and imports nothing heavy, so that a finished run answers at once.
 """
 
-import hashlib
 import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from caelab import durable, places, record_file
+from caelab import durable, record_file
+from caelab.config.fingerprint import GROUPS, IRRELEVANT, acting, later
+from caelab.config.job import Job
 from caelab.errors import UserError
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 SCHEMA = 1
 RECORD = "result.json"
@@ -36,152 +34,34 @@ ARTIFACTS = {
 FOLDERS = ("evaluations", "export", "tensorboard")
 """What else is made in a run directory, but by analyses; W&B's folder may hold what is not uploaded yet."""
 
-GROUPS = ("model", "loss", "optimizer", "scheduler", "dataset", "corruption")
-"""What a run is composed of; records from before schedulers and corruptions lack those."""
 TRAINED = ("finished", "trial")
 """Status of a run that was trained to its end; only a trial is not tested, since a study chooses by it."""
 BYPASSING = 0.5
 """Latent reliance below which a run is marked as bypassing its latent."""
 
-OF_A_STUDY = ("study", "seeds", "budget")
-# Keys that say where and how a run is carried out or shown, and that cannot change its figures.
-_IRRELEVANT = (
-    "hydra",
-    "paths",
-    "logger",
-    "force",
-    *OF_A_STUDY,
-    "trainer.enable_progress_bar",
-    "dataset.archive",
-)
-
-CLEAN = {"_target_": "caelab.corruptions.Clean"}
-"""Config of no corruption, which records from before corruptions lack."""
-
-# Keys that came after the first records, with the value that means what those did; it leaves no trace.
-_LATER = {
-    "speed": "exact",
-    "compile": False,
-    "flip": False,
-    "ema": None,
-    "scheduler": {"_target_": "caelab.schedulers.Constant"},
-    "trainer.strategy": "auto",
-    "trainer.gradient_clip_val": None,
-    "trainer.accumulate_grad_batches": 1,
-    "trainer.limit_train_batches": None,
-    "trainer.limit_val_batches": None,
-    "trainer.limit_test_batches": None,
-    "trainer.check_val_every_n_epoch": 1,
-    "trainer.deterministic": False,
-    "trainer.detect_anomaly": False,
-    "trainer.profiler": None,
-    "corruption": CLEAN,
-    "callbacks": {},
-    "from": None,
-    "dataset.root": None,
-    "model.halvings": 3,
-    "model.padding": None,
-    "model.downsample": "stride",
-}
-# The same of single models, by their target, below the key "model".
-_LATER_OF = {"caelab.models.pca.PCA": {"model.refine": 0, "model.shrinkage": "none"}}
 # What an analysis shares with the record of the training that it looked into.
 _TIE = ("fingerprint", "finished")
-
-WATCHES = "watches"
-"""Key of a callback that sees a run and changes none of its figures."""
 
 Record = dict[str, Any]
 
 
-def fingerprint(cfg: "DictConfig") -> str:
-    """Identify a run by what matters to its figures.
-
-    Args:
-        cfg: the composed config; paths, loggers and the like are left out of the hash, also where other keys
-            refer to them.
-
-    Returns:
-        64 hexadecimal digits: the SHA-256 of the schema version and the resolved config. A folder of images
-        stands for what lies in it. Other data need no part in it: their arrays have a known checksum.
-
-    Raises:
-        UserError: a folder of images that cannot be read.
-    """
-    from omegaconf import OmegaConf  # which a trained network is read without
-
-    nodes = {key: cfg._get_node(key) for key in cfg if key not in _IRRELEVANT}
-    relevant = OmegaConf.create(nodes | {"paths": {key: str(key) for key in cfg.paths}})
-    plain = OmegaConf.to_container(relevant, resolve=True)
-    assert isinstance(plain, dict)
-    plain |= _callbacks(plain)
-    if source := _origin(plain):
-        plain["from"] = source["from"]["weights"]
-    later = _later(plain)
-    for key in (*_IRRELEVANT, *later):
-        *parents, leaf = key.split(".")
-        node: Any = plain
-        for parent in parents:
-            node = node.get(parent, {})
-        if key in _IRRELEVANT or node.get(leaf) == later[key]:
-            node.pop(leaf, None)
-    paths = OmegaConf.to_container(cfg.paths, resolve=True)
-    assert isinstance(paths, dict)
-    shared = [paths.get(key) for key in ("data", "output")]
-    whole = OmegaConf.to_container(cfg.dataset, resolve=True)
-    plain["dataset"] = places.by_content(
-        plain["dataset"], whole, places.absolute(str(paths["data"])), [str(one) for one in shared]
-    )
-    canonical = json.dumps([SCHEMA, plain], sort_keys=True, default=str)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _callbacks(config: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the callbacks that can change a figure, below the key that they have in the config."""
-    callbacks = config.get("callbacks", {}).items()
-    return {
-        "callbacks": {
-            name: node for name, node in callbacks if not (isinstance(node, dict) and node.get(WATCHES))
-        }
-    }
-
-
-def _origin(config: Mapping[Any, Any]) -> dict[str, dict[str, str]]:
-    """Return what a record says of the run that its own starts from, below its key; nothing without one."""
-    if config.get("from") is None:
-        return {}
-    from caelab import origin  # which torch reads
-
-    return {"from": origin.describe(config["from"])}
-
-
-def _later(config: Mapping[Any, Any]) -> dict[str, Any]:
-    """Keys that are younger than some records of such a run, with the value that means what those did."""
-    return _LATER | _LATER_OF.get(str(config.get("model", {}).get("_target_")), {})
-
-
-def start(cfg: "DictConfig", choices: dict[str, Any], overrides: list[str]) -> Record:
+def start(job: Job) -> Record:
     """Begin the record of a run with what is known before it: what it is, and when it began."""
-    from omegaconf import OmegaConf
-
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    named, where = config["dataset"], places.of_dataset(config["dataset"])
-    moved = {key: path for key, path in where.items() if path != named[key]}
+    moved = {key: path for key, path in job.places.items() if path != job.config["dataset"][key]}
     return {
         "schema": SCHEMA,
-        "fingerprint": fingerprint(cfg),
+        "fingerprint": job.identity,
         "status": "failed",
         "error": "not finished",
         "started": now(),
         "finished": now(),
-        "overrides": overrides,
+        "overrides": job.overrides,
         "sweep": os.environ.get("CAELAB_SWEEP"),
-        "choices": {key: choices[key] for key in GROUPS if key in choices},
-        "config": config,
+        "choices": {key: job.choices[key] for key in GROUPS if key in job.choices},
+        "config": job.config,
         **({"places": moved} if moved else {}),
-        **_origin(config),
-        "seed": cfg.seed,
+        **({"from": job.origin} if job.origin else {}),
+        "seed": job.config["seed"],
     }
 
 
@@ -200,13 +80,13 @@ def settings(record: Record) -> dict[str, Any]:
     """
     config = record.get("config") or {}
     folders = [*config.get("paths", {}).values()]
-    found = dict(_leaves(_later(config))) | dict(_leaves(config | _callbacks(config))) if config else {}
+    found = dict(_leaves(later(config))) | dict(_leaves(acting(config))) if config else {}
     if "from" in record:
         found["from"] = record["from"]["run"]
     return {
         key: value
         for key, value in found.items()
-        if value not in folders and not f"{key}.".startswith(tuple(f"{one}." for one in _IRRELEVANT))
+        if value not in folders and not f"{key}.".startswith(tuple(f"{one}." for one in IRRELEVANT))
     }
 
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
 
 from caelab import durable, previous, results, screen
+from caelab.config import compose
+from caelab.config.job import Job
 from caelab.errors import UserError
 
 _LOCK = ".lock"
@@ -89,40 +89,34 @@ def held(run_dir: Path) -> bool:
         return True
 
 
-def claim(cfg: DictConfig, identity: str, run_dir: Path, trained: bool = False) -> None:
+def claim(job: Job, trained: bool = False) -> None:
     """Make sure that the directory is this run's own, set an old record aside, and write ``.hydra/``.
 
     Args:
-        cfg: the job config.
-        identity: its fingerprint.
-        run_dir: existing directory.
+        job: the run; its directory exists.
         trained: whether its record is that of a trial, which stays until the run is tested.
 
     Raises:
         UserError: the directory holds a run of another config or other pictures, or nothing tells whose.
     """
+    run_dir = job.run_dir
     saved = run_dir / results.ARTIFACTS["config"]
     known = saved.with_name("fingerprint")  # the config does not tell what a folder of pictures held
-    _refuse_others(saved, known, identity, run_dir)
-    if cfg.force and (run_dir / results.RECORD).exists():
+    _refuse_others(saved, known, job.identity, run_dir)
+    if job.config["force"] and (run_dir / results.RECORD).exists():
         previous.set_aside(run_dir)
     elif not trained:
         (run_dir / results.RECORD).unlink(missing_ok=True)
     for folder in (run_dir, saved.parent, run_dir / "checkpoints"):
         _clear(folder)
     saved.parent.mkdir(exist_ok=True)
-    settings = HydraConfig.get()
-    durable.write(known, identity)
-    durable.write(saved, OmegaConf.to_yaml(cfg))
-    durable.write(saved.with_name("hydra.yaml"), OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})))
-    durable.write(saved.with_name("overrides.yaml"), OmegaConf.to_yaml(settings.overrides.task))
+    durable.write(known, job.identity)
+    job.save(saved.parent)
 
 
 def _refuse_others(saved: Path, known: Path, identity: str, run_dir: Path) -> None:
     try:
-        owner = OmegaConf.load(saved)
-        assert isinstance(owner, DictConfig), "no mapping"
-        other = results.fingerprint(owner) != identity or (known.exists() and known.read_text() != identity)
+        identities = {compose.identity_of(saved), known.read_text() if known.exists() else identity}
     except FileNotFoundError:
         return
     except Exception as error:  # which a damaged file raises of any kind
@@ -132,7 +126,7 @@ def _refuse_others(saved: Path, known: Path, identity: str, run_dir: Path) -> No
             f"{screen.shown(saved)} is damaged ({screen.one_line(error)}), so nothing tells whose run lies "
             "there; remove it if the run is yours, or choose another hydra.run.dir"
         ) from None
-    if other:
+    if identities != {identity}:
         raise UserError(
             f"{screen.shown(run_dir)} holds a run of another config, or of other pictures; "
             "choose another hydra.run.dir"

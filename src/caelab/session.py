@@ -1,8 +1,9 @@
 """Hydra in a process that is not its own, such as a notebook or ``caelab study``, and its launchers."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
@@ -14,8 +15,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig
 
-from caelab import compose, launching, options
+from caelab import config, launching
+from caelab.config import compose
+from caelab.config.job import Job
 from caelab.errors import UserError
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -27,7 +32,7 @@ def session() -> Iterator[Hydra]:
     """
     with _own_logging(), _apart():
         try:
-            with initialize_config_dir(options.CONF, job_name="train", version_base="1.3"):
+            with initialize_config_dir(config.CONF, job_name="train", version_base="1.3"):
                 hydra = GlobalHydra.instance().hydra
                 assert hydra is not None
                 yield hydra
@@ -38,6 +43,29 @@ def session() -> Iterator[Hydra]:
             if line is None:
                 raise
             raise UserError(line) from None
+
+
+def once(task: Callable[[Job], T], overrides: list[str]) -> tuple[Job, T]:
+    """Have Hydra compose one run, and carry a task out for it, with its log.
+
+    Raises:
+        UserError: a mistake in the overrides.
+    """
+    ended: list[tuple[Job, T]] = []
+    raised: list[Exception] = []
+
+    def carry_out(cfg: DictConfig) -> None:
+        try:
+            job = compose.job(cfg)
+            ended.append((job, task(job)))
+        except Exception as error:  # which Hydra would tell in many lines
+            raised.append(error)
+
+    with session() as hydra:
+        hydra.run(config_name="train", task_function=carry_out, overrides=overrides)
+        if raised:
+            raise raised[0]
+    return ended[0]
 
 
 @contextmanager
@@ -52,11 +80,11 @@ def launcher(overrides: Sequence[str], task: TaskFunction) -> Iterator[tuple[Lau
         UserError: a mistake in the overrides, or a launcher whose package is not installed.
     """
     with session() as hydra:
-        config = hydra.compose_config("train", list(overrides), RunMode.MULTIRUN, with_log_configuration=True)
-        context = HydraContext(hydra.config_loader, Callbacks(config))
-        with launching.installed(config):
-            made = Plugins.instance().instantiate_launcher(context, task, config)
-        yield made, config
+        cfg = hydra.compose_config("train", list(overrides), RunMode.MULTIRUN, with_log_configuration=True)
+        context = HydraContext(hydra.config_loader, Callbacks(cfg))
+        with launching.installed(cfg):
+            made = Plugins.instance().instantiate_launcher(context, task, cfg)
+        yield made, cfg
 
 
 @contextmanager

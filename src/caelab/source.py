@@ -6,10 +6,9 @@ import inspect
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from pkgutil import resolve_name
 from types import CodeType
 from typing import Any
-
-from hydra.utils import get_object
 
 _PACKAGE = Path(__file__).parent
 _OF_CODE = (
@@ -75,7 +74,7 @@ def _theirs(node: Any) -> Iterator[Path]:
     if isinstance(node, dict):
         target = str(node.get("_target_", "caelab."))
         if target.partition(".")[0] not in _KNOWN:
-            named = get_object(target)
+            named = resolve_name(target)
             for one in inspect.getmro(named) if inspect.isclass(named) else (named,):
                 yield from _file(one)
         node = list(node.values())

@@ -10,7 +10,6 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -19,8 +18,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from caelab import compose, mistakes, options, records, results, screen, tables, words
+from caelab import config, mistakes, records, results, screen, tables
 from caelab.cli import study
+from caelab.config import compose, words
+from caelab.config.job import Job
 from caelab.errors import PrunedError
 from caelab.outcome import Outcome, Status
 from caelab.results import Record
@@ -33,7 +34,7 @@ compose.register_resolvers()
 def attempt(cfg: DictConfig) -> Outcome:
     """Carry out a job of a sweep; a failure is told and returned, and the next job goes on."""
     try:
-        record = train(cfg)
+        record = train(compose.job(cfg))
         return Outcome(Status.DONE, float(record["metrics"]["val/psnr"]))
     except PrunedError as end:
         return Outcome(Status.PRUNED, reason=str(end))
@@ -53,29 +54,26 @@ def attempt(cfg: DictConfig) -> Outcome:
 
 def _alone(cfg: DictConfig) -> None:
     """Carry out a run of its own, and show what came of it."""
-    record, settings = train(cfg), HydraConfig.get()
-    floor = records.floor(Path(settings.runtime.cwd, cfg.paths.output), record)
-    tables.summary(record, Path(settings.runtime.output_dir), floor)
+    job = compose.job(cfg)
+    record = train(job)
+    tables.summary(record, job.run_dir, records.floor(job.output, record))
 
 
-def train(cfg: DictConfig) -> Record:
-    """Carry out the run that Hydra composed, or take its finished record.
+def train(job: Job) -> Record:
+    """Carry out a run, or take its finished record.
 
     Raises:
         UserError: a mistake or condition that the user can mend.
     """
-    settings = HydraConfig.get()
-    compose.check(cfg, dict(settings.runtime.choices))
-    run_dir = Path(settings.runtime.output_dir)
-    identity = results.fingerprint(cfg)
-    record = None if cfg.force else results.settled(run_dir, identity, trial=TRIAL in os.environ)
+    again = job.config["force"]
+    record = None if again else results.settled(job.run_dir, job.identity, trial=TRIAL in os.environ)
     if record:
-        tidy(run_dir)
-        screen.say(f"finished before, taken from {screen.shown(run_dir)} (force=true runs it again)")
+        tidy(job.run_dir)
+        screen.say(f"finished before, taken from {screen.shown(job.run_dir)} (force=true runs it again)")
         return record
     from caelab.training.run import run
 
-    return run(cfg, identity, run_dir)
+    return run(job)
 
 
 def stop(signum: int, _frame: FrameType | None) -> NoReturn:
@@ -102,7 +100,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the message is ours
     raised: list[Exception] = []
 
-    @hydra.main(version_base="1.3", config_path=options.CONF, config_name="train")
+    @hydra.main(version_base="1.3", config_path=config.CONF, config_name="train")
     def command(cfg: DictConfig) -> Outcome | None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             return attempt(cfg)

@@ -19,6 +19,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from caelab import images as kinds
 from caelab import results
+from caelab.config.build import instantiate
 from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.refinement import fit
@@ -283,9 +284,7 @@ def build(model: Any, shape: Sequence[int], path: Path) -> Autoencoder:
     if not (isinstance(kind, type) and issubclass(kind, Autoencoder)):
         raise UserError(f"{path}: {model['_target_']} is no network")
     if not kind.__module__.startswith(_LAB):
-        from caelab import compose  # Hydra, which the lab's own networks are built without
-
-        return compose.build(model, "model", shape=tuple(shape))  # type: ignore[no-any-return]
+        return instantiate(model, "model", shape=tuple(shape))  # type: ignore[no-any-return]
     arguments = {key: value for key, value in model.items() if not key.startswith("_")}
     try:
         return kind(shape=tuple(shape), **arguments)

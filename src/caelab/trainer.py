@@ -13,10 +13,12 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
-from caelab import compose, refusals, screen
+from caelab import screen
+from caelab.config import refusals
+from caelab.config.build import instantiate
+from caelab.config.fingerprint import WATCHES
 from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
-from caelab.results import WATCHES
 
 _ELSEWHERE = ("callbacks", "limit_val_batches", "limit_test_batches")  # built by the run, and by its data
 _MISTAKES = ("Early stopping conditioned on metric", "Found more than one stateful callback")
@@ -43,7 +45,7 @@ def build(config: dict[str, Any], device: torch.device, **given: Any) -> Trainer
     # whatever cluster it looks like, a run of one process is one
     given |= {} if several else {"plugins": LightningEnvironment()}
     with told(f" (trainer.accelerator={config['accelerator']}; auto takes what is there)"):
-        trainer: Trainer = compose.build(
+        trainer: Trainer = instantiate(
             settled | chosen,
             "trainer",
             enable_model_summary=False,
@@ -90,7 +92,7 @@ def callback(node: Mapping[str, Any], key: str) -> Callback:
         UserError: it cannot be built, or is no callback of Lightning.
     """
     try:
-        built = compose.build({name: value for name, value in node.items() if name != WATCHES}, key)
+        built = instantiate({name: value for name, value in node.items() if name != WATCHES}, key)
     except (TypeError, MisconfigurationException) as error:
         raise UserError(f"{key}: {screen.one_line(error)}") from None
     if not isinstance(built, Callback):

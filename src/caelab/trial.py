@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from caelab.words import written
+from caelab.config.grammar import written
 
 TRIAL = "CAELAB_TRIAL"
 """Environment variable of a run that is a trial: ``GRID``, or what ``caelab.pruning.attach`` takes."""

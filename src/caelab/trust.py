@@ -27,9 +27,9 @@ from typing import Any
 import platformdirs
 
 from caelab import durable
+from caelab.config import CONF
+from caelab.config.fingerprint import GROUPS
 from caelab.errors import UserError
-from caelab.options import CONF
-from caelab.results import GROUPS
 
 ENTRY_POINTS = "caelab"
 """Group of the entry points by which a package says that records may name its classes."""

@@ -9,7 +9,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from caelab import launching, screen, tables, words
+from caelab import launching, screen, tables
+from caelab.config import words
 from caelab.labels import image_sets
 from caelab.results import Record
 from caelab.sweeping import Job, Sweep, group

@@ -6,7 +6,10 @@ import re
 import pytest
 import torch
 
-from caelab import compose, options, results, studies
+from caelab import config, studies
+from caelab.config import compose
+from caelab.config.build import instantiate
+from caelab.config.check import check
 from caelab.errors import UserError
 
 
@@ -39,8 +42,8 @@ def test_every_run_of_a_study_can_be_composed_and_is_another_one(name, budget):
     assert len({row.label for row in rows}) == len(rows)
     for row in rows[::4]:
         cfg, choices = compose.config([*row.at(0), "logger=none"])
-        compose.check(cfg, choices)
-        assert row.identity(0) == results.fingerprint(cfg)
+        check(compose.plain(cfg), choices)
+        assert row.identity(0) == compose.identity(cfg)
         assert choices["dataset"] == study.datasets[0]
         own = [o.partition("=")[2] for o in row.overrides if o.startswith("trainer.max_epochs=")]
         assert row.floor or [cfg.trainer.max_epochs] == [int(epochs) for epochs in own]
@@ -109,8 +112,8 @@ def test_a_grid_becomes_a_row_a_point():
 def test_a_row_may_have_epochs_of_its_own():
     study = studies.load("bypass", overrides=["dataset.batch_size=64"])
     rows = {row.label: row.config for row in study.variants("mnist", no_score)}
-    assert rows["improved_skip"].trainer.max_epochs == study.epochs == 10
-    assert rows["improved_skip, 1 epoch"].trainer.max_epochs == 1
+    assert rows["improved_skip"]["trainer"]["max_epochs"] == study.epochs == 10
+    assert rows["improved_skip, 1 epoch"]["trainer"]["max_epochs"] == 1
     with pytest.raises(UserError, match="trainer.max_epochs=3: study=bypass varies that itself"):
         studies.load("bypass", overrides=["trainer.max_epochs=3"])
 
@@ -118,13 +121,13 @@ def test_a_row_may_have_epochs_of_its_own():
 def test_the_batch_of_a_study_holds_for_rows_that_do_not_say_theirs():
     def batches(budget):
         rows = studies.load("rate", budget).variants("cifar10", no_score)
-        return {row.label: row.config.dataset.batch_size for row in rows}
+        return {row.label: row.config["dataset"]["batch_size"] for row in rows}
 
     full, quick = batches("full"), batches("quick")
     assert (full["base"], full["residual"], full["PCA 256"]) == (256, 64, 256)
     assert (quick["base"], quick["PCA 256"]) == (32, 32)
     rows = studies.load("table2", overrides=["dataset.batch_size=128"]).variants("cifar10", no_score)
-    assert rows[0].config.dataset.batch_size == 128
+    assert rows[0].config["dataset"]["batch_size"] == 128
 
 
 @pytest.mark.parametrize("name", studies.names())
@@ -141,10 +144,10 @@ def test_floors_of_the_bypass_study_have_the_sizes_of_its_codes():
     for dataset, shape in {"cifar10": (3, 32, 32), "mnist": (1, 28, 28)}.items():
         rows = study.variants(dataset, no_score)
         assert sum(not row.floor for row in rows) == 16
-        nets = [compose.build(row.config.model, "model", shape=shape) for row in rows if not row.floor]
+        nets = [instantiate(row.config["model"], "model", shape=shape) for row in rows if not row.floor]
         codes = {net.encode(torch.zeros(2, *shape)).numbers for net in nets}
         below = {numbers for numbers in codes if numbers < math.prod(shape)}
-        assert {row.config.model.latent for row in rows if row.floor} == below
+        assert {row.config["model"]["latent"] for row in rows if row.floor} == below
 
 
 def test_an_entry_may_be_for_some_datasets_only():
@@ -191,7 +194,7 @@ def test_the_users_words_hold_for_every_run():
     study = studies.load("table2", "full", 5, ["trainer.max_epochs=7", "dataset=mnist,shapes"])
     assert (study.seeds, list(study.datasets)) == (5, ["mnist", "shapes"])
     for row in study.variants("shapes", no_score):
-        assert row.config.trainer.max_epochs == 7
+        assert row.config["trainer"]["max_epochs"] == 7
 
 
 def test_what_a_run_logs_to_is_no_part_of_what_it_is():
@@ -230,7 +233,7 @@ def test_a_misspelt_key_of_a_study_is_named(tmp_path, monkeypatch):
     folder = tmp_path / "study"
     folder.mkdir()
     (folder / "mine.yaml").write_text("title: t\ntext: x\ndatasets: [shapes]\nepoch: 3\n")
-    monkeypatch.setattr(options, "CONF", str(tmp_path))
+    monkeypatch.setattr(config, "CONF", str(tmp_path))
     with pytest.raises(UserError, match="study=mine: there is no 'epoch' in a study; did you mean 'epochs'?"):
         studies.load("mine")
 
@@ -242,7 +245,7 @@ def test_a_search_is_another_one_under_other_words():
     point = {"model.blocks": 2, "model.encoder_blocks": 0, "optimizer.lr": 0.0012}
     trial = search.trial(point)
     cfg, choices = compose.config([*trial.at(study.tune.seed), "logger=none"])
-    compose.check(cfg, choices)
+    check(compose.plain(cfg), choices)
     assert (cfg.model.blocks, cfg.model.encoder_blocks, cfg.optimizer.lr) == (2, 0, 0.0012)
     assert cfg.trainer.max_epochs == study.tune.epochs < study.epochs
     (other,) = studies.load("search_residual", overrides=["dataset.train_size=6000"]).searches("cifar10")
@@ -261,8 +264,8 @@ def test_the_best_of_a_search_becomes_a_row():
     searched = {search.name: {"best": {"point": point}, "history": done}}
     found = study.variants("cifar10", no_score, searched)[0]
     assert (found.label, found.settings) == ("found", point)
-    assert found.config.model.blocks == 4
-    assert found.config.trainer.max_epochs == study.epochs
+    assert found.config["model"]["blocks"] == 4
+    assert found.config["trainer"]["max_epochs"] == study.epochs
     for fewer in (
         {"best": None, "history": []},
         searched[search.name] | {"history": done[1:]},
@@ -292,7 +295,7 @@ SPACE = "runs: {}\ntitle: t\ntext: x\ndatasets: [shapes]\nepochs: 3\ntune: "
 def test_a_space_that_cannot_be_searched_is_named(tmp_path, monkeypatch, text, message):
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "mine.yaml").write_text(f"{SPACE}{{epochs: 1, {text}}}")
-    monkeypatch.setattr(options, "CONF", str(tmp_path))
+    monkeypatch.setattr(config, "CONF", str(tmp_path))
     with pytest.raises(UserError, match=re.escape(message)):
         studies.load("mine")
 
@@ -301,23 +304,23 @@ def test_only_tuned_rows_have_a_space(tmp_path, monkeypatch):
     (tmp_path / "study").mkdir()
     text = "title: t\ntext: x\ndatasets: [shapes]\nepochs: 3\nruns: {a: {space: {b.c: [1]}}}\n"
     (tmp_path / "study" / "mine.yaml").write_text(text)
-    monkeypatch.setattr(options, "CONF", str(tmp_path))
+    monkeypatch.setattr(config, "CONF", str(tmp_path))
     with pytest.raises(UserError, match="runs.a: only rows of tune have a space; give a grid"):
         studies.load("mine")
 
 
 def test_a_recipe_holds_for_trained_rows_and_a_row_may_differ():
     rows = {row.label: row.config for row in studies.load("residual").variants("cifar10", no_score)}
-    assert rows["residual"].optimizer._target_ == "torch.optim.AdamW"
-    assert rows["residual"].optimizer.lr == 0.0015
-    assert rows["residual"].scheduler._target_ == "caelab.schedulers.Cosine"
-    assert (rows["residual"].flip, rows["residual"].ema) == (True, 0.99)
-    assert rows["constant rate"].scheduler._target_ == "caelab.schedulers.Constant"
-    assert rows["Adam"].optimizer._target_ == "torch.optim.Adam"
-    assert (rows["PCA 256"].flip, rows["PCA 256"].ema) == (False, None)
+    assert rows["residual"]["optimizer"]["_target_"] == "torch.optim.AdamW"
+    assert rows["residual"]["optimizer"]["lr"] == 0.0015
+    assert rows["residual"]["scheduler"]["_target_"] == "caelab.schedulers.Cosine"
+    assert (rows["residual"]["flip"], rows["residual"]["ema"]) == (True, 0.99)
+    assert rows["constant rate"]["scheduler"]["_target_"] == "caelab.schedulers.Constant"
+    assert rows["Adam"]["optimizer"]["_target_"] == "torch.optim.Adam"
+    assert (rows["PCA 256"]["flip"], rows["PCA 256"]["ema"]) == (False, None)
     floors = [
         {row.label: row for row in studies.load(name).variants("cifar10", no_score)}["PCA 256"]
         for name in ("residual", "table2")
     ]
-    assert floors[0].config.model == floors[1].config.model
+    assert floors[0].config["model"] == floors[1].config["model"]
     assert floors[0].identity(0) == floors[1].identity(0)

@@ -15,7 +15,7 @@ from searching import a_search, finish, height
 from test_api import SMALL
 
 import caelab
-from caelab import options, pruning, records, studies
+from caelab import config, pruning, records, studies
 from caelab.callbacks import Pruning
 from caelab.errors import UserError
 from caelab.jobs import Answer
@@ -248,9 +248,9 @@ claims:
 
 
 def test_the_best_of_a_search_is_run_over_the_seeds(train, tmp_path, monkeypatch, capfd):
-    shutil.copytree(options.CONF, tmp_path / "conf")
+    shutil.copytree(config.CONF, tmp_path / "conf")
     (tmp_path / "conf" / "study" / "toy.yaml").write_text(STUDY)
-    monkeypatch.setattr(options, "CONF", str(tmp_path / "conf"))
+    monkeypatch.setattr(config, "CONF", str(tmp_path / "conf"))
     runs = caelab.study("toy", SMALL)
     shown = capfd.readouterr()
     assert "a search of 4 trials of 1 epochs" in shown.out
@@ -279,10 +279,10 @@ def test_the_best_of_a_search_is_run_over_the_seeds(train, tmp_path, monkeypatch
 
 
 def test_a_search_without_optuna_says_what_to_install_and_stops_no_other(train, tmp_path, monkeypatch, capfd):
-    shutil.copytree(options.CONF, tmp_path / "conf")
+    shutil.copytree(config.CONF, tmp_path / "conf")
     text = STUDY.replace("epochs: 2\nseeds: 2", "epochs: 1\nseeds: 1")
     (tmp_path / "conf" / "study" / "toy.yaml").write_text(text)
-    monkeypatch.setattr(options, "CONF", str(tmp_path / "conf"))
+    monkeypatch.setattr(config, "CONF", str(tmp_path / "conf"))
     monkeypatch.setattr(execute, "find_spec", lambda name: None)
     runs = caelab.study("toy", SMALL)
     assert [run.record["status"] for run in runs] == ["failed", "finished"]

@@ -4,8 +4,9 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
-from caelab import compose, results, screen
+from caelab import results, screen
 from caelab.analysis import registry
+from caelab.config import compose
 from caelab.results import Record
 from caelab.run_dir import BusyError
 

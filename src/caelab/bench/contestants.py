@@ -19,8 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from caelab import compose, mistakes
+from caelab import mistakes
 from caelab.bench.measure import OUTPUT, STARTED
+from caelab.config import compose
+from caelab.config.build import instantiate
 from caelab.data.datamodule import Batches, Split
 from caelab.speed import AUTO, EXACT, choose, device_of, keep_memory
 
@@ -32,20 +34,20 @@ class Task:
 
     def __init__(self, overrides: list[str], speed: str = EXACT) -> None:
         cfg = compose.plain(compose.config([*overrides, "logger=none"])[0])
-        data = compose.build(cfg["dataset"], "dataset")
+        data = instantiate(cfg["dataset"], "dataset")
         data.prepare_data()
         data.setup("fit")
         self.train: Split = data.splits["train"]
         self.batch_size: int = cfg["dataset"]["batch_size"]
         self.epochs: int = cfg["trainer"]["max_epochs"]
         self.device = device_of(cfg["trainer"]["accelerator"])
-        factory = compose.build(cfg["optimizer"], "optimizer")
+        factory = instantiate(cfg["optimizer"], "optimizer")
         self.speed = choose(speed, False, "32-true", self.device, factory)
         self.factory = partial(factory, fused=True) if self.speed.fused else factory
         torch.manual_seed(cfg["seed"])
-        net = compose.build(cfg["model"], "model", shape=data.shape).to(self.device)
+        net = instantiate(cfg["model"], "model", shape=data.shape).to(self.device)
         self.net: nn.Module = net.to(memory_format=torch.channels_last) if self.speed.channels_last else net
-        self.loss: nn.Module = compose.build(cfg["loss"], "loss")
+        self.loss: nn.Module = instantiate(cfg["loss"], "loss")
 
     def step(self) -> Step:
         """One training step of a bare loop on a batch (N, C, H, W) float32 in [0, 1]; returns its loss."""

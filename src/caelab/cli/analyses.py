@@ -64,7 +64,7 @@ def _refuse_several(analysis: Analysis, runs: Sequence[Path], words: Mapping[str
 
 def _analysed(analysis: Analysis, runs: Sequence[Path], options: dict[str, Any]) -> bool:
     """Analyse each run and show it; a mistake in one stops no other. Whether there was none."""
-    from caelab import compose  # Hydra, which help does without
+    from caelab.config import compose  # Hydra, which help does without
 
     results: dict[Path, Result] = {}
     whole = True

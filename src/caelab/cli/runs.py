@@ -177,7 +177,8 @@ def _delete(found: Found, yes: bool) -> None:
 
 
 def _clean(folders: Sequence[Path]) -> None:
-    from caelab import compose, leftovers  # Hydra, which a list does without
+    from caelab import leftovers
+    from caelab.config import compose  # Hydra, which a list does without
     from caelab.data import unused
 
     count = 0

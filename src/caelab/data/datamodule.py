@@ -13,8 +13,8 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
+from caelab.config.places import one_name
 from caelab.errors import UserError
-from caelab.places import one_name
 from caelab.screen import note
 
 EVALUATION_BATCH = 500

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from caelab import results, texts
+from caelab.config.grammar import yaml
 from caelab.data.datamodule import ImageDataModule
 from caelab.export.check import Finding
 from caelab.export.floors import Floor
@@ -80,7 +80,7 @@ def render(export: Export, folder: Path) -> str:
             training=_training(record),
             undone=corrupted(record),
             command=_command(record),
-            config=OmegaConf.to_yaml(OmegaConf.create(metadata(record)["config"])),
+            config=yaml(metadata(record)["config"]),
             data=export.data,
             classes=_classes(export.data),
             figures=_figures(record, export.floors),

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from caelab import arrays, screen
+from caelab.config.fingerprint import CLEAN
 from caelab.report.rows import Row, Section
 from caelab.report.style import DPI, WIDTH, heading, sheet, styled
-from caelab.results import CLEAN
 from caelab.texts import visible
 
 Images = NDArray[np.uint8]

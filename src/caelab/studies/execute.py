@@ -5,8 +5,9 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from caelab import records, results, screen, tables, words
+from caelab import records, results, screen, tables
 from caelab.analysis import after
+from caelab.config import words
 from caelab.errors import RunsFailed, UserError
 from caelab.session import launcher
 from caelab.studies import files

@@ -6,12 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
-from omegaconf import OmegaConf
-
-from caelab import mistakes, options, words
+from caelab import config, mistakes
 from caelab.analysis import registry
+from caelab.config import grammar, options, words
 from caelab.errors import UserError
 from caelab.studies.study import Study
 from caelab.studies.tuning import Entry, Tuning
@@ -24,7 +21,7 @@ OPTIONS = ("seeds", "budget")
 
 def names() -> list[str]:
     """Every study, in alphabetical order, without ``all``, which stands for them."""
-    return sorted(path.stem for path in Path(options.CONF, "study").glob("*.yaml") if path.stem != ALL)
+    return sorted(path.stem for path in Path(config.CONF, "study").glob("*.yaml") if path.stem != ALL)
 
 
 def command(names: Sequence[str], own: Mapping[str, str], overrides: Sequence[str]) -> str:
@@ -58,9 +55,7 @@ def load(
         raise UserError(f"study={name}: there is no such study{mistakes.nearest(name, names())}")
     if budget not in BUDGETS:
         raise UserError(f"budget={budget}: there is no such budget{mistakes.nearest(budget, list(BUDGETS))}")
-    plain = OmegaConf.to_container(OmegaConf.load(Path(options.CONF, "study", f"{name}.yaml")), resolve=True)
-    assert isinstance(plain, dict)
-    values: dict[str, Any] = {str(key): value for key, value in plain.items()}
+    values = grammar.read(Path(config.CONF, "study", f"{name}.yaml"))
     quick = values.pop("quick", {})
     if budget == "quick":
         values |= {"seeds": 1} | quick
@@ -121,11 +116,7 @@ def _refuse_varied(study: Study, common: Sequence[str]) -> None:
     entries = [*study.runs.values(), *study.floors.values(), *tuned]
     varied = {o.partition("=")[0] for entry in entries for o in entry.overrides}
     varied |= {key for entry in entries for key in (*entry.grid, *entry.space)} | {"seed"}
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(common))
-    except OverrideParseException as error:
-        raise UserError(f"{error.override}: not an override; give KEY=VALUE") from None
-    for override in parsed:
+    for override in grammar.parse(common):
         if override.is_sweep_override():
             raise UserError(f"{override.input_line}: a study is a sweep already; give one value")
         if override.key_or_group in varied:

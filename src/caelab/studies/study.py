@@ -8,10 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from caelab.config.grammar import written
 from caelab.results import Record
 from caelab.studies.tuning import Entry, Tuning
 from caelab.studies.variants import Variant, point_text
-from caelab.words import written
 
 Score = Callable[[Variant], float | None]
 """Validation PSNR (dB) of a trial's finished run; None where there is none."""

@@ -22,6 +22,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from caelab import results, screen
+from caelab.config.grammar import written
 from caelab.errors import UserError
 from caelab.jobs import Answer
 from caelab.outcome import Status
@@ -30,7 +31,6 @@ from caelab.results import Record
 from caelab.studies.study import Search
 from caelab.studies.variants import point_text
 from caelab.trial import as_trial
-from caelab.words import written
 
 _SEED = 20231  # of the sampler, with the number of the trial on top
 _IN_A_ROW = 5  # failed trials after which a search gives up; a failed one does not count, and is replaced

@@ -2,43 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from caelab import compose, results
-from caelab.words import written
+from caelab.config import compose
+from caelab.config.build import instantiate
+from caelab.config.grammar import written
 
 if TYPE_CHECKING:  # it brings torch
     from caelab.data.datamodule import ImageDataModule
-
-
-@cache
-def _options(overrides: tuple[str, ...]) -> DictConfig:
-    return compose.config([*overrides, "logger=none"])[0]
-
-
-@cache
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    """Compose a variant once for all of its seeds; what it logs to is no part of what it is.
-
-    Composing takes Hydra a tenth of a second, so variants of the same options share that, and only get their
-    values here.
-    """
-    parsed = OverridesParser.create().parse_overrides([o for o in overrides if not o.startswith("logger")])
-    values = [o for o in parsed if "." in o.key_or_group and not (o.is_add() or o.is_delete())]
-    cfg = _options(tuple(str(o.input_line) for o in parsed if o not in values)).copy()
-    OmegaConf.set_struct(cfg, True)
-    for override in values:
-        try:
-            OmegaConf.update(cfg, override.key_or_group, override.value())
-        except OmegaConfBaseException:
-            return compose.config([*overrides, "logger=none"])[0]  # which says what is wrong
-    OmegaConf.set_struct(cfg, False)
-    return cfg
 
 
 @dataclass(frozen=True)
@@ -65,18 +36,19 @@ class Variant:
 
     def identity(self, seed: int) -> str:
         """Fingerprint of its run with this seed."""
-        cfg = self.config.copy()
+        cfg = compose.variant(self.overrides).copy()
         cfg.seed = seed
-        return results.fingerprint(cfg)
+        return compose.identity(cfg)
 
     @property
-    def config(self) -> DictConfig:
-        """The job config of its run with the default seed, unchecked."""
-        return _composed(self.overrides)
+    def config(self) -> dict[str, Any]:
+        """The config of its run with the default seed, unchecked."""
+        config: dict[str, Any] = compose.plain(compose.variant(self.overrides))
+        return config
 
     def data(self) -> "ImageDataModule":
         """Build its dataset, whose arrays are opened later."""
-        built: ImageDataModule = compose.build(compose.plain(self.config.dataset), "dataset")
+        built: ImageDataModule = instantiate(self.config["dataset"], "dataset")
         return built
 
 

@@ -4,19 +4,18 @@ import inspect
 from pathlib import Path
 from typing import Any, get_args
 
-_PACKAGE = Path(__file__).parent
-# In a wheel conf/ is part of the package; in a checkout it stands at the top, two levels up.
-CONF = str(_PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1] / "conf")
+from caelab import config
+from caelab.config.grammar import read
 
 
 def groups() -> list[str]:
     """Every group of options, such as ``model``."""
-    return sorted(path.name for path in Path(CONF).iterdir() if path.is_dir() and path.name != "hydra")
+    return sorted(path.name for path in Path(config.CONF).iterdir() if path.is_dir() and path.name != "hydra")
 
 
 def top() -> dict[str, Any]:
     """The keys of train.yaml with their defaults, without those that are Hydra's."""
-    return {k: v for k, v in _read(Path(CONF, "train.yaml")).items() if k not in ("defaults", "hydra")}
+    return {k: v for k, v in read(Path(config.CONF, "train.yaml")).items() if k not in ("defaults", "hydra")}
 
 
 def options(group: str) -> dict[str, dict[str, Any]]:
@@ -27,8 +26,8 @@ def options(group: str) -> dict[str, dict[str, Any]]:
     """
     if group in ("trainer", "paths"):
         return {"train": flat(top()[group], f"{group}.")}
-    leaves = sorted(Path(CONF, *group.split(".")).glob("*.yaml"))
-    return {leaf.stem: {} if _is_global(leaf) else flat(_read(leaf), f"{group}.") for leaf in leaves}
+    leaves = sorted(Path(config.CONF, *group.split(".")).glob("*.yaml"))
+    return {leaf.stem: {} if _is_global(leaf) else flat(read(leaf), f"{group}.") for leaf in leaves}
 
 
 def _is_global(leaf: Path) -> bool:
@@ -74,10 +73,3 @@ def takes_none(parameter: inspect.Parameter) -> bool:
     if isinstance(kind, str):
         return any(word in kind for word in ("None", "Optional", "Any"))
     return type(None) in get_args(kind)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    from omegaconf import OmegaConf  # which a trained network is read without
-
-    plain = OmegaConf.to_container(OmegaConf.load(path))
-    return {str(k): v for k, v in plain.items()} if isinstance(plain, dict) else {}

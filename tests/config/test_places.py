@@ -9,12 +9,12 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from caelab import results
 from caelab.analysis.registry import analyses
+from caelab.config import compose
+from caelab.config.places import one_name
 from caelab.data.shapes import Shapes
 from caelab.errors import UserError
 from caelab.evaluate import evaluate
-from caelab.places import one_name
 from caelab.restore import datamodule
 
 audit = analyses()["audit"]
@@ -156,7 +156,7 @@ def identity(tmp_path, **dataset):
         "trainer": {},
         "paths": {"data": str(tmp_path / "data"), "output": "multirun", "photos": str(tmp_path / "d")},
     }
-    return results.fingerprint(OmegaConf.create(plain))
+    return compose.identity(OmegaConf.create(plain))
 
 
 CINIC10 = "caelab.data.cinic10.CINIC10"
@@ -215,7 +215,7 @@ def test_a_dataset_with_a_slash_in_its_name_stays_in_the_data_folder(tmp_path):
 
 
 def test_no_record_in_the_docs_names_a_place_of_a_machine():
-    docs = Path(__file__).parents[1] / "docs" / "results"
+    docs = Path(__file__).parents[2] / "docs" / "results"
     records = [json.loads(path.read_text()) for path in docs.rglob("result.json")]
     assert len(records) > 100
     assert not any("places" in record for record in records)

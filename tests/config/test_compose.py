@@ -6,7 +6,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from caelab import compose, options
+from caelab.config import CONF, compose, options
+from caelab.config.build import instantiate
+from caelab.config.check import check
 from caelab.errors import UserError
 
 MISTAKES = [
@@ -125,7 +127,7 @@ class Plain(torch.nn.Module):
 
 def test_a_network_without_an_encoder_is_told_what_it_lacks():
     with pytest.raises(UserError, match=r"model: test_compose\.Plain has no 'encode'; derive it from caelab"):
-        compose.build({"_target_": "test_compose.Plain"}, "model", shape=(3, 32, 32))
+        instantiate({"_target_": "test_compose.Plain"}, "model", shape=(3, 32, 32))
 
 
 def test_what_an_argument_may_be_is_read_from_its_annotation():
@@ -143,23 +145,23 @@ def test_missing_value_names_its_key():
         {"dataset": {"path": "???"}, "seed": 0, "force": False, "trainer": {"max_epochs": 1}, "paths": {}}
     )
     with pytest.raises(UserError, match=r"dataset\.path is required"):
-        compose.check(cfg, {"dataset": "folder"})
+        check(compose.plain(cfg), {"dataset": "folder"})
 
 
 def test_build_passes_the_objects_own_complaint_on():
     node = {"_target_": "caelab.losses.WeightedSum", "alpha": -1, "beta": 1, "first": {}, "second": {}}
     with pytest.raises(UserError, match="loss: alpha must be"):
-        compose.build(node, "loss")
+        instantiate(node, "loss")
 
 
 def test_a_target_that_is_not_there_is_named():
     with pytest.raises(UserError, match=r"model\._target_=caelab\.models\.bsae\.Base: "):
-        compose.build({"_target_": "caelab.models.bsae.Base"}, "model")
+        instantiate({"_target_": "caelab.models.bsae.Base"}, "model")
 
 
 def test_a_bug_in_a_users_own_class_keeps_its_traceback():
     with pytest.raises(TypeError, match="unsupported operand"):
-        compose.build({"_target_": "test_compose.Broken"}, "model")
+        instantiate({"_target_": "test_compose.Broken"}, "model")
 
 
 class Broken:
@@ -184,4 +186,4 @@ def test_help_fits_on_one_screen_and_names_keys_that_exist(train):
 
 
 def test_every_config_lies_where_the_package_looks():
-    assert Path(options.CONF, "train.yaml").is_file()
+    assert Path(CONF, "train.yaml").is_file()

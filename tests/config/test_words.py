@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from caelab import words
+from caelab.config import words
+from caelab.config.grammar import written
 from caelab.errors import UserError
 
 
@@ -52,7 +53,7 @@ def test_every_path_may_start_at_home(monkeypatch, key, form):
 
 
 def test_the_folder_of_the_environment_may_start_at_home(monkeypatch):
-    from caelab import compose
+    from caelab.config import compose
 
     monkeypatch.setenv("HOME", "/home/somebody")
     monkeypatch.setenv("CAELAB_DATA", "~/data")
@@ -81,7 +82,7 @@ def test_who_has_no_home_is_asked_for_a_folder(train, monkeypatch):
 
 def test_a_path_with_quotes_of_its_own_is_kept():
     for text in ("Bob's", 'a "b"', "tail\\"):
-        (override,) = OverridesParser.create().parse_overrides([f"key={words.written(text)}"])
+        (override,) = OverridesParser.create().parse_overrides([f"key={written(text)}"])
         assert override.value() == text
     assert value("dataset.path=Bob's") == "Bob's"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from caelab import hints, options
+from caelab.config import hints, options
 
 
 @pytest.mark.parametrize(

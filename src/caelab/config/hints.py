@@ -1,11 +1,10 @@
 """What a key that does not exist was meant to be."""
 
 import difflib
+from pkgutil import resolve_name
 from typing import Any
 
-from hydra.utils import get_object
-
-from caelab import options, refusals
+from caelab.config import options, refusals
 from caelab.mistakes import NEAR, nearest
 
 WISHES = {
@@ -81,7 +80,7 @@ def _arguments(group: str) -> dict[str, str]:
     for leaf in options.options(first).values() if first in (*options.groups(), "trainer") else ():
         target: Any = leaf.get(f"{group}._target_")
         if target:
-            for argument in options.arguments(get_object(target))[0]:
+            for argument in options.arguments(resolve_name(target))[0]:
                 if not (group == "trainer" and argument in refusals.REFUSED):
                     taken.setdefault(argument, target)
     return taken

@@ -5,10 +5,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hydra._internal.utils import get_args_parser
-from hydra.core.override_parser.types import Quote, QuotedString
-
-from caelab import hints, locate, options
+from caelab import locate
+from caelab.config import grammar, hints, options
+from caelab.config.grammar import written
 from caelab.errors import UserError
 from caelab.mistakes import nearest
 
@@ -30,23 +29,8 @@ Overrides = str | Sequence[str] | Mapping[str, Any]
 LISTS = ("logger", "callbacks")
 """Groups of which a run may have several options, so that a list of them is one value."""
 
-_PLAIN = re.compile(r"[\w./+:@-]+")  # text that an override takes as it is
 _QUOTED = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
 _GRAMMAR = re.compile(r"""['"\[{].*|.*(\$\{|\\).*|\w+\(.*\)""", re.DOTALL)  # a value that Hydra must read
-
-
-def written(value: Any) -> str:
-    """Return a value as it is written in an override, with quotes where the grammar asks for them."""
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(written(one) for one in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{written(one)}" for key, one in value.items()) + "}"
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    text = str(value)
-    if isinstance(value, int | float) or (_PLAIN.fullmatch(text) and not _reads_otherwise(text)):
-        return text
-    return QuotedString(text, Quote.single).with_quotes()
 
 
 def from_python(overrides: Overrides, keys: Mapping[str, Any], epochs: Any = None) -> list[str]:
@@ -82,14 +66,13 @@ def command_line(arguments: list[str]) -> list[str]:
     Raises:
         UserError: a flag that there is not, and what ``read`` raises.
     """
-    known, others = get_args_parser().parse_known_args(arguments)
-    for word in others:
+    keys = grammar.keys(arguments)
+    for word in keys:
         if word.startswith("-"):
             flag, _, value = word.partition("=")
             name = flag.lstrip("-")
             right = (hints.wished(name) or name).partition("=")[0]
             raise UserError(f"{flag}: a setting takes no dashes, as in {right}={value or 'VALUE'}")
-    keys = [*known.overrides, *others]
     flags = list(arguments)
     for word in keys:
         flags.remove(word)
@@ -148,7 +131,7 @@ def _check_top(key: str, value: str) -> None:
     """Refuse what Hydra would only say in many lines: an option that is no name, a value for a whole part."""
     if ("/" in key or key in options.groups()) and key not in ("experiment", "debug"):
         for option in value.split(","):
-            if _reads_otherwise(option):
+            if grammar.is_other(option):
                 more = nearest(option, list(options.options(key))) if key in options.groups() else ""
                 raise UserError(f"{key}={option}: there is no such {key}{more}")
     inside = options.top().get(key) if key in ("paths", "trainer") else None
@@ -162,7 +145,7 @@ def _is_text(key: str, value: str) -> bool:
         return False
     if key in PATHS:
         return True
-    if all(_PLAIN.fullmatch(part) and not _reads_otherwise(part) for part in value.split(",")):
+    if all(grammar.is_text(part) for part in value.split(",")):
         return False  # it is no matter
     leaves = options.options(key.partition(".")[0]) if key.partition(".")[0] in options.groups() else {}
     defaults = [leaf[key] for leaf in leaves.values() if leaf.get(key) is not None]
@@ -187,14 +170,3 @@ def _path(key: str, text: str) -> str:
         return str(locate.run(expanded(text)).absolute())
     whole = expanded(text) if key in PATHS else text
     return os.path.abspath(whole) if key == "paths.data" else whole  # hydra.job.chdir moves a run
-
-
-def _reads_otherwise(text: str) -> bool:
-    """Whether Hydra takes unquoted text for a number, a truth value or null."""
-    if text.lower() in ("null", "true", "false"):
-        return True
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

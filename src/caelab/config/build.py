@@ -1,0 +1,83 @@
+"""The object that a node of a config describes, and what is wrong where it cannot be built."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import hydra.utils
+from hydra.errors import InstantiationException
+
+from caelab.config import options
+from caelab.errors import UserError
+from caelab.mistakes import nearest
+from caelab.screen import one_line
+
+# What a run asks of an object: the class that has it, and the names that tell.
+_NEEDED = {
+    "model": ("caelab.models.autoencoder.Autoencoder", ("encode", "decode", "initialise", "latent")),
+    "dataset": ("caelab.data.datamodule.ImageDataModule", ("prepare_data", "setup", "splits", "shape")),
+}
+
+
+def instantiate(node: Any, group: str, **values: Any) -> Any:
+    """Build the object that a config node describes.
+
+    Args:
+        node: mapping with ``_target_``.
+        group: its name, for messages.
+        values: of arguments that the run supplies.
+
+    Raises:
+        UserError: a target that cannot be imported, a key that it does not take, or a value that it refuses
+            (its ValueError).
+    """
+    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+        raise UserError(f"{group}: _target_ is missing, the class to build, as in _target_: package.Class")
+    try:
+        target = hydra.utils.get_object(node["_target_"])
+    except Exception as error:
+        raise UserError(f"{group}._target_={node['_target_']}: {one_line(error)}") from error
+    if group == "optimizer" and not node.get("_partial_"):
+        raise UserError("optimizer: its config needs _partial_: true, since the run gives it the weights")
+    _check_arguments(node, target, group, values)
+    try:
+        built = hydra.utils.instantiate(node, **values, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        if isinstance(cause, (ValueError, ImportError)):
+            raise UserError(f"{group}: {one_line(cause)}") from cause
+        raise (cause or error) from None
+    base, needed = _NEEDED.get(group, ("", ()))
+    for name in needed:
+        if not hasattr(built, name):
+            raise UserError(f"{group}: {node['_target_']} has no '{name}'; derive it from {base}")
+    return built
+
+
+def _check_arguments(node: Any, target: Any, group: str, values: Mapping[str, Any]) -> None:
+    """Refuse what the target does not take, null where it takes none, and what it would miss."""
+    known, others = options.arguments(target)
+    names = [str(key) for key in node if not str(key).startswith("_")]
+    for name in values if not others else ():
+        if name not in known:
+            base = _NEEDED.get(group, ("the lab's class", ()))[0]
+            raise UserError(
+                f"{group}: {node['_target_']} takes no '{name}' from the run; derive it from {base}"
+            )
+    for name in names if not others else ():
+        if name not in known:
+            raise UserError(
+                f"{group}.{name}: {node['_target_']} takes no '{name}'{nearest(name, list(known))}"
+            )
+    for name in names:
+        if node[name] is None and name in known and not options.takes_none(known[name]):
+            raise UserError(f"{group}.{name}=null: {node['_target_']} needs a value")
+    for name, parameter in known.items():
+        if parameter.default is parameter.empty and name not in (*names, *values) and not _completed(node):
+            raise UserError(f"{group}.{name} is required: {node['_target_']} has no default for it")
+
+
+def _completed(node: Any) -> bool:
+    """Whether arguments come from elsewhere: by position, or with a later call."""
+    return bool(node.get("_partial_") or node.get("_args_"))

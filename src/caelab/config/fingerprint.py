@@ -1,0 +1,97 @@
+"""What a run is known by: the keys of its config that can change its figures.
+
+Imports nothing heavy, so that a finished run answers at once.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+GROUPS = ("model", "loss", "optimizer", "scheduler", "dataset", "corruption")
+"""What a run is composed of; records from before schedulers and corruptions lack those."""
+_OF_A_STUDY = ("study", "seeds", "budget")  # which were keys of its runs, too
+IRRELEVANT = (
+    "hydra",
+    "paths",
+    "logger",
+    "force",
+    *_OF_A_STUDY,
+    "trainer.enable_progress_bar",
+    "dataset.archive",
+)
+"""Keys that say where and how a run is carried out or shown, and that cannot change its figures."""
+WATCHES = "watches"
+"""Key of a callback that sees a run and changes none of its figures."""
+CLEAN = {"_target_": "caelab.corruptions.Clean"}
+"""Config of no corruption, which records from before corruptions lack."""
+
+_SCHEMA = 1  # whatever the version of a record
+# Keys that came after the first records, with the value that means what those did; it leaves no trace.
+_LATER = {
+    "speed": "exact",
+    "compile": False,
+    "flip": False,
+    "ema": None,
+    "scheduler": {"_target_": "caelab.schedulers.Constant"},
+    "trainer.strategy": "auto",
+    "trainer.gradient_clip_val": None,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.limit_train_batches": None,
+    "trainer.limit_val_batches": None,
+    "trainer.limit_test_batches": None,
+    "trainer.check_val_every_n_epoch": 1,
+    "trainer.deterministic": False,
+    "trainer.detect_anomaly": False,
+    "trainer.profiler": None,
+    "corruption": CLEAN,
+    "callbacks": {},
+    "from": None,
+    "dataset.root": None,
+    "model.halvings": 3,
+    "model.padding": None,
+    "model.downsample": "stride",
+}
+# The same of single models, by their target, below the key "model".
+_LATER_OF = {"caelab.models.pca.PCA": {"model.refine": 0, "model.shrinkage": "none"}}
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """Identify a run by what matters to its figures.
+
+    Args:
+        config: plain. Where a key refers to a folder of ``paths``, it holds the folder's name, such as
+            ``data``; a folder of images stands for what lies in it, and a run that it starts from for its
+            weights: see ``caelab.config.compose.identity``.
+
+    Returns:
+        64 hexadecimal digits: the SHA-256 of a schema version and of the relevant part of the config.
+    """
+    canonical = json.dumps([_SCHEMA, _relevant(acting(config), later(config))], sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def acting(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the callbacks that change no figure."""
+    callbacks = {
+        name: node
+        for name, node in config.get("callbacks", {}).items()
+        if not (isinstance(node, Mapping) and node.get(WATCHES))
+    }
+    return {**config, "callbacks": callbacks}
+
+
+def later(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys that are younger than some records of such a run, with the value that means what those did."""
+    return _LATER | _LATER_OF.get(str(config.get("model", {}).get("_target_")), {})
+
+
+def _relevant(node: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leave out what is irrelevant, and the later keys that have their defaults."""
+    relevant = {}
+    for name, value in node.items():
+        key = f"{prefix}{name}"
+        if key not in IRRELEVANT and not (key in defaults and value == defaults[key]):
+            inner = isinstance(value, Mapping)
+            relevant[name] = _relevant(value, defaults, f"{key}.") if inner else value
+    return relevant

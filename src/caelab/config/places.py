@@ -1,0 +1,66 @@
+"""Where the data of a run lie, and what lies there: it knows its data by their contents, not their place."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from caelab.data import contents
+
+KEYS = ("data_dir", "path", "root", "archive")
+"""Keys of a dataset that name a place."""
+
+
+def absolute(path: str, base: Path) -> Path:
+    """Absolute path of what a command names, relative to ``base`` or below ``~``."""
+    return base / os.path.expanduser(path)
+
+
+def one_name(text: str) -> str:
+    """Return text as the name of one file or folder, which leads nowhere else."""
+    return re.sub(r"[/\\\0]", "-", text).lstrip(".") or "-"
+
+
+def of_dataset(dataset: Mapping[str, Any], base: Path) -> dict[str, str]:
+    """Absolute path by key of every place that the config of a dataset names."""
+    named = {key: dataset.get(key) for key in KEYS}
+    return {key: str(absolute(path, base)) for key, path in named.items() if isinstance(path, str) and path}
+
+
+def there(places: Any) -> dict[str, str]:
+    """Those of the places in a record that are still there; the others are looked for as they were named."""
+    kept = places.items() if isinstance(places, Mapping) else ()
+    return {key: path for key, path in kept if key in KEYS and isinstance(path, str) and Path(path).exists()}
+
+
+def by_content(node: Any, plain: Any, paths: Mapping[str, str], base: Path, target: str = "") -> Any:
+    """Return a dataset's config with a digest of its contents in place of each folder that it names.
+
+    Args:
+        node: of the config, where it names the lab's own folders by their keys.
+        plain: the same node with every path.
+        paths: the lab's own folders by their keys. Where a class that is not the lab's names ``data`` or
+            ``output``, they stay as they are.
+        base: folder from which relative paths count.
+        target: the class that takes the node.
+
+    Raises:
+        UserError: a folder of images that cannot be read.
+    """
+    if isinstance(plain, Mapping):
+        target = str(plain.get("_target_", ""))
+        return {
+            key: one if key == "data_dir" else by_content(one, plain[key], paths, base, target)
+            for key, one in node.items()
+        }
+    if isinstance(plain, list):
+        return [by_content(*pair, paths, base, target) for pair in zip(node, plain, strict=True)]
+    if not isinstance(plain, str) or not plain:
+        return node
+    if plain in (paths["data"], paths["output"]) and target not in (contents.FOLDER, contents.CINIC10):
+        return node
+    folder = absolute(plain, base)
+    if not folder.is_dir():
+        return node
+    return contents.digest(contents.read_by(target, folder, absolute(paths["data"], base)))

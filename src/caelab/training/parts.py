@@ -1,0 +1,153 @@
+"""The parts of a run: everything that its config describes is built and checked here, and nowhere else."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ProgressBar
+from lightning.pytorch.loggers import Logger
+
+from caelab import origin, screen, trainer, trust
+from caelab.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch
+from caelab.config.build import instantiate
+from caelab.config.job import Job
+from caelab.data.datamodule import ImageDataModule
+from caelab.environment import Environments
+from caelab.errors import UserError
+from caelab.machine import limit_threads
+from caelab.module import AutoencoderModule
+from caelab.quality import WINDOW
+from caelab.speed import AUTO, Speed, choose, device_of, keep_memory
+from caelab.trial import GRID, TRIAL
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is carried out with.
+
+    Attributes:
+        module: network, loss, corruption, and the factories of optimizer and scheduler.
+        data: its training and validation images are open.
+        speed: how the arithmetic is carried out.
+        trainer: with all callbacks and loggers, of which the record asks the following.
+        checkpoints: has the figures of the best epoch.
+        stopwatch: has the times.
+        environments: has where the run was carried out.
+    """
+
+    module: AutoencoderModule
+    data: ImageDataModule
+    speed: Speed
+    trainer: Trainer
+    checkpoints: Checkpoints
+    stopwatch: Stopwatch
+    environments: Environments
+
+
+def build(job: Job, loggers: list[Logger]) -> Parts:
+    """Build the parts of a run; its data are fetched last, since a mistake should not cost a download.
+
+    Raises:
+        UserError: a part cannot be built, or refuses a value.
+    """
+    keep_memory()
+    limit_threads()
+    config = job.config
+    device = device_of(config["trainer"]["accelerator"])
+    others = _callbacks(config)
+    data = _data(job)
+    module = _module(config, data.shape)
+    speed = _speed(config, device, module.optimizer)
+    _remember(config)
+    data.prepare_data()
+    data.setup("fit")
+    if config["speed"] == AUTO and trainer.alone(config["trainer"]["devices"], device):
+        speed = speed.over(
+            config["trainer"]["max_epochs"] * len(data.splits["train"]) // data.batch_size, device
+        )
+    if speed.compile:  # else it gives up after eight jobs in one process
+        torch.compiler.reset()
+    if speed.precision in ("64", "64-true"):  # before a checkpoint's weights are read into float32
+        module.double()
+    module.train_at(speed)
+    checkpoints, stopwatch = Checkpoints(job.run_dir / "checkpoints"), Stopwatch()
+    environments = Environments(config, speed)
+    return Parts(
+        module,
+        data,
+        speed,
+        trainer.build(
+            config["trainer"] | {"precision": speed.precision},
+            device,
+            logger=loggers or False,
+            callbacks=[stopwatch, environments, *others, checkpoints],  # the last saves what the others hold
+            default_root_dir=str(job.run_dir),
+        ),
+        checkpoints,
+        stopwatch,
+        environments,
+    )
+
+
+def _callbacks(config: dict[str, Any]) -> list[Callback]:
+    """What accompanies the fit beside its stopwatch and its checkpoints: the user's callbacks first."""
+    callbacks = trainer.callbacks(config)
+    if config["ema"] is not None:
+        callbacks.append(EMAWeightAveraging(decay=config["ema"]))
+    bar = config["trainer"].get("enable_progress_bar", True)
+    if bar and not any(isinstance(one, ProgressBar) for one in callbacks):
+        callbacks.append(EpochProgress())
+    if (reference := os.environ.get(TRIAL, GRID)) != GRID:
+        from caelab.pruning import attach  # Optuna, which no other run needs
+
+        callbacks.append(Pruning(attach(reference)))
+    return callbacks
+
+
+def _data(job: Job) -> ImageDataModule:
+    data: ImageDataModule = instantiate(
+        job.config["dataset"] | job.places, "dataset", order_seed=job.config["seed"]
+    )
+    data.limits = trainer.limits(job.config["trainer"])
+    height, width = data.shape[1:]
+    if min(height, width) < WINDOW:
+        raise UserError(f"dataset: images of {height}x{width}; SSIM needs {WINDOW} pixels a side")
+    return data
+
+
+def _module(config: dict[str, Any], shape: tuple[int, int, int]) -> AutoencoderModule:
+    """Build network, loss, corruption, optimizer and schedule, for images (C, H, W) of that shape."""
+    optimizer = instantiate(config["optimizer"], "optimizer")
+    torch.manual_seed(config["seed"])
+    net = instantiate(config["model"], "model", shape=shape)
+    if config["from"] is not None:
+        origin.fill(net, config["from"])
+    loss, corruption, scheduler = (
+        instantiate(config[group], group) for group in ("loss", "corruption", "scheduler")
+    )
+    try:  # on one image, before data are fetched
+        corruption(torch.zeros(1, *shape), torch.zeros(1, dtype=torch.int64))
+    except ValueError as error:
+        raise UserError(f"corruption.{error}") from None
+    module = AutoencoderModule(net, loss, optimizer, config["seed"], corruption, scheduler, config["flip"])
+    try:
+        module.build_optimizer()
+    except (ValueError, TypeError) as error:
+        raise UserError(f"optimizer: {error}") from None
+    return module
+
+
+def _speed(config: dict[str, Any], device: torch.device, optimizer: Any) -> Speed:
+    precision = str(config["trainer"]["precision"])
+    clipped = bool(config["trainer"].get("gradient_clip_val"))
+    return choose(config["speed"], config["compile"], precision, device, optimizer, clipped)
+
+
+def _remember(config: dict[str, Any]) -> None:
+    """Let the commands that open the run build the classes that it has named."""
+    try:
+        trust.remember(config)
+    except OSError as error:
+        screen.note(f"{error.filename}: {error.strerror}; opening the run will ask for --trust")
