@@ -6,6 +6,7 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.storages import RDBStorage
 from optuna.trial import Trial
+from sqlalchemy.pool import NullPool
 
 STARTUP = 5
 """Trials before the sampler, and the pruner, rely on what was found."""
@@ -34,7 +35,8 @@ def open_search(folder: Path, pruner: str | None) -> optuna.Study:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = f"sqlite:///{folder / 'trials.sqlite3'}"
-    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE}})
+    options = {"connect_args": {"timeout": _PATIENCE}, "poolclass": NullPool}  # no connection stays open
+    storage = RDBStorage(url, engine_kwargs=options)
     return optuna.create_study(
         study_name=folder.name,
         storage=storage,

@@ -59,6 +59,16 @@ def test_an_abandoned_trial_is_taken_up_and_nothing_else_changes(tmp_path):
     }
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not list what is open")
+def test_no_connection_to_the_database_stays_open(tmp_path):
+    with Trials(a_search(2), tmp_path) as trials:
+        (one,) = trials.ask()
+        reports(one, [10])
+        links = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        assert (trials.folder / "trials.sqlite3").exists()
+        assert not [link for link in links if link.name == "trials.sqlite3"]
+
+
 WORKER = """
 import sys, time
 from pathlib import Path
