@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.tools
 BUDGET ?= full
 PART ?= 1
 MODELS := pca,base,improved,improved_skip
@@ -18,6 +19,11 @@ $(READY): pyproject.toml
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --progress-bar on --editable .
+	touch $@
+
+# The same environment, with every extra and what the tests and linters need.
+$(TOOLS): $(READY)
 	$(BIN)/python -m pip install --progress-bar on --editable '.[dev]'
 	touch $@
 
@@ -26,7 +32,7 @@ demo: $(READY) ## three autoencoders and a linear floor on real MNIST: one table
 	@echo "Next: $(BIN)/caelab-train --help, or $(BIN)/caelab-train model=improved_skip loss=l1_mse loss.alpha=0.1 dataset=cifar10"
 
 # A failed run does not keep the report from being written; the exit status tells of it.
-reproduce: $(READY) ## every study whose data are at hand, then the report; BUDGET=quick takes minutes
+reproduce: $(TOOLS) ## every study whose data are at hand, then the report; BUDGET=quick takes minutes
 	$(BIN)/caelab study all --budget $(BUDGET); status=$$?; \
 	$(BIN)/caelab report budget=$(BUDGET) --out report/$(BUDGET) && exit $$status
 
@@ -34,27 +40,27 @@ reproduce: $(READY) ## every study whose data are at hand, then the report; BUDG
 results: $(READY) ## draw the reports in docs/results again from their records
 	sed -n 's|.*Written by `\(caelab report [^`]*\)`.*|$(BIN)/\1|p' docs/results/index.md docs/results/*/index.md | sh -ex
 
-test: $(READY) ## the tests, but those that take longest
+test: $(TOOLS) ## the tests, but those that take longest
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not slow"
 
-slow: $(READY) ## the tests that take longest: processes killed, launchers, several devices, all studies
+slow: $(TOOLS) ## the tests that take longest: processes killed, launchers, several devices, all studies
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m slow
 
-lint: $(READY) ## ruff and mypy
+lint: $(TOOLS) ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-survive: $(READY) ## kill before each change on the disk, cut the power, start again: nothing may be lost
+survive: $(TOOLS) ## kill before each change on the disk, cut the power, start again: nothing may be lost
 	$(BIN)/python tests/survive.py --part $(PART)
 
-mutants: $(READY) ## break the source in one place after another: a test must notice each
+mutants: $(TOOLS) ## break the source in one place after another: a test must notice each
 	$(BIN)/python tests/mutants.py
 
-commands: $(READY) ## each command of README.md and docs/, on tiny data, and once with a mistake
+commands: $(TOOLS) ## each command of README.md and docs/, on tiny data, and once with a mistake
 	$(BIN)/python tests/commands.py
 
-figures: $(READY) ## the figures of README.md and docs/, written anew from the records
+figures: $(TOOLS) ## the figures of README.md and docs/, written anew from the records
 	$(BIN)/python tests/pages.py
 
 # Of the kills a half, so that it stays below 40 minutes on two cores; make survive tries them all.

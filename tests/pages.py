@@ -41,7 +41,7 @@ _MEASURED = re.compile(rf"(?<![\w.,/^-])[-+]?\d[\d,]*(?:\.\d+(?![\w.]*\d)|(?= ?(
 # What is no figure though it looks like one: code, comments, targets of links, versions, levels of intervals.
 _OTHER = re.compile(
     rf"^```.*?^```|`[^`]*`|^<!-- {_ALLOWED}[^>]+ -->\n(?:(?!#)[^\n]*\n)*|<!--.*?-->|\]\([^)]*\)"
-    r"|(?:Python|torch) [\d.]+(?: or [\d.]+)?|95 %(?=\s(?:t\s)?interval)",
+    r"|(?:Python|torch) [\d.]+(?: (?:or|to) [\d.]+)?|95 %(?=\s(?:t\s)?interval)",
     re.DOTALL | re.MULTILINE,
 )
 

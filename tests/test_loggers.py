@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from caelab import loggers
 from caelab.loggers import CSV, WandB
 
 
@@ -76,6 +77,14 @@ def test_tensorboard_holds_the_curves(train):
     events.Reload()
     logged = [event.value for event in events.Scalars("val/psnr")]
     assert logged == pytest.approx([float(row["val/psnr"]) for row in rows(answer.run_dir)], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb"])
+def test_a_logger_that_is_not_installed_names_its_extra(train, monkeypatch, name):
+    monkeypatch.setattr(loggers, "find_spec", lambda package: None if package == name else package)
+    answer = train(f"logger=[csv,{name}]")
+    assert answer.status == 1
+    assert f"caelab: logger={name}: it is not installed; pip install 'caelab[{name}]'\n" in answer.err
 
 
 def test_wandb_is_not_imported_unless_asked_for():

@@ -1,6 +1,7 @@
 """The package as users install it: a wheel and an editable checkout, as a module and as a script."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -111,6 +112,43 @@ def installed(wheel, tmp_path_factory):
     here = next(path for path in sys.path if path.endswith("site-packages"))
     (site / "dependencies.pth").write_text(here + "\n")  # after the wheel, which therefore wins
     return folder
+
+
+@pytest.fixture
+def steps(tmp_path):
+    """What make would do for a target, with its environment in a folder of the test's."""
+
+    def steps(target: str) -> list[str]:
+        command = ["make", "-n", f"VENV={tmp_path}", "PYTHON=python3.x", target]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    return steps
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_installs_no_more_than_a_target_needs(steps, tmp_path):
+    pip = f"{tmp_path}/bin/python -m pip install --progress-bar on --editable"
+    begin, lean, full = f"python3.x -m venv {tmp_path}", f"{pip} .", f"{pip} '.[dev]'"
+    assert [step for step in steps("demo") if step in (begin, lean, full)] == [begin, lean]
+    for target in ("test", "lint", "check"):
+        assert [step for step in steps(target) if step in (begin, lean, full)] == [begin, lean, full]
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_adds_to_an_environment_and_makes_it_anew_with_pyproject(steps, tmp_path):
+    def installs(target: str) -> list[str]:
+        return [step for step in steps(target) if "install" in step or step.startswith("rm")]
+
+    changed = (ROOT / "pyproject.toml").stat().st_mtime
+    (tmp_path / ".ready").touch()
+    assert installs("demo") == []
+    assert len(installs("test")) == 1  # of what it needs besides
+    (tmp_path / ".tools").touch()
+    assert installs("demo") == installs("test") == []
+    os.utime(tmp_path / ".ready", (changed - 1, changed - 1))
+    assert installs("demo")[0] == f"rm -rf {tmp_path}"
+    assert installs("test")[0] == f"rm -rf {tmp_path}"
 
 
 def test_every_script_is_the_main_of_its_module():

@@ -129,7 +129,7 @@ def test_a_table_puts_queries_together(answers):
 def test_what_looks_measured_names_a_query(answers):
     page = """<!-- not measured: a definition -->
 at 0.5, 10 dB
-# Next, Python 3.11 or 3.12, 1.2.3, [a](b-1.5.md), `0.1`, 95 % interval, 28x28, -1.25
+# Next, Python 3.11 or 3.12, Python 3.11 to 3.13, 1.2.3, [a](b-1.5.md), `0.1`, 95 % interval, 28x28, -1.25
 ```
 1.5 dB
 ```

@@ -509,6 +509,14 @@ def test_dates_compare_as_dates(multirun, call):
     assert call("--where", "started > current_date - 7").column("run") == ["multirun/new"]
 
 
+def test_without_duckdb_one_line_says_what_to_install(multirun, monkeypatch, command):
+    write(multirun, a=record())
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    status, _, lines = command()
+    assert status == 1
+    assert lines == ["caelab: caelab runs: duckdb is not installed; pip install 'caelab[runs]'"]
+
+
 def test_help_stays_light():
     code = (
         "import sys; sys.argv = ['caelab', 'runs', '--help']\n"

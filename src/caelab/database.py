@@ -126,11 +126,13 @@ def load(folders: Sequence[Path], sizes: bool = False) -> "DuckDBPyConnection":
         key of the configs, named as on the command line.
 
     Raises:
-        UserError: no such folder, or no record below any of them.
+        UserError: no such folder, no record below any of them, or DuckDB is not installed.
     """
     texts = _read(folders)
-    import duckdb
-
+    try:
+        import duckdb
+    except ImportError:
+        raise UserError("caelab runs: duckdb is not installed; pip install 'caelab[runs]'") from None
     runs = duckdb.connect(config={"enable_external_access": "false", "lock_configuration": "true"})
     runs.execute(
         f"""CREATE TABLE records AS

@@ -6,6 +6,7 @@ import io
 import os
 from argparse import Namespace
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -79,6 +80,7 @@ class CSV(Logger):
             return {int(row["epoch"]): row for row in csv.DictReader(file)}
 
 
+_EXTRAS = ("tensorboard", "wandb")  # of the package, by the name of the logger and of what it imports
 _WORD, _NAME = 64, 128  # the longest that W&B takes: of a job type or tag, and of a run's name or group
 
 Mode = Literal["auto", "online", "offline", "disabled"]
@@ -171,10 +173,16 @@ def _key_configured() -> bool:
 
 
 def start(job: Job) -> list[Logger]:
-    """Start ``metrics.csv``, and the loggers of a run; one that cannot start is named and left out."""
+    """Start ``metrics.csv``, and the loggers of a run; one that cannot start is named and left out.
+
+    Raises:
+        UserError: a logger whose package is not installed, or that its config does not describe.
+    """
     loggers: list[Logger] = [CSV(str(job.run_dir))]
     for name, node in job.config["logger"].items():
         if isinstance(node, dict):
+            if name in _EXTRAS and not find_spec(name):
+                raise UserError(f"logger={name}: it is not installed; pip install 'caelab[{name}]'")
             try:
                 logger = instantiate(node, f"logger.{name}")
                 getattr(logger, "experiment", None)  # W&B and TensorBoard connect on first use
