@@ -22,11 +22,16 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from caelab import mistakes, records
+from caelab.config import CONF, options
+from caelab.config.grammar import written
 from caelab.report import compare, statistics
 from caelab.report.rows import Row, Run
 from caelab.report.statistics import UNBOUNDED, Interval
@@ -45,7 +50,7 @@ class Answers:
         self.names = names
         self.runs: dict[frozenset[tuple[str, str]], list[Run]] = defaultdict(list)
         for path, record in records.find(folder):
-            if record["status"] == "finished":
+            if record["status"] == "finished" and "from" not in record:
                 self.runs[_settings(_words(record["overrides"]))].append(Run(path, record))
 
     def answer(self, query: str) -> Interval:
@@ -109,8 +114,24 @@ class Answers:
 
 
 def _words(settings: Sequence[str]) -> Words:
-    """Key -> value of settings as on the command line, where the last one counts."""
-    return dict(word.lstrip("+").split("=", 1) for word in settings)
+    """Key -> value of settings as on the command line, where the last one counts, and an experiment least."""
+    own = dict(word.lstrip("+").split("=", 1) for word in settings)
+    return _experiment(own.pop("experiment")) | own if "experiment" in own else own
+
+
+@cache
+def _experiment(name: str) -> Words:
+    """Key -> value of the words that an experiment stands for."""
+    node = OmegaConf.to_container(OmegaConf.load(Path(CONF, "experiment", f"{name}.yaml")))
+    assert isinstance(node, dict)
+    words: Words = {}
+    for default in node.pop("defaults"):
+        if isinstance(default, dict):
+            words |= {key.removeprefix("override /"): option for key, option in default.items()}
+        elif default != "_self_":
+            words |= _experiment(default)
+    values = options.flat(node).items()
+    return words | {key: written(value) for key, value in values if not isinstance(value, dict)}
 
 
 def _settings(words: Words) -> frozenset[tuple[str, str]]:

@@ -5,7 +5,7 @@ import json
 import pages
 import pytest
 import toys
-from queries import Answers
+from queries import Answers, _settings, _words
 
 NAMES = {"shapes": "dataset=shapes", "small": "model=base model.latent=8", "floor": "model=pca"}
 T = 4.302653  # 97.5 % of Student's t with two degrees of freedom
@@ -19,6 +19,21 @@ def known():
 @pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: str(page.relative_to(pages.ROOT)))
 def test_every_figure_of_a_page_is_that_of_the_records(page, known):
     assert pages.corrected(page.read_text(), known)[1] == []
+
+
+def test_a_run_of_an_experiment_is_a_run_of_its_words(known):
+    """So that a figure can be of either."""
+    recipe = [*known.names["recipe"].split(), "model=residual"]
+    small = [*recipe, "dataset=mnist", "trainer.max_epochs=5"]
+    large = [*recipe, "dataset=cifar10", "trainer.max_epochs=30", "optimizer.lr=1e-3"]
+    large += ["model.channels=96", "model.blocks=6", "model.steps=3"]
+    skip = [*known.names["authors_skip"].split()[1:], "model=improved_skip", "dataset=cifar10"]
+    for words, typed in {
+        "trainer.max_epochs=5 experiment=residual dataset=mnist": small,
+        "experiment=residual_large": large,
+        "experiment=improved_skip_authors": [*skip, "trainer.max_epochs=10"],
+    }.items():
+        assert _settings(_words(words.split())) == _settings(_words(typed))
 
 
 @pytest.fixture

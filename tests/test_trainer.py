@@ -122,6 +122,14 @@ def test_a_callback_that_cannot_be_built_is_one_line(node, line):
         trainers.callback(node, "trainer.callbacks[0]")
 
 
+def test_a_process_that_follows_leaves_watching_to_the_one_that_leads(monkeypatch):
+    watching = {"_target_": "test_trainer.Counts", "watches": True}
+    config = {"callbacks": {"a": watching, "b": {"_target_": EARLY, "monitor": "x"}}, "trainer": {}}
+    for rank, kinds in ((0, ["Counts", "EarlyStopping"]), (1, ["EarlyStopping"])):
+        monkeypatch.setattr(trainers.rank_zero_only, "rank", rank, raising=False)
+        assert [type(one).__name__ for one in trainers.callbacks(config)] == kinds
+
+
 def test_two_callbacks_that_would_share_a_state_are_refused():
     with pytest.raises(UserError, match="callbacks: Found more than one stateful callback of type `Counts`"):
         trainers.build(PLAIN, CPU, **QUIET, callbacks=[Counts(), Counts()])

@@ -75,10 +75,14 @@ def leads(devices: Any, device: torch.device) -> bool:
 def callbacks(config: Mapping[str, Any]) -> list[Callback]:
     """Build the user's callbacks: those of the group, then those of ``trainer.callbacks``.
 
+    What only watches is left to the process that leads a run, which alone has loggers.
+
     Raises:
         UserError: one of them cannot be built, or is no callback of Lightning.
     """
-    return [callback(node, key) for key, node in refusals.callbacks(config).items()]
+    follows = getattr(rank_zero_only, "rank", 0) > 0
+    nodes = refusals.callbacks(config).items()
+    return [callback(node, key) for key, node in nodes if not (follows and node.get(WATCHES))]
 
 
 def callback(node: Mapping[str, Any], key: str) -> Callback:
