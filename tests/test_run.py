@@ -440,3 +440,24 @@ def test_an_output_that_is_a_file(train, tmp_path):
     assert answer.status == 1
     assert f"{tmp_path}/taken" in answer.err
     assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("keep", ["both", "best", "none"])
+def test_a_finished_run_keeps_the_checkpoints_that_keep_names(train, killed, keep):
+    names = {"both": {"best", "last"}, "best": {"best"}, "none": set()}[keep]
+    killed(f"keep={keep}", after=1)
+    answer = train(f"keep={keep}")
+    assert "going on after epoch 1" in answer.out  # so until the end both were there
+    folder = answer.run_dir / "checkpoints"
+    assert {path.stem for path in folder.iterdir()} == names
+    assert {"best", "last"} & answer.record["artifacts"].keys() == names
+    for name in {"best", "last"} - names:
+        (folder / f"{name}.ckpt").write_bytes(b"weights")  # as a kill before the end leaves it
+    again = train()
+    assert "finished before" in again.out
+    assert again.record == answer.record
+    assert {path.stem for path in folder.iterdir()} == names
+
+
+def test_keep_has_three_choices(train):
+    assert train("keep=bst").err == "caelab: keep=bst: not a choice; did you mean 'best'?\n"

@@ -66,6 +66,7 @@ def config(**changes):
         "logger": {"csv": {"save_dir": "${hydra:runtime.output_dir}"}},
         "paths": {"data": "/a", "output": "multirun"},
         "seed": 0,
+        "keep": "both",
         "force": False,
     }
     cfg = OmegaConf.create(plain)

@@ -31,6 +31,8 @@ ARTIFACTS = {
     "config": ".hydra/config.yaml",
 }
 """Name of what a run leaves -> its path in the run directory."""
+KEEP = {"both": ("best", "last"), "best": ("best",), "none": ()}
+"""Checkpoints that a finished run keeps, by the value of its ``keep``."""
 FOLDERS = ("evaluations", "export", "tensorboard")
 """What else is made in a run directory, but by analyses; W&B's folder may hold what is not uploaded yet."""
 

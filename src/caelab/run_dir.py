@@ -141,6 +141,13 @@ def tidy(run_dir: Path) -> None:
             previous.discard(run_dir / results.PREVIOUS)
 
 
+def drop(run_dir: Path, record: results.Record) -> None:
+    """Remove the checkpoints that a complete run does not keep: its record does not list them."""
+    for name in {*results.KEEP["both"]} - record["artifacts"].keys():
+        with suppress(PermissionError):
+            (run_dir / results.ARTIFACTS[name]).unlink(missing_ok=True)
+
+
 def _clear(folder: Path) -> None:
     """Remove what a killed process of this run was writing."""
     for path in folder.glob(f"{durable.ASIDE}*"):

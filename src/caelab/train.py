@@ -25,7 +25,7 @@ from caelab.config.job import Job
 from caelab.errors import PrunedError
 from caelab.outcome import Outcome, Status
 from caelab.results import Record
-from caelab.run_dir import BusyError, tidy
+from caelab.run_dir import BusyError, drop, tidy
 from caelab.trial import TRIAL
 
 compose.register_resolvers()
@@ -69,6 +69,7 @@ def train(job: Job) -> Record:
     record = None if again else results.settled(job.run_dir, job.identity, trial=TRIAL in os.environ)
     if record:
         tidy(job.run_dir)
+        drop(job.run_dir, record)  # which a kill may have kept from it
         screen.say(f"finished before, taken from {screen.shown(job.run_dir)} (force=true runs it again)")
         return record
     from caelab.training.run import run

@@ -63,6 +63,7 @@ FROZEN = {
         {"paths__output": "elsewhere"},
         {"logger": {}},
         {"force": True},
+        {"keep": "none"},
         {"dataset__archive": "x.tar.gz"},
         {"trainer__enable_progress_bar": False},
     ],

@@ -6,6 +6,8 @@ from typing import Any
 from caelab.config import hints, options, refusals
 from caelab.config.grammar import MISSING, written
 from caelab.errors import UserError
+from caelab.mistakes import nearest
+from caelab.results import KEEP
 
 # of one type only
 _TYPED = ("seed", "force", "speed", "compile", "flip", "trainer.max_epochs", "trainer.detect_anomaly")
@@ -79,5 +81,7 @@ def _check_ranges(values: dict[str, Any]) -> None:
     ema = values["ema"]
     if ema is not None and not (isinstance(ema, float) and 0 < ema < 1):
         raise UserError(f"ema={ema}: must be between 0 and 1, such as ema=0.999, or null")
+    if values["keep"] not in KEEP:
+        raise UserError(f"keep={values['keep']}: not a choice{nearest(str(values['keep']), list(KEEP))}")
     if not 0 <= seed < 2**32:
         raise UserError(f"seed={seed}: must be within 0..{2**32 - 1}")

@@ -16,6 +16,7 @@ IRRELEVANT = (
     "paths",
     "logger",
     "force",
+    "keep",
     *_OF_A_STUDY,
     "trainer.enable_progress_bar",
     "dataset.archive",

@@ -16,7 +16,7 @@ from caelab.config.job import Job
 from caelab.corruptions import Corrupted
 from caelab.errors import PrunedError, UserError
 from caelab.results import Record
-from caelab.run_dir import claim, full_disk_told, locked
+from caelab.run_dir import claim, drop, full_disk_told, locked
 from caelab.scoring import measure
 from caelab.speed import AUTO, device_of, emulated
 from caelab.trained import checkpoint
@@ -78,7 +78,11 @@ def run(job: Job) -> Record:
         status = "trial" if TRIAL in os.environ else "finished"
         record |= {"status": status, "finished": results.now()}
         del record["error"]
+        if status == "finished":
+            for name in {*results.KEEP["both"]} - {*results.KEEP[job.config["keep"]]}:
+                record["artifacts"].pop(name, None)
         results.write(run_dir, record)
+        drop(run_dir, record)
         previous.discard(run_dir / results.PREVIOUS)
     return record
 
