@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-from caelab import jobs, train
+from caelab import jobs
 from caelab.jobs import Answer, Board, Task, answer
 from caelab.outcome import Outcome, Status
 
@@ -75,7 +75,7 @@ def carry_out(tmp_path, monkeypatch):
         monkeypatch.setenv(key, "none")
 
     def call(training, **options):
-        monkeypatch.setattr(train, "attempt", lambda cfg: training(cfg) or DONE)
+        monkeypatch.setattr(jobs, "attempt", lambda cfg: training(cfg) or DONE)
         Task(tmp_path, "a-sweep", **options)(CFG)
         return Board(tmp_path).read(7)
 

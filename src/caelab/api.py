@@ -17,7 +17,7 @@ from caelab.errors import RunsFailed, UserError
 from caelab.handle import Run
 from caelab.session import once, session
 from caelab.studies import execute
-from caelab.train import attempt, stop, train
+from caelab.training.attempt import attempt, stop, train
 
 if TYPE_CHECKING:
     import pandas as pd

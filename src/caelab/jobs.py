@@ -25,6 +25,7 @@ from omegaconf import DictConfig
 from caelab import durable, results, screen
 from caelab.config import compose
 from caelab.outcome import Outcome, Status
+from caelab.training.attempt import attempt
 
 compose.register_resolvers()  # a process that unpickles a job imports this module and nothing before it
 
@@ -173,9 +174,7 @@ class Task:
         with _slot(self.board.folder) if self.devices else nullcontext(0) as slot, _quiet():
             if self.devices:
                 os.environ["CUDA_VISIBLE_DEVICES"] = self.devices[slot % len(self.devices)]
-            from caelab import train
-
-            outcome = train.attempt(cfg)
+            outcome = attempt(cfg)
         self.board.leave(number, answer(outcome, cfg, settings, time.monotonic() - began))
 
 

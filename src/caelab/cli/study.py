@@ -39,7 +39,7 @@ def study(
 
     What is finished is taken as it is. The tables and verdicts of the studies stand at the end.
     """
-    from caelab.train import stoppable  # Hydra, which help does without
+    from caelab.training.attempt import stoppable  # Hydra, which help does without
 
     with stoppable():
         carry_out(words, seeds, budget)

@@ -15,7 +15,7 @@ from caelab.studies.index import index, score
 from caelab.studies.study import Search, Study
 from caelab.studies.variants import Variant
 from caelab.sweeping import Job, Sweep, group
-from caelab.train import attempt
+from caelab.training.attempt import attempt
 from caelab.trial import as_trial
 
 
