@@ -79,7 +79,7 @@ def job(cfg, run_dir=Path(), choices=None, overrides=()):
     """The job of a composed config, as the command line makes it of Hydra's settings."""
     settings = OmegaConf.create({"overrides": {"task": list(overrides)}})
     return Job(
-        compose.plain(cfg),
+        compose.without_loggers(cfg),
         choices or {},
         list(overrides),
         compose.identity(cfg),
