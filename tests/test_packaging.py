@@ -35,7 +35,8 @@ def test_the_wheel_holds_code_and_config_and_nothing_else(wheel):
     pages = {f"caelab/report/{name}" for name in parts} | {"caelab/export/card.md.j2"}
     pages |= {f"caelab/analysis/look/look.{ending}" for ending in ("html.j2", "js")}
     built = {"caelab/commit.json"} & names  # where ROOT is a checkout of git
-    assert rest == {"caelab/py.typed", "hydra_plugins/caelab_sweeper.py"} | pages | built
+    plugins = {f"hydra_plugins/caelab_{name}.py" for name in ("folders", "sweeper")}
+    assert rest == {"caelab/py.typed"} | plugins | pages | built
 
 
 def git(folder: Path, *words: str) -> str:

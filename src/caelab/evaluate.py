@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from caelab import durable, results, trust
-from caelab.config import compose, options, places
+from caelab.config import compose, folders, options, places
 from caelab.config.build import instantiate
 from caelab.config.check import check
 from caelab.config.grammar import written
@@ -29,7 +29,9 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
         UserError: no finished run, unknown keys, or images of another shape than the network takes.
     """
     record = results.finished(run)
-    cfg, choices = _config(record, overrides)
+    with folders.seen():
+        folders.announce()
+        cfg, choices = _config(record, overrides)
     name = str(choices["dataset"])
     from caelab import restore
     from caelab.scoring import score

@@ -23,7 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from caelab import durable, results, screen
-from caelab.config import compose
+from caelab.config import compose, folders
 from caelab.outcome import Outcome, Status
 from caelab.training.attempt import attempt
 
@@ -136,6 +136,14 @@ class Task:
         self.board = Board(board)
         self.sweep, self.devices, self.here, self.pool = sweep, devices, here, pool
         self.owner = os.getpid()
+        self.folders, self.start = os.environ.get(folders.VARIABLE, ""), os.getcwd()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in the process of a launcher, before Hydra composes the job there."""
+        self.__dict__.update(state)
+        os.environ[folders.VARIABLE] = self.folders
+        if self.start not in sys.path:
+            sys.path.insert(0, self.start)
 
     def __call__(self, cfg: DictConfig) -> None:
         """Carry out the job, and leave its answer on the board."""

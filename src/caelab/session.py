@@ -16,7 +16,7 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig
 
 from caelab import config, launching
-from caelab.config import compose
+from caelab.config import compose, folders
 from caelab.config.job import Job
 from caelab.errors import UserError
 
@@ -30,7 +30,7 @@ def session() -> Iterator[Hydra]:
     Raises:
         UserError: what a command line would say in one line.
     """
-    with _own_logging(), _apart():
+    with _own_logging(), _apart(), folders.seen(), folders.importable():
         try:
             with initialize_config_dir(config.CONF, job_name="train", version_base="1.3"):
                 hydra = GlobalHydra.instance().hydra
@@ -62,6 +62,7 @@ def once(task: Callable[[Job], T], overrides: list[str]) -> tuple[Job, T]:
             raised.append(error)
 
     with session() as hydra:
+        folders.announce()
         hydra.run(config_name="train", task_function=carry_out, overrides=overrides)
         if raised:
             raise raised[0]

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from caelab import config, mistakes, records, tables
 from caelab.cli import study
-from caelab.config import compose, words
+from caelab.config import compose, folders, words
 from caelab.outcome import Outcome
 from caelab.training.attempt import attempt, stoppable, train
 
@@ -22,6 +22,7 @@ compose.register_resolvers()
 
 def _alone(cfg: DictConfig) -> None:
     """Carry out a run of its own, and show what came of it."""
+    folders.announce()
     job = compose.job(cfg)
     record = train(job)
     tables.summary(record, job.run_dir, records.floor(job.output, record))
@@ -43,12 +44,14 @@ def main() -> None:
         return None
 
     with stoppable(), mistakes.told(compose.explain):
-        if study.of_train(sys.argv[1:]):
-            return
-        sys.argv[1:] = words.command_line(sys.argv[1:])
-        command()
-        if raised:
-            raise raised.pop()
+        named, sys.argv[1:] = folders.of_words(sys.argv[1:])
+        with folders.seen(named), folders.importable():
+            if study.of_train(sys.argv[1:]):
+                return
+            sys.argv[1:] = words.command_line(sys.argv[1:])
+            command()
+            if raised:
+                raise raised.pop()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from caelab import launching, screen, tables
-from caelab.config import words
+from caelab.config import folders, words
 from caelab.labels import image_sets
 from caelab.results import Record
 from caelab.sweeping import Job, Sweep, group
@@ -48,6 +48,7 @@ class CaelabSweeper(BasicSweeper):
         assert self.config is not None
         assert self.launcher is not None
         assert self.hydra_context is not None
+        folders.announce()
         runs = Sweep(self.launcher)
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*words.read(self._parse_config()), *arguments])

@@ -34,14 +34,18 @@ def study(
         str | None, typer.Option(metavar="N", help="runs a row, with seeds 0, 1, ...; most studies say 3")
     ] = None,
     budget: Annotated[str, typer.Option(help="full, or quick: fewer epochs and images, one seed")] = "full",
+    config_dir: Annotated[
+        list[str] | None, typer.Option(metavar="DIR", help="a folder of options beside the lab's")
+    ] = None,
 ) -> None:
     """Carry out studies: rows of runs over several seeds.
 
     What is finished is taken as it is. The tables and verdicts of the studies stand at the end.
     """
+    from caelab.config import folders
     from caelab.training.attempt import stoppable  # Hydra, which help does without
 
-    with stoppable():
+    with stoppable(), folders.seen(config_dir or ()):
         carry_out(words, seeds, budget)
 
 

@@ -1,10 +1,11 @@
-"""What ``conf/`` offers: its groups, their options, and the keys of each with their defaults."""
+"""What ``conf/`` and the user's own folders offer: groups, options, the keys of each with their defaults."""
 
 import inspect
 from pathlib import Path
 from typing import Any, get_args
 
 from caelab import config
+from caelab.config import folders
 from caelab.config.grammar import read
 
 
@@ -26,8 +27,17 @@ def options(group: str) -> dict[str, dict[str, Any]]:
     """
     if group in ("trainer", "paths"):
         return {"train": flat(top()[group], f"{group}.")}
-    leaves = sorted(Path(config.CONF, *group.split(".")).glob("*.yaml"))
-    return {leaf.stem: {} if _is_global(leaf) else flat(read(leaf), f"{group}.") for leaf in leaves}
+    return {
+        name: {} if _is_global(leaf) else flat(read(leaf), f"{group}.") for name, leaf in files(group).items()
+    }
+
+
+def files(group: str) -> dict[str, Path]:
+    """Option of a group -> its file, in alphabetical order."""
+    leaves = (
+        leaf for folder in folders.every() for leaf in folder.joinpath(*group.split(".")).glob("*.yaml")
+    )
+    return {leaf.stem: leaf for leaf in sorted(leaves, key=lambda leaf: leaf.stem)}
 
 
 def _is_global(leaf: Path) -> bool:

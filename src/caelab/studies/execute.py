@@ -7,7 +7,7 @@ from pathlib import Path
 
 from caelab import records, results, screen, tables
 from caelab.analysis import after
-from caelab.config import words
+from caelab.config import folders, words
 from caelab.errors import RunsFailed, UserError
 from caelab.session import launcher
 from caelab.studies import files
@@ -36,6 +36,7 @@ def carry_out(
     if not names:
         raise UserError(f"no study is named; there are all, {', '.join(files.names())}")
     with launcher(words.read(overrides), attempt) as (hydra, config):
+        folders.announce()
         runs, own = Sweep(hydra), list(config.hydra.overrides.task)
         everything = list(names) == [files.ALL]
         chosen = [

@@ -1,12 +1,11 @@
-"""Studies as files: which there are in conf/study/, and how one is read."""
+"""Studies as files: which there are in conf/study/ and the user's own folders, and how one is read."""
 
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
-from caelab import config, mistakes
+from caelab import mistakes
 from caelab.analysis import registry
 from caelab.config import grammar, options, words
 from caelab.errors import UserError
@@ -21,7 +20,7 @@ OPTIONS = ("seeds", "budget")
 
 def names() -> list[str]:
     """Every study, in alphabetical order, without ``all``, which stands for them."""
-    return sorted(path.stem for path in Path(config.CONF, "study").glob("*.yaml") if path.stem != ALL)
+    return [name for name in options.files("study") if name != ALL]
 
 
 def command(names: Sequence[str], own: Mapping[str, str], overrides: Sequence[str]) -> str:
@@ -55,7 +54,7 @@ def load(
         raise UserError(f"study={name}: there is no such study{mistakes.nearest(name, names())}")
     if budget not in BUDGETS:
         raise UserError(f"budget={budget}: there is no such budget{mistakes.nearest(budget, list(BUDGETS))}")
-    values = grammar.read(Path(config.CONF, "study", f"{name}.yaml"))
+    values = grammar.read(options.files("study")[name])
     quick = values.pop("quick", {})
     if budget == "quick":
         values |= {"seeds": 1} | quick
