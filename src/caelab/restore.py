@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from caelab import trained, trust
+from caelab import source, trained, trust
 from caelab.config import places
 from caelab.config.build import instantiate
 from caelab.config.fingerprint import CLEAN
@@ -59,6 +59,7 @@ def node(record: Record, group: str) -> dict[str, Any]:
     if group == "dataset":
         found = found | places.there(record.get("places"))
     trust.check(found, group, where)
+    source.check(found, record.get("sources", {}), where)
     return found
 
 

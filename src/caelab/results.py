@@ -63,6 +63,7 @@ def start(job: Job) -> Record:
         "config": job.config,
         **({"places": moved} if moved else {}),
         **({"from": job.origin} if job.origin else {}),
+        **({"sources": job.sources} if job.sources else {}),
         "seed": job.config["seed"],
     }
 

@@ -3,12 +3,16 @@
 import ast
 import hashlib
 import inspect
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
 from types import CodeType
 from typing import Any
+from weakref import WeakKeyDictionary
+
+from caelab.errors import UserError
 
 _PACKAGE = Path(__file__).parent
 _OF_CODE = (
@@ -16,7 +20,8 @@ _OF_CODE = (
     *("co_argcount", "co_posonlyargcount", "co_kwonlyargcount"),
 )
 _ASIDE = ("bench", "export", "report")  # subpackages that look at finished runs only
-_KNOWN = ("caelab", "torch", "lightning")  # the package is taken whole, the others by their version
+# The package is taken whole, the others by their version.
+_KNOWN = ("caelab", "torch", "torchvision", "lightning", "pytorch_lightning", "lightning_fabric")
 
 
 def acting(config: Any) -> str:
@@ -29,11 +34,13 @@ def acting(config: Any) -> str:
         64 hexadecimal digits.
     """
     whole = hashlib.sha256(_package().encode())
-    for file in sorted(set(_theirs(config))):
-        whole.update(digest(file.read_text(encoding="utf-8")).encode())
+    files = {file for target in _targets(config) for file in _files(resolve_name(target))}
+    if files:
+        whole.update(_whole(sorted(files)).encode())
     return whole.hexdigest()
 
 
+@cache
 def digest(code: str) -> str:
     """Digest of a module's source, 64 hexadecimal digits, the same whatever its comments and docstrings."""
     tree = ast.parse(code)
@@ -69,26 +76,113 @@ def _package() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _theirs(node: Any) -> Iterator[Path]:
-    """Files of the classes and functions that a config names, and of the classes they derive from."""
-    if isinstance(node, dict):
-        target = str(node.get("_target_", "caelab."))
-        if target.partition(".")[0] not in _KNOWN:
+def digests(config: Any) -> dict[str, str]:
+    """Digest of each class or function that a config names and that is not the lab's, torch's or Lightning's.
+
+    What it derives from counts, and of a user's own modules what they import from beside them; of an
+    installed package the modules of the class and of its bases. What cannot be imported is left out: no run
+    comes of it.
+
+    Args:
+        config: plain mappings, lists and scalars.
+
+    Returns:
+        Dotted name -> 64 hexadecimal digits.
+
+    Raises:
+        UserError: a class has changed since this process has imported it.
+    """
+    found = {}
+    for target in sorted(set(_targets(config))):
+        try:
             named = resolve_name(target)
-            for one in inspect.getmro(named) if inspect.isclass(named) else (named,):
-                yield from _file(one)
+        except Exception:  # of any kind, by code that is not ours
+            continue
+        if files := sorted(_files(named)):
+            found[target] = _whole(files)
+            _require_same(named, target, found[target])
+    return found
+
+
+def check(config: Any, sources: Mapping[str, str], where: str) -> None:
+    """Refuse classes that are not the code that a run was trained with.
+
+    Args:
+        config: a group of its record; what it names may be imported.
+        sources: digests of its record.
+        where: whose they are, for messages.
+
+    Raises:
+        UserError: a class whose digest is another one.
+    """
+    for target, now in (digests(config) if sources else {}).items():
+        if sources.get(target, now) != now:
+            raise UserError(f"{where}: {target} has changed since; put its code back, or train the run again")
+
+
+_imported: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # class -> digest when it was first asked for
+
+
+def _require_same(named: Any, target: str, now: str) -> None:
+    if inspect.isclass(named) and _imported.setdefault(named, now) != now:
+        raise UserError(f"{target}: its file has changed since it was imported; start this process anew")
+
+
+def _whole(files: Sequence[Path]) -> str:
+    parts = [digest(file.read_text(encoding="utf-8")) for file in files]
+    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
+
+
+def _targets(node: Any) -> Iterator[str]:
+    """Every class and function that a config names from elsewhere."""
+    if isinstance(node, Mapping):
+        target = node.get("_target_")
+        if isinstance(target, str) and not _is_known(target):
+            yield target
         node = list(node.values())
     if isinstance(node, list):
         for value in node:
-            yield from _theirs(value)
+            yield from _targets(value)
 
 
-def _file(named: Any) -> Iterator[Path]:
-    if str(getattr(named, "__module__", None)).partition(".")[0] in _KNOWN:
+def _is_known(name: object) -> bool:
+    first = str(name).partition(".")[0]
+    return first in _KNOWN or first in sys.stdlib_module_names
+
+
+def _files(named: Any) -> set[Path]:
+    """Files of a class or function and of the classes that it derives from."""
+    files: set[Path] = set()
+    for one in inspect.getmro(named) if inspect.isclass(named) else (named,):
+        module = sys.modules.get(str(getattr(one, "__module__", None)))
+        file = getattr(module, "__file__", None)
+        if module and file and file.endswith(".py") and not _is_known(module.__name__):
+            _add(Path(file).resolve(), module.__name__, files)
+    return files
+
+
+def _add(file: Path, name: str, files: set[Path]) -> None:
+    """Add a module, and those of the user's own that it imports from beside it."""
+    if file in files:
         return
-    try:
-        file = inspect.getsourcefile(named)
-    except TypeError:  # of Python itself, or compiled
+    files.add(file)
+    if {"site-packages", "dist-packages"} & {*file.parts}:
         return
-    if file:
-        yield Path(file)
+    package = file.name == "__init__.py"
+    root = file.parents[name.count(".") + package]
+    for other in _imports(file.read_text(encoding="utf-8"), name if package else name.rpartition(".")[0]):
+        place = root.joinpath(*other.split("."))
+        for path in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+            if path.is_file() and not _is_known(other):
+                _add(path, other, files)
+
+
+def _imports(code: str, package: str) -> Iterator[str]:
+    """Dotted name of everything that a module may import."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))

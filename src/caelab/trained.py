@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from caelab import images as kinds
-from caelab import results
+from caelab import results, source
 from caelab.config.build import instantiate
 from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder, Code
+from caelab.models.outside import network as of_the_lab
 from caelab.refinement import fit
 from caelab.trust import check, granted, named
 
@@ -189,15 +190,18 @@ def _load(path: Path, device: str) -> Trained:
     if path.suffix == EXPORT:
         about, weights = _exported(path)
         model, shape, fingerprint, metrics = (about[key] for key in _ABOUT)
+        sources: dict[str, str] = {}
     elif path.is_file():
         raise UserError(f"{path}: give the directory of a finished run, or an exported {EXPORT} file")
     else:
         record = results.finished(path)
         model, shape = results.model(record), record["data"]["shape"]
         fingerprint, metrics = record["fingerprint"], record["metrics"]
+        sources = record.get("sources", {})
         path, weights = state(path, record)
     _require_fit(model, shape, weights, path)
     network = build(model, shape, path)
+    source.check(model, sources, str(path))
     if any(one.dtype == torch.float64 for one in weights.values()):
         network.double()
     _fill(network, weights, path)
@@ -281,10 +285,10 @@ def build(model: Any, shape: Sequence[int], path: Path) -> Autoencoder:
         raise UserError(f"{path}: its record has no model._target_")
     check(model, "model", str(path))
     kind = named(model["_target_"], "model", str(path))
+    if not str(model["_target_"]).startswith(_LAB):
+        return of_the_lab(instantiate(model, "model", shape=tuple(shape)), shape)
     if not (isinstance(kind, type) and issubclass(kind, Autoencoder)):
         raise UserError(f"{path}: {model['_target_']} is no network")
-    if not kind.__module__.startswith(_LAB):
-        return instantiate(model, "model", shape=tuple(shape))  # type: ignore[no-any-return]
     arguments = {key: value for key, value in model.items() if not key.startswith("_")}
     try:
         return kind(shape=tuple(shape), **arguments)

@@ -11,10 +11,13 @@ from caelab.errors import UserError
 from caelab.mistakes import nearest
 from caelab.screen import one_line
 
-# What a run asks of an object: the class that has it, and the names that tell.
+# What a run asks of an object: the names that it needs, and how it gets them.
 _NEEDED = {
-    "model": ("caelab.models.autoencoder.Autoencoder", ("encode", "decode", "initialise", "latent")),
-    "dataset": ("caelab.data.datamodule.ImageDataModule", ("prepare_data", "setup", "splits", "shape")),
+    "model": (("encode", "decode"), "give it encode(x) -> Code and decode(code) -> x_hat"),
+    "dataset": (
+        ("prepare_data", "setup", "splits", "shape"),
+        "derive it from caelab.data.datamodule.ImageDataModule",
+    ),
 }
 
 
@@ -24,7 +27,7 @@ def instantiate(node: Any, group: str, **values: Any) -> Any:
     Args:
         node: mapping with ``_target_``.
         group: its name, for messages.
-        values: of arguments that the run supplies.
+        values: of arguments that the run supplies; a network need not take them.
 
     Raises:
         UserError: a target that cannot be imported, a key that it does not take, or a value that it refuses
@@ -38,6 +41,9 @@ def instantiate(node: Any, group: str, **values: Any) -> Any:
         raise UserError(f"{group}._target_={node['_target_']}: {one_line(error)}") from error
     if group == "optimizer" and not node.get("_partial_"):
         raise UserError("optimizer: its config needs _partial_: true, since the run gives it the weights")
+    if group == "model":
+        known, others = options.arguments(target)
+        values = {name: value for name, value in values.items() if others or name in known}
     _check_arguments(node, target, group, values)
     try:
         built = hydra.utils.instantiate(node, **values, _convert_="all")
@@ -48,10 +54,10 @@ def instantiate(node: Any, group: str, **values: Any) -> Any:
         if isinstance(cause, (ValueError, ImportError)):
             raise UserError(f"{group}: {one_line(cause)}") from cause
         raise (cause or error) from None
-    base, needed = _NEEDED.get(group, ("", ()))
+    needed, mend = _NEEDED.get(group, ((), ""))
     for name in needed:
         if not hasattr(built, name):
-            raise UserError(f"{group}: {node['_target_']} has no '{name}'; derive it from {base}")
+            raise UserError(f"{group}: {node['_target_']} has no '{name}'; {mend}")
     return built
 
 
@@ -61,10 +67,8 @@ def _check_arguments(node: Any, target: Any, group: str, values: Mapping[str, An
     names = [str(key) for key in node if not str(key).startswith("_")]
     for name in values if not others else ():
         if name not in known:
-            base = _NEEDED.get(group, ("the lab's class", ()))[0]
-            raise UserError(
-                f"{group}: {node['_target_']} takes no '{name}' from the run; derive it from {base}"
-            )
+            mend = _NEEDED.get(group, ((), "derive it from the lab's class"))[1]
+            raise UserError(f"{group}: {node['_target_']} takes no '{name}' from the run; {mend}")
     for name in names if not others else ():
         if name not in known:
             raise UserError(

@@ -17,10 +17,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import caelab.config
-from caelab import durable, machine, mistakes
+from caelab import durable, machine, mistakes, source
 from caelab.config import grammar, hints, options, places, words
 from caelab.config.check import check
-from caelab.config.fingerprint import IRRELEVANT, fingerprint
+from caelab.config.fingerprint import IRRELEVANT, acting, fingerprint
 from caelab.config.job import Job
 from caelab.errors import UserError
 from caelab.mistakes import nearest
@@ -99,6 +99,7 @@ def job(cfg: DictConfig) -> Job:
         places.of_dataset(config["dataset"], _here()),
         _origin(config),
         partial(_save, cfg, settings),
+        _sources(config),
     )
 
 
@@ -126,7 +127,12 @@ def identity(cfg: DictConfig) -> str:
     named["dataset"] = places.by_content(dataset, plain(cfg.dataset), plain(cfg.paths), _here())
     if origin := _origin(named):
         named["from"] = origin["weights"]
-    return fingerprint(named)
+    return fingerprint(named, _sources(named))
+
+
+def _sources(config: dict[str, Any]) -> dict[str, str]:
+    """Digest of each class that is not the lab's, among those that can change a figure."""
+    return source.digests({key: node for key, node in acting(config).items() if key not in IRRELEVANT})
 
 
 def _origin(config: dict[str, Any]) -> dict[str, str] | None:

@@ -57,18 +57,21 @@ _LATER = {
 _LATER_OF = {"caelab.models.pca.PCA": {"model.refine": 0, "model.shrinkage": "none"}}
 
 
-def fingerprint(config: Mapping[str, Any]) -> str:
+def fingerprint(config: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> str:
     """Identify a run by what matters to its figures.
 
     Args:
         config: plain. Where a key refers to a folder of ``paths``, it holds the folder's name, such as
             ``data``; a folder of images stands for what lies in it, and a run that it starts from for its
             weights: see ``caelab.config.compose.identity``.
+        sources: digest of each class that is not the lab's.
 
     Returns:
-        64 hexadecimal digits: the SHA-256 of a schema version and of the relevant part of the config.
+        64 hexadecimal digits: the SHA-256 of a schema version, of the relevant part of the config, and of
+        the sources.
     """
-    canonical = json.dumps([_SCHEMA, _relevant(acting(config), later(config))], sort_keys=True, default=str)
+    parts = [_SCHEMA, _relevant(acting(config), later(config)), *([sources] if sources else [])]
+    canonical = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """A run as it was asked for, in plain values: what everything below the command line is given."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ class Job:
         places: key of the dataset -> absolute path that it names.
         origin: what a record says of the run that this one starts from; None without one.
         save: writes the config, as Hydra would, into a folder.
+        sources: class that is not the lab's -> digest of its source, as far as it acts.
     """
 
     config: dict[str, Any]
@@ -31,3 +32,4 @@ class Job:
     places: dict[str, str]
     origin: dict[str, str] | None
     save: Callable[[Path], None]
+    sources: dict[str, str] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from caelab.data.datamodule import ImageDataModule
 from caelab.environment import Environments
 from caelab.errors import UserError
 from caelab.machine import limit_threads
+from caelab.models import outside
 from caelab.module import AutoencoderModule
 from caelab.quality import WINDOW
 from caelab.speed import AUTO, Speed, choose, device_of, keep_memory
@@ -121,7 +122,7 @@ def _module(config: dict[str, Any], shape: tuple[int, int, int]) -> AutoencoderM
     """Build network, loss, corruption, optimizer and schedule, for images (C, H, W) of that shape."""
     optimizer = instantiate(config["optimizer"], "optimizer")
     torch.manual_seed(config["seed"])
-    net = instantiate(config["model"], "model", shape=shape)
+    net = outside.network(instantiate(config["model"], "model", shape=shape), shape)
     if config["from"] is not None:
         origin.fill(net, config["from"])
     loss, corruption, scheduler = (
