@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -184,6 +185,57 @@ def test_module_and_script_find_conf_from_anywhere(installed, tmp_path):
     printed = [config(command, tmp_path) for command in commands]
     assert "_target_: caelab.models.improved.Improved" in printed[0]
     assert len(set(printed)) == 1
+
+
+RECIPES = """
+import shlex, sys
+from caelab.cli.main import main
+
+for line in sys.stdin.read().splitlines():
+    sys.argv = shlex.split(line)
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            sys.exit(f"{line}: {end.code}")
+"""
+SMALL = "dataset.train_size=64 trainer.max_epochs=1 trainer.accelerator=cpu"
+
+
+@pytest.mark.slow
+def test_every_recipe_of_the_page_runs_where_only_the_wheel_is_installed(installed, tmp_path, environment):
+    """Files are written and commands typed as docs/extend.md has them, on few images."""
+    page = (ROOT / "docs" / "extend.md").read_text()
+    for name, text in re.findall(
+        r"`([\w/]+\.(?:py|yaml))`[^`]*(?:`[^`\n]+`[^`]*)*?:\n\n```\w+\n(.*?)```", page, re.DOTALL
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    commands = re.findall(r"^caelab .*", page, re.MULTILINE)
+    small = [f"{line} {SMALL}" if re.search("train|study k", line) else line for line in commands]
+    python = str(installed / "bin" / "python")
+    done = subprocess.run(
+        [python, "-P", "-c", RECIPES],
+        input="\n".join(small),
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "hello, epoch 0" in done.stdout
+    records = [json.loads(path.read_text()) for path in tmp_path.rglob("result.json")]
+    assert len(records) == 6
+    (whole,) = [one for one in records if "experiment=all_mine" in one["overrides"]]
+    assert list(whole["sources"]) == [
+        "dimmed.Dimmed",
+        "halving.Halving",
+        "signs.Signs",
+        "stripes.Stripes",
+        "wide.Wide",
+    ]
+    assert len(list(tmp_path.rglob("lines.txt"))) == 1
 
 
 def test_completion_in_bash(tmp_path):

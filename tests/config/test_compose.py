@@ -67,7 +67,7 @@ MISTAKES = [
     (["~optimizer._partial_"], "optimizer: its config needs _partial_: true"),
     (
         ["model._target_=torch.nn.Identity"],
-        "model: torch.nn.Identity takes no 'shape' from the run; derive it from caelab.models.autoenc",
+        "model.latent: torch.nn.Identity takes no 'latent'",
     ),
     (["paths.output=~nobody.here/runs"], "~nobody.here/runs: there is no such home directory"),
     (["hydra.sweeper.params={seed:[0]}", "seed"], "seed: not of the form KEY=VALUE"),
@@ -126,7 +126,7 @@ class Plain(torch.nn.Module):
 
 
 def test_a_network_without_an_encoder_is_told_what_it_lacks():
-    with pytest.raises(UserError, match=r"model: test_compose\.Plain has no 'encode'; derive it from caelab"):
+    with pytest.raises(UserError, match=r"model: test_compose\.Plain has no 'encode'; give it encode"):
         instantiate({"_target_": "test_compose.Plain"}, "model", shape=(3, 32, 32))
 
 
