@@ -39,6 +39,7 @@ class Plain(torch.nn.Module):
 @pytest.fixture
 def nets(tmp_path, monkeypatch):
     """A module with a network, another that it imports from beside it, and an option that names it."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "own_nets.py").write_text(NETS)
     (tmp_path / "own_layers.py").write_text("WIDTH = 5\n")
     (tmp_path / "conf" / "model").mkdir(parents=True)
@@ -67,10 +68,8 @@ def test_a_network_without_a_base_class_is_trained_known_by_its_source_and_opene
     assert model.reconstruct(torch.rand(2, 3, 32, 32)).shape == (2, 3, 32, 32)
 
     nets.write_text(NETS.replace("Two linear layers", "One matrix, used twice") + "# a remark\n")
-    forget()
     again = train("model=plain", *DATA, tiny=False)
     assert "finished before" in again.out
-
     nets.with_name("own_layers.py").write_text("WIDTH = 6\n")
     refused = train("model=plain", *DATA, tiny=False)
     assert "own_nets.Plain: its file has changed since it was imported" in refused.err

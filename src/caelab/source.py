@@ -3,22 +3,17 @@
 import ast
 import hashlib
 import inspect
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from pkgutil import resolve_name
-from types import CodeType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from caelab.errors import UserError
 
 _PACKAGE = Path(__file__).parent
-_OF_CODE = (
-    *("co_code", "co_names", "co_varnames", "co_freevars", "co_exceptiontable", "co_name", "co_flags"),
-    *("co_argcount", "co_posonlyargcount", "co_kwonlyargcount"),
-)
 _ASIDE = ("bench", "export", "report")  # subpackages that look at finished runs only
 # The package is taken whole, the others by their version.
 _KNOWN = ("caelab", "torch", "torchvision", "lightning", "pytorch_lightning", "lightning_fabric")
@@ -28,15 +23,13 @@ def acting(config: Any) -> str:
     """Digest of this package and of the modules that hold what a config names from elsewhere.
 
     Args:
-        config: plain mappings, lists and scalars; what it names can be imported.
+        config: plain mappings, lists and scalars.
 
     Returns:
         64 hexadecimal digits.
     """
     whole = hashlib.sha256(_package().encode())
-    files = {file for target in _targets(config) for file in _files(resolve_name(target))}
-    if files:
-        whole.update(_whole(sorted(files)).encode())
+    whole.update("\n".join(digests(config).values()).encode())
     return whole.hexdigest()
 
 
@@ -45,8 +38,7 @@ def digest(code: str) -> str:
     """Digest of a module's source, 64 hexadecimal digits, the same whatever its comments and docstrings."""
     tree = ast.parse(code)
     _strip(tree)
-    steps = _steps(compile(tree, "", "exec", dont_inherit=True))
-    return hashlib.sha256(repr(steps).encode()).hexdigest()
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
 
 
 def _strip(node: ast.AST) -> None:
@@ -57,15 +49,6 @@ def _strip(node: ast.AST) -> None:
     for block in ("body", "orelse", "finalbody", "handlers", "cases"):
         for statement in getattr(node, block, ()):
             _strip(statement)
-
-
-def _steps(code: CodeType) -> list[Any]:
-    """All of a code object but where its lines stand."""
-    constants = []
-    for one in code.co_consts:
-        plain = sorted(one, key=repr) if isinstance(one, frozenset) else one  # whose order is no constant
-        constants.append(_steps(one) if isinstance(one, CodeType) else plain)
-    return [constants, *(getattr(code, name) for name in _OF_CODE)]
 
 
 @cache
@@ -79,36 +62,32 @@ def _package() -> str:
 def digests(config: Any) -> dict[str, str]:
     """Digest of each class or function that a config names and that is not the lab's, torch's or Lightning's.
 
-    What it derives from counts, and of a user's own modules what they import from beside them; of an
-    installed package the modules of the class and of its bases. What cannot be imported is left out: no run
-    comes of it.
+    Of a user's own module also what it imports from beside it counts, whatever the classes derive from; of an
+    installed package the module that is named. Files are read, and nothing is imported.
 
     Args:
         config: plain mappings, lists and scalars.
 
     Returns:
-        Dotted name -> 64 hexadecimal digits.
+        Dotted name -> 64 hexadecimal digits; without those that are nowhere.
 
     Raises:
         UserError: a class has changed since this process has imported it.
     """
-    found = {}
+    sources = {}
     for target in sorted(set(_targets(config))):
-        try:
-            named = resolve_name(target)
-        except Exception:  # of any kind, by code that is not ours
-            continue
-        if files := sorted(_files(named)):
-            found[target] = _whole(files)
-            _require_same(named, target, found[target])
-    return found
+        if files := _files(target):
+            parts = sorted(digest(file.read_text(encoding="utf-8")) for file in files)
+            sources[target] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+            _require_same(target, sources[target])
+    return sources
 
 
 def check(config: Any, sources: Mapping[str, str], where: str) -> None:
     """Refuse classes that are not the code that a run was trained with.
 
     Args:
-        config: a group of its record; what it names may be imported.
+        config: a group of its record.
         sources: digests of its record.
         where: whose they are, for messages.
 
@@ -120,17 +99,14 @@ def check(config: Any, sources: Mapping[str, str], where: str) -> None:
             raise UserError(f"{where}: {target} has changed since; put its code back, or train the run again")
 
 
-_imported: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # class -> digest when it was first asked for
+_imported: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # class -> digest when it was first seen
 
 
-def _require_same(named: Any, target: str, now: str) -> None:
-    if inspect.isclass(named) and _imported.setdefault(named, now) != now:
+def _require_same(target: str, now: str) -> None:
+    module, _, name = target.rpartition(".")
+    loaded = getattr(sys.modules.get(module), name, None)
+    if inspect.isclass(loaded) and _imported.setdefault(loaded, now) != now:
         raise UserError(f"{target}: its file has changed since it was imported; start this process anew")
-
-
-def _whole(files: Sequence[Path]) -> str:
-    parts = [digest(file.read_text(encoding="utf-8")) for file in files]
-    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
 
 
 def _targets(node: Any) -> Iterator[str]:
@@ -145,20 +121,32 @@ def _targets(node: Any) -> Iterator[str]:
             yield from _targets(value)
 
 
-def _is_known(name: object) -> bool:
-    first = str(name).partition(".")[0]
+def _is_known(name: str) -> bool:
+    first = name.partition(".")[0]
     return first in _KNOWN or first in sys.stdlib_module_names
 
 
-def _files(named: Any) -> set[Path]:
-    """Files of a class or function and of the classes that it derives from."""
+def _files(target: str) -> set[Path]:
+    """Files of the module that a dotted name lies in; empty where there is none."""
     files: set[Path] = set()
-    for one in inspect.getmro(named) if inspect.isclass(named) else (named,):
-        module = sys.modules.get(str(getattr(one, "__module__", None)))
-        file = getattr(module, "__file__", None)
-        if module and file and file.endswith(".py") and not _is_known(module.__name__):
-            _add(Path(file).resolve(), module.__name__, files)
+    parts = target.split(".")
+    for name in (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1)):
+        if file := _file(name):
+            _add(file, name, files)
+            break
     return files
+
+
+def _file(name: str) -> Path | None:
+    """File of a module: of the one that is imported, or that would be."""
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    places = (Path(place, *name.split(".")) for place in (os.getcwd(), *sys.path))
+    paths = [Path(loaded)] if loaded else [path for place in places for path in _of_module(place)]
+    return next((path.resolve() for path in paths if path.suffix == ".py" and path.is_file()), None)
+
+
+def _of_module(place: Path) -> tuple[Path, Path]:
+    return place / "__init__.py", place.with_name(f"{place.name}.py")
 
 
 def _add(file: Path, name: str, files: set[Path]) -> None:
@@ -171,8 +159,7 @@ def _add(file: Path, name: str, files: set[Path]) -> None:
     package = file.name == "__init__.py"
     root = file.parents[name.count(".") + package]
     for other in _imports(file.read_text(encoding="utf-8"), name if package else name.rpartition(".")[0]):
-        place = root.joinpath(*other.split("."))
-        for path in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+        for path in _of_module(root.joinpath(*other.split("."))):
             if path.is_file() and not _is_known(other):
                 _add(path, other, files)
 

@@ -1,6 +1,5 @@
 """The folders that options are read from: the lab's own, and those of its user."""
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -67,11 +66,21 @@ def _installed() -> tuple[Path, ...]:
 
 
 def of_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split the words of a command line into folders that ``--config-dir`` names, and the others."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument(FLAG, "-cd", dest="folders", action="append", default=[])
-    known, others = parser.parse_known_args(list(words))
-    return known.folders, others
+    """Split the words of a command line into folders that ``--config-dir`` names, and the others.
+
+    Raises:
+        UserError: the flag has no folder.
+    """
+    named, others, left = [], [], iter(words)
+    for word in left:
+        flag, equals, value = word.partition("=")
+        if flag not in (FLAG, "-cd"):
+            others.append(word)
+        elif folder := value if equals else next(left, ""):
+            named.append(folder)
+        else:
+            raise UserError(f"{flag}: give a folder, as in {FLAG} FOLDER")
+    return named, others
 
 
 @contextmanager

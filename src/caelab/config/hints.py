@@ -80,7 +80,15 @@ def _arguments(group: str) -> dict[str, str]:
     for leaf in options.options(first).values() if first in (*options.groups(), "trainer") else ():
         target: Any = leaf.get(f"{group}._target_")
         if target:
-            for argument in options.arguments(resolve_name(target))[0]:
+            for argument in _arguments_of(target):
                 if not (group == "trainer" and argument in refusals.REFUSED):
                     taken.setdefault(argument, target)
     return taken
+
+
+def _arguments_of(target: str) -> list[str]:
+    """Arguments of a class; none of one that cannot be imported, which a user's option may name."""
+    try:
+        return list(options.arguments(resolve_name(target))[0])
+    except Exception:  # of any kind, by code that is not the lab's
+        return []
