@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md"))))
 COMMAND = re.compile(r"(?:python -m )?caelab[-. ](\w+)(.*)")
+FILE = re.compile(r"`([\w/]+\.(?:py|yaml))`[^`]*(?:`[^`\n]+`[^`]*)*?:\n\n```\w+\n(.*?)```", re.DOTALL)
 DATA = ("dataset=shapes", "dataset.train_size=300", "dataset.val_size=20", "dataset.test_size=30")
 TINY = (*DATA, "dataset.batch_size=100", "trainer.max_epochs=1", "trainer.accelerator=cpu")
 # of some classes, so that there are anomalies
@@ -33,6 +34,13 @@ def commands(text: str) -> Iterator[list[str]]:
             if match := COMMAND.match(line):
                 required = re.sub(r" \[[^\]]*\]", "", match[2])
                 yield [match[1], *shlex.split(required, comments=True)]
+
+
+def leave_files(folder: Path, page: str = "extend") -> None:
+    """Write the files of a page in docs/: each block after a line that ends with a file and a colon."""
+    for name, text in FILE.findall((ROOT / "docs" / f"{page}.md").read_text()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
 
 
 def tiny(words: Sequence[str]) -> list[str]:
@@ -75,6 +83,7 @@ def prepare(folder: Path) -> None:
     for file in ("holiday.jpg", "photos/one.png"):
         Image.linear_gradient("L").convert("RGB").resize((70, 50)).save(folder / file)
     (folder / "docs").symlink_to(ROOT / "docs")
+    leave_files(folder)
 
 
 def fault(folder: Path, words: Sequence[str]) -> str:

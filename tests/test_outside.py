@@ -39,6 +39,7 @@ class Plain(torch.nn.Module):
 @pytest.fixture
 def nets(tmp_path, monkeypatch):
     """A module with a network, another that it imports from beside it, and an option that names it."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "own_nets.py").write_text(NETS)
     (tmp_path / "own_layers.py").write_text("WIDTH = 5\n")
@@ -100,6 +101,12 @@ def test_the_lab_s_classes_and_python_s_own_have_no_digest():
     assert source.digests([{"_target_": target} for target in known]) == {}
     assert source.digests({"_target_": "nowhere.Net"}) == {}
     assert source.digests({"a": [{"_target_": "test_outside.Odd"}]}).keys() == {"test_outside.Odd"}
+
+
+def test_a_module_that_is_no_python_is_one_line(nets):
+    nets.with_name("own_layers.py").write_text("WIDTH = 5\n\n(\n")
+    with pytest.raises(UserError, match=r"own_nets\.Plain: '\(' was never closed in line 3"):
+        source.digests({"_target_": "own_nets.Plain"})
 
 
 class Odd(nn.Module):

@@ -72,12 +72,15 @@ def digests(config: Any) -> dict[str, str]:
         Dotted name -> 64 hexadecimal digits; without those that are nowhere.
 
     Raises:
-        UserError: a class has changed since this process has imported it.
+        UserError: a class has changed since this process has imported it, or its module is no Python.
     """
     sources = {}
     for target in sorted(set(_targets(config))):
-        if files := _files(target):
-            parts = sorted(digest(file.read_text(encoding="utf-8")) for file in files)
+        try:
+            parts = sorted(digest(file.read_text(encoding="utf-8")) for file in _files(target))
+        except SyntaxError as error:
+            raise UserError(f"{target}: {error.msg} in line {error.lineno} of what it imports") from None
+        if parts:
             sources[target] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
             _require_same(target, sources[target])
     return sources
