@@ -23,7 +23,7 @@ def network(net: Any, shape: Sequence[int]) -> Autoencoder:
     if isinstance(net, Autoencoder):
         return net
     name = type(net).__name__
-    if not isinstance(net, nn.Module):
+    if not issubclass(type(net), nn.Module):
         raise UserError(f"model: {name} is no torch.nn.Module")
     training, x = net.training, torch.zeros(1, *shape)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
