@@ -19,7 +19,7 @@ $(READY): pyproject.toml
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --progress-bar on --editable .
+	$(BIN)/python -m pip install --progress-bar on --editable '.[runs]'
 	touch $@
 
 # The same environment, with every extra and what the tests and linters need.
@@ -52,16 +52,16 @@ lint: $(TOOLS) ## ruff and mypy
 	$(BIN)/mypy
 
 survive: $(TOOLS) ## kill before each change on the disk, cut the power, start again: nothing may be lost
-	$(BIN)/python tests/survive.py --part $(PART)
+	$(BIN)/python tests/tools/survive.py --part $(PART)
 
 mutants: $(TOOLS) ## break the source in one place after another: a test must notice each
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python tests/tools/mutants.py
 
 commands: $(TOOLS) ## each command of README.md and docs/, on tiny data, and once with a mistake
-	$(BIN)/python tests/commands.py
+	$(BIN)/python tests/tools/commands.py
 
 figures: $(TOOLS) ## the figures of README.md and docs/, written anew from the records
-	$(BIN)/python tests/pages.py
+	$(BIN)/python tests/tools/pages.py
 
 # Of the kills a half, so that it stays below 40 minutes on two cores; make survive tries them all.
 check: PART = 0.5

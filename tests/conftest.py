@@ -154,7 +154,7 @@ def command(
 @pytest.fixture
 def disk_full_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], contextlib.AbstractContextManager[None]]:
     """Return a context in which no run can save its checkpoint after that epoch."""
-    from caelab.callbacks import Checkpoints
+    from caelab.training.callbacks import Checkpoints
 
     save = Checkpoints.save
 
@@ -175,7 +175,7 @@ def disk_full_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], contextlib.
 @pytest.fixture
 def killed(monkeypatch: pytest.MonkeyPatch, train: Callable[..., Answer]) -> Callable[..., None]:
     """Train until the checkpoint of an epoch is written, and no further."""
-    from caelab.callbacks import Checkpoints
+    from caelab.training.callbacks import Checkpoints
 
     save = Checkpoints.save
 

@@ -16,9 +16,10 @@ from conftest import TINY
 from omegaconf import OmegaConf
 
 import caelab
-from caelab import api, config, handle, results, screen
+from caelab import api, config, handle, screen
 from caelab.config.grammar import written
 from caelab.errors import RunsFailed, UserError
+from caelab.runs import results
 
 SMALL = {
     "dataset.train_size": 96,
@@ -123,7 +124,7 @@ def test_a_bug_keeps_its_traceback(here, monkeypatch):
 
 
 def test_an_interrupt_leaves_a_run_that_goes_on(here, monkeypatch, capfd):
-    from caelab.callbacks import Checkpoints
+    from caelab.training.callbacks import Checkpoints
 
     save = Checkpoints.save
 

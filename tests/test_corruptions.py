@@ -8,7 +8,7 @@ from scipy import ndimage, stats
 
 from caelab import corruptions
 from caelab.corruptions import TEST, Blur, Downsample, GaussianNoise, Masking, SaltPepper, keys, uniform
-from caelab.restore import corruption, datamodule, load
+from caelab.inference.restore import corruption, datamodule, load
 
 NOISE = ("corruption=gaussian_noise", "corruption.std=0.2")
 

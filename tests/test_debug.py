@@ -3,7 +3,7 @@
 import csv
 import json
 
-from caelab.config import compose
+from caelab.composition import compose
 from caelab.data.datamodule import EVALUATION_BATCH
 
 

@@ -8,7 +8,8 @@ from statistics import fmean
 import pytest
 
 from caelab import studies
-from caelab.config import CONF, compose, options
+from caelab.composition import compose
+from caelab.config import CONF, options
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from rich.table import Table
 
-from caelab import figures, screen, texts
+from caelab import screen, texts
 from caelab.analysis.anomaly.picture import detections
-from caelab.report import style
-from caelab.report.embed import environment
+from caelab.plotting import figures, style
+from caelab.plotting.embed import environment
 
 NASTY = (
     "a[/q][red]b \x1b[31;1m\x9b2J\u202eevil "
@@ -206,7 +206,7 @@ def test_a_figure_of_a_report_takes_any_names(tmp_path):
 
 def test_runs_in_every_format(tmp_path, capsys, monkeypatch):
     from caelab.cli import runs
-    from caelab.query import Found
+    from caelab.runs.query import Found
 
     found = Found([NASTY, "psnr"], [(NASTY, 1.0)])
     for name, form in runs._FORMATS.items():

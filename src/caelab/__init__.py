@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from caelab.api import compare, run, study, sweep
     from caelab.handle import Run
-    from caelab.trained import load
+    from caelab.inference.trained import load
 
 # ``python -m`` looks for code in the working directory first, which may be a stranger's: only training may.
 if sys.argv[0] == "-m" and not sys.flags.safe_path:
@@ -21,7 +21,7 @@ __version__ = "0.3.0"
 __all__ = ["Run", "compare", "load", "run", "study", "sweep"]
 
 # Imported on use: they bring Hydra or torch, and a command line must answer before that.
-_MODULES = {"Run": "handle", "load": "trained"}
+_MODULES = {"Run": "handle", "load": "inference.trained"}
 
 # What a notebook starts inherits its backend, and matplotlib refuses one that is not installed here.
 _BACKEND = os.environ.get("MPLBACKEND", "")

@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caelab import tables
-from caelab.config import words
-from caelab.config.words import Overrides
+from caelab.composition import words
+from caelab.composition.words import Overrides
 from caelab.errors import RunsFailed, UserError
 from caelab.handle import Run
-from caelab.session import once, session
+from caelab.runs import tables
 from caelab.studies import execute
+from caelab.sweeps.session import once, session
 from caelab.training.attempt import attempt, stop, train
 
 if TYPE_CHECKING:

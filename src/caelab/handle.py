@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caelab import results, screen
-from caelab.config import words
-from caelab.config.words import Overrides
+from caelab import screen
+from caelab.composition import words
+from caelab.composition.words import Overrides
 from caelab.errors import UserError
-from caelab.results import Record
+from caelab.runs import results
+from caelab.runs.results import Record
 
 if TYPE_CHECKING:  # they bring torch
     from PIL.Image import Image
 
     from caelab.export.check import Finding
-    from caelab.trained import Trained
+    from caelab.inference.trained import Trained
 
 
 class Run:
@@ -66,7 +67,7 @@ class Run:
         >>> run.load().shape
         (3, 32, 32)
         """
-        from caelab.trained import load
+        from caelab.inference.trained import load
 
         return load(self.dir, device, trust)
 
@@ -83,7 +84,7 @@ class Run:
         Returns:
             ``dataset``, ``data``, ``corruption``, ``metrics``, ``choices``, and the ``file`` that holds them.
         """
-        from caelab.evaluate import evaluate
+        from caelab.training.evaluate import evaluate
 
         return evaluate(self.dir, words.from_python(overrides, keys))
 
@@ -104,7 +105,7 @@ class Run:
         Raises:
             UserError: no such analysis or option, or what the analysis refuses.
         """
-        from caelab.analysis import registry
+        from caelab.runs import analyses as registry
 
         return registry.find(name, "run.analyse")(self.dir, **options)
 

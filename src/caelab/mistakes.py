@@ -36,7 +36,7 @@ def told(explain: Callable[[BaseException], str | None] = explain) -> Iterator[N
     """Turn what the user can mend into one line on stderr and exit status 1; a bug keeps its traceback.
 
     Args:
-        explain: what finds the line; a command that composes configs has ``compose.explain``.
+        explain: what finds the line; a command that composes configs has ``explain.line``.
     """
     try:
         yield

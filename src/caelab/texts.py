@@ -80,3 +80,8 @@ def file_name(text: str) -> str:
     if name == text:
         return name
     return f"{name[:100]}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
+def one_name(text: str) -> str:
+    """Return text as the name of one file or folder, which leads nowhere else."""
+    return re.sub(r"[/\\\0]", "-", text).lstrip(".") or "-"

@@ -5,16 +5,19 @@ Light on purpose: help, completion, mistakes and finished runs answer before tor
 
 import os
 import sys
+from collections.abc import Sequence
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from caelab import config, mistakes, records, tables
-from caelab.cli import study
-from caelab.config import compose, folders, words
-from caelab.outcome import Outcome
+from caelab import config, mistakes, screen
+from caelab.composition import compose, words
+from caelab.config import explain, folders
+from caelab.errors import UserError
+from caelab.runs import records, tables
+from caelab.runs.outcome import Outcome
 from caelab.training.attempt import attempt, stoppable, train
 
 compose.register_resolvers()
@@ -26,6 +29,35 @@ def _alone(cfg: DictConfig) -> None:
     job = compose.job(cfg)
     record = train(job)
     tables.summary(record, job.run_dir, records.floor(job.output, record))
+
+
+_MULTIRUN = ("-m", "--multirun")
+
+
+def of_train(words: Sequence[str]) -> bool:
+    """Carry out the study that the words of ``caelab-train`` name, and say which command is the same.
+
+    Returns:
+        Whether they name one: ``-m study=NAME,...``, beside ``seeds=N`` and ``budget=quick``.
+
+    Raises:
+        UserError: a flag that is not of a study, and what ``carry_out`` raises.
+        RunsFailed: a run or an analysis failed.
+    """
+    own = {key: value for key, _, value in (word.partition("=") for word in words)}
+    if "study" not in own or not own.keys() & {*_MULTIRUN}:
+        return False
+    from caelab import studies
+    from caelab.report.studies import carry_out
+
+    rest = [word for word in words if word.partition("=")[0] not in (*_MULTIRUN, "study", *studies.OPTIONS)]
+    for word in rest:
+        if word.startswith("-"):
+            raise UserError(f"{word}: no option of a study; caelab study --help shows them")
+    names = own["study"].split(",")
+    screen.say(f"the same as: {studies.command(names, own, rest)}")
+    carry_out([*names, *rest], own.get("seeds"), own.get("budget", "full"))
+    return True
 
 
 def main() -> None:
@@ -43,10 +75,10 @@ def main() -> None:
             raised.append(error)
         return None
 
-    with stoppable(), mistakes.told(compose.explain):
+    with stoppable(), mistakes.told(explain.line):
         named, sys.argv[1:] = folders.of_words(sys.argv[1:])
         with folders.seen(named), folders.importable():
-            if study.of_train(sys.argv[1:]):
+            if of_train(sys.argv[1:]):
                 return
             sys.argv[1:] = words.command_line(sys.argv[1:])
             command()

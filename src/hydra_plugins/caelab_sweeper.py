@@ -9,11 +9,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from caelab import launching, screen, tables
-from caelab.config import folders, words
-from caelab.labels import image_sets
-from caelab.results import Record
-from caelab.sweeping import Job, Sweep, group
+from caelab import screen
+from caelab.composition import words
+from caelab.config import folders
+from caelab.runs import tables
+from caelab.runs.labels import image_sets
+from caelab.runs.results import Record
+from caelab.sweeps import launching
+from caelab.sweeps.sweeping import Job, Sweep, group
 
 _PICTURED = 40  # runs in one picture, at most: it is loaded and drawn run by run, and 364 are no PNG any more
 
@@ -68,7 +71,7 @@ def _compare(runs: dict[Path, Record], output: Path) -> None:
     screen.console.print(tables.comparison(list(runs.values()), title))
     done = {path: record for path, record in runs.items() if record["status"] == "finished"}
     if len(done) > 1 and len(set(image_sets(list(done.values())))) == 1:
-        from caelab.figures import compare_runs
+        from caelab.report.comparison import compare_runs
 
         best = sorted(done, key=lambda path: -float(done[path]["metrics"]["val/psnr"]))[:_PICTURED]
         pictured = {path: record for path, record in done.items() if path in best}

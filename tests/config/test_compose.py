@@ -6,7 +6,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from caelab.config import CONF, compose, options
+from caelab.composition import compose
+from caelab.config import CONF, options
 from caelab.config.build import instantiate
 from caelab.config.check import check
 from caelab.errors import UserError

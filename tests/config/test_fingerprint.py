@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from toys import config
 
-from caelab.config import compose
+from caelab.composition import compose
 from caelab.config.fingerprint import fingerprint
 
 RECORDS = Path(__file__).parents[2] / "docs/results/runs"

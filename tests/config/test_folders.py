@@ -10,10 +10,11 @@ import pytest
 from conftest import TINY
 
 from caelab import config
-from caelab.config import compose, folders, hints, options
+from caelab.composition import compose
+from caelab.config import folders, hints, options
 from caelab.errors import UserError
-from caelab.jobs import Task
 from caelab.studies import files
+from caelab.sweeps.jobs import Task
 
 NET = "from caelab.models.base import Base\n\n\nclass {name}(Base):\n    pass\n"
 

@@ -9,13 +9,13 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from caelab.analysis.registry import analyses
-from caelab.config import compose
-from caelab.config.places import one_name
+from caelab.composition import compose
 from caelab.data.shapes import Shapes
 from caelab.errors import UserError
-from caelab.evaluate import evaluate
-from caelab.restore import datamodule
+from caelab.inference.restore import datamodule
+from caelab.runs.analyses import analyses
+from caelab.texts import one_name
+from caelab.training.evaluate import evaluate
 
 audit = analyses()["audit"]
 

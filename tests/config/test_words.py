@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from caelab.config import words
+from caelab.composition import words
 from caelab.config.grammar import written
 from caelab.errors import UserError
 
@@ -53,7 +53,7 @@ def test_every_path_may_start_at_home(monkeypatch, key, form):
 
 
 def test_the_folder_of_the_environment_may_start_at_home(monkeypatch):
-    from caelab.config import compose
+    from caelab.composition import compose
 
     monkeypatch.setenv("HOME", "/home/somebody")
     monkeypatch.setenv("CAELAB_DATA", "~/data")

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from caelab import results, studies
+from caelab import studies
+from caelab.runs import results
 from caelab.studies import execute, files
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from caelab import config, studies
-from caelab.config import compose
+from caelab.composition import compose
 from caelab.config.build import instantiate
 from caelab.config.check import check
 from caelab.errors import UserError

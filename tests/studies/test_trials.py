@@ -15,17 +15,19 @@ from searching import a_search, finish, height
 from test_api import SMALL
 
 import caelab
-from caelab import config, pruning, records, studies
-from caelab.callbacks import Pruning
+from caelab import config, studies
 from caelab.errors import UserError
-from caelab.jobs import Answer
-from caelab.outcome import Outcome, Status
-from caelab.pruning import attach
 from caelab.report import measure
+from caelab.runs import records
+from caelab.runs.outcome import Outcome, Status
 from caelab.studies import execute
 from caelab.studies.index import score
 from caelab.studies.trials import Trials
-from caelab.trial import TRIAL
+from caelab.sweeps.jobs import Answer
+from caelab.training import pruning
+from caelab.training.callbacks import Pruning
+from caelab.training.pruning import attach
+from caelab.training.trial import TRIAL
 
 
 def carry_out(output, folder, stop_at=None):
@@ -95,7 +97,7 @@ def test_two_processes_and_a_killed_one_make_exactly_all_trials(tmp_path):
             sys.executable,
             "-c",
             WORKER,
-            str(Path(__file__).parents[1]),
+            str(Path(__file__).parents[1] / "tools"),
             str(tmp_path),
             str(log),
             str(hang),

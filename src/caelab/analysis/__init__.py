@@ -1,1 +1,1 @@
-"""Analyses of finished runs, a package each: ``registry`` says what one is."""
+"""Analyses of finished runs, a package each: ``caelab.runs.analyses`` says what one is."""

@@ -4,11 +4,12 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
-from caelab import results, screen
-from caelab.analysis import registry
-from caelab.config import compose
-from caelab.results import Record
-from caelab.run_dir import BusyError
+from caelab import screen
+from caelab.config import explain
+from caelab.runs import analyses as registry
+from caelab.runs import results
+from caelab.runs.results import Record
+from caelab.runs.run_dir import BusyError
 
 
 def carry_out(name: str, runs: Mapping[Path, Record]) -> int:
@@ -43,7 +44,7 @@ def carry_out(name: str, runs: Mapping[Path, Record]) -> int:
 
 def _explained(error: Exception) -> str:
     """One line for an error; the traceback of a bug is shown as well."""
-    if (line := compose.explain(error)) is not None:
+    if (line := explain.line(error)) is not None:
         return line
     screen.errors.print(traceback.format_exc(), markup=False, highlight=False)
     return f"{type(error).__name__}: {error}"

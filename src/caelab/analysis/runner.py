@@ -5,12 +5,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from caelab import results
-from caelab.analysis.registry import Analysis, Result
 from caelab.data.datamodule import ImageDataModule
+from caelab.inference.restore import datamodule, load
 from caelab.models.autoencoder import Autoencoder
-from caelab.restore import datamodule, load
-from caelab.run_dir import locked
+from caelab.runs import results
+from caelab.runs.analyses import Analysis, Result
+from caelab.runs.run_dir import locked
 
 
 class Subject:

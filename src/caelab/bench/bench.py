@@ -11,11 +11,12 @@ from typing import Any
 
 from rich.table import Table
 
-from caelab import durable, mistakes, record_file, screen, texts
+from caelab import durable, mistakes, screen, texts
 from caelab.bench import WAYS
 from caelab.bench.measure import RATIOS, Rounds, carry_out, machine, ratio, rounds, speeds, spread
-from caelab.config import compose
+from caelab.composition import compose
 from caelab.errors import UserError
+from caelab.runs import record_file
 
 DEFAULT = ["dataset=cifar10", "dataset.train_size=10000", "trainer.max_epochs=4"]
 """Overrides of each way, where the user gives none."""

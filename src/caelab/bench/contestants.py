@@ -15,16 +15,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import skimage.metrics
 import torch
+from lightning.pytorch import LightningModule, Trainer
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import ToTensor
 
-from caelab import mistakes
+from caelab import mistakes, train
 from caelab.bench.measure import OUTPUT, STARTED
-from caelab.config import compose
+from caelab.composition import compose
+from caelab.config import explain
 from caelab.config.build import instantiate
 from caelab.data.datamodule import Batches, Split
-from caelab.speed import AUTO, EXACT, choose, device_of, keep_memory
+from caelab.metrics.image_quality import ImageQuality
+from caelab.runs import records
+from caelab.training.callbacks import Stopwatch
+from caelab.training.speed import AUTO, EXACT, choose, device_of, keep_memory
 
 Step = Callable[[Tensor], Tensor]
 
@@ -127,8 +135,6 @@ class Pictures(Dataset[tuple[Tensor, int]]):
     """The images as torchvision's datasets hand them out: a PIL image made into a tensor, one by one."""
 
     def __init__(self, split: Split) -> None:
-        from torchvision.transforms import ToTensor
-
         self.arrays = split[:].permute(0, 2, 3, 1).numpy().squeeze()  # (N, H, W, C) or (N, H, W)
         self.labels = split.targets.tolist()
         self.transform = ToTensor()
@@ -138,8 +144,6 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
         """One image (C, H, W) float32 in [0, 1], and its label."""
-        from PIL import Image
-
         return self.transform(Image.fromarray(self.arrays[position])), self.labels[position]
 
 
@@ -168,8 +172,6 @@ def script(overrides: list[str]) -> dict[str, Any]:
 
 def lightning(overrides: list[str], workers: int = 0) -> dict[str, Any]:
     """Lightning with a torchvision-like dataset, ToTensor and DataLoader."""
-    from lightning.pytorch import LightningModule, Trainer
-
     task = Task(overrides)
     clock = Clock(task.device)
     epochs = clock.epochs(task.epochs + 1, len(task.train))
@@ -259,9 +261,6 @@ def pythae(overrides: list[str]) -> dict[str, Any]:
 
 def caelab(overrides: list[str], speed: str) -> dict[str, Any]:
     """This lab, through its command line."""
-    from caelab import records, train
-    from caelab.callbacks import Stopwatch
-
     clock, ended = Clock(torch.device("cpu")), Stopwatch.on_train_batch_end
 
     def stepped(*arguments: Any) -> None:
@@ -278,10 +277,6 @@ def caelab(overrides: list[str], speed: str) -> dict[str, Any]:
 
 def evaluation(overrides: list[str]) -> dict[str, Any]:
     """PSNR and SSIM of 10,000 reconstructions: here, and with scikit-image in a loop over 500 of them."""
-    import skimage.metrics
-
-    from caelab.metrics import ImageQuality
-
     task = Task(overrides)
     images, net = Batches(task.train, 500), task.net.eval()
     count = min(10_000, len(task.train))
@@ -330,7 +325,7 @@ CONTESTANTS: dict[str, Callable[[list[str]], dict[str, Any]]] = {
 def main() -> None:
     """Carry out one contestant and print its figures on the last line."""
     name, *overrides = sys.argv[1:]
-    with mistakes.told(compose.explain):
+    with mistakes.told(explain.line):
         figures = (CONTESTANTS | {"evaluation": evaluation, "nothing": nothing})[name](overrides)
     figures["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
     io = Path("/proc/self/io")

@@ -9,10 +9,10 @@ import typer
 from rich.console import RenderableType
 
 from caelab import screen
-from caelab.analysis import registry
-from caelab.analysis.registry import Analysis, Option, Result, as_text
 from caelab.cli.arguments import Runs, Trust, examples
 from caelab.errors import UserError
+from caelab.runs import analyses as registry
+from caelab.runs.analyses import Analysis, Option, Result, as_text
 
 
 def add(app: typer.Typer) -> None:
@@ -64,7 +64,7 @@ def _refuse_several(analysis: Analysis, runs: Sequence[Path], words: Mapping[str
 
 def _analysed(analysis: Analysis, runs: Sequence[Path], options: dict[str, Any]) -> bool:
     """Analyse each run and show it; a mistake in one stops no other. Whether there was none."""
-    from caelab.config import compose  # Hydra, which help does without
+    from caelab.config import explain
 
     results: dict[Path, Result] = {}
     whole = True
@@ -72,7 +72,7 @@ def _analysed(analysis: Analysis, runs: Sequence[Path], options: dict[str, Any])
         try:
             result = analysis(run, **options)
         except Exception as error:
-            line = compose.explain(error)
+            line = explain.line(error)
             if line is None:
                 raise
             screen.error(line)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from caelab import locate, trust
+from caelab.runs import locate, trust
 
 Run = Annotated[Path, Argument(parser=locate.run, metavar="RUN", help=locate.HELP)]
 Runs = Annotated[list[Path], Argument(parser=locate.run, metavar="RUN...", help=locate.HELP)]

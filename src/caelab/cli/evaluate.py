@@ -31,8 +31,8 @@ def evaluate(
     Takes the best checkpoint to the test split of its own dataset, or of another one (generalisation),
     with its own corruption or another one (robustness), under both metric protocols; nothing is trained.
     """
-    from caelab import tables
-    from caelab.evaluate import evaluate as score
+    from caelab.runs import tables
+    from caelab.training.evaluate import evaluate as score
 
     found = score(run, overrides or [])
     corruption = found["choices"]["corruption"]

@@ -44,8 +44,8 @@ def reconstruct(
     Images of another size than the model's need --fit: resize scales them, and their reconstructions back;
     crop takes their middle; tile cuts them into images of the model's size.
     """
-    from caelab.reconstruct import OVERVIEW, TABLE, summary
-    from caelab.reconstruct import reconstruct as rebuild
+    from caelab.inference.reconstruct import OVERVIEW, TABLE, summary
+    from caelab.inference.reconstruct import reconstruct as rebuild
 
     rows, skipped = rebuild(run, images or [], out, fit, refine=refine, force=force)
     if rows:
@@ -69,8 +69,8 @@ def encode(
     caelab decode turns the file back into images. Images of another size than the model's need --fit, as with
     caelab reconstruct.
     """
-    from caelab.encode import encode as write
-    from caelab.encode import summary
+    from caelab.inference.encode import encode as write
+    from caelab.inference.encode import summary
 
     rows, skipped = write(run, images or [], out, fit, refine=refine, force=force)
     if rows:
@@ -91,7 +91,7 @@ def decode(
     Takes the model that encoded, and writes a PNG of each image's name to DIR: the very ones that caelab
     reconstruct writes.
     """
-    from caelab.decode import decode as rebuild
+    from caelab.inference.decode import decode as rebuild
 
     paths = rebuild(run, codes, out, force=force)
     screen.say(f"{screen.shown(out)}: {len(paths):,} decoded")

@@ -52,6 +52,6 @@ def main() -> None:
 
 
 def _explain(error: BaseException) -> str | None:
-    from caelab.config import compose  # Hydra, which help does without
+    from caelab.config import explain
 
-    return compose.explain(error)
+    return explain.line(error)

@@ -218,9 +218,10 @@ def new(
     kind: Annotated[Kind, typer.Argument(metavar="model|loss|dataset|study")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="of the option and its module, such as wide")],
 ) -> None:
-    """Begin a model, a loss, a dataset or a study of your own: its YAML, its class and a test.
+    """Begin a model, loss, dataset or study of your own.
 
-    They lie in the working directory and run as they are; what is there already stays.
+    Its YAML, its class and a test lie in the working directory and run as they are; what is there already
+    stays.
     """
     files = contents(kind, name)
     for path in files:

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from caelab import database, query, screen, texts
+from caelab import screen, texts
 from caelab.cli.arguments import examples, names
 from caelab.errors import UserError
-from caelab.query import GROUPED, Found
+from caelab.runs import database, query
+from caelab.runs.query import GROUPED, Found
 
 Format = Literal["table", "csv", "latex", "markdown", "json"]
 
@@ -159,7 +160,7 @@ def _print(found: Found, format: Format) -> None:
 
 def _delete(found: Found, yes: bool) -> None:
     """Delete runs, once the user agrees; one that another process uses stays, and is named."""
-    from caelab.run_dir import BusyError, remove
+    from caelab.runs.run_dir import BusyError, remove
 
     sizes = {Path(row[0]): row[found.columns.index("size")] for row in found.rows}
     what = f"{len(sizes)} {'run' if len(sizes) == 1 else 'runs'}, {sum(sizes.values()):,.1f} MB"
@@ -177,9 +178,9 @@ def _delete(found: Found, yes: bool) -> None:
 
 
 def _clean(folders: Sequence[Path]) -> None:
-    from caelab import leftovers
-    from caelab.config import compose  # Hydra, which a list does without
+    from caelab.composition import compose  # Hydra, which a list does without
     from caelab.data import unused
+    from caelab.sweeps import leftovers
 
     count = 0
     for path, kind in leftovers.clear(folders):

@@ -1,4 +1,4 @@
-"""From YAML and overrides to a checked, plain config, and what a run is known by."""
+"""What is known of configs: the options of conf/, what is refused, and what identifies a run."""
 
 from pathlib import Path
 

@@ -7,7 +7,9 @@ from caelab.config import hints, options, refusals
 from caelab.config.grammar import MISSING, written
 from caelab.errors import UserError
 from caelab.mistakes import nearest
-from caelab.results import KEEP
+
+KEEP = {"both": ("best", "last"), "best": ("best",), "none": ()}
+"""Checkpoints that a finished run keeps, by the value of its ``keep``."""
 
 # of one type only
 _TYPED = ("seed", "force", "speed", "compile", "flip", "trainer.max_epochs", "trainer.detect_anomaly")

@@ -63,7 +63,7 @@ def fingerprint(config: Mapping[str, Any], sources: Mapping[str, str] | None = N
     Args:
         config: plain. Where a key refers to a folder of ``paths``, it holds the folder's name, such as
             ``data``; a folder of images stands for what lies in it, and a run that it starts from for its
-            weights: see ``caelab.config.compose.identity``.
+            weights: see ``caelab.composition.compose.identity``.
         sources: digest of each class that is not the lab's.
 
     Returns:

@@ -1,7 +1,6 @@
 """Where the data of a run lie, and what lies there: it knows its data by their contents, not their place."""
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,6 @@ KEYS = ("data_dir", "path", "root", "archive")
 def absolute(path: str, base: Path) -> Path:
     """Absolute path of what a command names, relative to ``base`` or below ``~``."""
     return base / os.path.expanduser(path)
-
-
-def one_name(text: str) -> str:
-    """Return text as the name of one file or folder, which leads nowhere else."""
-    return re.sub(r"[/\\\0]", "-", text).lstrip(".") or "-"
 
 
 def of_dataset(dataset: Mapping[str, Any], base: Path) -> dict[str, str]:

@@ -104,3 +104,9 @@ def _listed(trainer: Mapping[str, Any]) -> list[Any]:
     """``trainer.callbacks``, which may be a list, one alone, or none."""
     listed = trainer.get("callbacks") or []
     return listed if isinstance(listed, list) else [listed]
+
+
+def limits(config: Mapping[str, Any]) -> dict[str, int | float]:
+    """Name of a split -> batches or share of it, where ``trainer`` says that these stand for all of it."""
+    of = {split: config.get(f"limit_{split}_batches") for split in ("val", "test")}
+    return {split: limit for split, limit in of.items() if limit is not None}

@@ -13,9 +13,9 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from caelab.config.places import one_name
 from caelab.errors import UserError
 from caelab.screen import note
+from caelab.texts import one_name
 
 EVALUATION_BATCH = 500
 

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 from torch import Tensor
 
-from caelab import results, texts
+from caelab import texts
 from caelab.config.grammar import yaml
 from caelab.data.datamodule import ImageDataModule
 from caelab.export.check import Finding
@@ -20,9 +20,10 @@ from caelab.export.floors import Floor
 from caelab.export.formats import KEY, is_path, metadata
 from caelab.export.parts import Part
 from caelab.export.uses import corrupted, limits, reliance, uses
-from caelab.report.claims import display
-from caelab.report.embed import environment
-from caelab.results import Record
+from caelab.plotting.embed import environment
+from caelab.runs import results
+from caelab.runs.labels import display
+from caelab.runs.results import Record
 
 _COLUMNS = ("test/psnr", "test/psnr_pooled", "test/ssim", "published/psnr", "published/ssim")
 
@@ -61,7 +62,7 @@ def render(export: Export, folder: Path) -> str:
     value = results.figures(export.run, record).get("test/latent_reliance")
     net = export.parts[-1].module
     return (
-        environment(".md", folder=Path(__file__).parent)
+        environment(".md", Path(__file__).parent)
         .get_template("card.md.j2")
         .render(
             title=f"{model} on {dataset}",

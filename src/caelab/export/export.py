@@ -3,21 +3,22 @@
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import torch
 from rich.table import Table
+from torch import Tensor
 
-from caelab import durable, results, screen
+from caelab import durable, screen
+from caelab.data.datamodule import ImageDataModule, permutation
 from caelab.errors import UserError
-from caelab.export import formats
+from caelab.export import card, formats
+from caelab.export.check import Finding, check
+from caelab.export.floors import floors
+from caelab.export.parts import parts
 from caelab.export.place import placed, refuse, told
-from caelab.results import Record
-
-if TYPE_CHECKING:  # they bring torch
-    from torch import Tensor
-
-    from caelab.data.datamodule import ImageDataModule
-    from caelab.export.check import Finding
+from caelab.inference import restore
+from caelab.runs import arrays, results
+from caelab.runs.results import Record
 
 IMAGES = 64
 """Test images on which an export is checked, where there are as many."""
@@ -25,7 +26,7 @@ IMAGES = 64
 CARD = "model_card.md"
 
 
-def export(run: Path, name: str, out: Path | None = None, *, force: bool = False) -> list["Finding"]:
+def export(run: Path, name: str, out: Path | None = None, *, force: bool = False) -> list[Finding]:
     """Export a finished run's best checkpoint.
 
     Args:
@@ -46,12 +47,6 @@ def export(run: Path, name: str, out: Path | None = None, *, force: bool = False
     out = out or run / "export" / name
     refuse(out, _known(), force)
     with screen.working(f"opening {screen.shown(run)}") as status, placed(out) as folder:
-        from caelab import restore
-        from caelab.export import card
-        from caelab.export.check import check
-        from caelab.export.floors import floors
-        from caelab.export.parts import parts
-
         all_parts = list(parts(restore.load(run).float()))
         for file, content in form.write(all_parts, formats.metadata(record)):
             with told(out):
@@ -81,7 +76,7 @@ def _versions(packages: Sequence[str]) -> str:
     return ", ".join(f"{name} {version(name)}" for name in ("torch", *packages))
 
 
-def _open(data: "ImageDataModule") -> bool:
+def _open(data: ImageDataModule) -> bool:
     """Open the run's data where they are on this machine; say it in a line where they are not."""
     try:
         if not data.here():
@@ -96,13 +91,8 @@ def _open(data: "ImageDataModule") -> bool:
     return True
 
 
-def _images(run: Path, record: Record, data: "ImageDataModule | None") -> tuple["Tensor", str]:
+def _images(run: Path, record: Record, data: ImageDataModule | None) -> tuple[Tensor, str]:
     """Return images (N, C, H, W) uint8 for the check, and what they are."""
-    import torch
-
-    from caelab import arrays
-    from caelab.data.datamodule import permutation
-
     if data is not None:
         test = data.splits["test"]
         rows = permutation(len(test), 0)[:IMAGES]  # a split may be sorted by class
@@ -119,7 +109,7 @@ def _images(run: Path, record: Record, data: "ImageDataModule | None") -> tuple[
     return images, f"the {len(images)} test images that the run kept"
 
 
-def table(found: Sequence["Finding"]) -> Table:
+def table(found: Sequence[Finding]) -> Table:
     """Return what was exported as a table: a line for each part."""
     shown = Table()
     for column in ("part", "file", "size (MB)", "largest difference", "images/s", "images/s of the original"):

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from torch import nn
 
-from caelab import records, results
 from caelab.data.datamodule import ImageDataModule, Split
+from caelab.inference.restore import corruption
+from caelab.metrics.reliance import mean_image
 from caelab.models.pca import PCA
-from caelab.reliance import mean_image
-from caelab.restore import corruption
-from caelab.results import Record
-from caelab.scoring import score
+from caelab.runs import records, results
+from caelab.runs.results import Record
+from caelab.training.scoring import score
 
 NAME = "floors"
 

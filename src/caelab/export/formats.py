@@ -1,21 +1,25 @@
-"""Formats of an export: how each is written and read back. Imports nothing heavy before it is used."""
+"""Formats of an export: how each is written and read back; its packages are imported where it is used."""
 
+import io
 import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from caelab import mistakes, results
+import safetensors.torch
+import torch
+from torch.export import ExportedProgram
+
+from caelab import mistakes
 from caelab.errors import UserError, installed
-from caelab.results import Record
+from caelab.export.parts import Part, Runner, Tensors, parts
+from caelab.inference import trained
+from caelab.inference.trained import SCHEMA
+from caelab.runs import results
+from caelab.runs.results import Record
 from caelab.screen import one_line
-
-if TYPE_CHECKING:  # they bring torch
-    from torch.export import ExportedProgram
-
-    from caelab.export.parts import Part, Runner, Tensors
 
 KEY = "caelab"
 """Under which every file keeps what it is, as JSON: see ``metadata``."""
@@ -37,21 +41,19 @@ class Format(Protocol):
     def file(self, part: str) -> str:
         """Name of the file that a part is in."""
 
-    def write(self, parts: Sequence["Part"], about: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+    def write(self, parts: Sequence[Part], about: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
         """Yield name and contents of each file.
 
         Raises:
             UserError: the network does what the format cannot hold.
         """
 
-    def read(self, folder: Path, part: "Part") -> "Runner":
+    def read(self, folder: Path, part: Part) -> Runner:
         """Open a part that was written into ``folder``; what is damaged raises almost anything."""
 
 
 def metadata(record: Record) -> dict[str, Any]:
     """What every exported file says of itself; it names no path of the machine that it was made on."""
-    from caelab.trained import SCHEMA
-
     config = {key: value for key, value in record["config"].items() if key not in _OF_THE_MACHINE}
     return {
         "schema": SCHEMA,
@@ -85,14 +87,13 @@ class Onnx:
         """Name of the file that a part is in."""
         return f"{part}.onnx"
 
-    def write(self, parts: Sequence["Part"], about: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+    def write(self, parts: Sequence[Part], about: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
         """Yield name and contents of each file.
 
         Raises:
             UserError: torch cannot trace the network, or ONNX lacks one of its operations.
         """
         import onnx
-        import torch
 
         for part in parts:
             program = traced(part)
@@ -111,11 +112,10 @@ class Onnx:
             onnx.helper.set_model_props(model, {KEY: json.dumps(about, allow_nan=False)})
             yield self.file(part.name), model.SerializeToString()
 
-    def read(self, folder: Path, part: "Part") -> "Runner":
+    def read(self, folder: Path, part: Part) -> Runner:
         """Open a part in ONNX Runtime on the CPU, with as many threads as torch has."""
         import onnx
         import onnxruntime
-        import torch
 
         path = folder / self.file(part.name)
         onnx.checker.check_model(path)
@@ -124,7 +124,7 @@ class Onnx:
         options.log_severity_level = 3  # errors only
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-        def run(given: "Tensors") -> "Tensors":
+        def run(given: Tensors) -> Tensors:
             arrays = {name: one.numpy() for name, one in zip(part.inputs, given, strict=True)}
             return tuple(torch.from_numpy(one) for one in session.run(part.outputs, arrays))
 
@@ -140,16 +140,12 @@ class TorchExport:
         """Name of the file that a part is in."""
         return f"{part}.pt2"
 
-    def write(self, parts: Sequence["Part"], about: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+    def write(self, parts: Sequence[Part], about: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
         """Yield name and contents of each file.
 
         Raises:
             UserError: torch cannot trace the network.
         """
-        import io
-
-        import torch
-
         for part in parts:
             buffer = io.BytesIO()
             program = traced(part)
@@ -158,13 +154,11 @@ class TorchExport:
                 torch.export.save(program, buffer, extra_files=extra)
             yield self.file(part.name), buffer.getvalue()
 
-    def read(self, folder: Path, part: "Part") -> "Runner":
+    def read(self, folder: Path, part: Part) -> Runner:
         """Load a part's program."""
-        import torch
-
         module = torch.export.load(folder / self.file(part.name)).module()
 
-        def run(given: "Tensors") -> "Tensors":
+        def run(given: Tensors) -> Tensors:
             with torch.no_grad():
                 found = module(*given)
             return found if isinstance(found, tuple) else (found,)
@@ -181,19 +175,14 @@ class SafeTensors:
         """Name of the one file, which holds all parts."""
         return "autoencoder.safetensors"
 
-    def write(self, parts: Sequence["Part"], about: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+    def write(self, parts: Sequence[Part], about: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
         """Yield name and contents of the file."""
-        import safetensors.torch
-
         weights = {name: one.contiguous() for name, one in parts[-1].module.state_dict().items()}
         text = json.dumps(about, allow_nan=False)
         yield self.file("autoencoder"), safetensors.torch.save(weights, {KEY: text})
 
-    def read(self, folder: Path, part: "Part") -> "Runner":
+    def read(self, folder: Path, part: Part) -> Runner:
         """Build the network from the file alone, as ``caelab.load`` does."""
-        from caelab import trained
-        from caelab.export.parts import parts
-
         net = trained.load(folder / self.file(part.name), "cpu").network
         return {one.name: one for one in parts(net)}[part.name]
 
@@ -223,14 +212,12 @@ def find(name: str) -> Format:
     return FORMATS[name]
 
 
-def traced(part: "Part") -> "ExportedProgram":
+def traced(part: Part) -> ExportedProgram:
     """Trace a part with ``torch.export`` for batches of any size.
 
     Raises:
         UserError: torch cannot follow what the network does.
     """
-    import torch
-
     with _quiet(), _possible(part, "torch.export cannot trace it"), torch.no_grad():
         program = torch.export.export(part.module, part.example, dynamic_shapes=_batches(part))
     for module in program.graph_module.modules():
@@ -239,10 +226,8 @@ def traced(part: "Part") -> "ExportedProgram":
     return program
 
 
-def _batches(part: "Part") -> Any:
+def _batches(part: Part) -> Any:
     """Say of each input that its first axis may have any length."""
-    import torch
-
     batch, shapes = torch.export.Dim("batch"), torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
     for one in part.example:
         shapes[one] = {0: batch}
@@ -258,7 +243,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _possible(part: "Part", what: str) -> Iterator[None]:
+def _possible(part: Part, what: str) -> Iterator[None]:
     """Tell in one line what a format cannot hold.
 
     Raises:

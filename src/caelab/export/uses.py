@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from caelab.config.fingerprint import CLEAN
 from caelab.data.datamodule import ImageDataModule
 from caelab.export.floors import Floor
-from caelab.results import BYPASSING, Record
+from caelab.runs.results import BYPASSING, Record
 from caelab.texts import markdown
 
 

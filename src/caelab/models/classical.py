@@ -6,7 +6,9 @@ from math import prod
 
 import numpy as np
 import numpy.typing as npt
+import skimage.restoration
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from caelab.models.autoencoder import Autoencoder, Code
@@ -64,15 +66,11 @@ def _none(x: Floats) -> Floats:
 
 
 def _median(x: Floats) -> Floats:
-    from scipy import ndimage
-
     filtered: Floats = ndimage.median_filter(x, size=(1, 1, 3, 3))
     return filtered
 
 
 def _non_local_means(x: Floats, noise: float) -> Floats:
-    import skimage.restoration
-
     denoise: Callable[..., Floats] = partial(
         skimage.restoration.denoise_nl_means,
         patch_size=3,

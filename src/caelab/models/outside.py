@@ -23,16 +23,17 @@ def network(net: Any, shape: Sequence[int]) -> Autoencoder:
     if isinstance(net, Autoencoder):
         return net
     name = type(net).__name__
-    if not issubclass(type(net), nn.Module):
+    if not isinstance(net, nn.Module):
         raise UserError(f"model: {name} is no torch.nn.Module")
     training, x = net.training, torch.zeros(1, *shape)
+    theirs: Any = net.eval()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        code = net.eval().encode(x)
+        code = theirs.encode(x)
         if not isinstance(code, Code):
             raise UserError(f"model: {name}.encode must return a Code(z, skips), got {type(code).__name__}")
         if code.z.ndim != 2 or len(code.z) != 1:
             raise UserError(f"model: {name}.encode: z must be (N, latent), got {tuple(code.z.shape)}")
-        x_hat = net.decode(code)
+        x_hat = theirs.decode(code)
     if x_hat.shape != x.shape:
         raise UserError(f"model: {name}.decode returns {tuple(x_hat.shape)} for an image of {tuple(x.shape)}")
     return Outside(net.train(training), shape, code.z.shape[1])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from caelab.models.autoencoder import Autoencoder, Code, Images, at_least
-from caelab.refinement import fit
+from caelab.models.refinement import fit
 
 _BATCH = 1000
 _CONSTANT = 1e-12  # variance of a number that rounding alone moves
@@ -31,8 +31,9 @@ class PCA(Autoencoder):
         shape: (C, H, W) of one image.
         latent: principal components kept, at most C*H*W; with 0 every image becomes the mean image.
         shrinkage: of the code of a corrupted image: ``none``, or ``auto``, fitted by ``initialise_from``.
-        refine: steps by which ``encode`` then fits each code to its image, see ``caelab.refinement.fit``: the
-            projection does not know that the decoder clamps. 0 with shrinkage, which it would undo.
+        refine: steps by which ``encode`` then fits each code to its image, see
+            ``caelab.models.refinement.fit``: the projection does not know that the decoder clamps. 0 with
+            shrinkage, which it would undo.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.

@@ -9,14 +9,16 @@ import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from matplotlib.figure import Figure
 
-from caelab import records, screen, studies
+from caelab import screen, studies
 from caelab.errors import UserError
+from caelab.plotting.embed import Picture
 from caelab.report import figures, page, rates, summary, tables, trials
-from caelab.report.claims import display, verdicts
-from caelab.report.embed import Picture
+from caelab.report.claims import verdicts
 from caelab.report.measure import others, section
 from caelab.report.page import Chapter, Page
 from caelab.report.rows import Section
+from caelab.runs import records
+from caelab.runs.labels import display
 from caelab.studies import Study
 from caelab.studies.index import Index, index
 

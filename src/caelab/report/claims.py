@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from caelab.errors import UserError
+from caelab.metrics.statistics import ALPHA, MIN_SEEDS, Difference, holm
 from caelab.mistakes import nearest
 from caelab.report import compare
 from caelab.report.rows import Row, Section
-from caelab.report.statistics import ALPHA, MIN_SEEDS, Difference, holm
 from caelab.report.wording import gaps, grouped, listing, seeds, span, still_improving, unit
+from caelab.runs.labels import display
 
 METRICS = [
     *(
@@ -47,8 +48,6 @@ METRICS = [
 
 Word = Literal["holds", "contradicted", "undecided", "not measured"]
 Side = Literal["above", "below"]
-
-_DISPLAY = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cinic10": "CINIC-10"}
 
 
 @dataclass(frozen=True)
@@ -164,11 +163,6 @@ def verdicts(section: Section) -> list[Verdict]:
         for claim in section.claims
         if section.dataset in claim.get("where", [section.dataset])
     ]
-
-
-def display(dataset: str) -> str:
-    """Name of a dataset for readers, such as ``CIFAR-10``; the option itself where there is no other."""
-    return _DISPLAY.get(dataset, dataset)
 
 
 def _read(section: Section, claim: Mapping[str, Any]) -> _Claim:

@@ -1,11 +1,15 @@
 """A row's figures alone and against another row's: the interval and the test that fit what the rows are."""
 
 import math
+from collections.abc import Sequence
 from statistics import fmean
 
-from caelab.report import statistics
+import numpy as np
+from numpy.typing import NDArray
+
+from caelab.metrics import statistics
+from caelab.metrics.statistics import UNBOUNDED, Bounds, Difference, Interval
 from caelab.report.rows import Row
-from caelab.report.statistics import UNBOUNDED, Bounds, Difference, Interval
 
 BOUNDS: dict[str, Bounds] = {
     **dict.fromkeys(("test/ssim", "published/ssim"), (-1.0, 1.0)),
@@ -41,3 +45,23 @@ def difference(a: Row, b: Row, metric: str) -> Difference:
 def against(row: Row, bound: float, metric: str) -> Difference:
     """Mean of a row less a number that it is held against."""
     return statistics.against(list(row.values(metric).values()), bound, BOUNDS.get(metric, UNBOUNDED))
+
+
+def means(rows: Sequence[Row], metric: str) -> tuple[list[float], NDArray[np.float64]]:
+    """Average each row over its seeds.
+
+    Args:
+        rows: with runs.
+        metric: key of the records' metrics.
+
+    Returns:
+        The N means, and how far their 95 % intervals reach below and above, (2, N); NaN for one seed.
+    """
+    found = [interval(row, metric) for row in rows]
+    reach = [
+        (math.nan, math.nan)
+        if one.low is None or one.high is None
+        else (one.mean - one.low, one.high - one.mean)
+        for one in found
+    ]
+    return [one.mean for one in found], np.array(reach).reshape(-1, 2).T

@@ -15,25 +15,24 @@ from matplotlib.ticker import MaxNLocator
 
 from caelab import durable
 from caelab.errors import UserError
-from caelab.report.gradients import gradients
-from caelab.report.pareto import pareto
-from caelab.report.pictures import grid, paths
-from caelab.report.rates import rates
-from caelab.report.rows import Row, Section
-from caelab.report.style import (
+from caelab.plotting.style import (
     COLOURS,
     DPI,
     LABELS,
     floor_style,
-    heading,
     legend,
     line_style,
     logarithmic,
-    means,
     settle,
     sheet,
     styled,
 )
+from caelab.report.compare import means
+from caelab.report.gradients import gradients
+from caelab.report.pareto import pareto
+from caelab.report.pictures import grid, paths
+from caelab.report.rates import rates
+from caelab.report.rows import Row, Section, heading
 from caelab.texts import visible
 
 __all__ = ["HIGHLIGHTED", "bars", "curves", "gradients", "grid", "line", "pareto", "paths", "rates", "save"]

@@ -4,10 +4,9 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
-from caelab import results
 from caelab.analysis.gradients.picture import Line, draw
-from caelab.report.rows import Row, Section
-from caelab.report.style import heading
+from caelab.report.rows import Row, Section, heading
+from caelab.runs import results
 
 ANALYSIS = "gradients"
 """Name of the analysis that leaves what is drawn here."""

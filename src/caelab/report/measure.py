@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from caelab import records, results
-from caelab.labels import TEST_IMAGES, Label, image_sets, labels
 from caelab.report.rows import Row, Run, Section
-from caelab.results import Record
+from caelab.runs import records, results
+from caelab.runs.labels import TEST_IMAGES, Label, image_sets, labels
+from caelab.runs.results import Record
 from caelab.studies import Study
 from caelab.studies.index import Index, score
 from caelab.studies.variants import Variant

@@ -8,13 +8,14 @@ import pandas as pd
 from markupsafe import Markup
 
 from caelab import durable
+from caelab.metrics.statistics import ALPHA, holm
+from caelab.plotting.embed import Picture, environment
 from caelab.report import tables
 from caelab.report.caption import RATES, caption
-from caelab.report.claims import Verdict, display
-from caelab.report.embed import Picture, environment
+from caelab.report.claims import Verdict
 from caelab.report.rows import Section
-from caelab.report.statistics import ALPHA, holm
 from caelab.report.wording import chance
+from caelab.runs.labels import display
 
 SIGNS = {"holds": "✓", "contradicted": "✗", "undecided": "?", "not measured": "–"}
 
@@ -114,7 +115,7 @@ def write(page: Page, out: Path) -> list[Path]:
     """Write ``index.html`` (self-contained) and ``index.md`` (with links to the figures) into ``out``."""
     paths = []
     for ending in ("html", "md"):
-        templates = environment(f".{ending}")
+        templates = environment(f".{ending}", Path(__file__).parent)
         templates.filters["chance"] = chance
         text = templates.get_template(f"page.{ending}.j2").render(
             page=page, signs=SIGNS, rate_caption=RATES, pipes=lambda frame: Markup(tables.markdown(frame))

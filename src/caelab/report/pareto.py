@@ -14,8 +14,8 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox, BboxBase
 from numpy.typing import NDArray
 
+from caelab.plotting.style import COLOURS, DPI, LABELS, legend, logarithmic, settle, sheet, styled
 from caelab.report.rows import Row
-from caelab.report.style import COLOURS, DPI, LABELS, legend, logarithmic, settle, sheet, styled
 from caelab.texts import visible
 
 _MARK = 7  # half the side of the square that a point's marker needs, in pixels

@@ -1,102 +1,34 @@
 """Originals above their reconstructions, from the 8-bit pictures that runs left: no model is loaded."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from caelab import arrays, screen
+from caelab import screen
 from caelab.config.fingerprint import CLEAN
-from caelab.report.rows import Row, Section
-from caelab.report.style import DPI, WIDTH, heading, sheet, styled
-from caelab.texts import visible
+from caelab.plotting.strips import (
+    SPACE,
+    TEXT,
+    Images,
+    Strip,
+    draw_strip,
+    height_of,
+    margin_of,
+    panel,
+    strips,
+    tops,
+    wrapped,
+)
+from caelab.plotting.style import WIDTH, sheet, styled
+from caelab.report.rows import Row, Section, heading
+from caelab.runs import arrays
 
-Images = NDArray[np.uint8]
-
-COLUMNS = 12
-"""Pictures side by side, at most: more have no room for the text below each."""
-
-_CELL = 0.8  # inches of a picture, at most
-_TITLED = 3.0  # inches that a title needs
 _AUDITED = 5  # pictures of a path
-_GAP = 2  # white pixels between pictures
-_TEXT = 0.18  # inches for a line of text below a picture
-_LINE = 0.14  # inches of a line of a name
-_SPACE = 0.06  # inches between strips
 _MIDDLE = 0.15  # inches between two panels
-
-
-class Strip(NamedTuple):
-    """Pictures side by side.
-
-    Attributes:
-        name: stands at their left; may have several lines.
-        images: (N, C, H, W).
-        texts: N, one below each picture; a text may have several lines.
-    """
-
-    name: str
-    images: Images
-    texts: Sequence[str]
-
-
-@styled
-def strips(title: str, rows: Sequence[Strip]) -> Figure:
-    """Draw strips of equally many, equally large pictures below each other.
-
-    The first ``COLUMNS`` of each are drawn; where there are more, the name of the first strip says so.
-    """
-    count, _, h, w = rows[0].images.shape
-    n = min(count, COLUMNS)
-    shown = [Strip(_wrapped(row.name), row.images[:n], row.texts[:n]) for row in rows]
-    if count > n:
-        shown[0] = shown[0]._replace(name=f"{shown[0].name}\n(first {n} of {count:,})")
-    margin = _margin([row.name for row in shown])
-    cell = min(_CELL, (WIDTH - margin - _SPACE) / n)
-    heights = [_height(row, cell * h / w) for row in shown]
-    figure = sheet(title, sum(heights), max(margin + cell * n + _SPACE, _TITLED))
-    for top, row in zip(_tops(figure, heights), shown, strict=True):
-        _strip(_panel(figure, margin, top, cell * n, cell * h / w), *row)
-    return figure
-
-
-def _tops(figure: Figure, heights: Sequence[float]) -> Iterator[float]:
-    """Fix the layout of a figure with a title above rows of these heights; inches from the foot to each."""
-    figure.set_layout_engine("none")
-    figure.suptitle(figure.get_suptitle(), y=1 - 0.05 / figure.get_figheight(), va="top")
-    left = sum(heights)
-    for height in heights:
-        yield left
-        left -= height
-
-
-def _panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes of that size (inches) at a place that counts from the left and from the foot."""
-    w, h = figure.get_size_inches()
-    return figure.add_axes((left / w, (top - height) / h, width / w, height / h))
-
-
-def _wrapped(name: str) -> str:
-    return "\n".join(fill(line, 22) for line in name.split("\n"))
-
-
-def _height(row: Strip, picture: float) -> float:
-    """Inches of a strip whose pictures are so high, with the text below and a gap."""
-    texts = _TEXT * max(bool(text) + text.count("\n") for text in row.texts)
-    return max(picture, _LINE * (1 + row.name.count("\n"))) + texts + _SPACE
-
-
-def _margin(names: Sequence[str]) -> float:
-    """Inches for the widest of the names at the left."""
-    paper = Figure(dpi=DPI)
-    widths = (paper.text(0, 0, name, fontsize=8).get_window_extent().width for name in names)
-    return max(widths) / DPI + 0.25
 
 
 def grid(section: Section) -> Figure | None:
@@ -164,20 +96,20 @@ def paths(section: Section) -> Figure | None:
     rows = [(Strip("original", originals, none), Strip("", originals, none))]
     for name, (x, *parts) in found.items():
         if np.array_equal(x, originals):
-            both = [Strip(_wrapped(name), part, _texts(part, originals)) for part in parts]
+            both = [Strip(wrapped(name), part, _texts(part, originals)) for part in parts]
             rows.append((both[0], both[1]._replace(name="")))
-    margin = _margin([row.name for row, _ in rows])
+    margin = margin_of([row.name for row, _ in rows])
     h, w = originals.shape[2:]
-    width = (WIDTH - margin - _MIDDLE - _SPACE) / 2
-    heights = [_height(row, width / len(originals) * h / w) for row, _ in rows]
-    heights[0] += _TEXT  # for the heads of the columns
+    width = (WIDTH - margin - _MIDDLE - SPACE) / 2
+    heights = [height_of(row, width / len(originals) * h / w) for row, _ in rows]
+    heights[0] += TEXT  # for the heads of the columns
     figure = sheet(heading(section), sum(heights))
     panels = []
-    for top, row in zip(_tops(figure, heights), rows, strict=True):
+    for top, row in zip(tops(figure, heights), rows, strict=True):
         for number, strip in enumerate(row):
-            left, below = margin + number * (width + _MIDDLE), top - _TEXT * (row is rows[0])
-            panels.append(_panel(figure, left, below, width, width / len(originals) * h / w))
-            _strip(panels[-1], *strip)
+            left, below = margin + number * (width + _MIDDLE), top - TEXT * (row is rows[0])
+            panels.append(panel(figure, left, below, width, width / len(originals) * h / w))
+            draw_strip(panels[-1], *strip)
     for axes, title in zip(panels, ("latent alone", "skips alone"), strict=False):
         axes.set_title(title, fontsize=9)
     return figure
@@ -230,20 +162,6 @@ def _require_pictures(name: str, images: Images, shape: tuple[int, ...]) -> None
     drawable = images.ndim == 4 and images.dtype == np.uint8 and images.shape[1] in (1, 3) and images.size
     if not drawable or images.shape != shape:
         raise ValueError(f"{name} is an array {images.shape} of {images.dtype}")
-
-
-def _strip(axes: Axes, name: str, images: Images, texts: Sequence[str]) -> None:
-    """Show pictures side by side, the name at their left and a text below each."""
-    padded = np.pad(images, ((0, 0), (0, 0), (0, 0), (0, _GAP)), constant_values=255)
-    n, c, h, w = padded.shape
-    strip = padded.transpose(2, 0, 3, 1).reshape(h, n * w, c)[:, :-_GAP]  # (H, N*W + gaps, C)
-    axes.imshow(strip[..., 0] if c == 1 else strip, cmap="gray", vmin=0, vmax=255, interpolation="none")
-    axes.set_xticks(np.arange(n) * w + (w - _GAP - 1) / 2, texts)
-    axes.set_yticks([])
-    axes.set_ylabel(visible(name), rotation=0, ha="right", va="center", fontsize=8)
-    axes.tick_params(length=0, pad=1, labelsize=7)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
 
 
 def _texts(x_hat: Images, x: Images) -> list[str]:

@@ -7,11 +7,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from caelab import results
 from caelab.analysis.rate.picture import TRANSFORM, Line, codecs, draw, line, lossless, transform
 from caelab.analysis.rate.tradeoff import PERFECT, best, envelope
-from caelab.report.rows import Row, Section
-from caelab.report.style import heading
+from caelab.report.rows import Row, Section, heading
+from caelab.runs import results
 
 ANALYSIS = "rate"
 """Name of the analysis that leaves what is drawn here."""

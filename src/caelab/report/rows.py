@@ -10,8 +10,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from caelab import record_file, records, results
-from caelab.results import BYPASSING, Record
+from caelab.runs import record_file, records, results
+from caelab.runs.labels import display
+from caelab.runs.results import BYPASSING, Record
 from caelab.screen import one_line
 from caelab.texts import file_name
 
@@ -186,3 +187,8 @@ class Section:
 def _best(rows: Sequence[Row]) -> list[Row]:
     """Rows by mean validation PSNR, best first; those without runs last."""
     return sorted(rows, key=lambda row: -row.chosen_by)
+
+
+def heading(section: Section) -> str:
+    """Title of a section's figures: the study's, and the dataset."""
+    return f"{section.title} ({display(section.dataset)})"

@@ -9,12 +9,11 @@ import pandas as pd
 from rich.table import Table
 
 from caelab import durable, texts
-from caelab.labels import image_sets
+from caelab.metrics.statistics import ALPHA, MIN_SEEDS, Difference, groups, holm, winner
 from caelab.report import compare
-from caelab.report.claims import display
 from caelab.report.rows import SHOWN, Row, Section
-from caelab.report.statistics import ALPHA, MIN_SEEDS, Difference, groups, holm, winner
-from caelab.tables import reliance
+from caelab.runs.labels import display, image_sets
+from caelab.runs.tables import reliance
 
 _MEASURED = {
     "published_psnr": "published/psnr",

@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from caelab.report.rows import Section
-from caelab.report.style import COLOURS, LABELS, heading, legend, sheet, styled
-from caelab.results import Record
+from caelab.plotting.style import COLOURS, LABELS, legend, sheet, styled
+from caelab.report.rows import Section, heading
+from caelab.runs.results import Record
 
 
 def caption(found: Record) -> str:

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from caelab.metrics.statistics import Difference
 from caelab.report.rows import Row
-from caelab.report.statistics import Difference
 
 if TYPE_CHECKING:
     from caelab.report.claims import Comparison

@@ -5,18 +5,20 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from caelab import records, results, screen, tables
+from caelab import screen
 from caelab.analysis import after
-from caelab.config import folders, words
+from caelab.composition import words
+from caelab.config import folders
 from caelab.errors import RunsFailed, UserError
-from caelab.session import launcher
+from caelab.runs import records, results, tables
 from caelab.studies import files
 from caelab.studies.index import index, score
 from caelab.studies.study import Search, Study
 from caelab.studies.variants import Variant
-from caelab.sweeping import Job, Sweep, group
+from caelab.sweeps.session import launcher
+from caelab.sweeps.sweeping import Job, Sweep, group
 from caelab.training.attempt import attempt
-from caelab.trial import as_trial
+from caelab.training.trial import as_trial
 
 
 def carry_out(

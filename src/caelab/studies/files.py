@@ -6,9 +6,10 @@ from dataclasses import fields
 from typing import Any
 
 from caelab import mistakes
-from caelab.analysis import registry
-from caelab.config import grammar, options, words
+from caelab.composition import words
+from caelab.config import grammar, options
 from caelab.errors import UserError
+from caelab.runs import analyses as registry
 from caelab.studies.study import Study
 from caelab.studies.tuning import Entry, Tuning
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from caelab import records, results
-from caelab.results import Record
+from caelab.runs import records, results
+from caelab.runs.results import Record
 from caelab.studies.study import Score, Study
 from caelab.studies.variants import Variant
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from caelab.config.grammar import written
-from caelab.results import Record
+from caelab.runs.results import Record
 from caelab.studies.tuning import Entry, Tuning
 from caelab.studies.variants import Variant, point_text
 
@@ -38,7 +38,7 @@ class Study:
         axis: key of a grid that is the x axis of the study's figure.
         published: dataset -> label -> the report's figures (psnr in dB, ssim, loss).
         claims: what the report says of these rows; see ``caelab.report.claims``.
-        after: analyses of each finished run, by name: see ``caelab.analysis.registry``.
+        after: analyses of each finished run, by name: see ``caelab.runs.analyses``.
         apart: whether ``study=all`` leaves it out: it takes many hours, or a GPU.
         common: overrides of every row, after its own; the user's own come here.
     """

@@ -21,16 +21,17 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from caelab import results, screen
+from caelab import screen
 from caelab.config.grammar import written
 from caelab.errors import UserError
-from caelab.jobs import Answer
-from caelab.outcome import Status
-from caelab.pruning import STARTUP, open_search
-from caelab.results import Record
+from caelab.runs import results
+from caelab.runs.outcome import Status
+from caelab.runs.results import Record
 from caelab.studies.study import Search
 from caelab.studies.variants import point_text
-from caelab.trial import as_trial
+from caelab.sweeps.jobs import Answer
+from caelab.training.pruning import STARTUP, open_search
+from caelab.training.trial import as_trial
 
 _SEED = 20231  # of the sampler, with the number of the trial on top
 _IN_A_ROW = 5  # failed trials after which a search gives up; a failed one does not count, and is replaced

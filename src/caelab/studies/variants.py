@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from caelab.config import compose
+from caelab.composition import compose
 from caelab.config.build import instantiate
 from caelab.config.grammar import written
 

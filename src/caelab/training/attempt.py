@@ -15,14 +15,16 @@ from typing import NoReturn
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from caelab import results, screen
-from caelab.config import compose
+from caelab import screen
+from caelab.composition import compose
+from caelab.config import explain
 from caelab.config.job import Job
 from caelab.errors import PrunedError
-from caelab.outcome import Outcome, Status
-from caelab.results import Record
-from caelab.run_dir import BusyError, drop, tidy
-from caelab.trial import TRIAL
+from caelab.runs import results
+from caelab.runs.outcome import Outcome, Status
+from caelab.runs.results import Record
+from caelab.runs.run_dir import BusyError, drop, tidy
+from caelab.training.trial import TRIAL
 
 
 def attempt(cfg: DictConfig) -> Outcome:
@@ -35,7 +37,7 @@ def attempt(cfg: DictConfig) -> Outcome:
     except BusyError as error:
         return Outcome(Status.BUSY, reason=str(error))
     except Exception as error:
-        line = compose.explain(error)
+        line = explain.line(error)
         if line is None:
             screen.errors.print(traceback.format_exc(), markup=False, highlight=False)
             line = f"{type(error).__name__}: {error}"

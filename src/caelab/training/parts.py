@@ -9,19 +9,23 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ProgressBar
 from lightning.pytorch.loggers import Logger
 
-from caelab import origin, screen, trainer, trust
-from caelab.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch
+from caelab import screen
 from caelab.config.build import instantiate
 from caelab.config.job import Job
+from caelab.config.machine import limit_threads
+from caelab.config.refusals import limits
 from caelab.data.datamodule import ImageDataModule
-from caelab.environment import Environments
 from caelab.errors import UserError
-from caelab.machine import limit_threads
+from caelab.inference import origin
+from caelab.metrics.quality import WINDOW
 from caelab.models import outside
-from caelab.module import AutoencoderModule
-from caelab.quality import WINDOW
-from caelab.speed import AUTO, Speed, choose, device_of, keep_memory
-from caelab.trial import GRID, TRIAL
+from caelab.runs import trust
+from caelab.training import trainer
+from caelab.training.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch
+from caelab.training.environment import Environments
+from caelab.training.module import AutoencoderModule
+from caelab.training.speed import AUTO, Speed, choose, device_of, keep_memory
+from caelab.training.trial import GRID, TRIAL
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def _callbacks(config: dict[str, Any]) -> list[Callback]:
     if bar and not any(isinstance(one, ProgressBar) for one in callbacks):
         callbacks.append(EpochProgress())
     if (reference := os.environ.get(TRIAL, GRID)) != GRID:
-        from caelab.pruning import attach  # Optuna, which no other run needs
+        from caelab.training.pruning import attach  # Optuna, which no other run needs
 
         callbacks.append(Pruning(attach(reference)))
     return callbacks
@@ -111,7 +115,7 @@ def _data(job: Job) -> ImageDataModule:
     data: ImageDataModule = instantiate(
         job.config["dataset"] | job.places, "dataset", order_seed=job.config["seed"]
     )
-    data.limits = trainer.limits(job.config["trainer"])
+    data.limits = limits(job.config["trainer"])
     height, width = data.shape[1:]
     if min(height, width) < WINDOW:
         raise UserError(f"dataset: images of {height}x{width}; SSIM needs {WINDOW} pixels a side")

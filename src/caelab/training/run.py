@@ -9,20 +9,25 @@ from pathlib import Path
 import torch
 from lightning.pytorch.loggers import Logger
 
-from caelab import describe, environment, figures, loggers, previous, results, screen
-from caelab.checkpoint_file import to_resume
-from caelab.config import compose
+from caelab import screen
+from caelab.config import explain
+from caelab.config.check import KEEP
 from caelab.config.job import Job
 from caelab.corruptions import Corrupted
 from caelab.errors import PrunedError, UserError
-from caelab.results import Record
-from caelab.run_dir import claim, drop, full_disk_told, locked
-from caelab.scoring import measure
-from caelab.speed import AUTO, device_of, emulated
-from caelab.trained import checkpoint
-from caelab.trainer import images_an_epoch, leads, share_log, told
+from caelab.inference.trained import checkpoint
+from caelab.plotting import figures
+from caelab.runs import previous, results
+from caelab.runs.results import Record
+from caelab.runs.run_dir import drop, locked
+from caelab.training import describe, environment, loggers
+from caelab.training.checkpoint_file import to_resume
+from caelab.training.claim import claim, full_disk_told
 from caelab.training.parts import Parts, build
-from caelab.trial import TRIAL
+from caelab.training.scoring import measure
+from caelab.training.speed import AUTO, device_of, emulated
+from caelab.training.trainer import images_an_epoch, leads, share_log, told
+from caelab.training.trial import TRIAL
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +84,7 @@ def run(job: Job) -> Record:
         record |= {"status": status, "finished": results.now()}
         del record["error"]
         if status == "finished":
-            for name in {*results.KEEP["both"]} - {*results.KEEP[job.config["keep"]]}:
+            for name in {*KEEP["both"]} - {*KEEP[job.config["keep"]]}:
                 record["artifacts"].pop(name, None)
         results.write(run_dir, record)
         drop(run_dir, record)
@@ -88,7 +93,7 @@ def run(job: Job) -> Record:
 
 
 def _write_failed(run_dir: Path, record: Record, error: Exception) -> None:
-    line = compose.explain(error) or f"{type(error).__name__}: {error}"
+    line = explain.line(error) or f"{type(error).__name__}: {error}"
     with suppress(OSError):  # a full disk cannot take the record either
         results.write(run_dir, record | {"status": "failed", "error": line, "finished": results.now()})
 

@@ -1,6 +1,6 @@
 """Are images of classes that a model was not trained on found?"""
 
-from caelab.analysis.registry import Analysis, Column
+from caelab.runs.analyses import Analysis, Column
 
 ANALYSIS = Analysis(
     __name__,

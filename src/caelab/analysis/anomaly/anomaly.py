@@ -13,19 +13,20 @@ from rich.table import Table
 from sklearn.metrics import roc_curve
 from torch import Tensor
 
-from caelab import records, results, screen
+from caelab import screen
 from caelab.analysis.anomaly import outliers
 from caelab.analysis.anomaly.outliers import Floats
 from caelab.analysis.anomaly.picture import detections
-from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
 from caelab.data.datamodule import Split
 from caelab.errors import UserError
+from caelab.inference.restore import datamodule
+from caelab.metrics.reliance import Watch
 from caelab.models.autoencoder import Autoencoder
 from caelab.models.pca import PCA
-from caelab.reliance import Watch
-from caelab.restore import datamodule
-from caelab.results import Record
+from caelab.runs import records, results
+from caelab.runs.analyses import Result
+from caelab.runs.results import Record
 
 _LABELS = {
     "error": "reconstruction error (MSE)",

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from caelab.data.datamodule import EVALUATION_BATCH
 from caelab.errors import UserError
+from caelab.metrics.quality import mse
+from caelab.metrics.reliance import Watch
 from caelab.models.autoencoder import Autoencoder, Images
 from caelab.models.contract import encoded, evaluating
-from caelab.quality import mse
-from caelab.reliance import Watch
 
 NEIGHBOURS = 5
 """Training images that count as near to an image."""

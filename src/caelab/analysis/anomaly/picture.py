@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caelab import durable
-from caelab.figures import as_it_is, tile
-from caelab.report.style import floor_style, line_style
+from caelab.plotting.figures import as_it_is, tile
+from caelab.plotting.style import floor_style, line_style
 from caelab.texts import visible
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]

@@ -1,6 +1,6 @@
 """Does a trained model's picture come through its latent?"""
 
-from caelab.analysis.registry import Analysis, Column
+from caelab.runs.analyses import Analysis, Column
 
 ANALYSIS = Analysis(
     __name__,

@@ -8,12 +8,14 @@ from rich.console import RenderableType
 from rich.table import Table
 from torch import Tensor
 
-from caelab import figures, records, screen
+from caelab import screen
 from caelab.analysis.audit.paths import Means, alone, audit, averages, linear_floor
-from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
 from caelab.models.contract import require_contract
-from caelab.results import BYPASSING
+from caelab.plotting import figures
+from caelab.runs import records
+from caelab.runs.analyses import Result
+from caelab.runs.results import BYPASSING
 
 _GETS = {
     "everything": "its own code",

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from caelab.data.datamodule import EVALUATION_BATCH, Split
+from caelab.metrics.quality import mse, psnr
+from caelab.metrics.reliance import Watch, mean_image, psnr_of, reliance, score, starts
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.contract import encoded, evaluating
 from caelab.models.pca import PCA
-from caelab.quality import mse, psnr
-from caelab.reliance import Watch, mean_image, psnr_of, reliance, score, starts
 
 _CODED = 10_000  # training images whose codes are averaged: improved_skip's PSNRs move by 0.002 dB at most
 

@@ -1,6 +1,6 @@
 """How large is the gradient in each layer, before training and after?"""
 
-from caelab.analysis.registry import Analysis, Column
+from caelab.runs.analyses import Analysis, Column
 
 ANALYSIS = Analysis(
     __name__,

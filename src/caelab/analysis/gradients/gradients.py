@@ -7,12 +7,13 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from caelab import durable, origin, restore, screen, trained
+from caelab import durable, screen
 from caelab.analysis.gradients.norms import norms
 from caelab.analysis.gradients.picture import Line, draw
-from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
 from caelab.corruptions import TEST, keys
+from caelab.inference import origin, restore, trained
+from caelab.runs.analyses import Result
 
 IMAGES = 256
 

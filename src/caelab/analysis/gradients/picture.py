@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from caelab.report.style import legend, line_style, logarithmic, sheet, styled
+from caelab.plotting.style import legend, line_style, logarithmic, sheet, styled
 
 
 @dataclass(frozen=True)

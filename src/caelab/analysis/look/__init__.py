@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from caelab.analysis.registry import Analysis, Column, Option, whole_number
 from caelab.errors import installed
 from caelab.mistakes import nearest
+from caelab.runs.analyses import Analysis, Column, Option, whole_number
 
 MAPS = ("pca", "tsne", "umap")
 """Ways to map codes to the plane."""

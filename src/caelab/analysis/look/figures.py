@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from caelab.report.pictures import Strip, strips
-from caelab.report.style import COLOURS, floor_style, legend, line_style, logarithmic, sheet, styled
+from caelab.plotting.strips import Strip, strips
+from caelab.plotting.style import COLOURS, floor_style, legend, line_style, logarithmic, sheet, styled
 
 Floats = NDArray[Any]
 

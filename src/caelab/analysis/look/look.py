@@ -13,11 +13,11 @@ from caelab.analysis.look import IMAGES, LEAST, maps, page, parts
 from caelab.analysis.look.page import Page
 from caelab.analysis.look.parts import MAPPED, Sight
 from caelab.analysis.look.portrait import Portrait
-from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
 from caelab.data.datamodule import permutation
 from caelab.errors import UserError
-from caelab.report.claims import display
+from caelab.runs.analyses import Result
+from caelab.runs.labels import display
 
 
 def measure(subject: Subject, map: str, images: int | None, seed: int, out: Path | None) -> Result:

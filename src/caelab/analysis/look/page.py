@@ -15,7 +15,7 @@ from caelab import durable
 from caelab.analysis.look.codes import Floats
 from caelab.analysis.look.figures import class_style
 from caelab.analysis.look.parts import Part, Sight
-from caelab.report.embed import Picture, data_uri, environment
+from caelab.plotting.embed import Picture, data_uri, environment
 
 MAP_SIZE = (900.0, 640.0)
 """Width and height of the map in its own units."""
@@ -97,7 +97,7 @@ def write(page: Page, sight: Sight, parts: dict[str, Part], out: Path) -> Path:
             with durable.file(out / f"{name}.png") as file:
                 part.figure.savefig(file, metadata={"Software": None})
             pictures[name] = Picture(f"{part.title}. {part.how}", out / f"{name}.png")
-    template = environment(".html", folder=Path(__file__).parent).get_template("look.html.j2")
+    template = environment(".html", Path(__file__).parent).get_template("look.html.j2")
     text = template.render(
         page=page,
         parts=parts,

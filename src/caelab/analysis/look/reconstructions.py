@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caelab.analysis.look.codes import BATCH, Floats
+from caelab.metrics.quality import mse, psnr
 from caelab.models.autoencoder import Autoencoder
-from caelab.quality import mse, psnr
 
 
 def decibels(net: Autoencoder, images: Tensor) -> Floats:

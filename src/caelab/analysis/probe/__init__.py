@@ -1,6 +1,6 @@
 """What is in a trained model's features?"""
 
-from caelab.analysis.registry import Analysis, Column
+from caelab.runs.analyses import Analysis, Column
 
 ANALYSIS = Analysis(
     __name__,

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from caelab.report.style import COLOURS, legend, sheet, styled
+from caelab.plotting.style import COLOURS, legend, sheet, styled
 from caelab.texts import visible
 
 _NUMBERED = 12  # classes, at most, for a figure in each cell

@@ -11,15 +11,16 @@ import torch
 from rich.console import RenderableType
 from rich.table import Table
 
-from caelab import durable, screen, trained
+from caelab import durable, screen
 from caelab.analysis.probe import factors, features, picture, probes
 from caelab.analysis.probe.factors import Structure, structure
 from caelab.analysis.probe.features import Features
 from caelab.analysis.probe.probes import NEIGHBOURS, Findings, Labels
-from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
 from caelab.data.datamodule import ImageDataModule, Split
 from caelab.errors import UserError
+from caelab.inference import trained
+from caelab.runs.analyses import Result
 
 _CODES = ("z", "untrained", "pca")  # of a size that the user chose: in these factors are looked for
 _OF_THE_DATA = ("pca", "pixels")

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from caelab.analysis.probe.features import Features
 from caelab.data.datamodule import permutation
-from caelab.report.statistics import interval
+from caelab.metrics.statistics import interval
 
 NEIGHBOURS = 10
 STRENGTHS = tuple(10.0**power for power in range(-4, 2))

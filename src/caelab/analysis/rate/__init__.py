@@ -1,6 +1,6 @@
 """How many bits does a trained model's code really need?"""
 
-from caelab.analysis.registry import Analysis, Column, Option
+from caelab.runs.analyses import Analysis, Column, Option
 
 FINEST = 8
 """Bits of the finest quantiser there is."""

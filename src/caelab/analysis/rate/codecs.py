@@ -12,7 +12,7 @@ from PIL import Image, features
 from torch import Tensor
 
 from caelab.data.datamodule import EVALUATION_BATCH, Split
-from caelab.quality import mse, psnr
+from caelab.metrics.quality import mse, psnr
 
 Pixels = NDArray[np.uint8]
 

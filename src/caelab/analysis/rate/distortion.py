@@ -19,10 +19,10 @@ from caelab.analysis.rate.quantisation import (
     unflat,
 )
 from caelab.data.datamodule import EVALUATION_BATCH, Split, in_order, permutation
+from caelab.metrics.quality import mse, psnr
+from caelab.metrics.reliance import Watch
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.contract import encoded, evaluating, require_contract
-from caelab.quality import mse, psnr
-from caelab.reliance import Watch
 
 STATISTICS = 2**26
 """Numbers, at most, of the training codes that statistics are taken of: a quarter of a gigabyte."""

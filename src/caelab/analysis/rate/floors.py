@@ -6,10 +6,11 @@ from functools import partial
 
 from PIL import __version__
 
-from caelab import results, screen
+from caelab import screen
 from caelab.analysis.rate import codecs, transform
-from caelab.analysis.registry import Result
 from caelab.data.datamodule import Split
+from caelab.runs import results
+from caelab.runs.analyses import Result
 
 _known: dict[str, Result] = {}  # digest of the images that were measured -> their floors
 

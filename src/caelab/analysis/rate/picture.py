@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from caelab.analysis.rate.tradeoff import Curve
-from caelab.report.style import LABELS, floor_style, legend, line_style, logarithmic, sheet, styled
+from caelab.plotting.style import LABELS, floor_style, legend, line_style, logarithmic, sheet, styled
 
 TRANSFORM = "transform coding by PCA"
 

@@ -8,14 +8,15 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from caelab import durable, records, results, screen
+from caelab import durable, screen
 from caelab.analysis.rate import distortion, picture, quantisation, tradeoff
 from caelab.analysis.rate.floors import floors
 from caelab.analysis.rate.tradeoff import LOST
-from caelab.analysis.registry import Result
 from caelab.analysis.runner import Subject
 from caelab.errors import UserError
-from caelab.labels import labels
+from caelab.runs import records, results
+from caelab.runs.analyses import Result
+from caelab.runs.labels import labels
 
 
 def measure(subject: Subject, bits: tuple[int, ...], force: bool) -> Result:

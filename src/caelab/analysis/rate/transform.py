@@ -17,8 +17,8 @@ from torch import Tensor
 from caelab.analysis.rate.distortion import sample
 from caelab.analysis.rate.quantisation import Alphabet, Coder, Whole, chunks, with_room
 from caelab.data.datamodule import EVALUATION_BATCH, Split
-from caelab.quality import mse, psnr
-from caelab.reliance import Watch, mean_image
+from caelab.metrics.quality import mse, psnr
+from caelab.metrics.reliance import Watch, mean_image
 
 STEPS = tuple(2 ** (-k / 2) for k in range(-1, 12))
 """Of the quantisers, in the unit of a pixel, whose range is 1: from 1.41 to 0.022."""

@@ -1,6 +1,6 @@
 """Is the encoder or the decoder the limit?"""
 
-from caelab.analysis.registry import Analysis, Column, Option, whole_number
+from caelab.runs.analyses import Analysis, Column, Option, whole_number
 
 ANALYSIS = Analysis(
     __name__,

@@ -7,11 +7,14 @@ import torch
 from rich.console import RenderableType
 from rich.table import Table
 
-from caelab import figures, quality, refinement, screen
-from caelab.analysis.registry import Result
+from caelab import screen
 from caelab.analysis.runner import Subject
 from caelab.errors import UserError
+from caelab.metrics import quality
+from caelab.models import refinement
 from caelab.models.contract import evaluating, pixels, require_contract
+from caelab.plotting import figures
+from caelab.runs.analyses import Result
 
 _BATCH = 50  # little, for a bar that moves
 _SHOWN = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -22,7 +25,7 @@ def measure(subject: Subject, steps: int, images: int) -> Result:
 
     Args:
         subject: the run.
-        steps: of the fit, as in ``caelab.refinement.fit``.
+        steps: of the fit, as in ``caelab.models.refinement.fit``.
         images: how many of the test split's first images; all, where it has fewer.
 
     Returns:

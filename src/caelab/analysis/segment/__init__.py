@@ -1,6 +1,6 @@
 """Do a trained model's decoder features tell what each pixel is of?"""
 
-from caelab.analysis.registry import Analysis, Column
+from caelab.runs.analyses import Analysis, Column
 
 ANALYSIS = Analysis(
     __name__,

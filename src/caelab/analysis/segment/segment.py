@@ -10,8 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from torch import Tensor
 
-from caelab import figures, screen
-from caelab.analysis.registry import Result
+from caelab import screen
 from caelab.analysis.runner import Subject
 from caelab.analysis.segment.pixels import (
     DEFINITIONS,
@@ -27,9 +26,11 @@ from caelab.analysis.segment.pixels import (
     scores,
 )
 from caelab.errors import UserError
+from caelab.inference.trained import as_started
 from caelab.models.pca import PCA
-from caelab.report.style import COLOURS
-from caelab.trained import as_started
+from caelab.plotting import figures
+from caelab.plotting.style import COLOURS
+from caelab.runs.analyses import Result
 
 _SCORES = {"iou": "mean IoU", "foreground": "IoU of the shape", "accuracy": "right pixels"}
 

@@ -1,0 +1,178 @@
+"""The code that acts on a run, told apart by what it does: without comments, docstrings and layout."""
+
+import ast
+import hashlib
+import inspect
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from caelab.errors import UserError
+
+_PACKAGE = Path(__file__).parents[1]
+_ASIDE = ("analysis", "bench", "cli", "export", "report")  # subpackages that look at finished runs only
+# The package is taken whole, the others by their version.
+_KNOWN = ("caelab", "torch", "torchvision", "lightning", "pytorch_lightning", "lightning_fabric")
+
+
+def acting(config: Any) -> str:
+    """Digest of this package and of the modules that hold what a config names from elsewhere.
+
+    Args:
+        config: plain mappings, lists and scalars.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    whole = hashlib.sha256(_package().encode())
+    whole.update("\n".join(digests(config).values()).encode())
+    return whole.hexdigest()
+
+
+@cache
+def digest(code: str) -> str:
+    """Digest of a module's source, 64 hexadecimal digits, the same whatever its comments and docstrings."""
+    tree = ast.parse(code)
+    _strip(tree)
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+
+
+def _strip(node: ast.AST) -> None:
+    """Take docstrings away, here and in all statements below."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+        node.body = node.body[1:] or [ast.copy_location(ast.Pass(), node.body[0])]
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for statement in getattr(node, block, ()):
+            _strip(statement)
+
+
+@cache
+def _package() -> str:
+    files = sorted(file.relative_to(_PACKAGE) for file in _PACKAGE.rglob("*.py"))
+    acting = [file for file in files if file.parts[0] not in _ASIDE]
+    parts = [f"{file} {digest((_PACKAGE / file).read_text(encoding='utf-8'))}" for file in acting]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def digests(config: Any) -> dict[str, str]:
+    """Digest of each class or function that a config names and that is not the lab's, torch's or Lightning's.
+
+    Of a user's own module also what it imports from beside it counts, whatever the classes derive from; of an
+    installed package the module that is named. Files are read, and nothing is imported.
+
+    Args:
+        config: plain mappings, lists and scalars.
+
+    Returns:
+        Dotted name -> 64 hexadecimal digits; without those that are nowhere.
+
+    Raises:
+        UserError: a class has changed since this process has imported it, or its module is no Python.
+    """
+    sources = {}
+    for target in sorted(set(_targets(config))):
+        try:
+            parts = sorted(digest(file.read_text(encoding="utf-8")) for file in _files(target))
+        except SyntaxError as error:
+            raise UserError(f"{target}: {error.msg} in line {error.lineno} of what it imports") from None
+        if parts:
+            sources[target] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+            _require_same(target, sources[target])
+    return sources
+
+
+def check(config: Any, sources: Mapping[str, str], where: str) -> None:
+    """Refuse classes that are not the code that a run was trained with.
+
+    Args:
+        config: a group of its record.
+        sources: digests of its record.
+        where: whose they are, for messages.
+
+    Raises:
+        UserError: a class whose digest is another one.
+    """
+    for target, now in (digests(config) if sources else {}).items():
+        if sources.get(target, now) != now:
+            raise UserError(f"{where}: {target} has changed since; put its code back, or train the run again")
+
+
+_imported: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # class -> digest when it was first seen
+
+
+def _require_same(target: str, now: str) -> None:
+    module, _, name = target.rpartition(".")
+    loaded = getattr(sys.modules.get(module), name, None)
+    if inspect.isclass(loaded) and _imported.setdefault(loaded, now) != now:
+        raise UserError(f"{target}: its file has changed since it was imported; start this process anew")
+
+
+def _targets(node: Any) -> Iterator[str]:
+    """Every class and function that a config names from elsewhere."""
+    if isinstance(node, Mapping):
+        target = node.get("_target_")
+        if isinstance(target, str) and not _is_known(target):
+            yield target
+        node = list(node.values())
+    if isinstance(node, list):
+        for value in node:
+            yield from _targets(value)
+
+
+def _is_known(name: str) -> bool:
+    first = name.partition(".")[0]
+    return first in _KNOWN or first in sys.stdlib_module_names
+
+
+def _files(target: str) -> set[Path]:
+    """Files of the module that a dotted name lies in; empty where there is none."""
+    files: set[Path] = set()
+    parts = target.split(".")
+    for name in (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1)):
+        if file := _file(name):
+            _add(file, name, files)
+            break
+    return files
+
+
+def _file(name: str) -> Path | None:
+    """File of a module: of the one that is imported, or that would be."""
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    places = (Path(place, *name.split(".")) for place in (os.getcwd(), *sys.path))
+    paths = [Path(loaded)] if loaded else [path for place in places for path in _of_module(place)]
+    return next((path.resolve() for path in paths if path.suffix == ".py" and path.is_file()), None)
+
+
+def _of_module(place: Path) -> tuple[Path, Path]:
+    return place / "__init__.py", place.with_name(f"{place.name}.py")
+
+
+def _add(file: Path, name: str, files: set[Path]) -> None:
+    """Add a module, and those of the user's own that it imports from beside it."""
+    if file in files:
+        return
+    files.add(file)
+    if {"site-packages", "dist-packages"} & {*file.parts}:
+        return
+    package = file.name == "__init__.py"
+    root = file.parents[name.count(".") + package]
+    for other in _imports(file.read_text(encoding="utf-8"), name if package else name.rpartition(".")[0]):
+        for path in _of_module(root.joinpath(*other.split("."))):
+            if path.is_file() and not _is_known(other):
+                _add(path, other, files)
+
+
+def _imports(code: str, package: str) -> Iterator[str]:
+    """Dotted name of everything that a module may import."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))

@@ -1,0 +1,1 @@
+"""A trained network outside the lab: arrays, files and codes."""

@@ -1,0 +1,35 @@
+"""Images from codes: ``caelab decode RUN codes.npz --out DIR``."""
+
+from collections import deque
+from pathlib import Path
+
+from caelab import screen
+from caelab.inference import code_file, inputs, stream, trained
+
+
+def decode(run: Path, codes: Path, out: Path, *, force: bool = False) -> list[Path]:
+    """Decode a file of codes to pictures.
+
+    Args:
+        run: directory of a finished run, or an exported file: the model that encoded.
+        codes: path of the file.
+        out: folder of the outputs.
+        force: overwrite older outputs.
+
+    Returns:
+        The paths of the pictures.
+
+    Raises:
+        UserError: no such model or file, a damaged one, one of another model, or outputs that are there.
+    """
+    with screen.working(f"opening {screen.shown(run)}"):
+        read = code_file.Reader(codes)
+        paths = [out / entry.source.name for entry in read.entries]
+        inputs.require_free(paths, force)
+        model = trained.load(run)
+        read.require(model, run)
+    made = (model.decode(code) for code in read.codes(model.batch))
+    found = stream.pictures(made, read.fit, deque(read.entries))
+    for path, (_, pixels) in zip(screen.tracked(paths, "decoding"), found, strict=True):
+        stream.save(pixels, path)
+    return paths

@@ -1,0 +1,95 @@
+"""Codes of your own images: ``caelab encode RUN IMAGES... --out codes.npz``."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.table import Table
+
+from caelab import screen
+from caelab.errors import UserError
+from caelab.inference import code_file, inputs, stream, trained
+from caelab.inference.fitting import Fit
+
+ENDING = ".npz"
+FIRST = 5
+"""Pictures in the table on the screen."""
+
+
+class Row(NamedTuple):
+    """Bytes of a picture: in its file, as 8-bit pixels of the network's channels, and in its code."""
+
+    name: str
+    tiles: int
+    file: int
+    pixels: int
+    code: int
+
+
+def encode(
+    run: Path,
+    given: Sequence[Path],
+    out: Path,
+    way: str | None = None,
+    *,
+    refine: int = 0,
+    force: bool = False,
+) -> tuple[list[Row], int]:
+    """Encode pictures in files and folders to one file of codes: see ``caelab.inference.code_file``.
+
+    Args:
+        run: directory of a finished run, or an exported file.
+        given: files and folders.
+        out: path of the file of codes.
+        way: of ``caelab.inference.fitting.Fit``.
+        refine: of ``caelab.inference.trained.Trained.encode``.
+        force: overwrite an older file.
+
+    Returns:
+        The bytes of each picture, and how many files were skipped, which are named on stderr.
+
+    Raises:
+        UserError: no such model, no image, no such way, or a file that is there already.
+    """
+    if out.suffix != ENDING:
+        raise UserError(f"--out {out}: must end in {ENDING}")
+    sources = inputs.sources(given, out)
+    inputs.require_free([out], force, [source.file for source in sources])
+    with screen.working(f"opening {screen.shown(run)}"):
+        model = trained.load(run)
+        fit = Fit(model.shape, way)
+    numbers = model.latent + sum(math.prod(shape) for shape in model.skips)
+    read = stream.Stream(sources, fit, "encoding")
+    with code_file.Writer(out, model, fit) as codes:
+        for x in read.batches(model.batch):
+            codes.add(model.encode(x, refine))
+        if read.entries:
+            codes.finish(read.entries)
+    rows = []
+    for entry in read.entries:
+        tiles = math.prod(fit.grid(entry.size))
+        pixels = math.prod((fit.shape[0], *entry.size))
+        file = entry.source.file
+        rows.append(Row(str(file), tiles, file.stat().st_size, pixels, 4 * numbers * tiles))
+    read.tell()
+    return rows, len(read.skipped)
+
+
+def summary(rows: Sequence[Row]) -> Table:
+    """Return the first pictures and the mean of all as a table of bytes."""
+    table = Table(title=f"Bytes per image; {len(rows):,} encoded", title_justify="left")
+    table.add_column("file", overflow="fold")
+    for column in ("tiles", "code", "file", "8-bit pixels", "code / file"):
+        table.add_column(column, justify="right")
+    for row in rows[:FIRST]:
+        table.add_row(row.name, f"{row.tiles:,}", *_bytes(row.code, row.file, row.pixels))
+    means = [sum(values) / len(rows) for values in zip(*(row[1:] for row in rows), strict=True)]
+    tiles, file, pixels, code = means
+    table.add_section()
+    table.add_row("mean of all", f"{tiles:,.1f}", *_bytes(code, file, pixels))
+    return table
+
+
+def _bytes(code: float, file: float, pixels: float) -> list[str]:
+    return [*(f"{value:,.0f}" for value in (code, file, pixels)), f"{code / file:.3g}"]

@@ -1,0 +1,173 @@
+"""What counts as images: NumPy arrays, Pillow images and torch tensors, to a network's input and back."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from caelab.data.pictures import DEEP, MODES, upright
+from caelab.errors import UserError
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as in Pillow
+_ROUNDING = 1e-4  # by which floats may leave [0, 1]
+
+_KINDS = "NumPy arrays, Pillow images, torch tensors, or a list of any of them"
+
+
+@dataclass(frozen=True)
+class Given:
+    """Images of a user, and the way back to their kind.
+
+    Attributes:
+        x: (N, 1 or 3, H, W), uint8 in [0, 255] or floating point in [0, 1], as they were given.
+        back: turns (N, C, H, W) of the network, uint8 or float32 as ``finished`` gives, into their kind.
+    """
+
+    x: Tensor
+    back: Callable[[Tensor], Any]
+
+    def finished(self, x_hat: Tensor) -> Tensor:
+        """Return ``x_hat`` (N, C, H, W) float32 in [0, 1] on the CPU, as bytes where bytes were given."""
+        return (to_bytes(x_hat) if self.x.dtype == torch.uint8 else x_hat).cpu()
+
+
+def to_bytes(x: Tensor) -> Tensor:
+    """Round ``x`` in [0, 1] to uint8 in [0, 255]; uint8 stays as it is."""
+    return x if x.dtype == torch.uint8 else (255 * x.clamp(0, 1)).round().byte()
+
+
+def network_input(x: Tensor, channels: int) -> Tensor:
+    """Return images (N, 1 or 3, H, W), uint8 or floating point, as the network takes them.
+
+    Colour becomes grey by ITU-R 601-2, 0.299 R + 0.587 G + 0.114 B, and grey becomes three equal channels.
+
+    Returns:
+        (N, channels, H, W) float32 in [0, 1].
+    """
+    x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
+    if x.shape[1] == 3 and channels == 1:
+        x = (x * x.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
+    # One layout for all kinds, since kernels for others round in another way.
+    return x.expand(-1, channels, -1, -1).contiguous()
+
+
+def take(images: Any, shape: Sequence[int]) -> Given:
+    """Take images of any kind for a network of images of ``shape`` (C, H, W).
+
+    Args:
+        images: as ``Trained`` documents them.
+        shape: (C, H, W).
+
+    Raises:
+        UserError: they are of no such kind, number type, range or size.
+    """
+    if isinstance(images, Tensor):
+        given = _tensor(images)
+    elif isinstance(images, np.ndarray):
+        given = _array(images)
+    elif isinstance(images, list | tuple):
+        given = _several(images, shape)
+    else:
+        given = _picture(images, shape[0])
+    _check(given.x, shape)
+    return given
+
+
+def _check(x: Tensor, shape: Sequence[int]) -> None:
+    if not len(x):
+        raise UserError(f"no image given; give {_KINDS}")
+    channels, height, width = shape
+    if tuple(x.shape[2:]) != (height, width):
+        raise UserError(
+            f"images of {x.shape[2]}x{x.shape[3]} pixels (height x width), the network takes "
+            f"{height}x{width}: scale or cut them first, or let caelab reconstruct do it with --fit"
+        )
+    if x.shape[1] != channels and {x.shape[1], channels} != {1, 3}:
+        raise UserError(f"images of {x.shape[1]} channels, the network takes {channels}")
+    if x.dtype == torch.uint8:
+        return
+    if not x.is_floating_point():
+        kind = str(x.dtype).removeprefix("torch.")
+        raise UserError(f"images of {kind}; give uint8 from 0 to 255, or floating point from 0 to 1")
+    least, most = float(x.min()), float(x.max())
+    if not -_ROUNDING <= least <= most <= 1 + _ROUNDING:  # nor NaN
+        raise UserError(f"images from {least:g} to {most:g}; floating point must be from 0 to 1")
+
+
+def _tensor(images: Tensor) -> Given:
+    """Take (N, C, H, W) or (C, H, W)."""
+    if images.ndim not in (3, 4):
+        raise UserError(f"a tensor of shape {tuple(images.shape)}; give (N, C, H, W) or (C, H, W)")
+    x, device, one = images.detach(), images.device, images.ndim == 3
+
+    def back(x_hat: Tensor) -> Tensor:
+        return (x_hat[0] if one else x_hat).to(device)
+
+    return Given(x[None] if one else x, _as_given(x, back))
+
+
+def _array(images: np.ndarray[Any, Any]) -> Given:
+    """Take (H, W), (H, W, C) or (N, H, W, C)."""
+    if images.ndim not in (2, 3, 4) or (images.ndim == 3 and images.shape[2] not in (1, 3)):
+        raise UserError(
+            f"an array of shape {images.shape}; give (H, W), (H, W, C) or (N, H, W, C) with C of 1 or 3; "
+            "images[..., None] turns (N, H, W) into the last"
+        )
+    if images.dtype.kind not in "fu" or (images.dtype.kind == "u" and images.dtype != np.uint8):
+        raise UserError(f"images of {images.dtype}; give uint8 from 0 to 255, or floating point from 0 to 1")
+    dimensions = images.ndim
+    number = np.uint8 if images.dtype == np.uint8 else np.float32
+    whole = np.require(
+        images, number, ["C", "W"]
+    )  # torch takes neither negative strides nor read-only memory
+    x = torch.from_numpy(whole)
+    x = (x[None, None], x[None].movedim(-1, 1), x.movedim(-1, 1))[dimensions - 2]  # (N, C, H, W)
+
+    def back(x_hat: Tensor) -> np.ndarray[Any, Any]:
+        if dimensions == 2 and x_hat.shape[1] == 1:
+            return x_hat[0, 0].numpy()
+        found: np.ndarray[Any, Any] = x_hat.movedim(1, -1).contiguous().numpy()  # (N, H, W, C)
+        return found if dimensions == 4 else found[0]
+
+    return Given(x, _as_given(x, back))
+
+
+def _picture(image: Any, channels: int) -> Given:
+    """Take a Pillow image of any mode and size."""
+    if not isinstance(image, Image.Image):
+        raise UserError(f"images of type {type(image).__name__}; give {_KINDS}")
+    try:
+        picture = upright(image)
+    except ValueError as error:
+        raise UserError(f"a Pillow image of mode {image.mode}: {error}") from None
+    if picture.mode != DEEP:
+        picture = picture.convert(MODES.get(channels, picture.mode))
+    pixels = _array(np.asarray(picture))
+
+    def back(x_hat: Tensor) -> Image.Image:
+        rows = to_bytes(x_hat)[0].movedim(0, -1)  # (H, W, C)
+        return Image.fromarray(rows.squeeze(-1).contiguous().numpy())
+
+    return Given(pixels.x, back)
+
+
+def _several(images: Sequence[Any], shape: Sequence[int]) -> Given:
+    """Take each of a list, whatever it is."""
+    parts = [take(one, shape) for one in images]
+    kinds = {(part.x.dtype, part.x.shape[1]) for part in parts}
+    inputs = [part.x if len(kinds) == 1 else network_input(part.x.cpu(), shape[0]) for part in parts]
+
+    def back(x_hat: Tensor) -> list[Any]:
+        rows = torch.split(x_hat, [len(part.x) for part in parts])
+        return [part.back(row) for part, row in zip(parts, rows, strict=True)]
+
+    return Given(torch.cat(inputs) if inputs else torch.zeros(0, *shape), back)
+
+
+def _as_given(x: Tensor, back: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+    """Round first where bytes were given, which a list with floats among them asks for."""
+    return (lambda x_hat: back(to_bytes(x_hat))) if x.dtype == torch.uint8 else back

@@ -1,0 +1,143 @@
+"""A trained model on your own images: ``caelab reconstruct RUN IMAGES... --out DIR``."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from caelab import screen
+from caelab.inference import fitting, inputs, stream, trained
+from caelab.inference.fitting import Fit, Pixels, pixels
+from caelab.inference.inputs import Source
+from caelab.inference.stream import Entry, opened
+from caelab.metrics.quality import of_one
+from caelab.plotting import figures
+
+TABLE = "reconstructions.csv"
+OVERVIEW = "overview.png"
+SHOWN = 8
+"""Pictures in the overview: the first ones."""
+WORST = 5
+"""Pictures in the table on the screen: those of the lowest PSNR."""
+
+_THUMB = 160  # pixels a side of a picture in the overview
+
+
+class Row(NamedTuple):
+    """What became of a picture.
+
+    Attributes:
+        file: the original.
+        output: the reconstruction, relative to the folder of the outputs.
+        width: of the original, upright, in pixels.
+        height: likewise.
+        tiles: images of the network's size that it was cut into.
+        psnr: in dB.
+        ssim: None where a side is below 11 pixels, the window of SSIM.
+    """
+
+    file: str
+    output: str
+    width: int
+    height: int
+    tiles: int
+    psnr: float
+    ssim: float | None
+
+
+def reconstruct(
+    run: Path,
+    given: Sequence[Path],
+    out: Path,
+    way: str | None = None,
+    *,
+    refine: int = 0,
+    force: bool = False,
+) -> tuple[list[Row], int]:
+    """Reconstruct pictures in files and folders, and write them, a table and an overview.
+
+    Args:
+        run: directory of a finished run, or an exported file.
+        given: files and folders.
+        out: folder of the outputs.
+        way: of ``caelab.inference.fitting.Fit``.
+        refine: of ``caelab.inference.trained.Trained.encode``.
+        force: overwrite older outputs.
+
+    Returns:
+        What became of each picture, and how many files were skipped, which are named on stderr.
+
+    Raises:
+        UserError: no such model, no image, no such way, or outputs that are there already.
+    """
+    sources = inputs.sources(given, out, (OVERVIEW,))
+    outputs = [out / name for name in (*(source.name for source in sources), TABLE, OVERVIEW)]
+    inputs.require_free(outputs, force, [source.file for source in sources])
+    with screen.working(f"opening {screen.shown(run)}"):
+        model = trained.load(run)
+        fit = Fit(model.shape, way)
+    out.mkdir(parents=True, exist_ok=True)
+    read = stream.Stream(sources, fit, "reconstructing")
+    made = (model.decode(model.encode(x, refine)) for x in read.batches(model.batch))
+    rows: list[Row] = []
+    shown: dict[str, list[tuple[Tensor, str]]] = {"original": [], "reconstruction": []}
+    with (out / TABLE).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(Row._fields)
+        for entry, pixels in stream.pictures(made, fit, read.entries):
+            stream.save(pixels, out / entry.source.name)
+            original = _original(entry.source, fit)
+            rows.append(_row(entry, fit, original, pixels))
+            table.writerow(rows[-1])
+            if len(rows) <= SHOWN:
+                shown["original"].append((_thumb(original), _short(entry.source.file.name)))
+                shown["reconstruction"].append((_thumb(pixels), f"{rows[-1].psnr:.1f} dB"))
+    if rows:
+        figures.grid(out / OVERVIEW, shown)
+    read.tell()
+    return rows, len(read.skipped)
+
+
+def _original(source: Source, fit: Fit) -> Pixels:
+    """Read a picture once more, to compare with: what waits for its batch may be too many to keep."""
+    return pixels(fit.seen(opened(source.file, fit.shape[0])))
+
+
+def _row(entry: Entry, fit: Fit, original: Pixels, pixels: Pixels) -> Row:
+    x_hat, x = (torch.tensor(one).movedim(-1, 0) for one in (pixels, original))
+    psnr, ssim = of_one(x_hat, x.expand_as(x_hat))
+    rows, columns = fit.grid(entry.size)
+    name, size = entry.source.name, entry.size
+    return Row(str(entry.source.file), name, size[1], size[0], rows * columns, psnr, ssim)
+
+
+def _thumb(pixels: Pixels) -> Tensor:
+    """Return a small copy of a picture, (C, h, w) in [0, 1]."""
+    image = fitting.picture(pixels)
+    image.thumbnail((_THUMB, _THUMB))
+    small = torch.tensor(fitting.pixels(image)).movedim(-1, 0)
+    return small if small.is_floating_point() else small / 255
+
+
+def _short(name: str, length: int = 14) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def summary(rows: Sequence[Row]) -> Table:
+    """Return the worst pictures and the mean of all as a table."""
+    table = Table(title=f"Lowest PSNR first; {len(rows):,} reconstructed", title_justify="left")
+    table.add_column("file", overflow="fold")
+    for column in ("size", "tiles", "PSNR (dB)", "SSIM"):
+        table.add_column(column, justify="right")
+    for row in sorted(rows, key=lambda row: row.psnr)[:WORST]:
+        ssim = "" if row.ssim is None else f"{row.ssim:.3f}"
+        table.add_row(row.file, f"{row.width}x{row.height}", f"{row.tiles:,}", f"{row.psnr:.2f}", ssim)
+    similar = [row.ssim for row in rows if row.ssim is not None]
+    mean = f"{sum(similar) / len(similar):.3f}" if similar else ""
+    table.add_section()
+    table.add_row("mean of all", "", "", f"{sum(row.psnr for row in rows) / len(rows):.2f}", mean)
+    return table

@@ -1,0 +1,353 @@
+"""A trained network without the lab around it: what ``caelab.load`` returns.
+
+Needs torch and NumPy only: neither Hydra nor Lightning nor the data that the network was trained on.
+"""
+
+import hashlib
+import json
+import math
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from caelab.config import source
+from caelab.errors import UserError
+from caelab.inference import images as kinds
+from caelab.models.autoencoder import Autoencoder, Code
+from caelab.models.outside import network as of_the_lab
+from caelab.models.refinement import fit
+from caelab.runs import results
+from caelab.runs.trust import check, granted, named
+
+EXPORT = ".safetensors"
+SCHEMA = 1
+"""Version of what an exported file says about itself."""
+LARGEST = 1 << 28
+"""Numbers of one image that a file may claim: a gigabyte as float32."""
+
+_ABOUT = ("model", "shape", "fingerprint", "metrics")
+_LAB = "caelab."
+_SPARE = 100  # tensors that a network may set up beside those that it keeps
+_BATCH = 256
+_NUMBERS = 1 << 20  # of the images of a batch, so that those of large images need no more memory
+
+
+class Trained:
+    """A trained network, for images of its own size.
+
+    Images may be
+
+    - NumPy arrays (H, W), (H, W, C) or (N, H, W, C), uint8 in [0, 255] or floating point in [0, 1];
+    - a Pillow image of any mode: upright by its EXIF orientation, on white where it is transparent;
+    - torch tensors (C, H, W) or (N, C, H, W), uint8 or floating point likewise;
+    - a list of any of these.
+
+    Colour is turned to grey (ITU-R 601-2) for a network of one channel, and grey to three equal channels for
+    one of three. Any number of images is carried out in batches, without gradients.
+
+    Args:
+        network: is set to eval mode.
+        fingerprint: of the run that trained it, hexadecimal.
+        metrics: figures of that run, such as ``test/psnr`` in dB.
+    """
+
+    def __init__(self, network: Autoencoder, fingerprint: str, metrics: dict[str, float]) -> None:
+        self.network = network.eval()
+        self.fingerprint = fingerprint
+        self.metrics = metrics
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images it takes."""
+        return self.network.shape
+
+    @property
+    def latent(self) -> int:
+        """Numbers in ``z`` of an image."""
+        return self.network.latent
+
+    @property
+    def batch(self) -> int:
+        """Images that are carried out at once."""
+        channels, height, width = self.shape
+        return min(_BATCH, max(1, _NUMBERS // (channels * height * width)))
+
+    @cached_property
+    def weights(self) -> str:
+        """SHA-256 of all its numbers, hexadecimal: who has the same can decode its codes."""
+        return digest(self.network.state_dict())
+
+    @cached_property
+    def skips(self) -> list[tuple[int, ...]]:
+        """Shape of each tensor that goes around the latent, for one image."""
+        return [tuple(skip.shape[1:]) for skip in self._encode(torch.zeros(1, *self.shape)).skips]
+
+    def encode(self, images: Any, refine: int = 0) -> Code:
+        """Map images to their code: ``z`` (N, latent) and skips (N, ...), float32 on the CPU.
+
+        Args:
+            images: of the kinds above.
+            refine: steps by which ``caelab.models.refinement.fit`` then fits each latent to its image:
+                better codes for the same decoder, for more time.
+
+        Raises:
+            UserError: images that it cannot take, with what they are and what they must be, or steps below 0.
+        """
+        if refine < 0:
+            raise UserError(f"refine={refine}: must be 0 or more steps")
+        parts = [self._encode(x, refine) for x in self._batches(kinds.take(images, self.shape).x)]
+        skips = zip(*(part.skips for part in parts), strict=True)
+        return Code(
+            torch.cat([part.z for part in parts]).float(), tuple(torch.cat(skip).float() for skip in skips)
+        )
+
+    def decode(self, code: Code) -> Tensor:
+        """Map a code of ``encode`` to images (N, C, H, W), float32 in [0, 1] on the CPU.
+
+        Raises:
+            UserError: the code is not one of this network, by its shapes.
+        """
+        whole = [torch.as_tensor(part).float() for part in (code.z, *code.skips)]
+        self._check(whole)
+        parts = zip(*(torch.split(part, self.batch) for part in whole), strict=True)
+        return torch.cat([self._decode(Code(z, tuple(skips))).cpu() for z, *skips in parts])
+
+    def reconstruct(self, images: Any) -> Any:
+        """Encode and decode images.
+
+        Returns:
+            Reconstructions of the kind, layout and number type that were given (uint8 is rounded, floating
+            point is float32), and of the network's channels: (H, W) in gives (H, W, 3) out of a network of
+            colour images. Pillow images come back as 8 bits.
+
+        Raises:
+            UserError: images that it cannot take, with what they are and what they must be.
+        """
+        given = kinds.take(images, self.shape)
+        parts = [given.finished(self._decode(self._encode(x))) for x in self._batches(given.x)]
+        return given.back(torch.cat(parts))
+
+    def _batches(self, x: Tensor) -> Iterator[Tensor]:
+        for part in torch.split(x, self.batch):
+            yield kinds.network_input(part, self.shape[0])
+
+    @torch.inference_mode()
+    def _encode(self, x: Tensor, refine: int = 0) -> Code:
+        x = x.to(self.network.weight)
+        code = self.network.encode(x)
+        if refine:
+            code = fit(self.network, x, code, refine).code
+        return Code(code.z.cpu(), tuple(skip.cpu() for skip in code.skips))
+
+    @torch.inference_mode()
+    def _decode(self, code: Code) -> Tensor:
+        weight = self.network.weight
+        return self.network.decode(Code(code.z.to(weight), tuple(skip.to(weight) for skip in code.skips)))
+
+    def _check(self, parts: Sequence[Tensor]) -> None:
+        want = [(self.latent,), *self.skips]
+        counts = {part.shape[:1] for part in parts}
+        if [tuple(part.shape[1:]) for part in parts] != want or len(counts) > 1 or counts <= {(0,), ()}:
+            got = ", ".join(str(tuple(part.shape)) for part in parts)
+            takes = ", ".join(f"(N, {', '.join(map(str, shape))})" for shape in want)
+            raise UserError(f"a code of shapes {got}; this network takes {takes}")
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all numbers of a network's state, hexadecimal."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        found.update(name.encode())
+        found.update(tensor.cpu().numpy().tobytes())
+    return found.hexdigest()
+
+
+def load(path: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> Trained:
+    """Load a trained network, in eval mode, in float32, or in float64 where it was trained so.
+
+    Args:
+        path: the directory of a finished run, whose best checkpoint it is, or an exported ``.safetensors``.
+        device: where it computes: ``cpu``, ``cuda``, or ``auto``, a GPU where there is one.
+
+        trust: modules whose code the run or export may name, beside what ``caelab.runs.trust`` says.
+
+    Raises:
+        UserError: there is no finished run or export, its weights are missing or damaged, its network is none
+            that may be built, or there is no such device.
+    """
+    with granted(trust):
+        return _load(Path(path), device)
+
+
+def _load(path: Path, device: str) -> Trained:
+    if path.suffix == EXPORT:
+        about, weights = _exported(path)
+        model, shape, fingerprint, metrics = (about[key] for key in _ABOUT)
+        sources: dict[str, str] = {}
+    elif path.is_file():
+        raise UserError(f"{path}: give the directory of a finished run, or an exported {EXPORT} file")
+    else:
+        record = results.finished(path)
+        model, shape = results.model(record), record["data"]["shape"]
+        fingerprint, metrics = record["fingerprint"], record["metrics"]
+        sources = record.get("sources", {})
+        path, weights = state(path, record)
+    _require_fit(model, shape, weights, path)
+    network = build(model, shape, path)
+    source.check(model, sources, str(path))
+    if any(one.dtype == torch.float64 for one in weights.values()):
+        network.double()
+    _fill(network, weights, path)
+    return Trained(network.to(_device(device)), fingerprint, metrics)
+
+
+def checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in file.infolist()):
+                raise ValueError("it is compressed, and could be of any size")
+        # mapped, so that a tensor has no more memory than the file
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; train the run anew with force=true") from None
+    except Exception as error:
+        if path.is_file() and not path.stat().st_size:
+            raise UserError(
+                f"{path} is empty: the machine went down before it was on the disk; the command that trained "
+                "the run trains it again"
+            ) from None
+        reason = type(error).__name__
+        raise UserError(
+            f"{path} is damaged ({reason}); remove it, or train the run anew with force=true"
+        ) from None
+
+
+def state(run: Path, record: results.Record) -> tuple[Path, dict[str, Tensor]]:
+    """Path and network's state of a run's best checkpoint.
+
+    Raises:
+        UserError: the file is missing or damaged, or no checkpoint of the lab's.
+    """
+    path = run / record["artifacts"].get("best", "checkpoints/best.ckpt")
+    whole = checkpoint(path).get("state_dict")
+    if not isinstance(whole, dict) or not all(isinstance(value, Tensor) for value in whole.values()):
+        raise UserError(f"{path} is no checkpoint of caelab; train the run anew with force=true")
+    if (claimed := sum(value.nbytes for value in whole.values())) > (size := path.stat().st_size):
+        raise UserError(f"{path} is damaged: tensors of {claimed:,} bytes in a file of {size:,}")
+    return path, {k.removeprefix("net."): v for k, v in whole.items() if k.startswith("net.")}
+
+
+def _exported(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What an exported file says about itself, and its network's state."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("caelab", "null"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (SafetensorError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); export it anew") from None
+    if not isinstance(about, dict):
+        raise UserError(f"{path} is no export of caelab: its metadata has no 'caelab'")
+    if about.get("schema") != SCHEMA:
+        raise UserError(f"{path} has schema {about.get('schema')}, this caelab reads {SCHEMA}")
+    if missing := [key for key in _ABOUT if key not in about]:
+        raise UserError(f"{path} is damaged: its metadata has no {missing[0]!r}; export it anew")
+    return about, state
+
+
+def build(model: Any, shape: Sequence[int], path: Path) -> Autoencoder:
+    """Build the network that a record or an export describes, with the weights that it starts from.
+
+    Args:
+        model: ``_target_`` and its arguments.
+        shape: (C, H, W) of its images.
+        path: whose it is, for messages.
+
+    Raises:
+        UserError: code that nobody here has vouched for, no network, or arguments that it refuses.
+    """
+    if not isinstance(model, dict) or "_target_" not in model:
+        raise UserError(f"{path}: its record has no model._target_")
+    check(model, "model", str(path))
+    kind = named(model["_target_"], "model", str(path))
+    if not str(model["_target_"]).startswith(_LAB):
+        from caelab.config.build import instantiate  # Hydra, which the lab's own networks are built without
+
+        return of_the_lab(instantiate(model, "model", shape=tuple(shape)), shape)
+    if not (isinstance(kind, type) and issubclass(kind, Autoencoder)):
+        raise UserError(f"{path}: {model['_target_']} is no network")
+    arguments = {key: value for key, value in model.items() if not key.startswith("_")}
+    try:
+        return kind(shape=tuple(shape), **arguments)
+    except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: {model['_target_']} refuses its arguments: {reason}") from None
+
+
+def as_started(run: Path, record: results.Record) -> Autoencoder:
+    """Build the network of a run with the weights that the run started from, before any fit to data.
+
+    Raises:
+        UserError: as of ``build``.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(record["seed"])  # as the run did
+        return build(record["config"]["model"], record["data"]["shape"], run)
+
+
+def _require_fit(model: Any, shape: Sequence[int], state: dict[str, Tensor], path: Path) -> None:
+    """Compare the network with the weights in the file before anything of the size that it claims is made."""
+    if not _is_shape(shape):
+        raise UserError(f"{path}: images of shape {shape}; at most {LARGEST:,} numbers an image")
+    if not str(model.get("_target_") if isinstance(model, dict) else "").startswith(_LAB):
+        return  # a user's own class, which need not be one that can be built without memory
+    most, tensors = _SPARE + len(state), count(1)
+
+    def limited(*_: Any) -> None:
+        if next(tensors) > most:
+            raise ValueError(f"more than {most} tensors, and the file holds {len(state)}")
+
+    hook = register_module_parameter_registration_hook(limited)
+    try:
+        with torch.device("meta"):
+            network = build(model, shape, path)
+    finally:
+        hook.remove()
+    _fill(network, state, path, assign=True)
+
+
+def _is_shape(shape: Any) -> bool:
+    whole = isinstance(shape, list | tuple) and all(type(side) is int and side > 0 for side in shape)
+    return whole and math.prod(shape) <= LARGEST
+
+
+def _fill(network: Autoencoder, state: dict[str, Tensor], path: Path, *, assign: bool = False) -> None:
+    try:
+        network.load_state_dict(state, assign=assign)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
+        raise UserError(f"{path} does not fit its model: {reason}") from None
+
+
+def _device(name: str) -> torch.device:
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device={name!r}: must be 'auto', 'cpu' or 'cuda'")
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise UserError("device='cuda': torch finds no GPU here; 'cpu' and 'auto' work")
+    return torch.device("cuda" if there and name != "cpu" else "cpu")

@@ -1,0 +1,1 @@
+"""What is measured of pictures, and what follows from it over seeds."""

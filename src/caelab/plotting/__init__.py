@@ -1,0 +1,1 @@
+"""How pictures and figures look."""

@@ -1,0 +1,129 @@
+"""Pictures of images: originals above rows of reconstructions."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from caelab import durable
+from caelab.corruptions import TEST, Corruption, keys
+from caelab.metrics.quality import mse, psnr
+from caelab.models.autoencoder import Autoencoder
+from caelab.texts import visible
+
+if TYPE_CHECKING:  # it brings Lightning
+    from caelab.data.datamodule import ImageDataModule
+
+COLUMNS = 40
+"""Images side by side in a picture, at most: a folder may have a thousand classes."""
+
+_UNLABELLED = 10  # images that stand for those of each class
+_WIDTH = 20.0  # inches that images share where they are many
+_GAP = 0.06  # inches between images
+_LINE = 0.13  # inches of a line of a note
+
+
+as_it_is = matplotlib.rc_context({"text.parse_math": False})  # a name may have dollar signs
+
+
+def first_rows(data: "ImageDataModule") -> Tensor:
+    """Places of the first test image of each class, (classes,) int64; without classes, of the first ten."""
+    if len(data.class_names) < 2:
+        return torch.arange(min(_UNLABELLED, len(data.splits["test"])))
+    return torch.from_numpy(np.unique(data.splits["test"].targets.numpy(), return_index=True)[1])
+
+
+def first_of_each_class(
+    data: "ImageDataModule", net: Autoencoder, corruption: Corruption
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the first test image of each class, what the network is given, and what it makes of that.
+
+    Each is (N, C, H, W) float32 in [0, 1], on the CPU.
+    """
+    rows = first_rows(data)
+    x = data.splits["test"][rows].float() / 255
+    corrupted = corruption(x, keys(rows, TEST))
+    return x, corrupted, net.reconstruct(corrupted).cpu()
+
+
+def keep(path: Path, **pictures: Tensor) -> None:
+    """Save named pictures (N, C, H, W) in [0, 1] as uint8 arrays of those names."""
+    arrays: dict[str, Any] = {name: (255 * x).round().byte().numpy() for name, x in pictures.items()}
+    with durable.file(path) as file:
+        np.savez_compressed(file, **arrays)
+
+
+def reconstructions(path: Path, originals: Tensor, rows: dict[str, Tensor]) -> Path:
+    """Draw originals (N, C, H, W) over named reconstructions of the same shape, each with its PSNR in dB."""
+    captioned = {"original": [(x, "") for x in originals]}
+    for name, images in rows.items():
+        decibels = psnr(mse(images, originals)).tolist()
+        captioned[name] = [(x_hat, f"{one:.1f} dB") for x_hat, one in zip(images, decibels, strict=True)]
+    return grid(path, captioned)
+
+
+def grid(path: Path, rows: Mapping[str, Sequence[tuple[Tensor, str]]]) -> Path:
+    """Draw named rows of equally many images (C, H, W) in [0, 1], of any sizes, each with a note below.
+
+    The first ``COLUMNS`` images of each row are drawn; where there are more, the first row's name says so.
+    """
+    count = len(next(iter(rows.values())))
+    columns = min(count, COLUMNS)
+    side = min(1.0, _WIDTH / columns)
+    figure = Figure(dpi=150)
+    axes = figure.add_axes((0, 0, 1, 1), frameon=False)
+    names = [_wrapped(name) for name in rows]
+    if count > columns:
+        names[0] += f"\n(first {columns} of {count:,})"
+    texts = [axes.text(0, 0, name, fontsize=9, ha="right", va="center", parse_math=False) for name in names]
+    left = max(text.get_window_extent().width for text in texts) / figure.dpi + 0.2
+    top = _GAP
+    for text, images in zip(texts, rows.values(), strict=True):
+        shown = images[:columns]
+        height = side * min(1.0, max(image.shape[1] / image.shape[2] for image, _ in shown))
+        height = max(height, text.get_window_extent().height / figure.dpi)
+        text.set_position((left - 0.1, top + height / 2))
+        for column, (image, note) in enumerate(shown):
+            _place(axes, image, note, (left + (column + 0.5) * side, top + height / 2), side - _GAP)
+        top += height + _GAP + _LINE * max(note.count("\n") + bool(note) for _, note in shown)
+    width = left + columns * side
+    figure.set_size_inches(width, top)
+    axes.set(xlim=(0, width), ylim=(top, 0), aspect="auto")  # in inches
+    with durable.file(path) as file:
+        figure.savefig(file, format="png")
+    return path
+
+
+def _wrapped(name: str) -> str:
+    return "\n".join(textwrap.fill(line, 28) for line in visible(name).split("\n"))
+
+
+def _place(axes: Axes, image: Tensor, note: str, centre: tuple[float, float], side: float) -> None:
+    """Show an image (C, H, W) in [0, 1] within a square of that side, a note below."""
+    x, y = centre
+    half = torch.tensor(image.shape[1:]) / max(image.shape[1:]) * side / 2
+    down, right = half.tolist()
+    extent = (x - right, x + right, y + down, y - down)
+    axes.imshow(_pixels(image), cmap="gray", vmin=0, vmax=1, extent=extent)
+    axes.text(x, y + down + 0.02, visible(note), fontsize=7, ha="center", va="top", parse_math=False)
+
+
+def tile(axis: Axes, image: Tensor, note: str) -> None:
+    """Show an image (C, H, W) in [0, 1] with a note below."""
+    axis.imshow(_pixels(image), cmap="gray", vmin=0, vmax=1)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.set_xlabel(visible(note), fontsize=8, labelpad=1)
+
+
+def _pixels(image: Tensor) -> NDArray[np.float32]:
+    pixels: NDArray[np.float32] = image.permute(1, 2, 0).squeeze(-1).numpy()  # (H, W, C), or (H, W)
+    return pixels

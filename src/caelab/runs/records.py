@@ -1,0 +1,112 @@
+"""The records on disk: every run and search below a folder, and the floor that a run stands on."""
+
+import os
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from caelab import durable
+from caelab.config.fingerprint import CLEAN
+from caelab.runs import analyses as registry
+from caelab.runs import record_file, results
+from caelab.runs.results import Record
+from caelab.screen import note, one_line, shown
+
+_PCA = {"model._target_": "caelab.models.pca.PCA", "model.shrinkage": "none", "model.refine": 0}
+
+
+def searches(*roots: str | Path) -> dict[str, Record]:
+    """Name of each search below the folders -> what it found; a damaged file is named and left out."""
+    found = {}
+    for path in (path for root in roots for path in _below(root, results.SEARCH)):
+        try:
+            record = record_file.parse(record_file.text(path))
+            record_file.check(record, record_file.SEARCH | {"schema": int})
+        except record_file.DAMAGE as error:
+            left_out(path, "what a search found", one_line(error))
+        else:
+            found[record["name"]] = record
+    return found
+
+
+def find(root: str | Path) -> Iterator[tuple[Path, Record]]:
+    """Yield directory and record of every run below ``root``, but not those that a forced run has set aside.
+
+    A damaged record is named and left out.
+    """
+    for path in _below(root, results.RECORD):
+        try:
+            record = record_file.read(path, results.SCHEMA)
+        except record_file.DAMAGE as error:
+            left_out(path, "run record", one_line(error))
+        else:
+            if record is not None:
+                yield path.parent, record
+
+
+def _below(root: str | Path, name: str) -> list[Path]:
+    return [Path(path, name) for path, files in folders(root) if name in files]
+
+
+def folders(root: str | Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield every folder below ``root`` and the names of its files, in order.
+
+    What lies inside of runs is left out, which takes most of the time, and what a forced run has set aside.
+    """
+    of_a_run = {".hydra", "checkpoints", *results.FOLDERS, *registry.files()}
+    for path, inside, files in os.walk(root):
+        run = results.RECORD in files or ".hydra" in inside
+        inside[:] = [
+            name
+            for name in sorted(inside)
+            if not (name == results.PREVIOUS or name.startswith(durable.ASIDE) or (run and name in of_a_run))
+        ]
+        yield path, files
+
+
+@cache
+def left_out(path: Path, kind: str, reason: str) -> None:
+    """Say, once, that a file is not read, which may be anybody's and costs nobody a status."""
+    where = Path(shown(path.parent), path.name)  # itself it may be a link to itself
+    note(f"{where} is no readable {kind} ({reason}); left out")
+
+
+def floor(root: str | Path, record: Record, numbers: int | None = None) -> float | None:
+    """Test PSNR (dB) of a run of PCA on the same images, corrupted alike, if there is one on record.
+
+    Args:
+        root: the folder below which it may lie.
+        record: of the run that it stands below.
+        numbers: the latent of PCA; None is that of the run.
+    """
+    found = floor_run(root, record, record["size"]["latent"] if numbers is None else numbers)
+    return None if found is None else float(found["metrics"]["test/psnr"])
+
+
+def floor_run(root: str | Path, record: Record, numbers: int) -> Record | None:
+    """Record of a finished run of PCA with that latent on the same images, corrupted alike, or None."""
+    for _, other in find(root):
+        if (
+            other["status"] == "finished"
+            and other["size"]["latent"] == numbers
+            and is_pca(other)
+            and other["data"] == record["data"]
+            and _corruption(other) == _corruption(record)
+        ):
+            return other
+    return None
+
+
+def is_pca(record: Record) -> bool:
+    """Whether a run is the linear floor of others: a projection on principal components, and nothing more."""
+    return _PCA.items() <= results.settings(record).items()
+
+
+def untrained(record: Record) -> bool:
+    """Whether a finished run took no gradient step, so that a seed changes little or nothing: a floor."""
+    return not record["time"]["epochs"]
+
+
+def _corruption(record: Record) -> Any:
+    return record["config"].get("corruption", CLEAN)

@@ -1,0 +1,84 @@
+"""The run directory: who may write there, and what becomes of an earlier run in it."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from caelab import durable, screen
+from caelab.config.check import KEEP
+from caelab.errors import UserError
+from caelab.runs import previous, results
+
+_LOCK = ".lock"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # from file systems without flock
+
+
+class BusyError(UserError):
+    """Another process is training in the directory."""
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keep other processes out; the lock goes with this process, however it ends.
+
+    Raises:
+        BusyError: another process is training there.
+    """
+    # Its own way around a file system without flock would outlast a kill.
+    lock = FileLock(run_dir / _LOCK, timeout=0, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BusyError(
+            f"{screen.shown(run_dir)}: another process is training there; let it finish"
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        screen.note(
+            f"{screen.shown(run_dir)}: this file system has no locks; do not start the same run twice at once"
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def remove(run_dir: Path) -> None:
+    """Remove a run: by one rename, so that no half of it is ever taken for a run.
+
+    Raises:
+        BusyError: another process is training there.
+    """
+    gone = run_dir.with_name(f"{durable.ASIDE}{run_dir.name}")
+    with locked(run_dir):
+        run_dir.rename(gone)
+    shutil.rmtree(gone)
+
+
+def held(run_dir: Path) -> bool:
+    """Whether another process is training there."""
+    try:
+        with locked(run_dir):
+            return False
+    except BusyError:
+        return True
+
+
+def tidy(run_dir: Path) -> None:
+    """Remove what a kill has left of a run that is finished, where the directory can be written to."""
+    if (run_dir / results.PREVIOUS).exists() or any(run_dir.glob(f"{durable.ASIDE}*")):
+        with suppress(OSError, BusyError), locked(run_dir):
+            previous.restore(run_dir)
+            previous.discard(run_dir / results.PREVIOUS)
+
+
+def drop(run_dir: Path, record: results.Record) -> None:
+    """Remove the checkpoints that a complete run does not keep: its record does not list them."""
+    for name in {*KEEP["both"]} - record["artifacts"].keys():
+        with suppress(PermissionError):
+            (run_dir / results.ARTIFACTS[name]).unlink(missing_ok=True)

@@ -1,0 +1,182 @@
+"""Tables of runs on the screen."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from caelab.runs.labels import TEST_IMAGES, Label, labels
+from caelab.runs.records import is_pca
+from caelab.runs.results import BYPASSING, TRAINED, Record, latent_reliance
+from caelab.screen import console, say, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Named = tuple[Label, Record]
+
+_GROUPS = ("dataset", "model", "loss", "optimizer")
+
+
+def _decibel(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def reliance(value: float | None) -> str:
+    """Latent reliance as text, marked where it says that the latent is bypassed; empty where unknown."""
+    if value is None:
+        return ""
+    return f"{value:.2f} bypassing" if value < BYPASSING else f"{value:.2f}"
+
+
+class _Column(NamedTuple):
+    value: Callable[[Record], Any]
+    form: Callable[[Any], str]
+
+    def cell(self, record: Record) -> str:
+        value = self.value(record)
+        return "" if value is None else self.form(value)
+
+
+_COLUMNS = {
+    "parameters": _Column(lambda r: r["size"]["parameters"], "{:,}".format),
+    "latent": _Column(lambda r: r["size"]["latent"], "{:,}".format),
+    "effective code": _Column(lambda r: r["size"]["effective_code"], "{:,}".format),
+    "latent reliance": _Column(latent_reliance, reliance),
+    "validation PSNR (dB)": _Column(lambda r: r["metrics"]["val/psnr"], _decibel),
+    "PSNR (dB)": _Column(lambda r: r["metrics"].get("test/psnr"), _decibel),
+    "SSIM": _Column(lambda r: r["metrics"].get("test/ssim"), "{:.3f}".format),
+    "epochs": _Column(lambda r: r["time"]["epochs"], str),
+    "seconds": _Column(lambda r: r["time"]["fit_seconds"] + r["time"]["test_seconds"], "{:.0f}".format),
+}
+
+
+def _named(records: list[Record]) -> tuple[list[Named], list[Named]]:
+    """Runs that were trained to their end, best on validation first, and the other ones.
+
+    Those on the same test images stand together. A trial has no test figures.
+    """
+    named = list(zip(labels(records), records, strict=True))
+    sets = list(dict.fromkeys(label.get(TEST_IMAGES) for label, _ in named))
+    done = [pair for pair in named if pair[1]["status"] in TRAINED]
+    done.sort(key=lambda pair: (sets.index(pair[0].get(TEST_IMAGES)), -float(pair[1]["metrics"]["val/psnr"])))
+    return done, [pair for pair in named if pair[1]["status"] not in TRAINED]
+
+
+def comparison(records: list[Record], title: str) -> Group:
+    """Return a table of runs, best validation PSNR first; failed ones stand below it with their reasons.
+
+    Runs on different test images stand apart, since their figures do not compare.
+    """
+    done, others = _named(records)
+    table = Table(title=title, title_justify="left")
+    for key in (done + others)[0][0]:
+        table.add_column(key, overflow="fold")
+    for name in _COLUMNS:
+        table.add_column(name, justify="right")
+    for position, (label, record) in enumerate(done):
+        if position and label.get(TEST_IMAGES) != done[position - 1][0].get(TEST_IMAGES):
+            table.add_section()
+        table.add_row(*label.values(), *(column.cell(record) for column in _COLUMNS.values()))
+    return Group(table if done else Text(title), *(_reason(label, record) for label, record in others))
+
+
+def _reason(label: Label, record: Record) -> Text:
+    """Say why a run has no figures."""
+    name = ", ".join(f"{key}={value}" for key, value in label.items() if value != "-" and key != TEST_IMAGES)
+    failed = record["status"] == "failed"
+    reason = f"{'failed: ' if failed else ''}{record['error']}"
+    return Text(f"{name or ' '.join(record['overrides'])}: {reason}", "red" if failed else "dim")
+
+
+def trials(found: Record) -> Table:
+    """Table of a search's trials, best validation PSNR first, those that ended early below."""
+    history = [trial for trial in found["history"] if trial["state"] != "failed"]
+    pruned = sum(trial["state"] == "pruned" for trial in history)
+    title = f"{found['label']}: {len(history)} trials of {found['epochs']} epochs, {pruned} pruned"
+    table = Table(title=title, title_justify="left")
+    for column in ("trial", *found["space"], "validation PSNR (dB)", "state"):
+        table.add_column(column, justify="left" if column == "state" else "right")
+    for trial in sorted(history, key=lambda t: (t["state"] == "pruned", -(t["psnr"] or 0.0))):
+        point = (_setting(trial["point"].get(key)) for key in found["space"])
+        state = f"pruned at epoch {trial['epochs']}" if trial["state"] == "pruned" else "finished"
+        psnr = "" if trial["psnr"] is None else _decibel(trial["psnr"])
+        style = "dim" if trial["state"] == "pruned" else None
+        table.add_row(str(trial["number"]), *point, psnr, state, style=style)
+    return table
+
+
+def _setting(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def frame(records: list[Record]) -> "pd.DataFrame":
+    """Return the same table as numbers, rounded to 4 decimals; with an ``error`` where a run failed."""
+    import pandas as pd
+
+    done, others = _named(records)
+    rows = [label | {name: column.value(r) for name, column in _COLUMNS.items()} for label, r in done]
+    table = pd.DataFrame([*rows, *(label | {"error": record["error"]} for label, record in others)])
+    for key in (done + others)[0][0]:
+        with suppress(ValueError):  # a label is text, also where it is a number
+            table[key] = pd.to_numeric(table[key])
+    return table.round(4)
+
+
+def protocols(
+    metrics: dict[str, float], images: int, title: str, floor: tuple[str, float] | None = None
+) -> None:
+    """Print test figures under both protocols, and a floor (its name, its PSNR in dB) below them."""
+    table = Table(title=title, title_justify="left")
+    for column in ("protocol", "images", "PSNR (dB)", "PSNR pooled (dB)", "SSIM"):
+        table.add_column(column, justify="left" if column == "protocol" else "right")
+    full = [
+        _decibel(metrics["test/psnr"]),
+        _decibel(metrics["test/psnr_pooled"]),
+        f"{metrics['test/ssim']:.3f}",
+    ]
+    table.add_row("full", f"{images:,}", *full)
+    published = [_decibel(metrics["published/psnr"]), "", f"{metrics['published/ssim']:.3f}"]
+    table.add_row("published", "one a class", *published)
+    if floor:
+        table.add_row(floor[0], f"{images:,}", _decibel(floor[1]), "", "")
+    console.print(table)
+
+
+def summary(record: Record, run_dir: Path, floor: float | None) -> None:
+    """Print one finished run: its figures, the floor at its latent, and where its files lie."""
+    size, time = record["size"], record["time"]
+    title = ", ".join(f"{record['choices'][group]}" for group in _GROUPS) + f", seed {record['seed']}"
+    below = floor is not None and not is_pca(record)
+    label = f"full, PCA of {size['latent']} numbers"
+    protocols(
+        record["metrics"],
+        record["data"]["test"],
+        title,
+        (label, floor) if below and floor is not None else None,
+    )
+    say(
+        f"{size['parameters']:,} parameters; {size['latent']:,} latent numbers, {size['effective_code']:,} "
+        f"reach the decoder ({size['input_numbers']:,} in the image){_path(record)}; "
+        f"best epoch {record['best_epoch']} of {time['epochs']}; {_speed(time)}"
+    )
+    for name in ("reconstructions.png", "result.json"):
+        say(f"  {shown(run_dir / name)}")
+
+
+def _path(record: Record) -> str:
+    """Say how much comes through the latent, where anything goes around it."""
+    if record["size"]["effective_code"] == record["size"]["latent"]:
+        return ""
+    return f"; latent reliance {reliance(latent_reliance(record)) or 'unknown'}"
+
+
+def _speed(time: dict[str, Any]) -> str:
+    line = f"{time['fit_seconds']:.0f} s training and validation"
+    if time["images_per_second"]:
+        line += f", {time['images_per_second']:,.0f} training images/s"
+    return line

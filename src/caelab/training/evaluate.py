@@ -1,0 +1,99 @@
+"""Score a finished run again, also on another dataset: ``caelab evaluate RUN [dataset=...]``."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from caelab import durable, texts
+from caelab.composition import compose
+from caelab.config import folders, options
+from caelab.config.build import instantiate
+from caelab.config.check import check
+from caelab.config.grammar import written
+from caelab.errors import UserError
+from caelab.inference import restore
+from caelab.runs import results, trust
+from caelab.runs.results import Record
+from caelab.training.scoring import score
+
+
+def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
+    """Score a finished run's best checkpoint.
+
+    Args:
+        run: the run's directory.
+        overrides: as on the command line of caelab train, of dataset, corruption and paths only.
+
+    Returns:
+        ``{"dataset": ..., "data": {...}, "metrics": {"test/psnr": ..., ...}}``, also written to a ``file`` in
+        ``evaluations/`` of the run's directory, which is named here, as are the ``choices`` of all groups.
+
+    Raises:
+        UserError: no finished run, unknown keys, or images of another shape than the network takes.
+    """
+    record = results.finished(run)
+    with folders.seen():
+        folders.announce()
+        cfg, choices = _config(record, overrides)
+    name = str(choices["dataset"])
+    net = restore.load(run)
+    data = instantiate(cfg["dataset"], "dataset")
+    if not any(override.lstrip("+").startswith("dataset") for override in overrides):
+        data.expected = record["data"]["sha256"]
+    if data.shape != net.shape:
+        raise UserError(
+            f"dataset={name} has images of {_times(data.shape)}, the run takes {_times(net.shape)}"
+        )
+    corruption = instantiate(cfg["corruption"], "corruption")
+    measured = score(net, data, restore.loss(record), corruption)
+    found = {"dataset": name, "corruption": cfg["corruption"], **measured}
+    kind = "" if choices["corruption"] == "none" else f"-{choices['corruption']}"
+    file = Path("evaluations", texts.one_name(f"{name}{kind}-{found['data']['sha256'][:10]}.json"))
+    (run / file).parent.mkdir(exist_ok=True)
+    durable.write(run / file, json.dumps(found, indent=2, allow_nan=False) + "\n")
+    return {**found, "choices": choices, "file": file}
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(str(n) for n in shape)
+
+
+def _config(record: Record, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the config that is asked for, and its choices: the run's own where nothing else is named."""
+    for override in overrides:
+        key = override.lstrip("+").partition("=")[0]
+        if key.partition(".")[0] not in ("dataset", "corruption", "paths"):
+            raise UserError(f"{override}: only dataset, corruption and paths.data can be changed here")
+    place = restore.node(record, "dataset").get("data_dir", record["config"]["paths"]["data"])
+    trust.check(place, "paths", f"run {record['fingerprint'][:10]}")
+    words = [f"paths.data={written(place)}", *overrides, "logger=none"]
+    of_the_run = {
+        group: restore.node(record, group)
+        for group in ("dataset", "corruption")
+        if not any(override.startswith(f"{group}=") for override in overrides)
+    }
+    chosen = {group: str(record["choices"].get(group, "none")) for group in of_the_run}
+    known = {group: option for group, option in chosen.items() if option in options.options(group)}
+    cfg, choices = compose.config([*(f"{group}={option}" for group, option in known.items()), *words])
+    config = compose.plain(cfg)
+    for group, node in of_the_run.items():
+        config[group] = _changed(node, config[group], group, overrides)
+    check(config, choices | chosen)
+    return config, choices | chosen
+
+
+def _changed(
+    node: dict[str, Any], composed: dict[str, Any], group: str, overrides: list[str]
+) -> dict[str, Any]:
+    """Return a run's own node of a group, with what the user has typed, as it was composed."""
+    typed = [override.lstrip("+").partition("=")[0] for override in overrides]
+    keys = [key.removeprefix(f"{group}.") for key in typed if key.startswith(f"{group}.")]
+    changed = deepcopy(node)
+    for key in [*keys, *(["data_dir"] if "data_dir" in composed else [])]:
+        *parents, leaf = key.split(".")
+        source, target = composed, changed
+        for parent in parents:
+            source, target = source[parent], target.setdefault(parent, {})
+        target[leaf] = source[leaf]
+    return changed

@@ -1,0 +1,210 @@
+"""The one LightningModule: network + loss + optimizer factory + metrics; it knows no variant."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+
+from caelab.corruptions import TEST, VAL, Clean, Corruption, keys
+from caelab.data.datamodule import Batches
+from caelab.errors import UserError
+from caelab.metrics.image_quality import ImageQuality
+from caelab.models.autoencoder import Autoencoder
+from caelab.schedulers import Constant
+from caelab.training.speed import Speed
+
+# Reading a loss makes the CPU wait for a GPU; there the losses are read in groups of this many steps.
+_READ_EVERY_ON_GPU = 50
+
+
+class AutoencoderModule(LightningModule):
+    """Trains and measures an autoencoder on batches of uint8 images (N, C, H, W).
+
+    Args:
+        net: the network.
+        loss: maps ``(x_hat, x)``, float32 in [0, 1], to one scalar.
+        optimizer: maps parameters to an optimizer.
+        seed: with the epoch, of everything random in a training step.
+        corruption: of what the network is given; loss and figures compare with the clean images.
+        scheduler: maps the optimizer and the number of steps to its schedule, or to None.
+        flip: whether training images are mirrored, left to right, with a chance of one half.
+    """
+
+    def __init__(
+        self,
+        net: Autoencoder,
+        loss: nn.Module,
+        optimizer: Callable[..., Optimizer],
+        seed: int = 0,
+        corruption: Corruption | None = None,
+        scheduler: Callable[[Optimizer, int], LRScheduler | None] | None = None,
+        flip: bool = False,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self._train_net = net.forward
+        self.loss = loss
+        self.optimizer = optimizer
+        self.seed = seed
+        self.corruption = corruption or Clean()
+        self.scheduler = scheduler or Constant()
+        self.flip = flip
+        self.quality = ImageQuality()
+        self.mean_loss = MeanMetric(nan_strategy=math.nan)  # a NaN shows; by default it is left out
+        self._sizes: list[int] = []
+        self._unread: list[Tensor] = []
+        self._read: list[float] = []
+
+    def train_at(self, speed: Speed) -> None:
+        """Carry training steps out as ``speed`` says; checkpoints and evaluation know nothing of it."""
+        if speed.channels_last:
+            self.net.to(memory_format=torch.channels_last)
+        if speed.fused:
+            self.optimizer = partial(self.optimizer, fused=True)
+        # a function, no module: a compiled module would rename every key of a checkpoint
+        self._train_net = speed.compiled(self.net.forward)
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimizer, and where there is one its schedule by steps, as Lightning takes them."""
+        optimizer = self.build_optimizer()
+        if optimizer is None:
+            return None
+        schedule = self.scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def build_optimizer(self) -> Optimizer | None:
+        """Build the optimizer over the trainable parameters; None for a network that has none."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        return self.optimizer(parameters) if parameters else None
+
+    def forward(self, batch: Tensor, key: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Turn a uint8 batch into ``(x_hat, x)``, each (N, C, H, W) float32 in [0, 1].
+
+        Args:
+            batch: clean images (N, C, H, W).
+            key: of each image's corruption, (N,) int64, where that is random.
+        """
+        x = batch.float() / 255
+        net = self._train_net if self.training else self.net.forward
+        return net(self.corruption(x, key).to(self.dtype)), x
+
+    def _keys(self, batches: Any, batch_idx: int, *seed: int) -> Tensor | None:
+        return keys(batches.rows(batch_idx).to(self.device), *seed) if self.corruption.random else None
+
+    def _score(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, enabled=False):
+            return self.loss(x_hat.float(), x)  # type: ignore[no-any-return]
+
+    def on_train_epoch_start(self) -> None:
+        """Make the epoch's randomness a function of (seed, epoch), so that a resumed run repeats it."""
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+        self._sizes, self._unread, self._read = [], [], []
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """Return the loss of one batch (N, C, H, W) uint8.
+
+        Raises:
+            UserError: a loss is NaN or infinite.
+        """
+        if self.flip:
+            mirrored = torch.rand(len(batch), 1, 1, 1, device=batch.device) < 0.5
+            batch = torch.where(mirrored, batch.flip(-1), batch)
+        key = self._keys(self._loader, batch_idx, self.seed, self.current_epoch)
+        loss = self._score(*self(batch, key))
+        self._sizes.append(len(batch))
+        self._unread.append(loss.detach())
+        if (
+            processes := self.trainer.world_size
+        ) > 1:  # their gradients are averaged, whatever each one's share
+            loss = loss * (len(batch) * processes / self._loader.images(batch_idx))
+        if self.device.type == "cpu" or len(self._unread) == _READ_EVERY_ON_GPU:
+            self._read_losses()
+        return loss
+
+    @property
+    def _loader(self) -> Batches:
+        return cast(Batches, self.trainer.train_dataloader)
+
+    def _read_losses(self) -> None:
+        values = torch.stack(self._unread).tolist() if self._unread else []
+        self._unread = []
+        for value in values:
+            if not math.isfinite(value):
+                step = self.current_epoch * int(self.trainer.num_training_batches) + len(self._read)
+                rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+                last = self._read[-1] if self._read else "none in this epoch"
+                raise UserError(
+                    f"the loss is {value} at step {step} (epoch {self.current_epoch + 1}), "
+                    f"learning rate {rate:g}, last finite loss {last}; a smaller optimizer.lr may help"
+                )
+            self._read.append(value)
+
+    def on_train_epoch_end(self) -> None:
+        """Read the last losses also where no validation followed."""
+        self._read_losses()
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the epoch's figures anew."""
+        self.quality.reset()
+        self.mean_loss.reset()
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Add one batch (N, C, H, W) uint8 to the epoch's figures."""
+        self._measure(batch, self._keys(self.trainer.val_dataloaders, batch_idx, VAL))
+
+    def _measure(self, batch: Tensor, key: Tensor | None) -> None:
+        x_hat, x = self(batch, key)
+        self.quality.update(x_hat, x)
+        self.mean_loss.update(self._score(x_hat.clamp(0, 1), x), weight=len(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's figures: ``val/...``, and ``train/loss`` as the mean over its images.
+
+        Raises:
+            UserError: one of them is NaN or infinite.
+        """
+        figures = self._figures("val")
+        self._read_losses()
+        if self._read:
+            total = sum(value * size for value, size in zip(self._read, self._sizes, strict=True))
+            both = torch.tensor([total, sum(self._sizes)], dtype=torch.float64, device=self.device)
+            total, images = self.trainer.strategy.reduce(both, reduce_op="sum").tolist()
+            figures["train/loss"] = torch.tensor(total / images, dtype=torch.float32)
+            for config in self.trainer.lr_scheduler_configs:
+                figures["train/lr"] = torch.tensor(config.scheduler.get_last_lr()[0])
+        self.log_dict(figures)
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def test_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Add one batch (N, C, H, W) uint8 to the figures."""
+        self._measure(batch, self._keys(self.trainer.test_dataloaders, batch_idx, TEST))
+
+    def on_test_epoch_end(self) -> None:
+        """Log ``test/...``.
+
+        Raises:
+            UserError: one of them is NaN or infinite.
+        """
+        self.log_dict(self._figures("test"))
+
+    def _figures(self, split: str) -> dict[str, Tensor]:
+        measured = {"loss": self.mean_loss.compute(), **self.quality.compute()}
+        figures = {f"{split}/{k}": torch.as_tensor(v, dtype=torch.float32) for k, v in measured.items()}
+        for key, value in figures.items():
+            if not math.isfinite(value):
+                when = f" after epoch {self.current_epoch + 1}" if split == "val" else ""
+                raise UserError(
+                    f"{key} is {float(value)}{when}; "
+                    "a smaller optimizer.lr or trainer.precision=32-true may help"
+                )
+        return figures

@@ -1,0 +1,54 @@
+"""The figures of a trained network on a test split: of a run's own, or of any other of its shape."""
+
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+
+from caelab.config.machine import limit_threads
+from caelab.corruptions import Corruption
+from caelab.data.datamodule import ImageDataModule
+from caelab.metrics.image_quality import published_protocol
+from caelab.metrics.reliance import latent_reliance
+from caelab.models.autoencoder import Autoencoder
+from caelab.plotting import figures
+from caelab.runs.results import Record
+from caelab.training import describe
+from caelab.training.module import AutoencoderModule
+from caelab.training.trainer import share_log
+
+
+def measure(
+    trainer: Trainer, module: AutoencoderModule, data: ImageDataModule
+) -> tuple[dict[str, float], tuple[Tensor, Tensor, Tensor]]:
+    """Return test figures under both protocols, latent reliance, and the images of the published one."""
+    (full,) = trainer.test(module, datamodule=data, verbose=False)
+    images = figures.first_of_each_class(data, module.net, module.corruption)
+    originals, _, reconstructions = images
+    published = published_protocol(reconstructions, originals)
+    found = {**full, **{f"published/{name}": value for name, value in published.items()}}
+    reliance = latent_reliance(module.net, data.splits["train"], data.splits["test"], full["test/psnr"])
+    if reliance is not None:
+        found["test/latent_reliance"] = reliance
+    return found, images
+
+
+def score(net: Autoencoder, data: ImageDataModule, loss: nn.Module, corruption: Corruption) -> Record:
+    """Measure a trained network on the test split of any data of its shape.
+
+    Returns:
+        ``{"data": {...}, "metrics": {"test/psnr": ..., "published/psnr": ..., ...}}``.
+    """
+    share_log()
+    limit_threads()
+    data.prepare_data()
+    data.setup("test")
+    trainer = Trainer(
+        devices=1,
+        plugins=LightningEnvironment(),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+    )
+    found, _ = measure(trainer, AutoencoderModule(net, loss, torch.optim.Adam, corruption=corruption), data)
+    return {"data": describe.dataset(data), "metrics": found}

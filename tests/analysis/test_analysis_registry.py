@@ -1,0 +1,147 @@
+"""An analysis is declared in one place: its command, columns, files and studies follow from that."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import toys
+import typer
+
+import caelab.analysis
+from caelab.cli import analyses as cli_analyses
+from caelab.errors import UserError
+from caelab.runs import analyses as registry
+from caelab.runs import database, previous, records, results
+
+NAMES = ["anomaly", "audit", "gradients", "look", "probe", "rate", "refine", "segment"]
+
+
+@pytest.fixture
+def heft(tmp_path, monkeypatch):
+    """A throwaway analysis in a folder of its own, which is found beside the lab's."""
+    package = toys.leave_analysis(tmp_path / "packages" / "heft")
+    monkeypatch.setattr(caelab.analysis, "__path__", [*caelab.analysis.__path__, str(package.parent)])
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    cli_analyses.add(app)
+    monkeypatch.setattr("caelab.cli.main.app", app)
+    yield registry.find("heft", "here")
+    for name in [name for name in sys.modules if name.startswith("caelab.analysis.heft")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def run(tmp_path):
+    path = tmp_path / "runs" / "one"
+    path.mkdir(parents=True)
+    results.write(path, toys.record())
+    return path
+
+
+def test_each_package_is_an_analysis_of_its_name():
+    known = registry.analyses()
+    assert list(known) == NAMES
+    for name, analysis in known.items():
+        assert analysis.package == f"caelab.analysis.{name}"
+        assert all(column.figure.startswith(f"{name}/") for column in analysis.columns.values())
+        assert analysis.question.endswith(("?", "."))
+
+
+def test_no_two_columns_share_a_name():
+    names = [name for one in registry.analyses().values() for name in one.columns]
+    assert len({*names}) == len(names)
+    assert not {*names} & {*database.COLUMNS}
+
+
+def test_help_of_every_analysis_waits_for_nothing_heavy():
+    code = f"""
+import contextlib, sys
+from caelab.cli.main import main
+for name in {NAMES}:
+    sys.argv = ["caelab", name, "--help"]
+    with contextlib.suppress(SystemExit):
+        main()
+print(sorted({{"hydra", "matplotlib", "omegaconf", "sklearn", "torch"}} & set(sys.modules)))
+"""
+    out = subprocess.check_output([sys.executable, "-c", code], text=True)
+    for name, analysis in registry.analyses().items():
+        assert f"Usage: caelab {name} [OPTIONS]" in out
+        assert f"caelab {name} {analysis.examples[0]}" in out
+        assert all(f"--{option}" in out for option in analysis.options)
+    assert out.count("--trust MODULE") == len(NAMES)
+    assert out.endswith("[]\n")
+
+
+def test_a_new_package_has_a_command(heft, run, lab):
+    assert lab("heft", run, "--times", 2)[:2] == (0, f"one: 6.0 g\n0 s; {run / 'heft.png'}\n")
+    written = json.loads((run / "heft.json").read_text())
+    assert written.pop("seconds") >= 0
+    tie = {key: toys.record()[key] for key in ("fingerprint", "finished")}
+    assert written == {"schema": 1, **tie, "figures": {"heft/grams": 6.0}}
+    status, out, _ = lab("heft", "--help")
+    assert (status, "How heavy is the model?" in out, "how often (default 1)" in out) == (0, True, True)
+
+
+def test_a_new_package_has_columns(heft, run):
+    heft(run, times=4)
+    rows = database.load([run.parent]).sql("SELECT run, grams FROM runs WHERE grams > 11").fetchall()
+    assert rows == [(str(run), 12.0)]
+    assert database.columns()["grams"].meaning == "weight in g"
+    record = results.read(run)
+    results.write(run, record | {"finished": "2026-05-02T12:00:00+00:00"})  # trained anew
+    assert database.load([run.parent]).sql("SELECT grams FROM runs").fetchall() == [(None,)]
+
+
+def test_after_force_no_file_of_any_analysis_survives(heft, run):
+    leave_all(run)
+    (run / "notes.txt").write_text("mine")
+    previous.set_aside(run)
+    assert {path.name for path in run.iterdir()} == {"notes.txt", "previous"}
+
+
+def test_what_a_killed_analysis_left_goes_as_well(run):
+    leave_all(run)
+    for path in run.glob("*.json"):
+        if path.name != results.RECORD:
+            path.unlink()
+    previous.set_aside(run)
+    assert {path.name for path in run.iterdir()} == {"previous"}
+
+
+def leave_all(run: Path) -> None:
+    for analysis in registry.analyses().values():
+        for name in analysis.files:
+            (run / name).parent.mkdir(exist_ok=True)
+            (run / name).write_text("old")
+        results.write_analysis(run, analysis.name, toys.record(), {"figures": {}})
+
+
+def test_no_run_is_looked_for_in_what_an_analysis_left(heft, run):
+    (run / "heft-parts").mkdir()
+    results.write(run / "heft-parts", toys.record())
+    assert [path for path, _ in records.find(run.parent)] == [run]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"times": 0}, "--times 0: must be a whole number, at least 1"),
+        ({"times": "many"}, "--times many: must be a whole number, at least 1"),
+        ({"tims": 2}, "heft: no such option --tims; did you mean 'times'?"),
+    ],
+)
+def test_mistakes_from_python_are_those_of_the_command(heft, run, options, line):
+    with pytest.raises(UserError) as caught:
+        heft(run, **options)
+    assert str(caught.value) == line
+    assert not (run / "heft.json").exists()
+
+
+def test_a_mistake_in_one_run_stops_no_other(heft, run, lab, tmp_path):
+    status, out, err = lab("heft", tmp_path / "nothing", run)
+    assert (status, out.startswith("one: 3.0 g\n")) == (1, True)
+    assert err == (
+        f"caelab: {tmp_path}/nothing: no result.json there (no such directory); "
+        "give the directory of a finished run\n"
+    )

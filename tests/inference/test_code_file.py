@@ -1,0 +1,193 @@
+"""Files of codes: what is in them, read in batches, and what is wrong with them."""
+
+import contextlib
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from toys import leave_network
+
+import caelab
+from caelab.errors import UserError
+from caelab.inference.code_file import Reader, Writer
+from caelab.inference.fitting import Fit
+from caelab.inference.inputs import Source
+from caelab.inference.stream import Entry
+from caelab.models.autoencoder import Code
+from caelab.models.improved_skip import ImprovedSkip
+
+OPTIONS = {"latent": 5, "channels": [4, 8], "skip_levels": [1, 2]}
+SIZES = [(16, 16), (20, 40), (1, 1)]  # 1, 2 x 3 and 1 tiles
+
+
+def leave(path, seed=0):
+    torch.manual_seed(seed)
+    return leave_network(path, ImprovedSkip((3, 16, 16), **OPTIONS), **OPTIONS)
+
+
+@pytest.fixture
+def trained(tmp_path):
+    return caelab.load(leave(tmp_path / "run"))
+
+
+@pytest.fixture
+def codes():
+    """Numbers of 8 images, as the network's codes."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(5,), (4, 8, 8), (8, 4, 4)]
+    z, *skips = (torch.randn(8, *shape, generator=generator) for shape in shapes)
+    return Code(z, tuple(skips))
+
+
+@pytest.fixture
+def path(tmp_path, trained, codes):
+    """A file of them, written in two batches."""
+    entries = [Entry(Source(tmp_path, f"in/{i}.png"), size) for i, size in enumerate(SIZES)]
+    with Writer(tmp_path / "new" / "codes.npz", trained, Fit((3, 16, 16), "tile")) as writer:
+        for rows in (slice(0, 3), slice(3, 8)):
+            writer.add(Code(codes.z[rows], tuple(skip[rows] for skip in codes.skips)))
+        writer.finish(entries)
+    return tmp_path / "new" / "codes.npz"
+
+
+def test_numpy_reads_it_without_pickle(path, trained, codes):
+    with np.load(path, allow_pickle=False) as found:
+        arrays = {name: found[name] for name in found}
+    for name, part in zip(("z", "skip_1", "skip_2"), (codes.z, *codes.skips), strict=True):
+        assert arrays[name].dtype == np.float32
+        assert np.array_equal(arrays.pop(name), part.numpy())
+    assert {name: array.tolist() for name, array in arrays.items()} == {
+        "schema": 1,
+        "names": ["in/0.png", "in/1.png", "in/2.png"],
+        "sizes": [[16, 16], [20, 40], [1, 1]],
+        "tiles": [[1, 1], [2, 3], [1, 1]],
+        "fit": "tile",
+        "shape": [3, 16, 16],
+        "fingerprint": "0123456789abcdef",
+        "weights": trained.weights,
+    }
+    assert [file.name for file in path.parent.iterdir()] == ["codes.npz"]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8, 100])
+def test_it_is_read_in_batches(path, trained, codes, batch):
+    reader = Reader(path)
+    assert [(entry.source.name, entry.size) for entry in reader.entries] == [
+        (f"in/{i}.png", size) for i, size in enumerate(SIZES)
+    ]
+    assert reader.fit == Fit((3, 16, 16), "tile")
+    assert reader.require(trained, path) is None
+    found = list(reader.codes(batch))
+    assert [len(code.z) for code in found] == [len(part) for part in codes.z.split(batch)]
+    for i, part in enumerate((codes.z, *codes.skips)):
+        assert torch.equal(torch.cat([(code.z, *code.skips)[i] for code in found]), part)
+
+
+def test_what_was_not_finished_leaves_nothing(tmp_path, trained, codes):
+    with (
+        contextlib.suppress(KeyError),
+        Writer(tmp_path / "new/codes.npz", trained, Fit((3, 16, 16))) as writer,
+    ):
+        writer.add(codes)
+        raise KeyError
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_another_model_is_refused_by_its_fingerprint_or_its_weights(path, tmp_path, trained):
+    reader = Reader(path)
+    other = caelab.load(leave(tmp_path / "other", seed=1))
+    with pytest.raises(UserError) as caught:
+        reader.require(other, tmp_path / "other")
+    assert str(caught.value) == (
+        f"{path} holds codes of the model with weights {trained.weights[:16]}, and {tmp_path}/other has "
+        f"weights {other.weights[:16]}; decode with the model that encoded"
+    )
+    other.fingerprint = "fedcba98765432100000"
+    with pytest.raises(
+        UserError, match="with fingerprint 0123456789abcdef, .* has fingerprint fedcba9876543210;"
+    ):
+        reader.require(other, tmp_path / "other")
+
+
+def rewritten(path, **changes):
+    """The same file with other arrays; None leaves one out."""
+    with np.load(path) as found:
+        arrays = {name: found[name] for name in found} | changes
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+def flipped(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def encrypted(path):
+    data = bytearray(path.read_bytes())
+    for start in (b"PK\x01\x02", b"PK\x03\x04"):
+        data[data.index(start) + (8 if start[2] == 1 else 6)] |= 1
+    path.write_bytes(data)
+
+
+def pickled(path):
+    rewritten(path, names=np.array([{}, {}, {}], dtype=object))
+
+
+def claiming_pictures_of(height, width):
+    """A file of three codes whose pictures are scaled up to that size when they are decoded."""
+    sizes, tiles = np.array([(height, width)] * 3), np.ones((3, 2), int)
+    codes = {"z": (3, 5), "skip_1": (3, 4, 8, 8), "skip_2": (3, 8, 4, 4)}
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in codes.items()}
+    return lambda path: rewritten(path, fit=np.array("resize"), sizes=sizes, tiles=tiles, **arrays)
+
+
+def no_array(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("z.npy", b"hello")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (cut, "File is not a zip file"),
+        (flipped, "checksum of skip_1.npy"),
+        (lambda path: path.write_text("z"), "File is not a zip file"),
+        (encrypted, "File 'schema.npy' is encrypted"),
+        (no_array, "There is no item named 'names.npy' in the archive"),
+        (pickled, "Object arrays cannot be loaded when allow_pickle=False"),
+        (lambda path: rewritten(path, z=None), "There is no item named 'z.npy' in the archive"),
+        (lambda path: rewritten(path, skip_1=None), "There is no item named"),
+        (lambda path: rewritten(path, z=np.zeros((7, 5), np.float32)), "z of float32 (7, 5) for 8 images"),
+        (lambda path: rewritten(path, z=np.zeros((8, 5))), "z of float64 (8, 5) for 8 images"),
+        (lambda path: rewritten(path, tiles=np.ones((3, 2), int)), "tiles that do not fit the sizes"),
+        (lambda path: rewritten(path, sizes=np.array(3)), "iteration over a 0-d array"),
+        (lambda path: rewritten(path, sizes=np.full((3, 2), -5)), "tiles that do not fit the sizes"),
+        (
+            claiming_pictures_of(20_000, 20_000),
+            "a picture of 400,000,000 pixels; at most 89,478,485 are drawn",
+        ),
+        (lambda path: rewritten(path, shape=np.array([3, 0, 16])), "shape must be at least 1, got 0"),
+        (lambda path: rewritten(path, names=np.array(["a.png", "../b.png", "c.png"])), "a name that leaves"),
+        (lambda path: rewritten(path, names=np.array(["a.png", "/b.png", "c.png"])), "a name that leaves"),
+        (lambda path: rewritten(path, names=np.array(["a.png", "b.sh", "c.png"])), "a name that leaves"),
+    ],
+)
+def test_a_damaged_file_is_one_line(path, damage, reason):
+    damage(path)
+    with pytest.raises(UserError) as caught:
+        Reader(path)
+    assert str(caught.value).startswith(f"{path} is damaged, or no file of codes ({reason}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_of_another_schema_is_one_line(path):
+    rewritten(path, schema=np.array(2))
+    with pytest.raises(UserError, match=r"codes\.npz has schema 2, this caelab reads 1$"):
+        Reader(path)
+    with pytest.raises(UserError, match=r"none\.npz: no such file; caelab encode writes one$"):
+        Reader(path.with_name("none.npz"))

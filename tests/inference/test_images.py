@@ -1,0 +1,123 @@
+"""What counts as images: kinds, layouts, number types, channels, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from caelab.errors import UserError
+from caelab.inference.images import network_input, take, to_bytes
+
+SHAPE = (3, 5, 4)
+PIXELS = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
+
+
+def returned(images, shape=SHAPE):
+    """What a network that changes nothing gives back."""
+    given = take(images, shape)
+    return given.back(given.finished(network_input(given.x, shape[0])))
+
+
+@pytest.mark.parametrize("images", [PIXELS, PIXELS[0], PIXELS[:, ::-1], PIXELS[..., ::-1], PIXELS[:1]])
+def test_arrays_come_back_as_they_were(images):
+    for one in (images, (images / 255).astype(np.float32)):
+        found = returned(one)
+        assert type(found) is np.ndarray
+        assert (found.dtype, found.shape) == (one.dtype, one.shape)
+        assert np.allclose(found, one, atol=1e-6)
+    assert returned(images / 255).dtype == np.float32
+
+
+def test_arrays_may_be_read_only_and_of_another_byte_order():
+    locked = PIXELS.copy()
+    locked.flags.writeable = False
+    assert np.array_equal(returned(locked), PIXELS)
+    assert returned((PIXELS / 255).astype(">f8")) == pytest.approx(PIXELS / 255, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("one", [True, False])
+def test_tensors_come_back_as_they_were(dtype, one):
+    x = torch.from_numpy(PIXELS.transpose(0, 3, 1, 2).copy())
+    x = (x if dtype == torch.uint8 else x / 255).to(dtype)
+    x = x[0] if one else x
+    found = returned(x)
+    assert found.dtype == (torch.uint8 if dtype == torch.uint8 else torch.float32)
+    assert found.shape == x.shape
+    assert torch.allclose(found.double(), x.double())
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_pillow_images_come_back_as_such(mode):
+    image = Image.fromarray(PIXELS[0]).convert(mode)
+    found = returned(image)
+    assert (found.mode, found.size) == ("RGB", (4, 5))
+    assert np.array_equal(np.asarray(found), np.asarray(image.convert("RGB")))
+    assert returned(image, (1, 5, 4)).mode == "L"
+    assert np.array_equal(
+        np.asarray(returned(image, (1, 5, 4))), np.asarray(image.convert("RGB").convert("L"))
+    )
+
+
+def test_deep_pillow_images_come_back_with_eight_bits():
+    deep = Image.fromarray(np.arange(0, 65_000, 3_250, dtype=np.uint16).reshape(5, 4))
+    found = returned(deep)
+    assert found.mode == "RGB"
+    expected = np.round(np.asarray(deep) / 65_535 * 255)
+    assert all(np.array_equal(channel, expected) for channel in np.asarray(found).transpose(2, 0, 1))
+
+
+def test_a_list_may_hold_anything():
+    tensor = torch.rand(2, 3, 5, 4)
+    images = [Image.fromarray(PIXELS[0]), PIXELS[1, ..., 0], tensor, PIXELS[1] / 255]
+    picture, grey, pair, floats = returned(images)
+    assert np.array_equal(np.asarray(picture), PIXELS[0])
+    assert (grey.dtype, grey.shape) == (np.uint8, (5, 4, 3))
+    assert all(np.array_equal(grey[..., i], PIXELS[1, ..., 0]) for i in range(3))
+    assert torch.allclose(pair, tensor)
+    assert floats == pytest.approx(PIXELS[1] / 255, abs=1e-6)
+    assert take(list(PIXELS), SHAPE).x.dtype == torch.uint8
+    assert [np.array_equal(a, b) for a, b in zip(returned(list(PIXELS)), PIXELS, strict=True)] == [True] * 2
+
+
+def test_grey_and_colour_become_each_other():
+    grey = returned(PIXELS, (1, 5, 4))
+    assert grey.shape == (2, 5, 4, 1)
+    luma = PIXELS @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(grey[..., 0] - luma).max() <= 0.5 + 1e-3
+    assert returned(PIXELS[0, ..., 0], (1, 5, 4)).shape == (5, 4)
+    assert np.array_equal(returned(PIXELS[0, ..., 0]), np.repeat(PIXELS[0, ..., :1], 3, axis=2))
+
+
+def test_every_byte_survives():
+    x = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    assert torch.equal(to_bytes(network_input(x, 1)), x)
+    assert to_bytes(torch.tensor([-0.1, 0.4999 / 255, 0.5001 / 255, 1.2])).tolist() == [0, 0, 1, 255]
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((2, 7, 9, 3), np.uint8), "images of 7x9 pixels (height x width), the network takes 5x4: "),
+        (Image.new("L", (9, 7)), "images of 7x9 pixels (height x width), the network takes 5x4: "),
+        (torch.zeros(3, 4, 5), "images of 4x5 pixels (height x width), the network takes 5x4: "),
+        (np.zeros((100, 5, 4), np.uint8), "an array of shape (100, 5, 4); give (H, W), (H, W, C) or"),
+        (np.zeros((2, 5, 4, 4), np.uint8), "images of 4 channels, the network takes 3"),
+        (torch.zeros(5, 4), "a tensor of shape (5, 4); give (N, C, H, W) or (C, H, W)"),
+        (np.zeros((5, 4, 3), np.int64), "images of int64; give uint8 from 0 to 255, or floating"),
+        (np.zeros((5, 4, 3), np.uint16), "images of uint16; give uint8 from 0 to 255, or floating"),
+        (np.zeros((5, 4, 3), bool), "images of bool; give uint8 from 0 to 255, or floating"),
+        (torch.zeros(3, 5, 4, dtype=torch.int32), "images of int32; give uint8 from 0 to 255, or floating"),
+        (255.0 * (PIXELS > 9), "images from 0 to 255; floating point must be from 0 to 1"),
+        (PIXELS * np.nan, "images from nan to nan; floating point must be from 0 to 1"),
+        ([], "no image given; give NumPy arrays, Pillow images, torch tensors, or a list of any of them"),
+        (PIXELS[:0], "no image given; give NumPy arrays"),
+        ("cat.png", "images of type str; give NumPy arrays"),
+        (Image.fromarray(np.full((5, 4), 9, np.float32)), "a Pillow image of mode F: its values go from 9"),
+    ],
+)
+def test_what_it_cannot_take_is_one_line_that_says_what_it_got_and_wants(images, message):
+    with pytest.raises(UserError) as caught:
+        take(images, SHAPE)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)

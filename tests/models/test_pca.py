@@ -1,0 +1,163 @@
+"""The linear floor against scikit-learn and against its closed form."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn import decomposition
+
+from caelab.models.pca import PCA
+from caelab.models.refinement import fit
+
+SHAPE = (2, 5, 4)
+
+
+def smooth_pictures(count, seed=0):
+    """Pictures of grey levels far from 0 and 255, so that no reconstruction is clamped."""
+    rng = np.random.default_rng(seed)
+    factors = rng.normal(size=(count, 40)) * np.linspace(8, 0.5, 40)
+    mixing = np.linalg.qr(rng.normal(size=(40, 40)))[0]
+    return torch.from_numpy((127 + factors @ mixing).round().astype(np.uint8)).view(count, *SHAPE)
+
+
+@pytest.mark.parametrize("count", [25, 40, 300])  # fewer images than numbers in one, as many, more
+def test_reconstruction_is_that_of_scikit_learn(count):
+    images = smooth_pictures(count)
+    model = PCA(SHAPE, latent=7)
+    model.initialise(images)
+    flat = images.flatten(1).numpy() / 255
+    reference = decomposition.PCA(7, svd_solver="full").fit(flat)
+    expected = reference.inverse_transform(reference.transform(flat)).reshape(-1, *SHAPE)
+    np.testing.assert_allclose(model.reconstruct(images).numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("latent", [0, 1, 7, 39])
+def test_error_is_what_the_discarded_eigenvalues_say(latent):
+    images = smooth_pictures(300)
+    model = PCA(SHAPE, latent)
+    model.initialise(images)
+    error = (model.reconstruct(images).double() - images.double() / 255).square().mean().item()
+    covariance = np.cov(images.flatten(1).numpy() / 255, rowvar=False, bias=True)
+    discarded = np.linalg.eigvalsh(covariance)[: 40 - latent]
+    assert error == pytest.approx(discarded.sum() / 40, rel=1e-4)
+
+
+def test_it_is_fitted_by_initialise_alone_and_counts_what_it_learnt():
+    model = PCA(SHAPE, latent=7)
+    assert list(model.parameters()) == []
+    assert model.size == 7 * 40 + 40
+    assert model.reconstruct(smooth_pictures(3)).abs().max() == 0
+    model.initialise(smooth_pictures(50))
+    assert {key: value.dtype for key, value in model.state_dict().items()} == {
+        "mean": torch.float32,
+        "components": torch.float32,
+    }
+    torch.testing.assert_close(model.components @ model.components.T, torch.eye(7), rtol=0, atol=1e-5)
+
+
+def test_bfloat16_training_does_not_lower_the_floor():
+    images = smooth_pictures(50)
+    model = PCA(SHAPE, latent=7)
+    model.initialise(images)
+    x = images / 255
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(model(x), model.reconstruct(images), rtol=0, atol=0)
+
+
+def test_output_is_clamped():
+    model = PCA((1, 1, 2), latent=1)
+    model.components.copy_(torch.tensor([[0.8, -0.6]]))
+    x_hat = model.decode(model.encode(torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)))
+    torch.testing.assert_close(x_hat, torch.tensor([0.64, 0.0]).view(1, 1, 1, 2))
+
+
+def test_a_latent_above_what_there_is_is_named():
+    with pytest.raises(ValueError, match="^latent must be at most 40, the numbers in one image, got 41$"):
+        PCA(SHAPE, latent=41)
+
+
+def test_of_few_images_there_are_as_many_numbers():
+    images = smooth_pictures(10)
+    few, same = PCA(SHAPE, latent=11), PCA(SHAPE, latent=10)
+    few.initialise(images)
+    same.initialise(images)
+    assert few.latent == 10
+    assert few.size == same.size == 11 * 40
+    assert few.encode(images / 255).z.shape == (10, 10)
+    assert torch.equal(few.components, same.components)
+    # ten images differ from their mean in nine directions at most, so ten numbers keep all of them
+    assert torch.allclose(few(images / 255), images / 255, atol=1e-4)
+
+
+def noisy_pairs(count=400):
+    """Pictures, and the same with noise that is clamped."""
+    images = smooth_pictures(count)
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    return images, (images / 255 + 0.3 * noise).clamp(0, 1)
+
+
+def shrunk(images, corrupted, latent=7):
+    model = PCA(SHAPE, latent, shrinkage="auto")
+    model.initialise_from(images, corrupted)
+    return model
+
+
+def test_shrinkage_is_the_regression_of_each_number_of_the_clean_code_on_that_of_the_corrupted_one():
+    images, corrupted = noisy_pairs()
+    plain = PCA(SHAPE, 7)
+    plain.initialise(images)
+    clean, given = (plain.encode(x).z.double().numpy() for x in (images / 255, corrupted))
+    lines = [np.polyfit(b, a, 1) for a, b in zip(clean.T, given.T, strict=True)]
+    expected = np.stack([np.polyval(line, b) for line, b in zip(lines, given.T, strict=True)], 1)
+    model = shrunk(images, corrupted)
+    np.testing.assert_allclose(model.encode(corrupted).z.numpy(), expected, atol=1e-6)
+    assert model.size == plain.size + 2 * 7
+
+
+def test_shrinkage_of_independent_noise_is_that_of_wiener():
+    images = smooth_pictures(20_000)
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    model = shrunk(images, images / 255 + 0.1 * noise, latent=5)  # nothing is clamped
+    variance = np.sort(np.linalg.eigvalsh(np.cov(images.flatten(1).numpy() / 255, rowvar=False)))[::-1][:5]
+    np.testing.assert_allclose(model.shrinkage.gain.numpy(), variance / (variance + 0.01), rtol=0.1)
+    np.testing.assert_allclose(model.shrinkage.offset.numpy(), 0, atol=1e-3)
+
+
+def test_nothing_is_shrunk_where_nothing_is_corrupted():
+    images = smooth_pictures(60)
+    plain, model = PCA(SHAPE, 7), PCA(SHAPE, 7, shrinkage="auto")
+    plain.initialise(images)
+    model.initialise(images)
+    assert torch.equal(model.reconstruct(images), plain.reconstruct(images))
+    torch.testing.assert_close(
+        shrunk(images, images / 255).encode(images / 255).z, plain.encode(images / 255).z
+    )
+
+
+def test_of_few_images_as_many_numbers_are_shrunk():
+    images, corrupted = noisy_pairs(10)
+    assert shrunk(images, corrupted, latent=11).encode(corrupted).z.shape == (10, 10)
+
+
+def test_another_shrinkage_is_named():
+    with pytest.raises(ValueError, match=r"^shrinkage must be none or auto, got 'half'$"):
+        PCA(SHAPE, 7, shrinkage="half")
+
+
+def test_fitted_codes_are_those_that_the_decoder_draws_best():
+    dark = (20 * (smooth_pictures(40).float() - 127)).clamp(0, 255).byte()  # half of it is black
+    x = dark / 255
+    plain, fitted = PCA(SHAPE, 7), PCA(SHAPE, 7, refine=30)
+    for model in (plain, fitted):
+        model.initialise(dark)
+    errors = [(model.reconstruct(dark) - x).square().flatten(1).sum(1) for model in (plain, fitted)]
+    assert (errors[1] < errors[0]).all()
+    code = fitted.encode(x)
+    torch.testing.assert_close(code.z, fit(plain, x, plain.encode(x), 30).code.z, rtol=0, atol=0)
+    alone = torch.cat([fitted.encode(one[None]).z for one in x[:5]])
+    torch.testing.assert_close(alone, code.z[:5], rtol=1e-3, atol=1e-3)  # whatever stands beside an image
+    assert not code.z.requires_grad
+
+
+def test_fitting_would_undo_a_shrinkage():
+    with pytest.raises(ValueError, match=r"^refine must be 0 with shrinkage, which it would undo, got 20$"):
+        PCA(SHAPE, 7, shrinkage="auto", refine=20)

@@ -1,0 +1,124 @@
+"""Rates in the report: which points are drawn, averaged by hand, and what is best at equal bytes."""
+
+import numpy as np
+import pytest
+
+from caelab.analysis.rate.picture import TRANSFORM, draw, line
+from caelab.report import tables
+from caelab.report.rates import rates, winners
+from caelab.report.rows import Row, Run, Section
+from caelab.runs import results
+
+BESIDE = {
+    "codecs": {"JPEG": [{"quality": 5, "file": 600.0, "payload": 50.0, "psnr": 22.0}]},
+    "lossless": {"WebP": {"file": 130.0, "payload": 100.0}, "PNG": {"file": 170.0, "payload": 110.0}},
+    "transform": [
+        {"step": 1.0, "rate": 0.0, "psnr": 12.0},
+        {"step": 0.5, "rate": 160.0, "psnr": 20.0},
+        {"step": 0.25, "rate": 640.0, "psnr": 30.0},
+    ],
+}
+
+
+def found(shift=0.0, bits=(2, 4), enough=True):
+    points = [{"bits": b, "rate": 100.0 * b + shift, "psnr": 20.0 + b + shift} for b in bits]
+    end = {"rate": 300.0 + shift, "psnr": 23.0 + shift}
+    return {"points": points, "enough": end if enough else None, **BESIDE}
+
+
+def test_a_line_is_the_mean_over_seeds_at_the_quantisers_that_all_have():
+    one = line([found(), found(1.0, bits=(2, 3, 4))])
+    assert one.points == [(200.5, 22.5), (400.5, 24.5)]
+    assert one.enough == (300.5, 23.5)
+    assert line([found(), found(enough=False)]).enough is None
+
+
+def test_models_floors_and_codecs_are_drawn_over_bits():
+    lines = {"net": line([found()]), "PCA": line([found(10.0)], floor=True)}
+    (axes,) = draw("A title", lines, BESIDE).axes
+    drawn = {one.get_label(): np.array(one.get_xydata()).tolist() for one in axes.lines}
+    assert drawn["net"] == [[200, 22], [400, 24]]
+    assert drawn["floor: PCA"] == [[210, 32], [410, 34]]
+    assert drawn["JPEG"] == [[400, 22]]
+    assert drawn[f"floor: {TRANSFORM}"] == [[160, 20], [640, 30]]
+    assert drawn["WebP without loss"] == [[800, 0], [800, 1]]  # from the bottom of the axes to the top
+    rings = [one.get_xydata().tolist() for one in axes.lines if one.get_label().startswith("_")]
+    assert rings == [[[300, 23]], [[310, 33]]]
+    assert (axes.get_xscale(), axes.get_xlabel()) == ("log", "bits per image")
+
+
+def test_a_code_without_bits_is_left_out_of_a_logarithmic_axis():
+    constant = found()
+    for point in constant["points"]:
+        point["rate"] = 0.0
+    (axes,) = draw("A title", {"net": line([constant | {"enough": None}])}, BESIDE).axes
+    assert [one.get_label() for one in axes.lines] == [f"floor: {TRANSFORM}", "JPEG", "WebP without loss"]
+
+
+@pytest.fixture
+def row(tmp_path):
+    def make(label, *shifts, floor=False, latent=8, **changes):
+        runs = {}
+        for seed, shift in enumerate(shifts):
+            path = tmp_path / label / str(seed)
+            path.mkdir(parents=True)
+            record = {"fingerprint": f"{label}{seed}", "finished": "2026-05-01T12:00:00+00:00", "metrics": {}}
+            config = {"model": {"_target_": label.split()[0], "latent": latent}}
+            record |= {"config": config, "seed": seed}
+            if shift is not None:
+                one = found(shift) | changes
+                results.write_analysis(path, "rate", record, {"figures": {}, **one})
+            runs[seed] = Run(path, record)
+        return Row(label, "cifar10", floor, runs=runs)
+
+    return make
+
+
+def test_rows_that_were_measured_are_drawn(row):
+    section = Section("s", "A title", "", "cifar10", [row("a", 0.0, 2.0, None), row("b", None), row("c")])
+    figure = rates(section)
+    assert figure.get_suptitle() == "A title (CIFAR-10)"
+    drawn = {one.get_label(): one.get_xydata().tolist() for one in figure.axes[0].lines}
+    assert drawn["a"] == [[201, 23], [401, 25]]
+    assert not {"b", "c"} & drawn.keys()
+    assert rates(Section("s", "A title", "", "cifar10", [row("d", None)])) is None
+
+
+def test_sizes_of_one_model_are_one_line_their_envelope(row):
+    # of 200 bits at 22 and 400 at 24 dB, and of 205 at 27 and 405 at 29; of the floor the same and 3 dB less
+    rows = [row("net 8", 0.0), row("net 16", 5.0, latent=16)]
+    floors = [row("PCA 8", -3.0, floor=True), row("PCA 16", 2.0, floor=True, latent=16)]
+    (axes,) = rates(Section("s", "A title", "", "cifar10", rows + floors)).axes
+    drawn = {one.get_label(): one.get_xydata().tolist() for one in axes.lines}
+    assert drawn["net, best of 2 sizes"] == [[200, 22], [205, 27], [405, 29]]
+    assert drawn["floor: PCA, best of 2 sizes"] == [[197, 19], [202, 24], [402, 26]]
+    assert not {"net 8", "net 16"} & drawn.keys()
+
+
+def test_the_best_at_equal_bytes_is_named_on_each_side(row):
+    section = Section(
+        "s", "A title", "", "cifar10", [row("a", 0.0), row("b", 1.0), row("PCA", 0.0, floor=True)]
+    )
+    lines = {line["bytes"]: line for line in winners(section).to_dict("records")}
+    assert list(lines) == [25, 50, 100, 171, 250, 400, 800, 1600, 3200]  # at 10 there is no network
+    one = lines[50]  # 400 bits, where b has 201 at 23 and 401 at 25 dB
+    assert one["network"] == "b"
+    assert one["network_psnr"] == pytest.approx(23 + 2 * np.log(400 / 201) / np.log(401 / 201))
+    assert one["floor"] == TRANSFORM
+    assert one["floor_psnr"] == pytest.approx(20 + 10 * np.log(400 / 160) / np.log(4))
+    assert (one["codec"], one["codec_psnr"], one["best"]) == ("JPEG", 22, "floor")
+    assert (lines[25]["floor"], lines[25]["floor_psnr"], lines[25]["codec"]) == ("PCA", 22, "")
+    assert (lines[100]["codec"], lines[100]["codec_psnr"]) == ("WebP without loss", 100)
+    text = tables.rates(winners(section)).set_index("bytes")
+    assert list(text.columns) == [
+        *("network", "network PSNR (dB)", "floor", "floor PSNR (dB)", "codec", "codec PSNR (dB)", "best")
+    ]
+    assert text.loc["1,600", "network PSNR (dB)"] == "25.00"
+    assert text.loc["25", "codec PSNR (dB)"] == ""
+
+
+def test_what_was_measured_before_there_were_as_many_floors_is_drawn_too(row):
+    old = row("a", 0.0, transform=[])
+    section = Section("s", "A title", "", "cifar10", [old])
+    assert winners(section)["floor"].tolist() == [""] * 9
+    assert winners(Section("s", "A title", "", "cifar10", [row("b", None)])) is None

@@ -1,0 +1,106 @@
+"""Where a run is carried out: what the record says of its parts, and a resume of what has changed."""
+
+import subprocess
+
+import pytest
+import torch
+
+from caelab.config import source
+from caelab.inference import restore
+from caelab.training import environment
+
+HERE = {"code": "c", "torch": "2.14", "threads": 2, "speed": "32-true", "commit": "a", "dirty": False}
+
+
+@pytest.mark.parametrize(
+    ("now", "line"),
+    [
+        ({}, ""),
+        ({"commit": "b", "dirty": True}, ""),  # of files that do not act
+        ({"threads": 1}, "threads 1 (was 2)"),
+        ({"code": "d", "torch": "2.15"}, "code (of caelab, or yours), torch 2.15 (was 2.14)"),
+        ({"speed": "bf16-mixed, fused"}, "speed bf16-mixed, fused (was 32-true)"),
+    ],
+)
+def test_what_may_change_figures_is_named(now, line):
+    assert environment.changes(HERE, HERE | now) == line
+
+
+def test_a_resume_says_what_has_changed_and_the_record_lists_all_parts(train, killed, monkeypatch):
+    words = ["trainer.max_epochs=4"]
+    killed(*words, after=1)
+    killed(*words, after=2)  # the same in all
+    monkeypatch.setattr(source, "acting", lambda config: "other")
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        answer = train(*words)
+    finally:
+        torch.set_num_threads(before)
+    changed = f"changed since then: code (of caelab, or yours), threads {before + 1} (was {before});"
+    assert answer.out.count("changed since then") == 1
+    assert changed in answer.out
+    present, (earlier,) = answer.record["environment"], answer.record["earlier_environments"]
+    assert (present["code"], present["threads"]) == ("other", before + 1)
+    assert (len(earlier["code"]), earlier["threads"]) == (64, before)
+    assert {key for key in present if present[key] != earlier[key]} == {"code", "threads"}
+
+
+def test_a_resume_in_the_same_environment_says_nothing(train, killed):
+    killed(after=1)
+    answer = train()
+    assert "going on after epoch 1" in answer.out
+    assert "changed" not in answer.out
+    assert answer.record["earlier_environments"] == []
+
+
+def test_float64_survives_a_resume_and_load(train, killed):
+    words = ["trainer.precision=64-true", "ema=0.9"]
+    whole = train(*words)
+    weights = [
+        torch.load(whole.run_dir / "checkpoints" / f"{name}.ckpt")["state_dict"] for name in ("last", "best")
+    ]
+    (whole.run_dir / "result.json").unlink()
+    for file in (whole.run_dir / "checkpoints").iterdir():
+        file.unlink()
+    killed(*words, after=1)
+    again = train(*words)
+    last = torch.load(again.run_dir / "checkpoints" / "last.ckpt")["state_dict"]
+    assert again.record["metrics"] == whole.record["metrics"]
+    assert all(torch.equal(last[key], value) for key, value in weights[0].items())
+    net = restore.load(again.run_dir)
+    assert {p.dtype for p in net.parameters()} == {torch.float64}
+    kernel = net.state_dict()["decoder.0.0.weight"]
+    assert torch.equal(kernel, weights[1]["net.decoder.0.0.weight"])
+    assert not torch.equal(kernel, kernel.float().double())  # it needs more than float32
+    data = restore.datamodule(again.record)
+    data.setup()
+    images = data.splits["test"][:]
+    mse = (net.reconstruct(images) - images / 255).square().flatten(1).mean(1).double()
+    assert again.record["metrics"]["test/psnr"] == pytest.approx(float((-10 * mse.log10()).mean()), abs=1e-4)
+
+
+def test_a_checkout_says_whether_files_differ_from_its_commit(tmp_path, monkeypatch):
+    def git(*words):
+        done = subprocess.run(["git", "-C", tmp_path, *words], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    git("init", "-q")
+    (tmp_path / "file").write_text("1")
+    git("add", "file")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x")
+    monkeypatch.setattr(environment, "CONF", str(tmp_path))
+    there = environment._commit.__wrapped__
+    assert there() == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    (tmp_path / "file").write_text("2")
+    assert there()["dirty"] is True
+
+
+def test_what_the_build_wrote_down_comes_first_and_nothing_is_said_without_either(tmp_path, monkeypatch):
+    there = environment._commit.__wrapped__
+    monkeypatch.setattr(environment, "CONF", str(tmp_path))
+    assert there() == {}
+    built = tmp_path / "commit.json"
+    built.write_text('{"commit": "abc", "dirty": false}')
+    monkeypatch.setattr(environment, "_BUILT", built)
+    assert there() == {"commit": "abc", "dirty": False}

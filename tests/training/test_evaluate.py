@@ -1,0 +1,103 @@
+"""A finished run scored again, on its own and on other data, and loaded from Python."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY
+
+import caelab
+from caelab.errors import UserError
+from caelab.inference import restore
+from caelab.training.evaluate import evaluate
+
+SHAPES = [o for o in TINY if o.startswith("dataset.")]
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_same_data_give_the_same_figures(train):
+    answer = train()
+    found = evaluate(answer.run_dir, [])
+    for key, value in found["metrics"].items():
+        assert value == pytest.approx(answer.record["metrics"][key], rel=1e-6), key
+    assert found["data"].items() <= answer.record["data"].items()  # it has trained on none
+    (path,) = (answer.run_dir / "evaluations").glob("shapes-*.json")
+    assert path == answer.run_dir / found.pop("file")
+    assert found.pop("choices")["corruption"] == "none"
+    assert json.loads(path.read_text()) == found
+
+
+@pytest.mark.usefixtures("quiet")
+def test_other_data_give_other_figures_and_leave_the_record_alone(train):
+    answer = train()
+    found = evaluate(answer.run_dir, ["dataset=shapes", "dataset.seed=7", *SHAPES])
+    assert found["metrics"]["test/psnr"] != answer.record["metrics"]["test/psnr"]
+    assert found["data"]["sha256"] != answer.record["data"]["sha256"]
+    assert train().record == answer.record
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_runs_own_data_with_one_key_changed(train):
+    answer = train()
+    found = evaluate(answer.run_dir, ["dataset.test_size=20"])
+    assert found["data"]["test"] == 20
+    assert found["data"]["train"] == 96
+
+
+@pytest.fixture
+def quiet():
+    yield
+    from conftest import close_log_files
+
+    close_log_files()
+
+
+def test_the_command_line_prints_a_table(train, lab):
+    answer = train()
+    assert f"{answer.record['metrics']['test/psnr']:.2f}" in lab("evaluate", answer.run_dir)[1]
+    shown = lab("evaluate", "last", "corruption=blur")[1].strip()
+    assert "on shapes, given with corruption=blur" in " ".join(shown.split())
+    place = shown.splitlines()[-1]
+    assert Path(place.strip()).name.startswith("shapes-blur-")
+    assert Path(place.strip()).is_file()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["dataset.image_size=28"], "has images of 3x28x28"),
+        (["model=base"], "only dataset, corruption and paths.data can be changed here"),
+        (["dataset=mnits"], "did you mean 'mnist'"),
+        (["dataset.tset_size=3"], "did you mean 'dataset.test_size'"),
+    ],
+)
+def test_mistakes_are_one_line(train, lab, overrides, line):
+    answer = train()
+    status, _, err = lab("evaluate", answer.run_dir, *overrides)
+    assert status == 1
+    assert line in err
+    assert err.count("\n") == 1
+
+
+def test_no_finished_run_there(tmp_path):
+    with pytest.raises(UserError, match="no such directory"):
+        evaluate(tmp_path / "nothing", [])
+
+
+def test_load_gives_the_trained_network(train):
+    answer = train()
+    found = caelab.load(answer.run_dir)
+    images = torch.randint(
+        0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    code = found.encode(images)
+    assert code.z.shape == (4, 8)
+    assert code.skips == ()
+    torch.testing.assert_close(found.decode(code), restore.load(answer.run_dir).reconstruct(images))
+    state = torch.load(answer.run_dir / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    own = found.network.state_dict()
+    assert all(torch.equal(value, state[f"net.{key}"]) for key, value in own.items())
+    assert not found.network.training
+    assert found.fingerprint == answer.record["fingerprint"]
+    assert found.metrics == answer.record["metrics"]
