@@ -33,7 +33,7 @@ def test_a_bug_keeps_its_traceback():
         raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("command", ["cli.runs", "reconstruct", "encode", "decode"])
+@pytest.mark.parametrize("command", ["cli.runs", "cli.images", "cli.export", "cli.analyses"])
 def test_what_composes_nothing_does_not_wait_for_hydra(command: str):
     code = (
         f"import sys, caelab.{command}; print(sorted({{'hydra', 'omegaconf', 'torch'}} & set(sys.modules)))"
