@@ -123,7 +123,7 @@ def test_kept_memory_needs_no_new_pages():
     """Without it they are fetched from the system again every time: all, or now and then a fifth."""
     script = """if True:
         import resource, torch
-        from caelab import speed
+        from caelab.training import speed
         speed.keep_memory()
         def work():
             return [torch.ones(1_000_000) for _ in range(20)]
@@ -202,7 +202,7 @@ def test_the_defaults_leave_no_trace_in_the_fingerprint(train):
     config = plain["config"]
     for key in ("paths", "logger", "force", "speed", "compile", "flip", "ema", "scheduler", "corruption"):
         del config[key]
-    del config["callbacks"], config["from"]
+    del config["callbacks"], config["from"], config["keep"]
     named = ("_target_", "max_epochs", "accelerator", "devices", "precision")
     config["trainer"] = {key: config["trainer"][key] for key in named}
     for key in ("halvings", "padding", "downsample"):

@@ -16,7 +16,7 @@ from caelab.composition import compose
 from caelab.config import options
 from caelab.config.fingerprint import later
 from caelab.config.grammar import written
-from caelab.config.refusals import REFUSED, check
+from caelab.config.refusals import REFUSED, check, limits
 from caelab.data.datamodule import EVALUATION_BATCH
 from caelab.data.shapes import Shapes
 from caelab.errors import UserError
@@ -295,7 +295,7 @@ def test_a_part_of_validation_and_test_stands_for_all_and_the_record_says_so(tra
 
 def test_a_batch_of_validation_has_the_size_that_it_is_measured_in():
     data = Shapes("unused", train_size=10, val_size=1200, test_size=600, batch_size=4)
-    data.limits = trainers.limits({"limit_val_batches": 2, "limit_test_batches": 7})
+    data.limits = limits({"limit_val_batches": 2, "limit_test_batches": 7})
     data.setup()
     assert len(data.splits["val"]) == 2 * EVALUATION_BATCH
     assert len(data.splits["test"]) == 600
