@@ -47,7 +47,8 @@ def main() -> None:
         except typer.TyperException as error:
             screen.error(error.format_message())
             sys.exit(2)
-        except typer.Abort:
+        except typer.Abort:  # no answer to a question
+            screen.error("nothing is done")
             sys.exit(1)
 
 
