@@ -20,6 +20,8 @@ from caelab.runs import records, tables
 from caelab.runs.outcome import Outcome
 from caelab.training.attempt import attempt, stoppable, train
 
+_MULTIRUN = ("-m", "--multirun")
+
 compose.register_resolvers()
 
 
@@ -31,10 +33,7 @@ def _alone(cfg: DictConfig) -> None:
     tables.summary(record, job.run_dir, records.floor(job.output, record))
 
 
-_MULTIRUN = ("-m", "--multirun")
-
-
-def of_train(words: Sequence[str]) -> bool:
+def _study(words: Sequence[str]) -> bool:
     """Carry out the study that the words of ``caelab-train`` name, and say which command is the same.
 
     Returns:
@@ -78,7 +77,7 @@ def main() -> None:
     with stoppable(), mistakes.told(explain.line):
         named, sys.argv[1:] = folders.of_words(sys.argv[1:])
         with folders.seen(named), folders.importable():
-            if of_train(sys.argv[1:]):
+            if _study(sys.argv[1:]):
                 return
             sys.argv[1:] = words.command_line(sys.argv[1:])
             command()

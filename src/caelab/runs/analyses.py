@@ -7,7 +7,7 @@ nothing heavy, so that commands and lists are quick. Its module of the same name
 - ``show(run, result)``: lines and tables for the screen;
 - ``compare(results)``, where several runs together have something to show: run -> result, to the same.
 
-Commands, ``after:`` in studies, the columns of ``caelab-runs`` and what ``force=true`` sets aside follow from
+Commands, ``after:`` in studies, the columns of ``caelab runs`` and what ``force=true`` sets aside follow from
 that declaration.
 """
 

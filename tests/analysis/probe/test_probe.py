@@ -1,7 +1,6 @@
 """The command line of the probes: what it leaves in a run, what it shows, and each mistake as one line."""
 
 import json
-import sys
 
 import matplotlib.image
 import numpy as np
@@ -13,7 +12,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from toys import sha256_of
 
 from caelab.analysis.probe import probe as module
-from caelab.cli.main import main
 from caelab.config.build import instantiate
 from caelab.errors import UserError
 from caelab.inference.restore import datamodule, load
@@ -34,18 +32,6 @@ def _quick_and_nothing_kept(monkeypatch):
     monkeypatch.setattr("caelab.analysis.probe.factors.TREES", 2)
 
 
-def command(monkeypatch, capfd, *runs):
-    monkeypatch.setattr(sys, "argv", ["caelab", "probe", *map(str, runs)])
-    capfd.readouterr()
-    status = 0
-    try:
-        main()
-    except SystemExit as stop:
-        status = int(stop.code or 0)
-    shown = capfd.readouterr()
-    return status, shown.out, shown.err
-
-
 def features(answer, net):
     data = datamodule(answer.record)
     data.setup()
@@ -58,9 +44,9 @@ def features(answer, net):
     return {name: (rows - mean) / spread for name, rows in z.items()}, y
 
 
-def test_a_run_gets_figures_that_scikit_learn_finds_too(train, monkeypatch, capfd):
+def test_a_run_gets_figures_that_scikit_learn_finds_too(train, lab):
     answer = train(*MORE)
-    status, out, err = command(monkeypatch, capfd, answer.run_dir)
+    status, out, err = lab("probe", answer.run_dir)
     assert status == 0
     found = json.loads((answer.run_dir / "probe.json").read_text())
     assert found["schema"] == 1
@@ -138,12 +124,12 @@ def test_floors_are_found_once_in_a_process(train, monkeypatch):
         ({"train_size": 9, "batch_size": 9}, "its 9 training images are fewer than the 10 neighbours"),
     ],
 )
-def test_data_that_cannot_be_probed_are_one_line(train, monkeypatch, capfd, dataset, line):
+def test_data_that_cannot_be_probed_are_one_line(train, lab, dataset, line):
     answer = train("trainer.max_epochs=1")
     answer.record["config"]["dataset"].update(dataset)
     answer.record["data"]["sha256"] = sha256_of(answer.record["config"]["dataset"])
     (answer.run_dir / "result.json").write_text(json.dumps(answer.record))
-    status, _, err = command(monkeypatch, capfd, answer.run_dir)
+    status, _, err = lab("probe", answer.run_dir)
     assert status == 1
     assert line in err
     assert answer.run_dir.name in err
@@ -169,12 +155,12 @@ def test_a_constant_code_is_named(train):
         probe(answer.run_dir)
 
 
-def test_the_others_are_probed_where_one_cannot_be(train, monkeypatch, capfd, tmp_path):
+def test_the_others_are_probed_where_one_cannot_be(train, lab, tmp_path):
     answer = train("trainer.max_epochs=1", "dataset.image_size=16", "seed=1")
     answer.run_dir.rename(tmp_path / "bare")
     (tmp_path / "bare" / "checkpoints" / "best.ckpt").unlink()
     good = train("trainer.max_epochs=1", "dataset.image_size=16").run_dir
-    status, out, err = command(monkeypatch, capfd, tmp_path / "nothing", tmp_path / "bare", good)
+    status, out, err = lab("probe", tmp_path / "nothing", tmp_path / "bare", good)
     assert status == 1
     lines = [line for line in err.splitlines() if line.startswith("caelab:")]
     assert len(lines) == 2
