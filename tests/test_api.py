@@ -16,7 +16,7 @@ from conftest import TINY
 from omegaconf import OmegaConf
 
 import caelab
-from caelab import api, config, handle, screen
+from caelab import api, config, handle, terminal
 from caelab.config.grammar import written
 from caelab.errors import RunsFailed, UserError
 from caelab.runs import results
@@ -216,7 +216,7 @@ def small_shapes(tmp_path, monkeypatch):
         file = tmp_path / "conf" / f"{leaf}.yaml"
         file.write_text(OmegaConf.to_yaml(OmegaConf.merge(OmegaConf.load(file), values)))
     monkeypatch.setattr(config, "CONF", str(tmp_path / "conf"))
-    monkeypatch.setattr(screen.console, "quiet", True)
+    monkeypatch.setattr(terminal.console, "quiet", True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CAELAB_DATA", str(tmp_path / "data"))
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from rich.table import Table
 
-from caelab import screen, texts
+from caelab import terminal, texts
 from caelab.analysis.anomaly.picture import detections
 from caelab.plotting import figures, style
 from caelab.plotting.embed import environment
@@ -47,9 +47,9 @@ BLOCKS = [
 def console(monkeypatch):
     """The two consoles of the screen, as wide as it takes, on one file."""
     file = io.StringIO()
-    plain = screen.Plain(file=file, width=2_000, force_terminal=True, color_system=None)
-    monkeypatch.setattr(screen, "console", plain)
-    monkeypatch.setattr(screen, "errors", plain)
+    plain = terminal.Plain(file=file, width=2_000, force_terminal=True, color_system=None)
+    monkeypatch.setattr(terminal, "console", plain)
+    monkeypatch.setattr(terminal, "errors", plain)
     return file
 
 
@@ -68,24 +68,24 @@ def test_visible_text_is_itself_but_for_what_steers_a_terminal():
 def test_tables_on_the_screen(console):
     table = Table(NASTY, title=NASTY, caption=NASTY)
     table.add_row(NASTY)
-    screen.console.print(table)
+    terminal.console.print(table)
     assert console.getvalue().count(SHOWN) == 4
     assert "\x1b" not in console.getvalue()
 
 
 def test_lines_on_the_screen(console):
-    screen.say(NASTY)
-    screen.note(NASTY)
-    screen.error(f"{NASTY}\nsecond line")
+    terminal.say(NASTY)
+    terminal.note(NASTY)
+    terminal.error(f"{NASTY}\nsecond line")
     assert console.getvalue() == f"{SHOWN}\n{SHOWN}\ncaelab: {SHOWN} second line\n"
 
 
 def test_bars_and_what_is_waited_for(console):
-    with screen.item_progress() as progress:
+    with terminal.item_progress() as progress:
         task = progress.add_task(NASTY, total=1)
         progress.update(task, description=NASTY, advance=1)
-    assert list(screen.tracked([1], NASTY)) == [1]
-    with screen.working(NASTY):
+    assert list(terminal.tracked([1], NASTY)) == [1]
+    with terminal.working(NASTY):
         pass
     shown = without_cursor(console.getvalue())
     assert shown.count(SHOWN) >= 3

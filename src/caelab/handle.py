@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caelab import screen
+from caelab import terminal
 from caelab.composition import words
 from caelab.composition.words import Overrides
 from caelab.errors import UserError
@@ -46,11 +46,11 @@ class Run:
     def __repr__(self) -> str:
         if self.record["status"] == "trial":
             psnr = self.record["metrics"]["val/psnr"]
-            return f"Run({screen.shown(self.dir)}: a trial, validation PSNR {psnr:.2f} dB)"
+            return f"Run({terminal.shown(self.dir)}: a trial, validation PSNR {psnr:.2f} dB)"
         if self.record["status"] != "finished":
-            return f"Run({screen.shown(self.dir)}: {self.record['error']})"
+            return f"Run({terminal.shown(self.dir)}: {self.record['error']})"
         psnr, ssim = (self.record["metrics"][f"test/{key}"] for key in ("psnr", "ssim"))
-        return f"Run({screen.shown(self.dir)}: test PSNR {psnr:.2f} dB, SSIM {ssim:.3f})"
+        return f"Run({terminal.shown(self.dir)}: test PSNR {psnr:.2f} dB, SSIM {ssim:.3f})"
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -205,7 +205,7 @@ class Run:
 
     def _finished(self) -> Record:
         if self.record["status"] != "finished":
-            raise UserError(f"{screen.shown(self.dir)}: {results.unfinished(self.record)}")
+            raise UserError(f"{terminal.shown(self.dir)}: {results.unfinished(self.record)}")
         return self.record
 
 

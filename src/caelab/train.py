@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from caelab import config, mistakes, screen
+from caelab import config, terminal
 from caelab.composition import compose, words
 from caelab.config import explain, folders
 from caelab.errors import UserError
@@ -54,7 +54,7 @@ def _study(words: Sequence[str]) -> bool:
         if word.startswith("-"):
             raise UserError(f"{word}: no option of a study; caelab study --help shows them")
     names = own["study"].split(",")
-    screen.say(f"the same as: {studies.command(names, own, rest)}")
+    terminal.say(f"the same as: {studies.command(names, own, rest)}")
     carry_out([*names, *rest], own.get("seeds"), own.get("budget", "full"))
     return True
 
@@ -74,7 +74,7 @@ def main() -> None:
             raised.append(error)
         return None
 
-    with stoppable(), mistakes.told(explain.line):
+    with stoppable(), terminal.told(explain.line):
         named, sys.argv[1:] = folders.of_words(sys.argv[1:])
         with folders.seen(named), folders.importable():
             if _study(sys.argv[1:]):

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from caelab import screen
+from caelab import terminal
 from caelab.composition import words
 from caelab.config import folders
 from caelab.runs import tables
@@ -68,7 +68,7 @@ class CaelabSweeper(BasicSweeper):
 def _compare(runs: dict[Path, Record], output: Path) -> None:
     """Print the table of all runs, and draw their reconstructions where they share their test images."""
     title = f"{len(runs)} runs, test split, best on validation first"
-    screen.console.print(tables.comparison(list(runs.values()), title))
+    terminal.console.print(tables.comparison(list(runs.values()), title))
     done = {path: record for path, record in runs.items() if record["status"] == "finished"}
     if len(done) > 1 and len(set(image_sets(list(done.values())))) == 1:
         from caelab.report.comparison import compare_runs
@@ -77,7 +77,7 @@ def _compare(runs: dict[Path, Record], output: Path) -> None:
         pictured = {path: record for path, record in done.items() if path in best}
         picture = compare_runs(pictured, output)
         of = "" if len(pictured) == len(done) else f" of the best {_PICTURED}"
-        screen.say(f"picture{of}: {screen.shown(picture)}")
+        terminal.say(f"picture{of}: {terminal.shown(picture)}")
 
 
 def _kinds(jobs: Sequence[Job]) -> list[Job]:

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from caelab import screen
+from caelab import terminal
 from caelab.config import machine
 
 
@@ -107,7 +107,7 @@ def test_a_machine_without_control_groups_has_no_quota(tmp_path):
 def test_torch_takes_no_more_threads_than_there_are_cores(monkeypatch, given, asked, threads, lines):
     before, said, number = torch.get_num_threads(), [], [4]
     monkeypatch.setattr(machine, "share", lambda: given)
-    monkeypatch.setattr(screen, "say", said.append)
+    monkeypatch.setattr(terminal, "say", said.append)
     monkeypatch.setattr(torch, "get_num_threads", lambda: number[0])
     monkeypatch.setattr(torch, "set_num_threads", lambda n: number.__setitem__(0, n))
     monkeypatch.setenv("OMP_NUM_THREADS", asked)

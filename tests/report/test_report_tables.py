@@ -13,7 +13,7 @@ from caelab.report import tables
 from caelab.report.caption import caption
 from caelab.report.rows import Row, Run, Section
 from caelab.runs import results
-from caelab.screen import Plain
+from caelab.terminal import Plain
 
 BASE = np.array([20.0, 20.5, 21.0])
 ABOVE = np.array([1.9, 2.0, 1.8])  # of improved over base, seed by seed

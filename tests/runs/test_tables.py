@@ -3,7 +3,7 @@
 import json
 
 from caelab.runs import tables
-from caelab.screen import Plain
+from caelab.terminal import Plain
 
 DATA = {"name": "mnist", "test": 50, "sha256": "d66d"}
 

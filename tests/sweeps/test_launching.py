@@ -5,7 +5,7 @@ import threading
 import pytest
 from omegaconf import OmegaConf
 
-from caelab import screen
+from caelab import terminal
 from caelab.errors import UserError
 from caelab.runs.outcome import Outcome, Status
 from caelab.sweeps import launching
@@ -123,7 +123,7 @@ def test_a_mistake_in_a_job_stops_the_pool_with_its_own_message(tmp_path):
 
 def test_the_screen_says_what_ended_and_how_long_the_others_may_take(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(screen, "say", said.append)
+    monkeypatch.setattr(terminal, "say", said.append)
     clock = [0.0]
     monkeypatch.setattr(launching.time, "monotonic", lambda: clock[0])
     board = Board(tmp_path)

@@ -29,7 +29,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from caelab import mistakes
+from caelab import terminal
 from caelab.config import CONF, options
 from caelab.config.grammar import written
 from caelab.metrics import statistics
@@ -89,7 +89,7 @@ class Answers:
             elif "/" in word or "." in word:
                 key = word
             else:
-                raise ValueError(f"no name '{word}'{mistakes.nearest(word, list(self.names))}")
+                raise ValueError(f"no name '{word}'{terminal.nearest(word, list(self.names))}")
         words = _words(settings)
         return key.replace("*", words.pop("of", "*")), words
 

@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
-from caelab import screen
+from caelab import terminal
 from caelab.config import explain
 from caelab.runs import analyses as registry
 from caelab.runs import results
@@ -27,17 +27,17 @@ def carry_out(name: str, runs: Mapping[Path, Record]) -> int:
     missing = [path for path, record in runs.items() if results.analysis(path, name, record) is None]
     failed = 0
     for number, path in enumerate(missing, start=1):
-        shown = screen.shown(path)
+        shown = terminal.shown(path)
         if "best" not in runs[path]["artifacts"] or not (path / runs[path]["artifacts"]["best"]).is_file():
-            screen.say(f"no {name} of {shown}: its checkpoint is not there")
+            terminal.say(f"no {name} of {shown}: its checkpoint is not there")
             continue
-        screen.say(f"[{name} {number} of {len(missing)}] {shown}")
+        terminal.say(f"[{name} {number} of {len(missing)}] {shown}")
         try:
             analysis(path, again=False)
         except BusyError:
-            screen.say(f"{name} of {shown}: in use by another process")
+            terminal.say(f"{name} of {shown}: in use by another process")
         except Exception as error:  # one run's analysis must not take those of the others with it
-            screen.error(f"{name} of {shown}: {_explained(error)}")
+            terminal.error(f"{name} of {shown}: {_explained(error)}")
             failed += 1
     return failed
 
@@ -46,5 +46,5 @@ def _explained(error: Exception) -> str:
     """One line for an error; the traceback of a bug is shown as well."""
     if (line := explain.line(error)) is not None:
         return line
-    screen.errors.print(traceback.format_exc(), markup=False, highlight=False)
+    terminal.errors.print(traceback.format_exc(), markup=False, highlight=False)
     return f"{type(error).__name__}: {error}"

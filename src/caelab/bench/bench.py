@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from caelab import durable, mistakes, screen, texts
+from caelab import durable, terminal, texts
 from caelab.bench import WAYS
 from caelab.bench.measure import RATIOS, Rounds, carry_out, machine, ratio, rounds, speeds, spread
 from caelab.composition import compose
@@ -52,7 +52,7 @@ def bench(
     """
     for name in only:
         if name not in WAYS:
-            raise UserError(f"--only={name}: there is no such way{mistakes.nearest(name, list(WAYS))}")
+            raise UserError(f"--only={name}: there is no such way{terminal.nearest(name, list(WAYS))}")
     if "pythae" in only and not find_spec("pythae"):
         raise UserError("--only=pythae: it is not installed; pip install 'caelab[bench]', or leave it out")
     if count < 1:
@@ -76,13 +76,13 @@ def bench(
         found["models"][model] = {"rounds": measured, "memory": memory, "evaluation": evaluated}
         found["load"].append(os.getloadavg()[0])
         for part in _of_a_model(model, found["models"][model], found["machine"]["gpu"]):
-            screen.say(part) if isinstance(part, str) else screen.console.print(part)
+            terminal.say(part) if isinstance(part, str) else terminal.console.print(part)
     if grow:
         found["growth"] = {model: _grow(model, overrides) for model in models}
     path = Path("multirun", "bench", f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     durable.write(path, json.dumps(found, indent=2) + "\n")
-    screen.say(f"  {path}")
+    terminal.say(f"  {path}")
     return found
 
 
@@ -195,7 +195,7 @@ def _grow(model: str, overrides: Sequence[str]) -> dict[str, dict[str, Rounds]]:
         for value in values:
             chosen = [f"model={model}", *overrides, *own, "trainer.max_epochs=2", f"{key}={value}"]
             grown[key][str(value)] = rounds(["auto", "bare"], chosen, 2, f"{model} {key}={value}")
-        screen.console.print(_growth(model, key, grown[key]))
+        terminal.console.print(_growth(model, key, grown[key]))
     return grown
 
 

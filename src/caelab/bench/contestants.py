@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import ToTensor
 
-from caelab import mistakes, train
+from caelab import terminal, train
 from caelab.bench.measure import OUTPUT, STARTED
 from caelab.composition import compose
 from caelab.config import explain
@@ -325,7 +325,7 @@ CONTESTANTS: dict[str, Callable[[list[str]], dict[str, Any]]] = {
 def main() -> None:
     """Carry out one contestant and print its figures on the last line."""
     name, *overrides = sys.argv[1:]
-    with mistakes.told(explain.line):
+    with terminal.told(explain.line):
         figures = (CONTESTANTS | {"evaluation": evaluation, "nothing": nothing})[name](overrides)
     figures["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
     io = Path("/proc/self/io")

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from caelab import screen
+from caelab import terminal
 from caelab.errors import UserError
 
 STARTED = "CAELAB_BENCH_STARTED"  # environment variable: when the process was started, in s since 1970
@@ -61,7 +61,9 @@ def rounds(names: Sequence[str], overrides: Sequence[str], count: int, what: str
             one[name] = carry_out(name, overrides)
             speed = one[name].get("images_per_second")
             shown = f"{speed:,.0f} images/s" if speed else "done"
-            screen.say(f"{what}, round {number + 1} of {count}, {place + 1} of {len(names)}: {name} {shown}")
+            terminal.say(
+                f"{what}, round {number + 1} of {count}, {place + 1} of {len(names)}: {name} {shown}"
+            )
         found.append(one)
     return found
 

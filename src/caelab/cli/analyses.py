@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from caelab import screen
+from caelab import terminal
 from caelab.cli.arguments import Runs, Trust, examples
 from caelab.errors import UserError
 from caelab.runs import analyses as registry
@@ -75,13 +75,13 @@ def _analysed(analysis: Analysis, runs: Sequence[Path], options: dict[str, Any])
             line = explain.line(error)
             if line is None:
                 raise
-            screen.error(line)
+            terminal.error(line)
             whole = False
         else:
             results[run] = result
             _show(analysis.module.show(run, result))
             page = Path(result.get("page", run / analysis.files[0]))
-            screen.say(f"{result['seconds']:.0f} s; {screen.shown(page)}")
+            terminal.say(f"{result['seconds']:.0f} s; {terminal.shown(page)}")
     if len(results) > 1 and hasattr(analysis.module, "compare"):
         _show(analysis.module.compare(results))
     return whole
@@ -89,4 +89,4 @@ def _analysed(analysis: Analysis, runs: Sequence[Path], options: dict[str, Any])
 
 def _show(parts: Iterable[RenderableType]) -> None:
     for part in parts:
-        screen.say(part) if isinstance(part, str) else screen.console.print(part)
+        terminal.say(part) if isinstance(part, str) else terminal.console.print(part)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from caelab import screen
+from caelab import terminal
 from caelab.cli.arguments import Run, Trust, examples
 
 
@@ -37,6 +37,6 @@ def evaluate(
     found = score(run, overrides or [])
     corruption = found["choices"]["corruption"]
     given = "" if corruption == "none" else f", given with corruption={corruption}"
-    title = f"{screen.shown(run)} on {found['dataset']}{given}"
+    title = f"{terminal.shown(run)} on {found['dataset']}{given}"
     tables.protocols(found["metrics"], found["data"]["test"], title)
-    screen.say(f"  {screen.shown(run / found['file'])}")
+    terminal.say(f"  {terminal.shown(run / found['file'])}")

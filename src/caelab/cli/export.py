@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from caelab import screen
+from caelab import terminal
 from caelab.cli.arguments import Force, Run, Trust, examples
 
 
@@ -31,5 +31,5 @@ def export(
     from caelab.export.export import export as write
     from caelab.export.export import table
 
-    screen.console.print(table(write(run, format, out, force=force)))
-    screen.say(f"  {screen.shown(out or run / 'export' / format)}")
+    terminal.console.print(table(write(run, format, out, force=force)))
+    terminal.say(f"  {terminal.shown(out or run / 'export' / format)}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from caelab import screen
+from caelab import terminal
 from caelab.cli.arguments import Force, Model, Trust, examples
 
 _RUN = "multirun/runs/cifar10/improved-mse-adam-s0-0123456789"
@@ -49,9 +49,9 @@ def reconstruct(
 
     rows, skipped = rebuild(run, images or [], out, fit, refine=refine, force=force)
     if rows:
-        screen.console.print(summary(rows))
+        terminal.console.print(summary(rows))
         for name in (OVERVIEW, TABLE):
-            screen.say(f"  {screen.shown(out / name)}")
+            terminal.say(f"  {terminal.shown(out / name)}")
     sys.exit(bool(skipped))
 
 
@@ -74,8 +74,8 @@ def encode(
 
     rows, skipped = write(run, images or [], out, fit, refine=refine, force=force)
     if rows:
-        screen.console.print(summary(rows))
-        screen.say(f"  {screen.shown(out)}")
+        terminal.console.print(summary(rows))
+        terminal.say(f"  {terminal.shown(out)}")
     sys.exit(bool(skipped))
 
 
@@ -94,4 +94,4 @@ def decode(
     from caelab.inference.decode import decode as rebuild
 
     paths = rebuild(run, codes, out, force=force)
-    screen.say(f"{screen.shown(out)}: {len(paths):,} decoded")
+    terminal.say(f"{terminal.shown(out)}: {len(paths):,} decoded")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import caelab
-from caelab import mistakes, screen
+from caelab import terminal
 from caelab.cli import analyses, bench, evaluate, export, images, new, report, runs, study, train
 
 app = typer.Typer(
@@ -41,14 +41,14 @@ for module in (train, study, report, runs, evaluate, analyses, images, export, b
 
 def main() -> None:
     """Entry point: exit status 0 when everything asked for was done."""
-    with mistakes.told(_explain):
+    with terminal.told(_explain):
         try:
             sys.exit(app(standalone_mode=False))
         except typer.TyperException as error:
-            screen.error(error.format_message())
+            terminal.error(error.format_message())
             sys.exit(2)
         except typer.Abort:  # no answer to a question
-            screen.error("nothing is done")
+            terminal.error("nothing is done")
             sys.exit(1)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from caelab import screen
+from caelab import terminal
 from caelab.cli.arguments import examples
 from caelab.errors import UserError
 
@@ -230,7 +230,7 @@ def new(
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    screen.say(f"{', '.join(map(str, files))}; next: {_command(kind, name)}")
+    terminal.say(f"{', '.join(map(str, files))}; next: {_command(kind, name)}")
 
 
 def contents(kind: str, name: str) -> dict[Path, str]:

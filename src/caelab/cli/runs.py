@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from caelab import screen, texts
+from caelab import terminal, texts
 from caelab.cli.arguments import examples, names
 from caelab.errors import UserError
 from caelab.runs import database, query
@@ -174,7 +174,7 @@ def _delete(found: Found, yes: bool) -> None:
             busy.append(str(error))
     if busy:
         raise UserError(f"deleted but for {len(busy)}; {busy[0]}")
-    screen.say(f"deleted {what}")
+    terminal.say(f"deleted {what}")
 
 
 def _clean(folders: Sequence[Path]) -> None:
@@ -184,9 +184,9 @@ def _clean(folders: Sequence[Path]) -> None:
 
     count = 0
     for path, kind in leftovers.clear(folders):
-        screen.say(f"{screen.shown(path)}: {kind}")
+        terminal.say(f"{terminal.shown(path)}: {kind}")
         count += 1
     for path, size in unused.clear(Path(compose.data_folder())).items():
-        screen.say(f"{path}: {size:,} bytes, kept of a folder of pictures that is gone or has changed")
+        terminal.say(f"{path}: {size:,} bytes, kept of a folder of pictures that is gone or has changed")
         count += 1
-    screen.say(f"{count} cleared" if count else "nothing to clear")
+    terminal.say(f"{count} cleared" if count else "nothing to clear")

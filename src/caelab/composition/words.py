@@ -8,8 +8,8 @@ from typing import Any
 from caelab.config import grammar, hints, options
 from caelab.config.grammar import written
 from caelab.errors import UserError
-from caelab.mistakes import nearest
 from caelab.runs import locate
+from caelab.terminal import nearest
 
 PATHS = (
     "paths.data",

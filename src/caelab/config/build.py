@@ -8,8 +8,7 @@ from hydra.errors import InstantiationException
 
 from caelab.config import options
 from caelab.errors import UserError
-from caelab.mistakes import nearest
-from caelab.screen import one_line
+from caelab.terminal import nearest, one_line
 
 # What a run asks of an object: the names that it needs, and how it gets them.
 _NEEDED = {

@@ -6,7 +6,7 @@ from typing import Any
 from caelab.config import hints, options, refusals
 from caelab.config.grammar import MISSING, written
 from caelab.errors import UserError
-from caelab.mistakes import nearest
+from caelab.terminal import nearest
 
 KEEP = {"both": ("best", "last"), "best": ("best",), "none": ()}
 """Checkpoints that a finished run keeps, by the value of its ``keep``."""

@@ -5,10 +5,9 @@ import re
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from caelab import mistakes
+from caelab import terminal
 from caelab.config import hints, options
-from caelab.mistakes import nearest
-from caelab.screen import one_line
+from caelab.terminal import nearest, one_line
 
 
 def line(error: BaseException) -> str | None:
@@ -24,4 +23,4 @@ def line(error: BaseException) -> str | None:
         if key := re.search(r"[Cc]ould not override '([^']+)'", str(error)):
             return (hints.elsewhere if key[1] in options.every_key() else hints.unknown)(key[1])
         return one_line(error).removeprefix("UserError raised while resolving interpolation: ")
-    return mistakes.explain(error)
+    return terminal.explain(error)

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from caelab import config, screen
+from caelab import config, terminal
 from caelab.errors import UserError
 
 VARIABLE = "CAELAB_CONF"
@@ -113,16 +113,16 @@ def _refuse_twins(folders: Sequence[Path]) -> None:
             for leaf in sorted((folder / group.name).rglob("*.yaml")):
                 option = leaf.relative_to(folder)
                 if option in known:
-                    whose = "the lab" if known[option] == Path(config.CONF) else screen.shown(known[option])
+                    whose = "the lab" if known[option] == Path(config.CONF) else terminal.shown(known[option])
                     name = f"{option.parent}={leaf.stem}"
-                    raise UserError(f"{screen.shown(leaf)}: {whose} has {name} already; rename the file")
+                    raise UserError(f"{terminal.shown(leaf)}: {whose} has {name} already; rename the file")
                 known[option] = folder
 
 
 def announce() -> None:
     """Name the user's folders in one line, if there are any."""
     if folders := own():
-        screen.say(f"options beside the lab's: {', '.join(map(screen.shown, folders))}")
+        terminal.say(f"options beside the lab's: {', '.join(map(terminal.shown, folders))}")
 
 
 @contextmanager

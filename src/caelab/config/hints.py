@@ -5,7 +5,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from caelab.config import options, refusals
-from caelab.mistakes import NEAR, nearest
+from caelab.terminal import NEAR, nearest
 
 WISHES = {
     "trainer.max_epochs": "epochs epoch max_epochs num_epochs n_epochs",

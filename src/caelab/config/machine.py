@@ -5,7 +5,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from caelab import screen
+from caelab import terminal
 
 RUNS_PER_GPU = 4  # small networks leave most of a GPU idle; what one takes is for the user to say
 _SLURM = "SLURM_CPUS_PER_TASK"
@@ -59,7 +59,7 @@ def limit_threads() -> None:
         return
     if cores < torch.get_num_threads():
         torch.set_num_threads(cores)
-    screen.say(line)
+    terminal.say(line)
 
 
 def _affinity() -> int | None:

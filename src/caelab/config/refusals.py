@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from caelab.errors import UserError
-from caelab.mistakes import nearest
+from caelab.terminal import nearest
 
 _EPOCHS = "a run counts whole epochs, after which it can go on; use trainer.max_epochs"
 _OWN = "caelab does that itself"

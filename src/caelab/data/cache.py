@@ -27,7 +27,7 @@ from caelab import durable
 from caelab.data import sharing
 from caelab.data.contents import ORIGIN, Origin
 from caelab.errors import UserError
-from caelab.screen import note, one_line
+from caelab.terminal import note, one_line
 
 Arrays = dict[str, npt.NDArray[Any]]
 CACHE = "cache"

@@ -21,7 +21,7 @@ from caelab.data.datamodule import ImageDataModule, Split
 from caelab.data.download import UnavailableError, download, md5_of
 from caelab.data.pngs import decode_all
 from caelab.errors import UserError
-from caelab.screen import item_progress, note, one_line
+from caelab.terminal import item_progress, note, one_line
 
 ARCHIVE = "CINIC-10.tar.gz"
 URLS = (

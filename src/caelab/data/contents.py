@@ -22,7 +22,7 @@ import PIL
 from caelab import durable
 from caelab.data import layout, pictures, sharing
 from caelab.errors import UserError
-from caelab.screen import one_line, tracked
+from caelab.terminal import one_line, tracked
 
 MARK = ".caelab"
 """Hidden file in a folder that caelab has made and that is no run: nothing in it is an input."""

@@ -14,7 +14,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from caelab.errors import UserError
-from caelab.screen import note
+from caelab.terminal import note
 from caelab.texts import one_name
 
 EVALUATION_BATCH = 500

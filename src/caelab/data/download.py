@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from caelab.data.cache import writing
-from caelab.screen import byte_progress, one_line, waiting
+from caelab.terminal import byte_progress, one_line, waiting
 
 DEADLINE = 15.0  # seconds without an answer after which a network counts as dead
 CHUNK = 1 << 18

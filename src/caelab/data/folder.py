@@ -17,7 +17,7 @@ from caelab.data.cache import Arrays, Opened, checksum, identity, open_or_build
 from caelab.data.contents import FOLDER, File, Origin
 from caelab.data.datamodule import ImageDataModule, Split, whole_number
 from caelab.errors import UserError
-from caelab.screen import note, one_line, tracked
+from caelab.terminal import note, one_line, tracked
 
 NAMED = 10  # unreadable files that are named; the rest are counted
 

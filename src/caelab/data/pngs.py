@@ -23,7 +23,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from caelab.errors import UserError
-from caelab.screen import item_progress, one_line
+from caelab.terminal import item_progress, one_line
 
 CHUNK = 2_000
 Item = tuple[str, bytes | Path]  # its name in messages, and the file or its contents

@@ -17,7 +17,7 @@ from typing import IO, cast
 from caelab.data.cache import Arrays, DamagedError, checksum, writing
 from caelab.data.download import UnavailableError
 from caelab.errors import UserError
-from caelab.screen import note, one_line
+from caelab.terminal import note, one_line
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from caelab.errors import UserError
 from caelab.export.formats import Format
 from caelab.export.parts import Part, Runner, Tensors
-from caelab.screen import one_line
+from caelab.terminal import one_line
 
 TOLERANCE = 1e-4
 """How far any number may be from the original's: see ``difference``."""

@@ -8,7 +8,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from caelab import durable, screen
+from caelab import durable, terminal
 from caelab.data.datamodule import ImageDataModule, permutation
 from caelab.errors import UserError
 from caelab.export import card, formats
@@ -46,7 +46,7 @@ def export(run: Path, name: str, out: Path | None = None, *, force: bool = False
     record = results.finished(run)
     out = out or run / "export" / name
     refuse(out, _known(), force)
-    with screen.working(f"opening {screen.shown(run)}") as status, placed(out) as folder:
+    with terminal.working(f"opening {terminal.shown(run)}") as status, placed(out) as folder:
         all_parts = list(parts(restore.load(run).float()))
         for file, content in form.write(all_parts, formats.metadata(record)):
             with told(out):
@@ -83,8 +83,8 @@ def _open(data: ImageDataModule) -> bool:
             raise UserError(f"not in {data.folder}")
         data.setup("test")
     except UserError as error:
-        screen.note(
-            f"the run's {data.name} is not on this machine ({screen.one_line(error)}): "
+        terminal.note(
+            f"the run's {data.name} is not on this machine ({terminal.one_line(error)}): "
             "the export is checked on the images that the run kept"
         )
         return False
@@ -101,7 +101,7 @@ def _images(run: Path, record: Record, data: ImageDataModule | None) -> tuple[Te
     try:
         images = torch.from_numpy(arrays.load(path, ["originals"])[0])
     except arrays.DAMAGE as error:
-        reason = "missing" if isinstance(error, FileNotFoundError) else screen.one_line(error)
+        reason = "missing" if isinstance(error, FileNotFoundError) else terminal.one_line(error)
         raise UserError(
             f"{path} cannot be read ({reason}): there are no images to check the export on; bring the run's "
             "data to this machine"

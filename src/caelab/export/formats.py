@@ -12,14 +12,14 @@ import safetensors.torch
 import torch
 from torch.export import ExportedProgram
 
-from caelab import mistakes
+from caelab import terminal
 from caelab.errors import UserError, installed
 from caelab.export.parts import Part, Runner, Tensors, parts
 from caelab.inference import trained
 from caelab.inference.trained import SCHEMA
 from caelab.runs import results
 from caelab.runs.results import Record
-from caelab.screen import one_line
+from caelab.terminal import one_line
 
 KEY = "caelab"
 """Under which every file keeps what it is, as JSON: see ``metadata``."""
@@ -202,7 +202,7 @@ def find(name: str) -> Format:
         UserError: there is none, or it needs a package that is not installed.
     """
     if name not in FORMATS:
-        raise UserError(f"--format {name}: there is no such format{mistakes.nearest(name, list(FORMATS))}")
+        raise UserError(f"--format {name}: there is no such format{terminal.nearest(name, list(FORMATS))}")
     missing = [package for package in FORMATS[name].packages if not installed(package)]
     if missing:
         raise UserError(

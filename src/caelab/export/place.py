@@ -7,7 +7,7 @@ from pathlib import Path
 
 from caelab import durable
 from caelab.errors import UserError
-from caelab.screen import one_line, shown
+from caelab.terminal import one_line, shown
 
 
 @contextmanager

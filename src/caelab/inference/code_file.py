@@ -21,7 +21,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caelab import durable, screen
+from caelab import durable, terminal
 from caelab.data.pictures import MOST_PIXELS
 from caelab.errors import UserError
 from caelab.inference.fitting import Fit, Size
@@ -137,7 +137,7 @@ class Reader:
         except arrays.DAMAGE as error:
             if isinstance(error, OSError) and error.filename:  # it cannot be opened
                 raise
-            reason = screen.one_line(error).strip("'\"")
+            reason = terminal.one_line(error).strip("'\"")
             raise UserError(f"{path} is damaged, or no file of codes ({reason}); encode anew") from None
 
     def _entries(self, about: dict[str, NDArray[Any]]) -> list[Entry]:

@@ -3,7 +3,7 @@
 from collections import deque
 from pathlib import Path
 
-from caelab import screen
+from caelab import terminal
 from caelab.inference import code_file, inputs, stream, trained
 
 
@@ -22,7 +22,7 @@ def decode(run: Path, codes: Path, out: Path, *, force: bool = False) -> list[Pa
     Raises:
         UserError: no such model or file, a damaged one, one of another model, or outputs that are there.
     """
-    with screen.working(f"opening {screen.shown(run)}"):
+    with terminal.working(f"opening {terminal.shown(run)}"):
         read = code_file.Reader(codes)
         paths = [out / entry.source.name for entry in read.entries]
         inputs.require_free(paths, force)
@@ -30,6 +30,6 @@ def decode(run: Path, codes: Path, out: Path, *, force: bool = False) -> list[Pa
         read.require(model, run)
     made = (model.decode(code) for code in read.codes(model.batch))
     found = stream.pictures(made, read.fit, deque(read.entries))
-    for path, (_, pixels) in zip(screen.tracked(paths, "decoding"), found, strict=True):
+    for path, (_, pixels) in zip(terminal.tracked(paths, "decoding"), found, strict=True):
         stream.save(pixels, path)
     return paths

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from caelab import screen
+from caelab import terminal
 from caelab.errors import UserError
 from caelab.inference import code_file, inputs, stream, trained
 from caelab.inference.fitting import Fit
@@ -56,7 +56,7 @@ def encode(
         raise UserError(f"--out {out}: must end in {ENDING}")
     sources = inputs.sources(given, out)
     inputs.require_free([out], force, [source.file for source in sources])
-    with screen.working(f"opening {screen.shown(run)}"):
+    with terminal.working(f"opening {terminal.shown(run)}"):
         model = trained.load(run)
         fit = Fit(model.shape, way)
     numbers = model.latent + sum(math.prod(shape) for shape in model.skips)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from caelab import screen
+from caelab import terminal
 from caelab.errors import UserError
 
 
@@ -68,7 +68,7 @@ def _files(path: Path, out: Path) -> Iterator[Path]:
         raise UserError(f"{path}: there is no image in this folder; {more}")
     if len(found) < len(there):
         rest = f"{len(there) - len(found):,} of {len(there):,} files"
-        screen.note(f"{path}: passed over {rest}, which have no image's name")
+        terminal.note(f"{path}: passed over {rest}, which have no image's name")
     yield from found
 
 

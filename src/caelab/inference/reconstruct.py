@@ -9,7 +9,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from caelab import screen
+from caelab import terminal
 from caelab.inference import fitting, inputs, stream, trained
 from caelab.inference.fitting import Fit, Pixels, pixels
 from caelab.inference.inputs import Source
@@ -77,7 +77,7 @@ def reconstruct(
     sources = inputs.sources(given, out, (OVERVIEW,))
     outputs = [out / name for name in (*(source.name for source in sources), TABLE, OVERVIEW)]
     inputs.require_free(outputs, force, [source.file for source in sources])
-    with screen.working(f"opening {screen.shown(run)}"):
+    with terminal.working(f"opening {terminal.shown(run)}"):
         model = trained.load(run)
         fit = Fit(model.shape, way)
     out.mkdir(parents=True, exist_ok=True)

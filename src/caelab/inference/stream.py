@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from caelab import screen
+from caelab import terminal
 from caelab.data.pictures import DEEP, MODES, remarks, require_decodable, upright
 from caelab.inference.fitting import Fit, Pixels, Size, picture
 from caelab.inference.images import network_input, to_bytes
@@ -68,14 +68,14 @@ class Stream:
 
     def _images(self) -> Iterator[Tensor]:
         channels = self._fit.shape[0]
-        for source in screen.tracked(self._sources, self._description):
+        for source in terminal.tracked(self._sources, self._description):
             try:
                 image = opened(source.file, channels, self._note)
                 cut = self._fit.cut(image)
                 first = next(cut)  # which refuses a picture before it counts as read
             # Pillow's readers raise almost anything on a damaged file
             except Exception as error:
-                self.skipped[source.file] = screen.one_line(error)
+                self.skipped[source.file] = terminal.one_line(error)
                 continue
             self.entries.append(Entry(source, (image.height, image.width)))
             for tiles in (first, *cut):
@@ -89,11 +89,11 @@ class Stream:
         """Say what was not taken as it is, and name every file that could not be read."""
         for remark, files in self._remarks.items():
             more = f" and {len(files) - 1:,} more" if len(files) > 1 else ""
-            screen.note(f"{remark} ({files[0]}{more})")
+            terminal.note(f"{remark} ({files[0]}{more})")
         for file, reason in self.skipped.items():
-            screen.error(f"{file}: skipped: {reason}")
+            terminal.error(f"{file}: skipped: {reason}")
         if self.skipped:
-            screen.error(f"skipped {len(self.skipped):,} of {len(self._sources):,} files")
+            terminal.error(f"skipped {len(self.skipped):,} of {len(self._sources):,} files")
 
 
 def opened(file: Path, channels: int, look: Callable[[Path, Image.Image], None] | None = None) -> Image.Image:

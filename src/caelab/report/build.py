@@ -9,7 +9,7 @@ import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from matplotlib.figure import Figure
 
-from caelab import screen, studies
+from caelab import studies, terminal
 from caelab.errors import UserError
 from caelab.plotting.embed import Picture
 from caelab.report import figures, page, rates, summary, tables, trials
@@ -61,7 +61,7 @@ def report(words: Sequence[str], out: Path) -> None:
     written = page.write(made, out)
     summary.show(drawn, made.verdicts)
     for path in written:
-        screen.say(f"  {screen.shown(path)}")
+        terminal.say(f"  {terminal.shown(path)}")
 
 
 def _runs(roots: Sequence[Path]) -> Index:
@@ -93,7 +93,7 @@ def _chapters(drawn: Sequence[Section], out: Path) -> list[Chapter]:
     shown = [one.shown() for one in drawn]
     workers = max(1, min(cpu_count(), len(drawn) // 4))
     written = Parallel(workers, return_as="generator")(delayed(_pictures)(one, out) for one in shown)
-    pictures = screen.tracked(written, "drawing", len(drawn))
+    pictures = terminal.tracked(written, "drawing", len(drawn))
     return [_chapter(*each, out) for each in zip(drawn, shown, pictures, strict=True)]
 
 

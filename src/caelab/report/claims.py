@@ -19,11 +19,11 @@ from typing import Any, Literal
 
 from caelab.errors import UserError
 from caelab.metrics.statistics import ALPHA, MIN_SEEDS, Difference, holm
-from caelab.mistakes import nearest
 from caelab.report import compare
 from caelab.report.rows import Row, Section
 from caelab.report.wording import gaps, grouped, listing, seeds, span, still_improving, unit
 from caelab.runs.labels import display
+from caelab.terminal import nearest
 
 METRICS = [
     *(

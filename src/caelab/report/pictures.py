@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from caelab import screen
+from caelab import terminal
 from caelab.config.fingerprint import CLEAN
 from caelab.plotting.strips import (
     SPACE,
@@ -154,7 +154,7 @@ def _read(path: Path, names: Sequence[str], advice: str) -> list[Images] | None:
     except FileNotFoundError:
         return None
     except arrays.DAMAGE as error:
-        screen.error(f"{path} is damaged ({screen.one_line(error)}) and left out; {advice}")
+        terminal.error(f"{path} is damaged ({terminal.one_line(error)}) and left out; {advice}")
         return None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from caelab.runs import record_file, records, results
 from caelab.runs.labels import display
 from caelab.runs.results import BYPASSING, Record
-from caelab.screen import one_line
+from caelab.terminal import one_line
 from caelab.texts import file_name
 
 SHOWN = 40

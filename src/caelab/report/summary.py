@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from caelab import screen
+from caelab import terminal
 from caelab.report import tables
 from caelab.report.claims import Verdict, verdicts
 from caelab.report.measure import section
@@ -23,6 +23,6 @@ def show_studies(execution: Execution) -> None:
 def show(sections: Sequence[Section], verdicts: Sequence[Verdict]) -> None:
     """Print the table of each section, then every verdict."""
     for one in sections:
-        screen.console.print(tables.screen_table(one))
+        terminal.console.print(tables.screen_table(one))
     for verdict in verdicts:
-        screen.say(f"{verdict.words}")
+        terminal.say(f"{verdict.words}")

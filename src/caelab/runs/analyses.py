@@ -19,7 +19,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 from caelab.errors import UserError
-from caelab.mistakes import nearest
+from caelab.terminal import nearest
 
 Result = dict[str, Any]
 """What an analysis leaves as ``<name>.json``: ``figures`` (flat: key -> number), ``seconds``, and details."""

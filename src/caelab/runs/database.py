@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from caelab import screen
+from caelab import terminal
 from caelab.errors import UserError
 from caelab.runs import analyses as registry
 from caelab.runs import record_file, records, results
@@ -173,13 +173,13 @@ def _read(folders: Sequence[Path]) -> dict[str, tuple[str, str]]:
             raise UserError(
                 f"{folder}: no such folder; give one that caelab-train wrote to, such as multirun"
             )
-        for path, files in records.folders(screen.shown(folder)):
+        for path, files in records.folders(terminal.shown(folder)):
             if RECORD in files:
                 try:
                     text = record_file.text(Path(path, RECORD))
                     record = record_file.record(text, SCHEMA)
                 except record_file.DAMAGE as error:
-                    records.left_out(Path(path, RECORD), "run record", screen.one_line(error))
+                    records.left_out(Path(path, RECORD), "run record", terminal.one_line(error))
                 else:
                     figures = {} if analysed.isdisjoint(files) else results.analyses(Path(path), record)
                     found[os.path.normpath(path)] = text, json.dumps(figures)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from caelab import screen
+from caelab import terminal
 from caelab.errors import UserError
 from caelab.runs import records, results
 
@@ -56,4 +56,4 @@ def _meant(text: str, runs: dict[Path, results.Record]) -> list[Path]:
 
 def _listed(paths: list[Path]) -> str:
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return ", ".join(screen.shown(path) for path in paths[:_SHOWN]) + more
+    return ", ".join(terminal.shown(path) for path in paths[:_SHOWN]) + more

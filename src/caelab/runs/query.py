@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from caelab import mistakes, screen
+from caelab import terminal
 from caelab.errors import UserError
 from caelab.runs.database import Column, aliased
 
@@ -74,7 +74,7 @@ def select(
     with _refusals(where, names):
         found = _filtered(runs, where, "true" if everything else "status = 'finished'")
         if _apart(found.filter("status = 'finished'"), _images(names), "dataset"):
-            screen.note(f"runs of one dataset are on {_OTHER_IMAGES}: --columns run,psnr,test_images,...")
+            terminal.note(f"runs of one dataset are on {_OTHER_IMAGES}: --columns run,psnr,test_images,...")
         found = found.order(_order(sort or _BEST_FIRST, names, ["run"]))
         return _fetch(found.project(", ".join(f'"{name}"' for name in shown)), limit, runs)
 
@@ -107,9 +107,9 @@ def summarise(
     with _refusals(where, names):
         found = _filtered(runs, where, "status = 'finished'")
         if _apart(found, ["dataset"], keys):
-            screen.note("a group holds several datasets, whose figures do not compare: --group dataset,...")
+            terminal.note("a group holds several datasets, whose figures do not compare: --group dataset,...")
         elif _apart(found, _images(names), keys):
-            screen.note(
+            terminal.note(
                 f"a group holds runs on {_OTHER_IMAGES}: --group {','.join([*group, 'data_sha256'])},..."
             )
         figures = aliased({name: column.sql for name, column in GROUPED.items()})
@@ -173,7 +173,7 @@ def _check(option: str, given: Sequence[str], names: Sequence[str]) -> None:
 
 
 def _hint(name: str, names: Sequence[str]) -> str:
-    return mistakes.nearest(name, [other for other in names if ("." in other) == ("." in name)])
+    return terminal.nearest(name, [other for other in names if ("." in other) == ("." in name)])
 
 
 @contextmanager
@@ -186,10 +186,10 @@ def _refusals(where: str, names: Sequence[str]) -> Iterator[None]:
     except duckdb.BinderException as error:
         unknown = re.search(r"""(?:Referenced \w+|field) ["']([^"']+)["']""", str(error))
         if not unknown:
-            raise UserError(f"--where: {screen.one_line(error)}") from None
+            raise UserError(f"--where: {terminal.one_line(error)}") from None
         dotted = [name for name in _DOTTED.findall(where) if unknown[1] in name.split(".")]
         name = next((name for name in dotted if name not in names), unknown[1])
         said = f"--where: there is no column '{name}' (text takes single quotes)"
         raise UserError(f"{said}{_hint(name, names)}") from None
     except duckdb.Error as error:
-        raise UserError(f"--where: {screen.one_line(error)}") from None
+        raise UserError(f"--where: {terminal.one_line(error)}") from None

@@ -11,7 +11,7 @@ from caelab.config.fingerprint import CLEAN
 from caelab.runs import analyses as registry
 from caelab.runs import record_file, results
 from caelab.runs.results import Record
-from caelab.screen import note, one_line, shown
+from caelab.terminal import note, one_line, shown
 
 _PCA = {"model._target_": "caelab.models.pca.PCA", "model.shrinkage": "none", "model.refine": 0}
 

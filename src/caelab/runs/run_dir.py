@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from caelab import durable, screen
+from caelab import durable, terminal
 from caelab.config.check import KEEP
 from caelab.errors import UserError
 from caelab.runs import previous, results
@@ -34,13 +34,13 @@ def locked(run_dir: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise BusyError(
-            f"{screen.shown(run_dir)}: another process is training there; let it finish"
+            f"{terminal.shown(run_dir)}: another process is training there; let it finish"
         ) from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        screen.note(
-            f"{screen.shown(run_dir)}: this file system has no locks; do not start the same run twice at once"
+        terminal.note(
+            f"{terminal.shown(run_dir)}: this file system has no locks; do not start a run twice at once"
         )
     try:
         yield

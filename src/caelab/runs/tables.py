@@ -12,7 +12,7 @@ from rich.text import Text
 from caelab.runs.labels import TEST_IMAGES, Label, labels
 from caelab.runs.records import is_pca
 from caelab.runs.results import BYPASSING, TRAINED, Record, latent_reliance
-from caelab.screen import console, say, shown
+from caelab.terminal import console, say, shown
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from caelab import screen
+from caelab import terminal
 from caelab.analysis import after
 from caelab.composition import words
 from caelab.config import folders
@@ -85,7 +85,7 @@ class Execution:
             if study.tune
         ]
         if trials:
-            screen.say(f"study={study.name}: {len(trials)} trials of what is tuned on validation")
+            terminal.say(f"study={study.name}: {len(trials)} trials of what is tuned on validation")
             self._launch(trials, trial=True)
         for dataset in study.datasets:
             for search in study.searches(dataset):
@@ -93,7 +93,7 @@ class Execution:
         scores = score(study, self.runs.index)
         rows = [v for dataset in study.datasets for v in study.variants(dataset, scores, self.searches)]
         runs = [(v, seed) for seed in range(study.seeds) for v in rows if seed == 0 or not v.floor]
-        screen.say(f"study={study.name}: {len(rows)} rows, {len(runs)} runs")
+        terminal.say(f"study={study.name}: {len(rows)} rows, {len(runs)} runs")
         self._launch(runs)
         done = [run for v, seed in runs if (run := self.runs.index.get(v.identity(seed)))]
         finished = {path: record for path, record in done if record["status"] == "finished"}
@@ -108,10 +108,10 @@ class Execution:
         """
         for record in self.runs.records.values():
             if record["status"] == "failed":
-                screen.error(f"{' '.join(record['overrides'])}: {record['error']}")
+                terminal.error(f"{' '.join(record['overrides'])}: {record['error']}")
         if self.failed_analyses:
             word = "analysis" if self.failed_analyses == 1 else "analyses"
-            screen.error(f"{self.failed_analyses} {word} of finished runs failed")
+            terminal.error(f"{self.failed_analyses} {word} of finished runs failed")
         self.runs.end()
         if self.failed_analyses:
             raise RunsFailed(self.runs.records)
@@ -137,23 +137,23 @@ class Execution:
         from caelab.studies.trials import Trials  # Optuna, which no other study needs
 
         budget = f"{search.tune.trials} trials of {search.tune.epochs} epochs"
-        screen.say(f"study={search.study.name}: a search of {budget}")
+        terminal.say(f"study={search.study.name}: a search of {budget}")
         with Trials(search, self.output) as trials:
             if self.force and trials.record()["history"]:
-                screen.say(
-                    f"  force=true keeps its trials; to search anew, remove {screen.shown(trials.folder)}"
+                terminal.say(
+                    f"  force=true keeps its trials; to search anew, remove {terminal.shown(trials.folder)}"
                 )
             try:
                 while proposals := trials.ask(self.runs.at_once):
                     for proposal in proposals:
-                        screen.say(trials.starts(proposal))
+                        terminal.say(trials.starts(proposal))
                     for number, answer in self.runs.answers([one.job for one in proposals], quiet=True):
-                        screen.say(trials.tell(proposals[number], answer))
+                        terminal.say(trials.tell(proposals[number], answer))
             except UserError as error:
                 self.runs.fail(trials.folder, search.trial({}).at(search.tune.seed), str(error))
                 return
             self.searches[search.name] = trials.close()
-        screen.console.print(tables.trials(self.searches[search.name]))
+        terminal.console.print(tables.trials(self.searches[search.name]))
 
     def _launch(self, runs: Sequence[tuple[Variant, int]], trial: bool = False) -> None:
         """Take the finished ones of a study's runs, or trials, as they are, and launch the others."""
@@ -170,7 +170,7 @@ class Execution:
                 jobs[identity] = as_trial(variant.at(seed)) if trial else variant.at(seed)
         self.runs.total = len(self.runs.records) + len(jobs)
         if self.runs.earlier:
-            screen.say(f"{self.runs.earlier} of {self.runs.total} runs finished before")
+            terminal.say(f"{self.runs.earlier} of {self.runs.total} runs finished before")
         self.runs.launch(list(jobs.values()))
 
 
@@ -178,10 +178,10 @@ def _at_hand(study: Study) -> Study:
     """Leave out what should be asked for by name: a large download, a study apart; and say so."""
     there: list[str] = []
     if study.apart:
-        screen.say(f"study={study.name} takes hours, or a GPU; it is carried out by its name only")
+        terminal.say(f"study={study.name} takes hours, or a GPU; it is carried out by its name only")
     for dataset in () if study.apart else study.datasets:
         if Variant("", dataset, (f"dataset={dataset}", *study.common)).data().at_hand():
             there.append(dataset)
         else:
-            screen.say(f"study={study.name}: {dataset} is not at hand; study={study.name} fetches it")
+            terminal.say(f"study={study.name}: {dataset} is not at hand; study={study.name} fetches it")
     return replace(study, datasets=there)

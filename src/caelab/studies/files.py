@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from caelab import mistakes
+from caelab import terminal
 from caelab.composition import words
 from caelab.config import grammar, options
 from caelab.errors import UserError
@@ -52,9 +52,9 @@ def load(
         UserError: an unknown study or budget, a file that is none, or an override of what the study varies.
     """
     if name not in names():
-        raise UserError(f"study={name}: there is no such study{mistakes.nearest(name, names())}")
+        raise UserError(f"study={name}: there is no such study{terminal.nearest(name, names())}")
     if budget not in BUDGETS:
-        raise UserError(f"budget={budget}: there is no such budget{mistakes.nearest(budget, list(BUDGETS))}")
+        raise UserError(f"budget={budget}: there is no such budget{terminal.nearest(budget, list(BUDGETS))}")
     values = grammar.read(options.files("study")[name])
     quick = values.pop("quick", {})
     if budget == "quick":
@@ -67,7 +67,7 @@ def load(
     known = list(options.options("dataset"))
     for dataset in datasets:
         if dataset not in known:
-            raise UserError(f"dataset={dataset}: there is no such dataset{mistakes.nearest(dataset, known)}")
+            raise UserError(f"dataset={dataset}: there is no such dataset{terminal.nearest(dataset, known)}")
     if datasets:
         values["datasets"] = datasets
     for part in ("runs", "floors"):
@@ -106,7 +106,7 @@ def _made(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
     known = [one.name for one in fields(kind)]
     for key in values:
         if key not in known:
-            raise UserError(f"{where}: there is no {key!r} in a study{mistakes.nearest(str(key), known)}")
+            raise UserError(f"{where}: there is no {key!r} in a study{terminal.nearest(str(key), known)}")
     return kind(**values)
 
 

@@ -21,7 +21,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from caelab import screen
+from caelab import terminal
 from caelab.config.grammar import written
 from caelab.errors import UserError
 from caelab.runs import results
@@ -245,7 +245,7 @@ def _outcome(answer: Answer) -> tuple[TrialState, float | None, str]:
     if record is None or record["status"] not in results.TRAINED:
         return TrialState.FAIL, None, f"failed: {reason or 'it left no record'}"
     psnr = float(record["metrics"]["val/psnr"])
-    return TrialState.COMPLETE, psnr, f"{psnr:.2f} dB, {screen.shown(Path(answer.run_dir))}"
+    return TrialState.COMPLETE, psnr, f"{psnr:.2f} dB, {terminal.shown(Path(answer.run_dir))}"
 
 
 def _psnr(trial: FrozenTrial) -> float | None:

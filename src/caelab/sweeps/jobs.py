@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from caelab import durable, screen
+from caelab import durable, terminal
 from caelab.composition import compose
 from caelab.config import folders
 from caelab.runs import results
@@ -170,7 +170,7 @@ class Task:
             if self.board.read(number):
                 return
         reason = f"its process was {_death(process.exitcode or 0)} {ATTEMPTS} times{MEND}"
-        screen.error(f"{' '.join(settings.overrides.task)}: {reason}")
+        terminal.error(f"{' '.join(settings.overrides.task)}: {reason}")
         self.board.leave(number, answer(Outcome(Status.FAILED, reason=reason), cfg, settings))
 
     def _carry_out(self, number: int, cfg: DictConfig, settings: Any) -> None:
@@ -233,8 +233,8 @@ def _slot(folder: Path) -> Iterator[int]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep a job's own lines off the screen, where those of several would mix; mistakes still show."""
-    screen.console.quiet = True
+    terminal.console.quiet = True
     try:
         yield
     finally:
-        screen.console.quiet = False
+        terminal.console.quiet = False

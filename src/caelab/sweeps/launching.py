@@ -14,7 +14,7 @@ from pathlib import Path
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, open_dict
 
-from caelab import screen
+from caelab import terminal
 from caelab.config import explain
 from caelab.config.machine import at_once, devices, share
 from caelab.errors import UserError
@@ -58,7 +58,7 @@ def launch(launcher: Launcher, jobs: Jobs, first: int, before: tuple[int, int]) 
     folder = Path(settings.hydra.sweep.dir).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     if choice in _HERE and (line := share()[1]):
-        screen.say(line)
+        terminal.say(line)
     board = Board(Path(tempfile.mkdtemp(prefix=BOARD, dir=folder)))
     try:
         launcher.task_function = _task(board, choice, settings)  # type: ignore[attr-defined]
@@ -94,7 +94,7 @@ def _pool(launcher: Launcher, jobs: Jobs, first: int, board: Board) -> dict[int,
                 raise
             if not board.numbers()[0]:
                 raise _started_none("joblib", error) from error
-            reason = f"{type(error).__name__}: {screen.one_line(error)}{MEND}"
+            reason = f"{type(error).__name__}: {terminal.one_line(error)}{MEND}"
         if all(board.read(number) for number in numbers):
             break
     return dict.fromkeys(numbers, reason)
@@ -125,7 +125,7 @@ def _each(launcher: Launcher, jobs: Jobs, first: int, board: Board) -> dict[int,
                 try:
                     launcher.launch([job], initial_job_idx=number)
                 except Exception as error:
-                    reasons[number] = f"{type(error).__name__}: {screen.one_line(error)}{MEND}"
+                    reasons[number] = f"{type(error).__name__}: {terminal.one_line(error)}{MEND}"
                     state = _state(error) if choice == "submitit_slurm" else ""
                     if state:
                         reasons[number] = f"SLURM ended its job as {state}{MEND}"
@@ -151,7 +151,7 @@ def _state(error: Exception) -> str:
 
 
 def _started_none(choice: str, error: Exception) -> UserError:
-    return UserError(f"hydra/launcher={choice} started no run: {screen.one_line(error)}")
+    return UserError(f"hydra/launcher={choice} started no run: {terminal.one_line(error)}")
 
 
 @contextmanager
@@ -192,7 +192,7 @@ def _lost(launcher: Launcher, overrides: Sequence[str], reason: str) -> Answer:
     cfg = context.config_loader.load_sweep_config(settings, list(overrides))
     with open_dict(cfg):
         cfg.hydra.runtime.output_dir = str(Path(cfg.hydra.sweep.dir, cfg.hydra.sweep.subdir).absolute())
-    screen.error(f"{' '.join(overrides)}: {reason}")
+    terminal.error(f"{' '.join(overrides)}: {reason}")
     return answer(Outcome(Status.FAILED, reason=reason), cfg, cfg.hydra)
 
 
@@ -219,7 +219,7 @@ class _Watch:
         self.began = self.told = time.monotonic()
 
     def look(self, over: threading.Event) -> None:
-        screen.say(
+        terminal.say(
             f"[{self.done} done, {self.failed} failed, {self.jobs} to go] {self.jobs} runs, side by side"
         )
         while not over.wait(_POLL):
@@ -250,5 +250,5 @@ class _Watch:
             text += f", {running} running"
             if self.trained:
                 seconds = left * (time.monotonic() - self.began) / self.trained
-                text += f", {screen.duration(seconds)} left"
-        screen.say(f"{text}] {'; '.join(lines)}".rstrip())
+                text += f", {terminal.duration(seconds)} left"
+        terminal.say(f"{text}] {'; '.join(lines)}".rstrip())

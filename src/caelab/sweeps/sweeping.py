@@ -12,7 +12,7 @@ from typing import Any
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
-from caelab import screen
+from caelab import terminal
 from caelab.config import machine
 from caelab.errors import RunsFailed, UserError
 from caelab.runs import results
@@ -82,7 +82,7 @@ class Sweep:
             RunsFailed: at least one did.
         """
         if self.failed:
-            screen.error(f"{self.failed} of {self.total} runs failed")
+            terminal.error(f"{self.failed} of {self.total} runs failed")
             raise RunsFailed(self.records)
 
     def answers(self, jobs: Sequence[Job], quiet: bool = False) -> Iterator[tuple[int, Answer]]:
@@ -107,7 +107,7 @@ class Sweep:
             else:
                 yield number, left
         if busy:
-            screen.say(f"waiting for {len(busy)} runs that another process is training")
+            terminal.say(f"waiting for {len(busy)} runs that another process is training")
             while all(held(path) for _, path in busy):
                 time.sleep(_POLL)
             for position, left in self.answers([jobs[number] for number, _ in busy], quiet):
@@ -126,7 +126,7 @@ class Sweep:
             try:
                 outcome = returned.return_value
             except Exception as error:  # before caelab's own code, which catches its errors
-                outcome = Outcome(Status.FAILED, reason=screen.one_line(error))
+                outcome = Outcome(Status.FAILED, reason=terminal.one_line(error))
             assert returned.cfg is not None
             assert returned.hydra_cfg is not None
             yield answer(outcome, returned.cfg, returned.hydra_cfg.hydra, seconds)
@@ -163,8 +163,8 @@ class Sweep:
         done = len(self.records) - self.failed
         line = f"[{done} done, {self.failed} failed, {left} to go"
         if self._seconds:
-            line += f", {screen.duration(left * sum(self._seconds) / len(self._seconds))} left"
-        screen.say(f"{line}] {name}")
+            line += f", {terminal.duration(left * sum(self._seconds) / len(self._seconds))} left"
+        terminal.say(f"{line}] {name}")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import NoReturn
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from caelab import screen
+from caelab import terminal
 from caelab.composition import compose
 from caelab.config import explain
 from caelab.config.job import Job
@@ -39,9 +39,9 @@ def attempt(cfg: DictConfig) -> Outcome:
     except Exception as error:
         line = explain.line(error)
         if line is None:
-            screen.errors.print(traceback.format_exc(), markup=False, highlight=False)
+            terminal.errors.print(traceback.format_exc(), markup=False, highlight=False)
             line = f"{type(error).__name__}: {error}"
-        screen.error(f"{' '.join(HydraConfig.get().overrides.task)}: {line}")
+        terminal.error(f"{' '.join(HydraConfig.get().overrides.task)}: {line}")
         traceback.clear_frames(error.__traceback__)  # else the failed job's network stays in memory
         return Outcome(Status.FAILED, reason=line)
     finally:
@@ -59,7 +59,7 @@ def train(job: Job) -> Record:
     if record:
         tidy(job.run_dir)
         drop(job.run_dir, record)  # which a kill may have kept from it
-        screen.say(f"finished before, taken from {screen.shown(job.run_dir)} (force=true runs it again)")
+        terminal.say(f"finished before, taken from {terminal.shown(job.run_dir)} (force=true runs it again)")
         return record
     from caelab.training.run import run
 
@@ -81,5 +81,5 @@ def stoppable() -> Iterator[None]:
         yield
     except SystemExit as ended:
         if ended.code in (128 + signal.SIGTERM, 128 + signal.SIGINT):
-            screen.error("stopped; the same command goes on from the last finished epoch")
+            terminal.error("stopped; the same command goes on from the last finished epoch")
         raise

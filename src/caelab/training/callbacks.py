@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from caelab import screen
+from caelab import terminal
 from caelab.errors import PrunedError, UserError
 from caelab.training.checkpoint_file import CheckpointFile
 
@@ -219,7 +219,7 @@ class EpochProgress(ProgressBar):
 
     def __init__(self) -> None:
         super().__init__()
-        self._bar: screen.Bar | None = None
+        self._bar: terminal.Bar | None = None
         self._task = TaskID(0)
         self._began = 0.0
 
@@ -230,17 +230,17 @@ class EpochProgress(ProgressBar):
         """Show the bar."""
         assert trainer.max_epochs is not None
         per_epoch = int(trainer.num_training_batches)
-        self._bar = screen.Bar(
+        self._bar = terminal.Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("steps,"),
             TimeRemainingColumn(),
             TextColumn("left"),
-            console=screen.console,
+            console=terminal.console,
             transient=True,
             refresh_per_second=4,
-            disable=not (screen.console.is_terminal or screen.NOTEBOOK),
+            disable=not (terminal.console.is_terminal or terminal.NOTEBOOK),
         )
         self._task = self._bar.add_task(
             "training", total=per_epoch * trainer.max_epochs, completed=per_epoch * trainer.current_epoch
@@ -268,7 +268,7 @@ class EpochProgress(ProgressBar):
         shown = ("train/loss", "val/psnr") if _validates(trainer) else ()
         figures = [f"{key} {float(metrics[key]):.5g}" for key in shown if key in metrics]
         left = seconds * (trainer.max_epochs - done)
-        screen.say(
+        terminal.say(
             f"  epoch {done}/{trainer.max_epochs}  {'  '.join(figures)}  {seconds:.1f} s, {left:.0f} s left"
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from caelab import durable, screen
+from caelab import durable, terminal
 from caelab.errors import UserError
 from caelab.inference.trained import checkpoint
 
@@ -47,10 +47,10 @@ def to_resume(last: Path, best: Path) -> tuple[Path, dict[str, Any]] | None:
     except UserError:
         if chosen is None:
             raise
-        screen.say(f"  {screen.shown(last)} is damaged; {best.name} takes its place")
+        terminal.say(f"  {terminal.shown(last)} is damaged; {best.name} takes its place")
         return best, chosen
     if chosen is None and found["callbacks"].get("Checkpoints", {}).get("epoch"):
-        screen.say(f"  {screen.shown(best)} is lost; the run starts anew")
+        terminal.say(f"  {terminal.shown(best)} is lost; the run starts anew")
         return None
     return last, found
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from caelab import durable, screen
+from caelab import durable, terminal
 from caelab.composition import compose
 from caelab.config.job import Job
 from caelab.errors import UserError
@@ -26,7 +26,7 @@ def full_disk_told(run_dir: Path) -> Iterator[None]:
         if error.errno not in durable.FULL or elsewhere:
             raise
         raise UserError(
-            f"the disk of {screen.shown(run_dir)} is full: free some space, and the same command goes on; "
+            f"the disk of {terminal.shown(run_dir)} is full: free some space, and the same command goes on; "
             "or give another folder with paths.output=FOLDER"
         ) from error
 
@@ -65,12 +65,12 @@ def _refuse_others(saved: Path, known: Path, identity: str, run_dir: Path) -> No
         if run_dir.name.endswith(identity[:10]):  # the name tells whose it is
             return
         raise UserError(
-            f"{screen.shown(saved)} is damaged ({screen.one_line(error)}), so nothing tells whose run lies "
-            "there; remove it if the run is yours, or choose another hydra.run.dir"
+            f"{terminal.shown(saved)} is damaged ({terminal.one_line(error)}), so nothing tells whose run "
+            "lies there; remove it if the run is yours, or choose another hydra.run.dir"
         ) from None
     if identities != {identity}:
         raise UserError(
-            f"{screen.shown(run_dir)} holds a run of another config, or of other pictures; "
+            f"{terminal.shown(run_dir)} holds a run of another config, or of other pictures; "
             "choose another hydra.run.dir"
         )
 

@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from caelab import screen
+from caelab import terminal
 from caelab.config import CONF, source
 from caelab.training.speed import Speed
 
@@ -66,7 +66,7 @@ class Environments(Callback):
         if self.earlier[-1] == self.present:
             self.earlier.pop()
         elif changed := changes(self.earlier[-1], self.present):
-            screen.say(f"  changed since then: {changed}; a run that went through may have other figures")
+            terminal.say(f"  changed since then: {changed}; a run that went through may have other figures")
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> str:

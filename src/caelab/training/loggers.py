@@ -13,7 +13,7 @@ from typing import Any, Literal, overload
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from caelab import durable, screen
+from caelab import durable, terminal
 from caelab.config.build import instantiate
 from caelab.config.job import Job
 from caelab.errors import UserError
@@ -123,7 +123,7 @@ class WandB(WandbLogger):
         if mode == "auto":
             mode = "online" if _key_configured() else "offline"
             if mode == "offline":
-                screen.say(
+                terminal.say(
                     f"W&B: no API key, so logged offline; to upload: wandb sync {save_dir}/wandb/*run*"
                 )
         import wandb
@@ -191,7 +191,7 @@ def start(job: Job) -> list[Logger]:
             except UserError:
                 raise
             except Exception as error:  # a logger must never cost a run
-                screen.error(f"logger={name} did not start and is left out: {screen.one_line(error)}")
+                terminal.error(f"logger={name} did not start and is left out: {terminal.one_line(error)}")
     return loggers
 
 

@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ProgressBar
 from lightning.pytorch.loggers import Logger
 
-from caelab import screen
+from caelab import terminal
 from caelab.config.build import instantiate
 from caelab.config.job import Job
 from caelab.config.machine import limit_threads
@@ -155,4 +155,4 @@ def _remember(config: dict[str, Any]) -> None:
     try:
         trust.remember(config)
     except OSError as error:
-        screen.note(f"{error.filename}: {error.strerror}; opening the run will ask for --trust")
+        terminal.note(f"{error.filename}: {error.strerror}; opening the run will ask for --trust")

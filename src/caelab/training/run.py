@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch.loggers import Logger
 
-from caelab import screen
+from caelab import terminal
 from caelab.config import explain
 from caelab.config.check import KEEP
 from caelab.config.job import Job
@@ -100,7 +100,7 @@ def _write_failed(run_dir: Path, record: Record, error: Exception) -> None:
 
 def _follow(job: Job) -> Record:
     """Take part in a run that the first process leads; that one speaks, locks and writes for all."""
-    screen.console.quiet = True
+    terminal.console.quiet = True
     share_log()
     return results.start(job) | _carry_out(job, [], None)
 
@@ -112,7 +112,7 @@ def _carry_out(job: Job, active: list[Logger], before: Record | None) -> Record:
     _announce(job, parts, shown)
     learns = any(p.requires_grad for p in parts.module.parameters())
     if before and learns:
-        screen.say("  trained before, as a trial; now it is tested")
+        terminal.say("  trained before, as a trial; now it is tested")
         record = {key: before[key] for key in _OF_THE_FIT if key in before}
     else:
         if learns:
@@ -146,11 +146,11 @@ def _announce(job: Job, parts: Parts, shown: int) -> None:
     images, device = len(parts.data.splits["train"]), environment.device(parts.trainer)
     few = "" if shown == images else f", {shown:,} an epoch,"
     speed = f", speed=auto: {parts.speed}" if job.config["speed"] == AUTO else ""
-    screen.say(f"{screen.shown(job.run_dir)}: {images:,} training images{few} on {device}{speed}")
+    terminal.say(f"{terminal.shown(job.run_dir)}: {images:,} training images{few} on {device}{speed}")
     precision = parts.speed.precision
     if emulated(precision, device_of(job.config["trainer"]["accelerator"])):
         slow = f"{device} emulates bfloat16, many times slower than 32-true"
-        screen.say(f"  trainer.precision={precision}: {slow}")
+        terminal.say(f"  trainer.precision={precision}: {slow}")
 
 
 def _fitted(parts: Parts) -> Record:
@@ -173,7 +173,7 @@ def _fit(parts: Parts, *, fresh: bool) -> None:
     last = to_resume(parts.checkpoints.last, parts.checkpoints.best)
     parts.stopwatch.start()
     if last:
-        screen.say(f"  going on after epoch {last[1]['epoch'] + 1}")
+        terminal.say(f"  going on after epoch {last[1]['epoch'] + 1}")
     elif fresh:
         _initialise(parts)
     with told():
@@ -198,7 +198,7 @@ def _initialise(parts: Parts) -> None:
         raise UserError(f"model: {error}") from error
     if module.net.latent < asked:
         taken = f"{module.net.latent:,} numbers, one for each training image"
-        screen.say(f"  model.latent={asked}: it takes {taken}")
+        terminal.say(f"  model.latent={asked}: it takes {taken}")
 
 
 def _test(parts: Parts, run_dir: Path) -> dict[str, float]:

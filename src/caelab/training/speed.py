@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from caelab.errors import UserError
-from caelab.mistakes import nearest
+from caelab.terminal import nearest
 
 EXACT, AUTO = "exact", "auto"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc

@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
-from caelab import screen
+from caelab import terminal
 from caelab.config import refusals
 from caelab.config.build import instantiate
 from caelab.config.fingerprint import WATCHES
@@ -98,7 +98,7 @@ def callback(node: Mapping[str, Any], key: str) -> Callback:
     try:
         built = instantiate({name: value for name, value in node.items() if name != WATCHES}, key)
     except (TypeError, MisconfigurationException) as error:
-        raise UserError(f"{key}: {screen.one_line(error)}") from None
+        raise UserError(f"{key}: {terminal.one_line(error)}") from None
     if not isinstance(built, Callback):
         raise UserError(f"{key}: {node['_target_']} is no callback of lightning.pytorch")
     return built
@@ -122,11 +122,11 @@ def told(more: str = "") -> Iterator[None]:
     try:
         yield
     except MisconfigurationException as error:
-        raise UserError(f"trainer: {screen.one_line(error)}{more}") from None
+        raise UserError(f"trainer: {terminal.one_line(error)}{more}") from None
     except RuntimeError as error:  # Lightning has no type of its own for these
         if not str(error).startswith(_MISTAKES):
             raise
-        raise UserError(f"callbacks: {screen.one_line(error)}") from None
+        raise UserError(f"callbacks: {terminal.one_line(error)}") from None
 
 
 def share_log() -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from sklearn.metrics import roc_curve
 from torch import Tensor
 
-from caelab import screen
+from caelab import terminal
 from caelab.analysis.anomaly import outliers
 from caelab.analysis.anomaly.outliers import Floats
 from caelab.analysis.anomaly.picture import detections
@@ -128,7 +128,7 @@ def _no_others(record: Record, class_names: tuple[str, ...]) -> str:
 
 
 def _watch(what: str) -> Watch:
-    return partial(screen.tracked, description=what)
+    return partial(terminal.tracked, description=what)
 
 
 def _scores(net: Autoencoder, parts: Parts, who: str) -> dict[str, Floats]:
@@ -136,7 +136,9 @@ def _scores(net: Autoencoder, parts: Parts, who: str) -> dict[str, Floats]:
     scores = {"error": outliers.errors(net, parts.test, _watch(f"{who}: reconstructions"))}
     train = outliers.codes(net, parts.train, _watch(f"{who}: training codes"))
     if outliers.constant(train):
-        screen.note(f"{who}: all training images have the same code, so there are no distances between codes")
+        terminal.note(
+            f"{who}: all training images have the same code, so there are no distances between codes"
+        )
         return scores
     test = outliers.codes(net, parts.test, _watch(f"{who}: test codes"))
     scores["neighbours"] = outliers.neighbour_distances(train, test, _watch(f"{who}: neighbours"))
@@ -150,10 +152,12 @@ def _pca(parts: Parts, numbers: int) -> dict[str, Floats]:
     shape = parts.test.shape[1:]
     most = min(len(parts.train), shape.numel())
     if numbers > most:
-        screen.note(f"no PCA: {len(parts.train):,} training images have no {numbers:,} principal components")
+        terminal.note(
+            f"no PCA: {len(parts.train):,} training images have no {numbers:,} principal components"
+        )
         return {}
     net = PCA(shape, numbers)
-    with screen.waiting() as progress:
+    with terminal.waiting() as progress:
         progress.add_task(f"PCA of {numbers:,} numbers", total=None)
         net.initialise(parts.train)
     return _scores(net, parts, "PCA")
@@ -240,7 +244,7 @@ def table(result: Mapping[str, Any]) -> Table:
 
 def show(run: Path, result: Result) -> Iterator[RenderableType]:
     """Say which score finds the anomalies best, and how well each does."""
-    yield f"{screen.shown(run)}: {verdict(result)}"
+    yield f"{terminal.shown(run)}: {verdict(result)}"
     yield table(result)
     reliance = results.figures(run, results.finished(run)).get("test/latent_reliance", 1.0)
     if round(reliance, 2) == 0:

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from torch import Tensor
 
-from caelab import screen
+from caelab import terminal
 from caelab.analysis.audit.paths import Means, alone, audit, averages, linear_floor
 from caelab.analysis.runner import Subject
 from caelab.models.contract import require_contract
@@ -38,8 +38,8 @@ def measure(subject: Subject) -> Result:
     """
     net, splits = subject.network, subject.data.splits
     require_contract(net, splits["test"])
-    means = averages(net, splits["train"], partial(screen.tracked, description="mean code"))
-    paths = audit(net, splits["test"], means, partial(screen.tracked, description="audit"))
+    means = averages(net, splits["train"], partial(terminal.tracked, description="mean code"))
+    paths = audit(net, splits["test"], means, partial(terminal.tracked, description="audit"))
     values: dict[str, float] = {f"audit/psnr_{name}": value for name, value in paths.psnr.items()}
     for name, value in paths.reliance.items():
         if value is not None:
@@ -59,9 +59,9 @@ def _floor(subject: Subject, numbers: int) -> float | None:
     if (floor := records.floor(subject.run.parent, subject.record, numbers)) is not None:
         return floor
     if numbers > len(train):
-        screen.note(f"no floor: {len(train):,} training images have no {numbers:,} principal components")
+        terminal.note(f"no floor: {len(train):,} training images have no {numbers:,} principal components")
         return None
-    with screen.waiting() as progress:
+    with terminal.waiting() as progress:
         progress.add_task(f"PCA of {numbers:,} numbers, which no run beside this one has", total=None)
         return linear_floor(train, test, numbers)
 
@@ -117,5 +117,5 @@ def table(result: Result) -> Table:
 
 def show(run: Path, result: Result) -> Iterator[RenderableType]:
     """Say whether the pictures come through the latent."""
-    yield f"{screen.shown(run)}: {verdict(result['figures'])}"
+    yield f"{terminal.shown(run)}: {verdict(result['figures'])}"
     yield table(result)

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from caelab import durable, screen
+from caelab import durable, terminal
 from caelab.analysis.gradients.norms import norms
 from caelab.analysis.gradients.picture import Line, draw
 from caelab.analysis.runner import Subject
@@ -36,7 +36,7 @@ def measure(subject: Subject) -> Result:
         fresh.initialise(train)
     start, end = (norms(one, restore.loss(record), corrupted, x) for one in (fresh, net))
     with durable.file(subject.picture) as file:
-        lines = {screen.shown(subject.run): Line(list(start.values()), list(end.values()))}
+        lines = {terminal.shown(subject.run): Line(list(start.values()), list(end.values()))}
         draw("Gradient of the loss in each layer", lines).savefig(file)
     layers = [{"name": name, "start": start[name], "end": end[name]} for name in end]
     return {"figures": _ratios(layers), "layers": layers, "images": len(x)}
@@ -63,5 +63,5 @@ def table(result: Result) -> Table:
 def show(run: Path, result: Result) -> Iterator[RenderableType]:
     """Say how the first layer's gradient compares with the last one's."""
     ratios = [f"{ratio:.3g}" for ratio in result["figures"].values()] or ["none"]
-    yield f"{screen.shown(run)}: first layer's over last layer's, {', then '.join(ratios)}"
+    yield f"{terminal.shown(run)}: first layer's over last layer's, {', then '.join(ratios)}"
     yield table(result)

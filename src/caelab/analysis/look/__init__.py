@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from caelab.errors import installed
-from caelab.mistakes import nearest
 from caelab.runs.analyses import Analysis, Column, Option, whole_number
+from caelab.terminal import nearest
 
 MAPS = ("pca", "tsne", "umap")
 """Ways to map codes to the plane."""

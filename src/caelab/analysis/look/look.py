@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import RenderableType
 from rich.table import Table
 
-from caelab import screen
+from caelab import terminal
 from caelab.analysis.look import IMAGES, LEAST, maps, page, parts
 from caelab.analysis.look.page import Page
 from caelab.analysis.look.parts import MAPPED, Sight
@@ -38,12 +38,12 @@ def measure(subject: Subject, map: str, images: int | None, seed: int, out: Path
     """
     record = subject.record
     # A status leaves no line behind, so that a mistake is one.
-    with screen.working(f"opening {screen.shown(subject.run)}"):
+    with terminal.working(f"opening {terminal.shown(subject.run)}"):
         portrait, rows, classes = _portrait(subject, images, seed)
         z = portrait.z[:MAPPED]
         out = out or subject.picture.parent
         out.mkdir(parents=True, exist_ok=True)  # before the work, which is lost where nothing can be written
-    with screen.item_progress() as progress:
+    with terminal.item_progress() as progress:
         task = progress.add_task(f"map ({map})", total=len(parts.PARTS) + 2)
         dataset = display(record["choices"]["dataset"])
         heading = f"{record['choices']['model']} on {dataset}, run {record['fingerprint'][:10]}"
@@ -108,7 +108,7 @@ def _page(subject: Subject, portrait: Portrait, rows: list[int], method: str) ->
     size, time = record["size"], record["time"]
     finished = record["finished"].replace("T", " ").replace("+00:00", " UTC")
     about = {
-        "run": f"{screen.shown(run)}, finished {finished}",
+        "run": f"{terminal.shown(run)}, finished {finished}",
         "fingerprint": record["fingerprint"],
         "command": shlex.join(["caelab-train", *record["overrides"]]),
         "checkpoint": f"{record['artifacts']['best']}, epoch {record['best_epoch']} of {time['epochs']}, "
@@ -121,7 +121,7 @@ def _page(subject: Subject, portrait: Portrait, rows: list[int], method: str) ->
     title = f"{record['choices']['model']} on {dataset}"
     options = ["--map", method, "--images", str(len(rows)), "--seed", str(portrait.seed)]
     return Page(
-        title, shlex.join(["caelab", "look", screen.shown(run), *options]), about, _notes(portrait), rows
+        title, shlex.join(["caelab", "look", terminal.shown(run), *options]), about, _notes(portrait), rows
     )
 
 
@@ -137,7 +137,7 @@ _COLUMNS = {
 
 def show(run: Path, result: Result) -> Iterator[RenderableType]:
     """Show what was measured, in a line."""
-    table = Table(title=f"{screen.shown(run)}: looked at", title_justify="left")
+    table = Table(title=f"{terminal.shown(run)}: looked at", title_justify="left")
     for name in _COLUMNS:
         table.add_column("PSNR (dB)" if name == "psnr" else name.replace("_", " "), justify="right")
     table.add_row(*(format(result["figures"][f"look/{name}"], form) for name, form in _COLUMNS.items()))

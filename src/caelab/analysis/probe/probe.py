@@ -11,7 +11,7 @@ import torch
 from rich.console import RenderableType
 from rich.table import Table
 
-from caelab import durable, screen
+from caelab import durable, terminal
 from caelab.analysis.probe import factors, features, picture, probes
 from caelab.analysis.probe.factors import Structure, structure
 from caelab.analysis.probe.features import Features
@@ -47,7 +47,7 @@ def measure(subject: Subject) -> Result:
     identity = data.sha256 + json.dumps(subject.record["config"]["dataset"], sort_keys=True)
     found = {}
     sources = _sources(subject, splits)
-    with screen.item_progress() as progress:
+    with terminal.item_progress() as progress:
         task = progress.add_task("", total=len(sources))
         for kind, source in sources.items():
             progress.update(task, description=f"probing {kind}")
@@ -58,7 +58,7 @@ def measure(subject: Subject) -> Result:
             progress.advance(task)
     result = _result(found, labels)
     with durable.file(subject.picture) as file:
-        picture.draw(result, screen.shown(run)).savefig(file)
+        picture.draw(result, terminal.shown(run)).savefig(file)
     return result
 
 
@@ -92,7 +92,7 @@ def _sources(subject: Subject, splits: Mapping[str, Split]) -> Mapping[str, Call
     if any(parameter.requires_grad for parameter in net.parameters()):
         nets.append((trained.as_started(subject.run, subject.record), []))
     read = []
-    with screen.item_progress() as progress:
+    with terminal.item_progress() as progress:
         task = progress.add_task("reading features", total=len(nets) * features.batches(splits))
         for one, taps in nets:
             read.append(features.read(one, splits, taps, lambda: progress.advance(task)))
@@ -145,7 +145,7 @@ _STRUCTURE = ("disentanglement", "completeness", "informativeness", "mig")
 def show(run: Path, result: Result) -> Iterator[RenderableType]:
     """Show what probes read as a table, and what is known of the factors as another."""
     images = result["images"]
-    title = f"{screen.shown(run)}: test accuracy (%) of {len(result['classes'])} classes"
+    title = f"{terminal.shown(run)}: test accuracy (%) of {len(result['classes'])} classes"
     shown = Table(
         title=f"{title}, {images['train']:,} training and {images['test']:,} test images",
         title_justify="left",

@@ -6,7 +6,7 @@ from functools import partial
 
 from PIL import __version__
 
-from caelab import screen
+from caelab import terminal
 from caelab.analysis.rate import codecs, transform
 from caelab.data.datamodule import Split
 from caelab.runs import results
@@ -43,8 +43,8 @@ def _once(images: str, measure: Callable[[], Result]) -> Result:
 def _of_codecs(test: Split) -> Result:
     """Codecs with and without loss; those that cannot show the images, or are not there, are left out."""
     for name in codecs.missing():
-        screen.note(f"{name} is left out: this Pillow was built without it; pip install 'caelab[rate]'")
-    with screen.item_progress() as progress:
+        terminal.note(f"{name} is left out: this Pillow was built without it; pip install 'caelab[rate]'")
+    with terminal.item_progress() as progress:
         tick = partial(progress.advance, progress.add_task("JPEG, WebP, AVIF, PNG", total=codecs.ticks(test)))
         curves = {name: codecs.curve(test, name, tick) for name in codecs.NAMES}
         sizes = {name: codecs.lossless(test, name, tick) for name in codecs.LOSSLESS}
@@ -56,8 +56,8 @@ def _of_codecs(test: Split) -> Result:
 
 
 def _transform(train: Split, test: Split) -> Result:
-    watch = partial(screen.tracked, description="transform coding")
+    watch = partial(terminal.tracked, description="transform coding")
     points = transform.curve(train, test, watch=watch)
     if not points:
-        screen.note(f"PCA of all numbers is left out: images have more than {transform.LARGEST:,} numbers")
+        terminal.note(f"PCA of all numbers is left out: images have more than {transform.LARGEST:,} numbers")
     return {"transform": [point._asdict() for point in points]}

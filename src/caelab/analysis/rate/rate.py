@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from caelab import durable, screen
+from caelab import durable, terminal
 from caelab.analysis.rate import distortion, picture, quantisation, tradeoff
 from caelab.analysis.rate.floors import floors
 from caelab.analysis.rate.tradeoff import LOST
@@ -42,7 +42,7 @@ def measure(subject: Subject, bits: tuple[int, ...], force: bool) -> Result:
     if earlier is None or not {*bits} <= {point["bits"] for point in earlier["points"]}:
         result = _codes(subject, bits)
     else:
-        screen.note(f"{screen.shown(subject.run)}: measured before; --force measures it again")
+        terminal.note(f"{terminal.shown(subject.run)}: measured before; --force measures it again")
         if "transform" in earlier:
             return earlier
         result = dict(earlier)  # from before there were as many floors
@@ -56,11 +56,11 @@ def _codes(subject: Subject, bits: tuple[int, ...]) -> Result:
     """Measure what the codes themselves need."""
     quantisation.library()
     net, splits = subject.network, subject.data.splits
-    watch = partial(screen.tracked, description="codes")
+    watch = partial(terminal.tracked, description="codes")
     try:
         curve = distortion.measure(net, splits["train"], splits["test"], bits, watch)
     except UserError as error:
-        raise UserError(f"{screen.shown(subject.run)}: {error}") from None
+        raise UserError(f"{terminal.shown(subject.run)}: {error}") from None
     points = [point._asdict() for point in curve.points]
     return {
         "points": points,
@@ -192,7 +192,7 @@ def _draw(several: Mapping[Path, Mapping[str, Any]]) -> None:
     lines = {}
     for run, (name, one) in zip(several, _named(several).items(), strict=True):
         lines[name] = picture.line([one], records.untrained(results.finished(run)))
-    title = f"{len(several)} runs" if len(several) > 1 else screen.shown(next(iter(several)))
+    title = f"{len(several)} runs" if len(several) > 1 else terminal.shown(next(iter(several)))
     figure = picture.draw(f"{title}: what rounding the code costs", lines, next(iter(several.values())))
     for run in several:
         with durable.file(run / "rate.png") as file:
@@ -201,7 +201,7 @@ def _draw(several: Mapping[Path, Mapping[str, Any]]) -> None:
 
 def show(run: Path, result: Result) -> Iterator[RenderableType]:
     """Say how many bits the code needs."""
-    yield "\n  ".join([f"{screen.shown(run)}:", *answer(result)])
+    yield "\n  ".join([f"{terminal.shown(run)}:", *answer(result)])
     yield table(result)
 
 

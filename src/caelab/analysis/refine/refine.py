@@ -7,7 +7,7 @@ import torch
 from rich.console import RenderableType
 from rich.table import Table
 
-from caelab import screen
+from caelab import terminal
 from caelab.analysis.runner import Subject
 from caelab.errors import UserError
 from caelab.metrics import quality
@@ -45,7 +45,7 @@ def measure(subject: Subject, steps: int, images: int) -> Result:
     count = min(images, len(test))
     values = []
     with evaluating(net):
-        for start in screen.tracked(range(0, count, _BATCH), "fitting latents"):
+        for start in terminal.tracked(range(0, count, _BATCH), "fitting latents"):
             x, fit = fitted(slice(start, min(start + _BATCH, count)))
             values.append(quality.psnr(fit.errors.double() / x[0].numel()))
         x, fit = fitted(figures.first_rows(subject.data))
@@ -62,8 +62,8 @@ def measure(subject: Subject, steps: int, images: int) -> Result:
 def _refuse_corrupted(subject: Subject) -> None:
     if (corruption := subject.record["choices"].get("corruption", "none")) != "none":
         raise UserError(
-            f"{screen.shown(subject.run)}: trained with corruption={corruption}; a latent that is fitted to "
-            "the clean image would know what the encoder must not see"
+            f"{terminal.shown(subject.run)}: trained with corruption={corruption}; a latent that is fitted "
+            "to the clean image would know what the encoder must not see"
         )
 
 
@@ -82,5 +82,5 @@ def table(result: Result) -> Table:
 def show(run: Path, result: Result) -> Iterator[RenderableType]:
     """Say what the encoder loses."""
     gain = result["figures"]["refine/gain"]
-    yield f"{screen.shown(run)}: {gain:.2f} dB are lost in the encoder, by this fit"
+    yield f"{terminal.shown(run)}: {gain:.2f} dB are lost in the encoder, by this fit"
     yield table(result)

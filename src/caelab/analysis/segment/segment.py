@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from torch import Tensor
 
-from caelab import screen
+from caelab import terminal
 from caelab.analysis.runner import Subject
 from caelab.analysis.segment.pixels import (
     DEFINITIONS,
@@ -50,7 +50,7 @@ def measure(subject: Subject) -> Result:
     probes: dict[str, tuple[Probe, Maps]] = {}
     features = {}
     for kind, maps in _maps(subject, pixels["train"]).items():
-        with screen.waiting() as progress:
+        with terminal.waiting() as progress:
             progress.add_task(f"segmenting by {kind}", total=None)
             probes[kind] = _fitted(subject.run, kind, maps, pixels["train"]), maps
             features[kind] = _scored(*probes[kind], pixels["test"], len(names))
@@ -132,5 +132,5 @@ def table(result: Result) -> Table:
 
 def show(run: Path, result: Result) -> Iterator[RenderableType]:
     """Show the scores of each kind of features."""
-    yield f"{screen.shown(run)}:"
+    yield f"{terminal.shown(run)}:"
     yield table(result)

@@ -5,31 +5,31 @@ import sys
 
 import pytest
 
-from caelab import mistakes
+from caelab import terminal
 from caelab.errors import UserError
 
 
 def test_nearest_name_or_all_names():
-    assert mistakes.nearest("improvd", ["base", "improved"]) == "; did you mean 'improved'?"
-    assert mistakes.nearest("xyz", ["base", "adam"]) == "; known: adam, base"
-    assert mistakes.nearest("xyz", []) == ""
+    assert terminal.nearest("improvd", ["base", "improved"]) == "; did you mean 'improved'?"
+    assert terminal.nearest("xyz", ["base", "adam"]) == "; known: adam, base"
+    assert terminal.nearest("xyz", []) == ""
 
 
 def test_os_errors_name_the_file():
-    assert mistakes.explain(PermissionError(13, "Permission denied", "/x/y")) == "/x/y: Permission denied"
-    assert mistakes.explain(OSError(28, "No space left on device")) == "[Errno 28] No space left on device"
-    assert mistakes.explain(RuntimeError("a bug")) is None
+    assert terminal.explain(PermissionError(13, "Permission denied", "/x/y")) == "/x/y: Permission denied"
+    assert terminal.explain(OSError(28, "No space left on device")) == "[Errno 28] No space left on device"
+    assert terminal.explain(RuntimeError("a bug")) is None
 
 
 def test_a_mistake_is_one_line_and_exit_status_1(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as ended, mistakes.told():
+    with pytest.raises(SystemExit) as ended, terminal.told():
         raise UserError("seed=-1: must be within 0..4294967295")
     assert ended.value.code == 1
     assert capsys.readouterr().err == "caelab: seed=-1: must be within 0..4294967295\n"
 
 
 def test_a_bug_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError), mistakes.told():
+    with pytest.raises(ZeroDivisionError), terminal.told():
         raise ZeroDivisionError
 
 

@@ -1,10 +1,12 @@
-"""What a person sees while something goes on: lines, mistakes and progress bars, all through two consoles."""
+"""What a person sees: lines, mistakes and progress bars, all through two consoles."""
 
+import difflib
 import io
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +28,7 @@ from rich.status import Status
 from rich.text import Text
 
 from caelab import texts
+from caelab.errors import UserError
 from caelab.texts import visible
 
 T = TypeVar("T")
@@ -34,6 +37,8 @@ T = TypeVar("T")
 _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
 _EVERY = 0.25  # seconds between changes of a bar in a notebook
 
+NEAR = 0.6
+"""How alike two names must be, by ``difflib``, for one to be a misspelling of the other."""
 NOTEBOOK = Console().is_jupyter
 """Whether a notebook shows what is printed; there it is plain text, one output a cell, not one a line."""
 
@@ -90,6 +95,42 @@ def one_line(error: BaseException | str) -> str:
     """The first line of an error's message, or its type where it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """``"; did you mean 'x'?"`` for the nearest known name, or the known names where none is near."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=NEAR)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; known: {', '.join(sorted(known))}" if known else ""
+
+
+def explain(error: BaseException) -> str | None:
+    """One line for an error that the user made; None for a bug, which keeps its traceback."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError):
+        return one_line(error)
+    return None
+
+
+@contextmanager
+def told(explain: Callable[[BaseException], str | None] = explain) -> Iterator[None]:
+    """Turn what the user can mend into one line on stderr and exit status 1; a bug keeps its traceback.
+
+    Args:
+        explain: what finds the line; a command that composes configs has ``explain.line``.
+    """
+    try:
+        yield
+    except Exception as mistake:
+        line = explain(mistake)
+        if line is None:
+            raise
+        error(line)
+        sys.exit(1)
 
 
 def duration(seconds: float) -> str:
