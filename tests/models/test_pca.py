@@ -161,3 +161,10 @@ def test_fitted_codes_are_those_that_the_decoder_draws_best():
 def test_fitting_would_undo_a_shrinkage():
     with pytest.raises(ValueError, match=r"^refine must be 0 with shrinkage, which it would undo, got 20$"):
         PCA(SHAPE, 7, shrinkage="auto", refine=20)
+
+
+@pytest.mark.parametrize(
+    ("options", "floor"), [({}, "PCA"), ({"refine": 3}, ""), ({"shrinkage": "auto"}, "")]
+)
+def test_a_projection_and_nothing_more_is_the_floor(options, floor):
+    assert PCA(SHAPE, 7, **options).floor == floor

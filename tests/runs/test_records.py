@@ -127,7 +127,14 @@ def test_floor_is_pca_at_the_same_latent_on_the_same_data(tmp_path):
     assert records.floor(tmp_path, mine) is None
     clean = {"model": PCA, "corruption": {"_target_": "caelab.corruptions.Clean"}}
     leave(tmp_path / "floor", metrics={"test/psnr": 21.5}, config=clean)
-    assert records.floor(tmp_path, mine) == 21.5
-    assert records.floor(tmp_path, mine, 9) == 20.0
+    assert records.floor(tmp_path, mine)["metrics"]["test/psnr"] == 21.5
+    assert records.floor(tmp_path, mine, 9)["metrics"]["test/psnr"] == 20.0
     assert records.floor(tmp_path, mine, 10) is None
-    assert records.floor_run(tmp_path, mine, 9)["metrics"]["test/psnr"] == 20.0
+
+
+def test_a_floor_is_what_its_record_calls_so(tmp_path):
+    own = {"config": {"model": {"_target_": "mine.Cosines", "latent": 10}}, "size": {"latent": 10}}
+    leave(tmp_path / "own", floor="DCT", **own)
+    mine = toys.record(size=SIZE | {"latent": 10}, data=DATA)
+    assert results.floor(records.floor(tmp_path, mine)) == "DCT"
+    assert records.floor(tmp_path, mine, name="PCA") is None

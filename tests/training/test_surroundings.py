@@ -35,6 +35,7 @@ def test_a_run_that_hydra_moves_to_its_directory_finds_what_the_command_named(tr
     data = [word for word in TINY if word.startswith(("dataset", "trainer.acc"))]
     floor = train("model=pca", "model.latent=8", *data, tiny=False)
     assert floor.status == 0, floor.err
+    assert floor.record["floor"] == "PCA"
     moved = train("hydra.job.chdir=true", "paths.data=here", "hydra.verbose=true")
     assert moved.status == 0
     assert "full, PCA of 8 numbers" in moved.out

@@ -24,16 +24,18 @@ class Floor(NamedTuple):
         numbers: of PCA's latent; with 0 every image becomes the mean training image.
         metrics: as in a record; empty where it was not measured.
         note: where the figures come from, or why there are none.
+        of: what it is, but for the mean image.
     """
 
     numbers: int
     metrics: dict[str, float]
     note: str
+    of: str = "PCA"
 
     @property
     def name(self) -> str:
         """What it is called."""
-        return f"PCA of {self.numbers:,} numbers" if self.numbers else "mean training image"
+        return f"{self.of} of {self.numbers:,} numbers" if self.numbers else "mean training image"
 
 
 def floors(run: Path, record: Record, data: ImageDataModule | None) -> list[Floor]:
@@ -60,9 +62,9 @@ def floors(run: Path, record: Record, data: ImageDataModule | None) -> list[Floo
 
 
 def _of_runs(run: Path, record: Record, sizes: list[int]) -> dict[int, Floor]:
-    runs = {numbers: records.floor_run(run.absolute().parent, record, numbers) for numbers in sizes}
+    runs = {numbers: records.floor(run.absolute().parent, record, numbers) for numbers in sizes}
     return {
-        n: Floor(n, other["metrics"], f"run {other['fingerprint'][:10]}")
+        n: Floor(n, other["metrics"], f"run {other['fingerprint'][:10]}", results.floor(other))
         for n, other in runs.items()
         if other
     }
@@ -92,7 +94,7 @@ def _measured(record: Record, data: ImageDataModule, sizes: list[int]) -> dict[i
 def _sizes(record: Record) -> list[int]:
     """Latents of the PCAs that stand below a run; below PCA itself only the mean image does."""
     size = record["size"]
-    code = [] if records.is_pca(record) else [size["latent"], size["effective_code"]]
+    code = [] if results.floor(record) else [size["latent"], size["effective_code"]]
     return sorted({0, *(numbers for numbers in code if numbers < size["input_numbers"])}, reverse=True)
 
 

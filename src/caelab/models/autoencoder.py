@@ -40,11 +40,16 @@ class Autoencoder(nn.Module, ABC):
         shape: (C, H, W) of one image; given by the dataset, never by the user.
         latent: numbers in ``z`` per image, at least ``least_latent``.
 
+    Attributes:
+        floor: its name in figures, such as ``PCA``, where it is a floor: fitted without a gradient, and what
+            any network must beat with as many numbers. Empty for all others. Runs have it on their record.
+
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
     """
 
     least_latent: ClassVar[int] = 1
+    floor: str = ""
 
     def __init__(self, shape: Sequence[int], latent: int) -> None:
         super().__init__()

@@ -43,7 +43,8 @@ class Outside(Autoencoder):
     """A network that derives from nothing of the lab's.
 
     Args:
-        net: with ``encode`` and ``decode``; where it has ``initialise`` or ``initialise_from``, they act.
+        net: with ``encode`` and ``decode``; where it has ``initialise``, ``initialise_from`` or ``floor``,
+            they act.
         shape: (C, H, W) of its images.
         latent: numbers in ``z`` per image.
     """
@@ -51,6 +52,7 @@ class Outside(Autoencoder):
     def __init__(self, net: Any, shape: Sequence[int], latent: int) -> None:
         super().__init__(shape, latent)
         self.net = net
+        self.floor = getattr(net, "floor", "")
 
     def encode(self, x: Tensor) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to their code."""

@@ -59,6 +59,7 @@ class PCA(Autoencoder):
         self.register_buffer("mean", torch.zeros(numbers))  # (D,)
         self.register_buffer("components", torch.zeros(latent, numbers))  # (latent, D)
         self.shrinkage = Shrinkage(latent) if shrinkage == "auto" else None
+        self.floor = "" if refine or self.shrinkage else "PCA"  # a projection, and nothing more
 
     @property
     def size(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from caelab.report.rows import Row, Run, Section
-from caelab.runs import records, results
+from caelab.runs import results
 from caelab.runs.labels import TEST_IMAGES, Label, image_sets, labels
 from caelab.runs.results import Record
 from caelab.studies import Study
@@ -99,7 +99,7 @@ def others(runs: Index, sections: Sequence[Section]) -> list[Section]:
         taken[f"{dataset} {images} {label}"] += 1
         if (number := taken[f"{dataset} {images} {label}"]) > 1:
             label += f" ({number})"
-        row = Row(label, dataset, records.untrained(record), runs=found)
+        row = Row(label, dataset, results.untrained(record), runs=found)
         rows.setdefault(dataset, {}).setdefault(images, []).append(row)
     return [one for dataset, sets in rows.items() for one in _by_images(dataset, sets)]
 

@@ -13,8 +13,6 @@ from caelab.runs import record_file, results
 from caelab.runs.results import Record
 from caelab.terminal import note, one_line, shown
 
-_PCA = {"model._target_": "caelab.models.pca.PCA", "model.shrinkage": "none", "model.refine": 0}
-
 
 def searches(*roots: str | Path) -> dict[str, Record]:
     """Name of each search below the folders -> what it found; a damaged file is named and left out."""
@@ -72,40 +70,28 @@ def left_out(path: Path, kind: str, reason: str) -> None:
     note(f"{where} is no readable {kind} ({reason}); left out")
 
 
-def floor(root: str | Path, record: Record, numbers: int | None = None) -> float | None:
-    """Test PSNR (dB) of a run of PCA on the same images, corrupted alike, if there is one on record.
+def floor(
+    root: str | Path, record: Record, numbers: int | None = None, name: str | None = None
+) -> Record | None:
+    """Record of a finished run of a floor on the same images, corrupted alike, if there is one.
 
     Args:
         root: the folder below which it may lie.
         record: of the run that it stands below.
-        numbers: the latent of PCA; None is that of the run.
+        numbers: the latent of the floor; None is that of the run.
+        name: of the floor, such as ``PCA``; None is any.
     """
-    found = floor_run(root, record, record["size"]["latent"] if numbers is None else numbers)
-    return None if found is None else float(found["metrics"]["test/psnr"])
-
-
-def floor_run(root: str | Path, record: Record, numbers: int) -> Record | None:
-    """Record of a finished run of PCA with that latent on the same images, corrupted alike, or None."""
+    latent = record["size"]["latent"] if numbers is None else numbers
     for _, other in find(root):
         if (
             other["status"] == "finished"
-            and other["size"]["latent"] == numbers
-            and is_pca(other)
+            and other["size"]["latent"] == latent
+            and (results.floor(other) == name if name else results.floor(other))
             and other["data"] == record["data"]
             and _corruption(other) == _corruption(record)
         ):
             return other
     return None
-
-
-def is_pca(record: Record) -> bool:
-    """Whether a run is the linear floor of others: a projection on principal components, and nothing more."""
-    return _PCA.items() <= results.settings(record).items()
-
-
-def untrained(record: Record) -> bool:
-    """Whether a finished run took no gradient step, so that a seed changes little or nothing: a floor."""
-    return not record["time"]["epochs"]
 
 
 def _corruption(record: Record) -> Any:

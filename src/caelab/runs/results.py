@@ -40,6 +40,7 @@ TRAINED = ("finished", "trial")
 BYPASSING = 0.5
 """Latent reliance below which a run is marked as bypassing its latent."""
 
+_PCA = {"model._target_": "caelab.models.pca.PCA", "model.shrinkage": "none", "model.refine": 0}
 # What an analysis shares with the record of the training that it looked into.
 _TIE = ("fingerprint", "finished")
 
@@ -68,10 +69,25 @@ def start(job: Job) -> Record:
 
 
 def model(record: Record) -> dict[str, Any]:
-    """Config of a run's network as it was trained: PCA of few images has fewer numbers than asked for."""
+    """Config of a run's network as it was trained: fitted to few images it may have fewer numbers than asked.
+
+    One that learns by gradients keeps its latent.
+    """
     config: dict[str, Any] = record["config"]["model"]
-    pca = config.get("_target_") == "caelab.models.pca.PCA"
-    return config | {"latent": record["size"]["latent"]} if pca else config
+    asked, latent = config.get("latent"), record["size"]["latent"]
+    fewer = untrained(record) and isinstance(asked, int) and latent < asked
+    return config | {"latent": latent} if fewer else config
+
+
+def untrained(record: Record) -> bool:
+    """Whether a finished run took no gradient step, so that a seed changes little or nothing."""
+    return not record["time"]["epochs"]
+
+
+def floor(record: Record) -> str:
+    """Name of the floor that a run is, such as ``PCA``; empty for others. Records older than 0.4 lack it."""
+    name: str = record.get("floor", "")
+    return name or ("PCA" if _PCA.items() <= settings(record).items() else "")
 
 
 def settings(record: Record) -> dict[str, Any]:

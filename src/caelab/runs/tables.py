@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from caelab.runs import results
 from caelab.runs.labels import TEST_IMAGES, Label, labels
-from caelab.runs.records import is_pca
 from caelab.runs.results import BYPASSING, TRAINED, Record, latent_reliance
 from caelab.terminal import console, say, shown
 
@@ -147,18 +147,14 @@ def protocols(
     console.print(table)
 
 
-def summary(record: Record, run_dir: Path, floor: float | None) -> None:
+def summary(record: Record, run_dir: Path, floor: Record | None) -> None:
     """Print one finished run: its figures, the floor at its latent, and where its files lie."""
     size, time = record["size"], record["time"]
     title = ", ".join(f"{record['choices'][group]}" for group in _GROUPS) + f", seed {record['seed']}"
-    below = floor is not None and not is_pca(record)
-    label = f"full, PCA of {size['latent']} numbers"
-    protocols(
-        record["metrics"],
-        record["data"]["test"],
-        title,
-        (label, floor) if below and floor is not None else None,
-    )
+    below = None
+    if floor is not None and not results.floor(record):
+        below = f"full, {results.floor(floor)} of {size['latent']} numbers", floor["metrics"]["test/psnr"]
+    protocols(record["metrics"], record["data"]["test"], title, below)
     say(
         f"{size['parameters']:,} parameters; {size['latent']:,} latent numbers, {size['effective_code']:,} "
         f"reach the decoder ({size['input_numbers']:,} in the image){_path(record)}; "

@@ -31,7 +31,7 @@ from caelab.training.trial import TRIAL
 
 log = logging.getLogger(__name__)
 
-_OF_THE_FIT = ("metrics", "best_epoch", "size", "batch_size", "time")  # keys of a record
+_OF_THE_FIT = ("metrics", "best_epoch", "size", "floor", "batch_size", "time")  # keys of a record
 
 
 def run(job: Job) -> Record:
@@ -165,6 +165,7 @@ def _fitted(parts: Parts) -> Record:
         "best_epoch": checkpoints.epoch,
         "time": parts.stopwatch.record(),
         "size": describe.network(parts.module.net),
+        **({"floor": parts.module.net.floor} if parts.module.net.floor else {}),
     }
 
 

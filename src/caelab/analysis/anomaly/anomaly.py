@@ -24,7 +24,7 @@ from caelab.inference.restore import datamodule
 from caelab.metrics.reliance import Watch
 from caelab.models.autoencoder import Autoencoder
 from caelab.models.pca import PCA
-from caelab.runs import records, results
+from caelab.runs import results
 from caelab.runs.analyses import Result
 from caelab.runs.results import Record
 
@@ -73,7 +73,7 @@ def measure(subject: Subject) -> Result:
     outliers.require_neighbours(len(parts.train))
     net = subject.network
     scores = _scores(net, parts, "network")
-    if not records.is_pca(subject.record):  # which is its own floor
+    if not results.floor(subject.record):  # which is its own floor
         scores |= {f"pca_{name}": values for name, values in _pca(parts, net.latent).items()}
     scores["pixels_neighbours"] = _in_pixels(parts)
     result = _measured(scores, parts) | {"latent": net.latent}

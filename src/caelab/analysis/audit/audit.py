@@ -56,8 +56,8 @@ def _floor(subject: Subject, numbers: int) -> float | None:
     train, test = (subject.data.splits[name] for name in ("train", "test"))
     if numbers >= subject.record["size"]["input_numbers"]:
         return None
-    if (floor := records.floor(subject.run.parent, subject.record, numbers)) is not None:
-        return floor
+    if (floor := records.floor(subject.run.parent, subject.record, numbers, "PCA")) is not None:
+        return float(floor["metrics"]["test/psnr"])
     if numbers > len(train):
         terminal.note(f"no floor: {len(train):,} training images have no {numbers:,} principal components")
         return None

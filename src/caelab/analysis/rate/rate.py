@@ -14,7 +14,7 @@ from caelab.analysis.rate.floors import floors
 from caelab.analysis.rate.tradeoff import LOST
 from caelab.analysis.runner import Subject
 from caelab.errors import UserError
-from caelab.runs import records, results
+from caelab.runs import results
 from caelab.runs.analyses import Result
 from caelab.runs.labels import labels
 
@@ -191,7 +191,7 @@ def _draw(several: Mapping[Path, Mapping[str, Any]]) -> None:
     """Draw runs on the same test images in one picture, and leave it in the directory of each."""
     lines = {}
     for run, (name, one) in zip(several, _named(several).items(), strict=True):
-        lines[name] = picture.line([one], records.untrained(results.finished(run)))
+        lines[name] = picture.line([one], results.untrained(results.finished(run)))
     title = f"{len(several)} runs" if len(several) > 1 else terminal.shown(next(iter(several)))
     figure = picture.draw(f"{title}: what rounding the code costs", lines, next(iter(several.values())))
     for run in several:
