@@ -13,23 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import TINY
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and their networks are tiny
 os.environ["COLUMNS"] = "200"  # which the screen takes when it is imported, and tables are cut at
-
-TINY = (
-    "dataset=shapes",
-    "dataset.train_size=96",
-    "dataset.val_size=40",
-    "dataset.test_size=50",
-    "dataset.batch_size=32",
-    "model=base",
-    "model.channels=[4,8]",
-    "model.hidden=[]",
-    "model.latent=8",
-    "trainer.max_epochs=2",
-    "trainer.accelerator=cpu",
-)
 
 
 @dataclass

@@ -12,8 +12,8 @@ from pkgutil import iter_modules
 
 import numpy as np
 import pytest
-from conftest import TINY
 from omegaconf import OmegaConf
+from tiny import TINY
 
 import caelab
 from caelab import api, config, handle, terminal

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
 from scipy import ndimage, stats
+from tiny import TINY
 
 from caelab import corruptions
 from caelab.corruptions import TEST, Blur, Downsample, GaussianNoise, Masking, SaltPepper, keys, uniform

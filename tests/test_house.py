@@ -12,3 +12,17 @@ def test_arrows_between_packages_go_down():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[done.stdout.find("Broken contracts") :]
+
+
+def test_tools_need_nothing_but_their_folder():
+    """They are started by their path; pytest has more on its own."""
+    folder = Path(__file__).parent / "tools"
+    names = [
+        ".".join(path.relative_to(folder).with_suffix("").parts)
+        for path in sorted(folder.rglob("*.py"))
+        if path.parent == folder or path.parent.name == "survival"
+    ]
+    assert {"survive", "commands", "survival.rows"} <= {*names}
+    code = "import sys, importlib; sys.path[0] = sys.argv[1]; [*map(importlib.import_module, sys.argv[2:])]"
+    done = subprocess.run([sys.executable, "-c", code, folder, *names], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from conftest import TINY
+from tiny import TINY
 
 from caelab.bench import bench as command
 from caelab.bench import contestants, measure

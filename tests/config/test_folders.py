@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from tiny import TINY
 
 from caelab import config
 from caelab.composition import compose

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import TINY
+from tiny import TINY
 
 import caelab
 from caelab.composition import compose, words

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from conftest import TINY
+from tiny import TINY
 from torch import nn
 
 import caelab

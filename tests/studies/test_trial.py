@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
 from test_api import SMALL
+from tiny import TINY
 
 import caelab
 from caelab import config

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from tiny import TINY
 
 pytestmark = pytest.mark.skipif(not Path("/proc/locks").exists(), reason="finds who trains by the run's lock")
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import TINY
 from omegaconf import OmegaConf
+from tiny import TINY
 
 from caelab.config import machine
 from caelab.sweeps.sweeping import Sweep

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import TINY
+from tiny import TINY
 
 from caelab.data.datamodule import Batches, Place, Split
 from caelab.data.shapes import Shapes

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY
 from filelock import FileLock
+from tiny import TINY
 
 from caelab import durable
 from caelab.data.datamodule import permutation

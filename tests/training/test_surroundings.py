@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import TINY
+from tiny import TINY
 
 
 @pytest.mark.parametrize(

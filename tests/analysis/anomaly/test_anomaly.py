@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 import toys
-from conftest import TINY
 from scipy import stats
+from tiny import TINY
 
 from caelab.analysis.anomaly import anomaly as module
 from caelab.analysis.anomaly.anomaly import table, verdict

@@ -6,7 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from tiny import TINY
 from toys import sha256_of
 
 from caelab.analysis.audit.audit import table, verdict

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from conftest import TINY
 from PIL import Image
 from survival.start import Running, start
+from tiny import TINY
 
 from caelab.training.trial import GRID, TRIAL
 
