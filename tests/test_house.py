@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mutants
+
 
 def test_arrows_between_packages_go_down():
     """As pyproject.toml lists them; imports inside functions and for types count."""
@@ -26,3 +28,8 @@ def test_tools_need_nothing_but_their_folder():
     code = "import sys, importlib; sys.path[0] = sys.argv[1]; [*map(importlib.import_module, sys.argv[2:])]"
     done = subprocess.run([sys.executable, "-c", code, folder, *names], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_each_mutant_has_one_place_and_its_tests():
+    """``make mutants`` takes minutes; that its list fits the source is seen at once."""
+    assert len(mutants.mutants()) > 100

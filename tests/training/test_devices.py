@@ -19,8 +19,8 @@ PLAIN += ["model.channels=[4]", "dataset.batch_size=31", "trainer.max_epochs=3"]
 TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
 
 
-def call(environment, tmp_path, *overrides):
-    command = [sys.executable, "-m", "caelab.train", *overrides, f"paths.output={tmp_path}"]
+def call(environment, tmp_path, *overrides, start=("caelab.train",)):
+    command = [sys.executable, "-m", *start, *overrides, f"paths.output={tmp_path}"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, cwd=tmp_path)
 
 
@@ -29,7 +29,8 @@ def test_two_processes_end_where_one_does(environment, tmp_path):
     records, weights = {}, {}
     for name, more in (("one", []), ("two", TWO)):
         (tmp_path / name).mkdir()
-        done = call(environment, tmp_path / name, *PLAIN, *more)
+        start = ("caelab", "train") if more else ("caelab.train",)  # the second process starts it again
+        done = call(environment, tmp_path / name, *PLAIN, *more, start=start)
         assert done.returncode == 0, done.stderr
         (path,) = (tmp_path / name).rglob("result.json")
         records[name] = json.loads(path.read_text())

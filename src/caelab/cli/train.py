@@ -1,6 +1,7 @@
 """``caelab train`` and ``caelab sweep``: the words of ``python -m caelab.train``, without and with ``-m``."""
 
 import sys
+from importlib.util import find_spec
 
 import typer
 
@@ -27,4 +28,6 @@ def _train(*words: str) -> None:
     from caelab.train import main  # Hydra, which help does without
 
     sys.argv = ["caelab-train", *words]
+    # a run on several devices starts the command again: as the module that these words are for
+    sys.modules["__main__"].__spec__ = find_spec("caelab.train")
     main()
