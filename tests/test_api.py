@@ -230,6 +230,7 @@ def test_the_examples_in_docstrings_hold(small_shapes, module):
 
 
 USERS = """
+from functools import partial
 from pathlib import Path
 import caelab
 
@@ -240,6 +241,11 @@ folder: Path = caelab.Run(run.dir).dir
 best = caelab.compare(runs).iloc[0]
 net = caelab.load(run.dir, device="cpu")
 latent: int = net.latent
+class Net:
+    def __init__(self, lr: float = 1.0) -> None: ...
+    def __call__(self, x_hat: float, x: float) -> float: return x
+caelab.run(model=Net, optimizer=partial(Net, lr=0.1), loss=Net())
+caelab.sweep(model=[Net, "base"], dataset="mnist")
 run.audit(); run.probe(); run.rate(bits=[2]); run.refine(steps=3); run.look(map="pca"); run.evaluate()
 megabytes: float = run.export("onnx")[0].megabytes
 """
@@ -252,6 +258,7 @@ caelab.study(7)
 caelab.load(3)
 text: str = caelab.sweep(seed=[0, 1])
 caelab.Run(".").refine(steps="many")
+caelab.run(model=3)
 """
 
 
@@ -275,5 +282,5 @@ def test_a_users_type_checker_knows_the_lab(tmp_path):
     assert errors == ""
     wrong = [line.split(":") for line in shown.splitlines() if ": error: " in line]
     assert [(Path(file).name, int(line)) for file, line, *_ in wrong] == [
-        ("wrong.py", line) for line in range(4, 10)
+        ("wrong.py", line) for line in range(4, 11)
     ]

@@ -8,10 +8,12 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
-from caelab.composition import words
+from caelab.composition import objects, words
+from caelab.composition.objects import Keys, SweptKeys
 from caelab.composition.words import Overrides
+from caelab.config import instances
 from caelab.errors import RunsFailed, UserError
 from caelab.handle import Run
 from caelab.runs import tables
@@ -22,8 +24,10 @@ from caelab.training.attempt import attempt, stop, train
 if TYPE_CHECKING:
     import pandas as pd
 
+_GOES_ON = "the same call goes on from the last finished epoch"
 
-def run(overrides: Overrides = (), *, epochs: int | None = None, **keys: Any) -> Run:
+
+def run(overrides: Overrides = (), *, epochs: int | None = None, **keys: Unpack[Keys]) -> Run:
     """Train one run, or take it where it is finished: the run that the same words on the command line are.
 
     ``caelab.run(model="improved", loss="l1_mse", epochs=5, overrides={"loss.alpha": 0.1})`` is
@@ -37,8 +41,9 @@ def run(overrides: Overrides = (), *, epochs: int | None = None, **keys: Any) ->
         overrides: further ones, as on the command line or by key: ``["loss.alpha=0.1"]``,
             ``{"model.channels": [16, 32]}``.
         epochs: passes over the training images.
-        keys: ``model``, ``loss``, ``optimizer``, ``dataset``, ``corruption`` and the other groups by their
-            option, and ``seed``, ``speed``, ``compile``, ``force``.
+        keys: ``model``, ``loss``, ``optimizer``, ``scheduler``, ``dataset`` and ``corruption``, each by its
+            option, a class of yours, ``functools.partial`` of a class with arguments, or an object; the other
+            groups by their option; and ``seed``, ``speed``, ``compile``, ``force`` and their like.
 
     Returns:
         The finished run.
@@ -48,14 +53,17 @@ def run(overrides: Overrides = (), *, epochs: int | None = None, **keys: Any) ->
         KeyboardInterrupt: stopped; the same call goes on from the last finished epoch.
     """
     for key, value in keys.items():
-        if isinstance(value, Iterable) and not isinstance(value, str) and key not in words.LISTS:
+        if objects.several(value) and key not in words.LISTS:
             raise UserError(f"{key}: one run has one value; caelab.sweep takes several")
-    with _interruptible():
-        job, record = once(train, words.from_python(overrides, keys, epochs))
+    again = not any(objects.is_instance(key, value) for key, value in keys.items())
+    with _interruptible(_GOES_ON if again else f"to go on after a stop, {instances.MEND}"):
+        job, record = once(train, words.from_python(overrides, keys, epochs, once=True))
     return Run(job.run_dir, record)
 
 
-def sweep(overrides: Overrides = (), *, epochs: int | Iterable[int] | None = None, **keys: Any) -> list[Run]:
+def sweep(
+    overrides: Overrides = (), *, epochs: int | Iterable[int] | None = None, **keys: Unpack[SweptKeys]
+) -> list[Run]:
     """Train every combination of the values given, as the command line does with ``-m``.
 
     ``caelab.sweep(model=["base", "improved"], seed=range(3))`` is
@@ -69,7 +77,7 @@ def sweep(overrides: Overrides = (), *, epochs: int | Iterable[int] | None = Non
         overrides: as in ``run``, where a list is one value; several are a tuple, or text as on the command
             line: ``{"model.latent": (64, 256)}``, ``["model.latent=64,256"]``.
         epochs: passes over the training images.
-        keys: as in ``run``, with one value or several.
+        keys: as in ``run``, with one value or several, but without objects.
 
     Returns:
         All runs of the sweep. A failed one stops no other: it is told, and has ``record["error"]``.
@@ -93,7 +101,7 @@ def study(
     budget: str = "full",
     seeds: int | None = None,
     epochs: int | None = None,
-    **keys: Any,
+    **keys: Unpack[SweptKeys],
 ) -> list[Run]:
     """Carry out studies, as ``caelab study`` does; their tables and verdicts are printed.
 
@@ -109,7 +117,7 @@ def study(
         budget: ``full``, or ``quick``: fewer epochs and images, one seed.
         seeds: runs a row; None is each study's own number.
         epochs: passes over the training images, in place of each study's own.
-        keys: of every run, as in ``run``; ``dataset`` may have several values.
+        keys: of every run, as in ``run``, but without objects; ``dataset`` may have several values.
 
     Returns:
         All runs of the studies. A failed one stops no other: it is told, and has ``record["error"]``.
@@ -152,8 +160,8 @@ def compare(runs: Run | str | Path | Iterable[Run | str | Path]) -> "pd.DataFram
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let an interrupt end a run as on the command line, so that it can go on."""
+def _interruptible(mend: str = _GOES_ON) -> Iterator[None]:
+    """Let an interrupt end a run as on the command line, and say what to do then."""
     if threading.current_thread() is not threading.main_thread():  # where no signal arrives
         yield
         return
@@ -163,6 +171,6 @@ def _interruptible() -> Iterator[None]:
     except SystemExit as ended:
         if ended.code != 128 + signal.SIGINT:
             raise
-        raise KeyboardInterrupt("stopped; the same call goes on from the last finished epoch") from None
+        raise KeyboardInterrupt(f"stopped; {mend}") from None
     finally:
         signal.signal(signal.SIGINT, before)

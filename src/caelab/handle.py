@@ -79,14 +79,14 @@ class Run:
 
         Args:
             overrides: of dataset, corruption and ``paths.data``, as in ``caelab.run``.
-            keys: ``dataset`` and ``corruption`` by their option.
+            keys: ``dataset`` and ``corruption``, as in ``caelab.run``.
 
         Returns:
             ``dataset``, ``data``, ``corruption``, ``metrics``, ``choices``, and the ``file`` that holds them.
         """
         from caelab.training.evaluate import evaluate
 
-        return evaluate(self.dir, words.from_python(overrides, keys))
+        return evaluate(self.dir, words.from_python(overrides, keys, once=True))
 
     def analyse(self, name: str, **options: Any) -> dict[str, Any]:
         """Carry out an analysis by its name, as the command ``caelab NAME`` does.

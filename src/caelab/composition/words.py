@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
+from caelab.composition import objects
 from caelab.config import grammar, hints, options
 from caelab.config.grammar import written
 from caelab.errors import UserError
@@ -33,16 +34,19 @@ _QUOTED = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
 _GRAMMAR = re.compile(r"""['"\[{].*|.*(\$\{|\\).*|\w+\(.*\)""", re.DOTALL)  # a value that Hydra must read
 
 
-def from_python(overrides: Overrides, keys: Mapping[str, Any], epochs: Any = None) -> list[str]:
+def from_python(
+    overrides: Overrides, keys: Mapping[str, Any], epochs: Any = None, *, once: bool = False
+) -> list[str]:
     """Return what a call from Python asks for as Hydra must see it.
 
     Args:
         overrides: text as on the command line, or key -> value, where a tuple is several values.
         keys: key -> value, where a list is several values, too.
         epochs: value of ``trainer.max_epochs``; None leaves it.
+        once: whether it asks for one run, which an object may be part of.
 
     Raises:
-        UserError: what ``read`` raises.
+        UserError: what ``read`` and ``objects.named`` raise.
     """
     own = {**keys, **({} if epochs is None else {"trainer.max_epochs": epochs})}
     own = {
@@ -52,12 +56,21 @@ def from_python(overrides: Overrides, keys: Mapping[str, Any], epochs: Any = Non
     typed = [overrides] if isinstance(overrides, str) else () if isinstance(overrides, Mapping) else overrides
     if isinstance(overrides, Mapping):
         own |= overrides
-    return read([*(f"{key}={_values(value)}" for key, value in own.items()), *map(str, typed)])
+    own = objects.named(own, once)
+    words = [*(f"{key}={_values(value)}" for key, value in own.items()), *map(str, typed)]
+    free = objects.stored(own)
+    return read(f"++{word}" if _is_below(word, free) else word for word in words)
 
 
 def _values(value: Any) -> str:
     several = isinstance(value, Iterable) and not isinstance(value, str | list)
     return ",".join(written(one) for one in value) if several else written(value)
+
+
+def _is_below(word: str, groups: Container[str]) -> bool:
+    """Whether an override is of a key below one of the groups."""
+    group, dot, _ = word.partition("=")[0].partition(".")
+    return bool(dot) and group in groups
 
 
 def command_line(arguments: list[str]) -> list[str]:

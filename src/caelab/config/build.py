@@ -56,7 +56,8 @@ def instantiate(node: Any, group: str, **values: Any) -> Any:
     needed, mend = _NEEDED.get(group, ((), ""))
     for name in needed:
         if not hasattr(built, name):
-            raise UserError(f"{group}: {node['_target_']} has no '{name}'; {mend}")
+            kind = type(built)
+            raise UserError(f"{group}: {kind.__module__}.{kind.__qualname__} has no '{name}'; {mend}")
     return built
 
 

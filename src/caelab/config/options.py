@@ -8,6 +8,9 @@ from caelab import config
 from caelab.config import folders
 from caelab.config.grammar import read
 
+classes: dict[str, dict[str, dict[str, Any]]] = {}
+"""Group -> option -> its config, of what Python gives in place of a name."""
+
 
 def groups() -> list[str]:
     """Every group of options, such as ``model``."""
@@ -27,9 +30,8 @@ def options(group: str) -> dict[str, dict[str, Any]]:
     """
     if group in ("trainer", "paths"):
         return {"train": flat(top()[group], f"{group}.")}
-    return {
-        name: {} if _is_global(leaf) else flat(read(leaf), f"{group}.") for name, leaf in files(group).items()
-    }
+    read_from = {name: {} if _is_global(leaf) else read(leaf) for name, leaf in files(group).items()}
+    return {name: flat(node, f"{group}.") for name, node in (read_from | classes.get(group, {})).items()}
 
 
 def files(group: str) -> dict[str, Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from caelab.config import notebook
 from caelab.errors import UserError
 
 _PACKAGE = Path(__file__).parents[1]
@@ -63,7 +64,7 @@ def digests(config: Any) -> dict[str, str]:
     """Digest of each class or function that a config names and that is not the lab's, torch's or Lightning's.
 
     Of a user's own module also what it imports from beside it counts, whatever the classes derive from; of an
-    installed package the module that is named. Files are read, and nothing is imported.
+    installed package the module that is named; of a notebook what the class uses. Nothing is imported.
 
     Args:
         config: plain mappings, lists and scalars.
@@ -72,12 +73,13 @@ def digests(config: Any) -> dict[str, str]:
         Dotted name -> 64 hexadecimal digits; without those that are nowhere.
 
     Raises:
-        UserError: a class has changed since this process has imported it, or its module is no Python.
+        UserError: a class has changed since this process has imported it, its module is no Python, or no cell
+            of this notebook defines it.
     """
     sources = {}
     for target in sorted(set(_targets(config))):
         try:
-            parts = sorted(digest(file.read_text(encoding="utf-8")) for file in _files(target))
+            parts = sorted(map(digest, _codes(target)))
         except SyntaxError as error:
             raise UserError(f"{target}: {error.msg} in line {error.lineno} of what it imports") from None
         if parts:
@@ -107,7 +109,7 @@ _imported: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # class -> digest 
 
 def _require_same(target: str, now: str) -> None:
     module, _, name = target.rpartition(".")
-    loaded = getattr(sys.modules.get(module), name, None)
+    loaded = getattr(sys.modules.get(module), name, None) if module != notebook.MODULE else None
     if inspect.isclass(loaded) and _imported.setdefault(loaded, now) != now:
         raise UserError(f"{target}: its file has changed since it was imported; start this process anew")
 
@@ -129,15 +131,18 @@ def _is_known(name: str) -> bool:
     return first in _KNOWN or first in sys.stdlib_module_names
 
 
-def _files(target: str) -> set[Path]:
-    """Files of the module that a dotted name lies in; empty where there is none."""
+def _codes(target: str) -> list[str]:
+    """Source of the module that a dotted name lies in, and of those that it imports; empty without one."""
     files: set[Path] = set()
-    parts = target.split(".")
+    typed = notebook.code(target)
+    if typed:
+        _follow(typed, "", Path.cwd(), files)
+    parts = target.split(".") if not typed else []
     for name in (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1)):
         if file := _file(name):
             _add(file, name, files)
             break
-    return files
+    return [*([typed] if typed else []), *(file.read_text(encoding="utf-8") for file in files)]
 
 
 def _file(name: str) -> Path | None:
@@ -161,7 +166,12 @@ def _add(file: Path, name: str, files: set[Path]) -> None:
         return
     package = file.name == "__init__.py"
     root = file.parents[name.count(".") + package]
-    for other in _imports(file.read_text(encoding="utf-8"), name if package else name.rpartition(".")[0]):
+    _follow(file.read_text(encoding="utf-8"), name if package else name.rpartition(".")[0], root, files)
+
+
+def _follow(code: str, package: str, root: Path, files: set[Path]) -> None:
+    """Add the modules below ``root`` that the code of a package imports."""
+    for other in _imports(code, package):
         for path in _of_module(root.joinpath(*other.split("."))):
             if path.is_file() and not _is_known(other):
                 _add(path, other, files)

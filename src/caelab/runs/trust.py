@@ -27,7 +27,7 @@ from typing import Any
 import platformdirs
 
 from caelab import durable
-from caelab.config import CONF
+from caelab.config import CONF, instances, notebook
 from caelab.config.fingerprint import GROUPS
 from caelab.errors import UserError
 
@@ -43,6 +43,7 @@ _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 _modules: set[str] = set()  # that --trust has named
 _trained_with: set[str] = set()  # targets of this process
+_handed: set[str] = set()  # classes that Python has given this process
 _command: list[str] = []  # the command line that has --trust, where this process is one
 
 
@@ -102,6 +103,8 @@ def named(target: Any, group: str, where: str) -> Any:
     if not isinstance(target, str) or not _DOTTED.fullmatch(target):
         raise UserError(f"{where}: {group}._target_ is {target!r}; it must be the dotted name of a class")
     where = f"{where}: {group}._target_={target}"
+    if target == instances.TARGET:
+        raise UserError(f"{where}: an object that only its own process had; to open a run, {instances.MEND}")
     if _ours(target, group):
         return _object(target, where)
     if target.startswith("caelab."):
@@ -112,8 +115,12 @@ def named(target: Any, group: str, where: str) -> Any:
         if _within(f"{getattr(found, '__module__', '')}.", owner):
             return found
         raise UserError(f"{where}: is not of {owner}, which only imports it")
-    if target in _trained_with or _same_as_trained_with(target):
+    if target in _trained_with | _handed or _same_as_trained_with(target):
         return _object(target, where)
+    if target.startswith(f"{notebook.MODULE}."):
+        raise UserError(
+            f"{where}: typed into a notebook, which only that one has; put the class into a module"
+        )
     raise UserError(
         f"{where}: code that is not the lab's and that you have not trained with, so it could do anything; "
         f"if you trust it: {_hint(target.rpartition('.')[0])}"
@@ -179,6 +186,11 @@ def _places() -> list[str]:
     return [place for place in sys.path if Path(place).resolve() != here or here in own]
 
 
+def vouch(target: str) -> None:
+    """Let records name a class that the user has given this process."""
+    _handed.add(target)
+
+
 def remember(config: Mapping[str, Any]) -> None:
     """Keep what the user trains with: records may name it as long as its code is the same.
 
@@ -189,7 +201,7 @@ def remember(config: Mapping[str, Any]) -> None:
         OSError: the user's data folder cannot be written; this process knows it all the same.
     """
     theirs = {one for group in GROUPS for one in _targets(config.get(group)) if not _ours(one, group)}
-    for target in sorted(theirs - _trained_with):
+    for target in sorted(theirs - _trained_with - {instances.TARGET}):
         _trained_with.add(target)
         if code := _code(target):
             path = _kept(target)

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.loggers import Logger
 
 from caelab import terminal
-from caelab.config import explain
+from caelab.config import explain, instances
 from caelab.config.check import KEEP
 from caelab.config.job import Job
 from caelab.corruptions import Corrupted
@@ -26,7 +26,7 @@ from caelab.training.claim import claim, full_disk_told
 from caelab.training.parts import Parts, build
 from caelab.training.scoring import measure
 from caelab.training.speed import AUTO, device_of, emulated
-from caelab.training.trainer import images_an_epoch, leads, share_log, told
+from caelab.training.trainer import alone, images_an_epoch, leads, share_log, told
 from caelab.training.trial import TRIAL
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,10 @@ def run(job: Job) -> Record:
     happens meanwhile, its record stays until that of the tested run takes its place.
     """
     settings, run_dir = job.config["trainer"], job.run_dir
-    if not leads(settings["devices"], device_of(settings["accelerator"])):
+    device = device_of(settings["accelerator"])
+    for group in instances.groups(job.config) if not alone(settings["devices"], device) else ():
+        raise UserError(f"{group}: an object is in one process only; {instances.MEND}, or trainer.devices=1")
+    if not leads(settings["devices"], device):
         return _follow(job)
     with locked(run_dir), full_disk_told(run_dir):
         previous.restore(run_dir)
@@ -147,6 +150,9 @@ def _announce(job: Job, parts: Parts, shown: int) -> None:
     few = "" if shown == images else f", {shown:,} an epoch,"
     speed = f", speed=auto: {parts.speed}" if job.config["speed"] == AUTO else ""
     terminal.say(f"{terminal.shown(job.run_dir)}: {images:,} training images{few} on {device}{speed}")
+    if once := instances.groups(job.config):
+        what = f"  {', '.join(once)}: an object, so this run cannot be repeated, resumed or opened"
+        terminal.say(f"{what}; for that {instances.MEND}")
     precision = parts.speed.precision
     if emulated(precision, device_of(job.config["trainer"]["accelerator"])):
         slow = f"{device} emulates bfloat16, many times slower than 32-true"
