@@ -4,14 +4,20 @@ import csv
 import hashlib
 import json
 import os
-import struct
 import subprocess
 import sys
-import time
 
+import matplotlib.image
+import numpy as np
+import offline
 import pytest
+import torch
+from tiny import TINY
 
-from caelab.training import loggers
+from caelab.data.shapes import Shapes
+from caelab.errors import UserError
+from caelab.models.pca import PCA
+from caelab.training import floor, loggers, pictures
 from caelab.training.loggers import CSV, WandB
 
 
@@ -68,15 +74,32 @@ def test_every_run_has_its_curves_as_csv(train):
     assert answer.record["artifacts"]["curves"] == "metrics.csv"
 
 
-def test_tensorboard_holds_the_curves(train):
+def test_tensorboard_holds_curves_pictures_and_table(train):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     answer = train("logger=tensorboard")
     assert answer.status == 0
-    events = EventAccumulator(str(answer.run_dir / "tensorboard"))
+    events = EventAccumulator(str(answer.run_dir / "tensorboard"), {"images": 0, "tensors": 0})
     events.Reload()
     logged = [event.value for event in events.Scalars("val/psnr")]
     assert logged == pytest.approx([float(row["val/psnr"]) for row in rows(answer.run_dir)], rel=1e-6)
+    assert [event.step for event in events.Images("val/images")] == [3, 6]  # steps of training
+    assert len(events.Images("test/images")) == 1
+    (table,) = events.Tensors("test/table/text_summary")
+    assert table.tensor_proto.string_val[0].startswith(b"| image | psnr | ssim |\n| --- | --- | --- |\n| 0 |")
+
+
+def test_any_logger_of_lightning_is_a_yaml_of_the_users(train, tmp_path):
+    own = tmp_path / "conf" / "logger" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(
+        "mine:\n  _target_: lightning.pytorch.loggers.CSVLogger\n"
+        "  save_dir: ${hydra:runtime.output_dir}\n  name: ''\n  version: own\n"
+    )
+    answer = train("logger=mine")
+    assert answer.status == 0
+    with (answer.run_dir / "own" / "metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]  # the last of the test
 
 
 def test_a_logger_that_is_not_installed_names_its_extra(train, monkeypatch):
@@ -99,55 +122,6 @@ def test_wandb_refuses_an_unknown_mode(tmp_path):
         WandB(str(tmp_path), mode="onlin")
 
 
-def log_records(path):
-    """Records of a W&B file: a LevelDB log (32 KiB blocks of checksum, length, kind, body) after 7 bytes."""
-    data, position, body = path.read_bytes(), 7, b""
-    while position < len(data):
-        left = 32768 - position % 32768
-        if left < 7:
-            position += left
-            continue
-        _, length, kind = struct.unpack("<IHB", data[position : position + 7])
-        body += data[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            yield body
-            body = b""
-
-
-def offline_file(run_dir):
-    """Config, metrics and exit status in an offline W&B run, which W&B's own process may yet be writing."""
-    for _ in range(300):
-        if (found := offline_file_as_it_is(run_dir))[0]["exit"] is not None:
-            break
-        time.sleep(0.2)
-    return found
-
-
-def offline_file_as_it_is(run_dir):
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    (path,) = run_dir.glob("wandb/offline-run-*/run-*.wandb")
-    found = {"config": {}, "history": [], "run": None, "exit": None}
-    for body in log_records(path):
-        record = Record.FromString(body)
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            found["run"] = record.run
-            found["config"] |= {item.key: item.value_json for item in record.run.config.update}
-        elif kind == "config":
-            found["config"] |= {
-                item.key or item.nested_key[0]: item.value_json for item in record.config.update
-            }
-        elif kind == "history":
-            found["history"].append(
-                {(i.key or ".".join(i.nested_key)): i.value_json for i in record.history.item}
-            )
-        elif kind == "exit":
-            found["exit"] = record.exit.exit_code
-    return found, path.parent
-
-
 @pytest.fixture
 def no_key(monkeypatch, tmp_path):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
@@ -158,36 +132,124 @@ def no_key(monkeypatch, tmp_path):
     monkeypatch.delenv("WANDB_ERROR_REPORTING", raising=False)
 
 
+@pytest.fixture(scope="module")
+def first_images(tmp_path_factory):
+    """The first validation image of each class of what a run trains on, (N, C, H, W) uint8."""
+    data = Shapes(str(tmp_path_factory.mktemp("data")), train_size=96, val_size=40, test_size=50)
+    data.setup()
+    labels = data.splits["val"].targets.tolist()
+    return data.splits["val"][torch.tensor([labels.index(label) for label in sorted(set(labels))])]
+
+
 @pytest.mark.usefixtures("no_key")
-def test_an_offline_wandb_run_holds_config_metrics_and_images(train):
-    answer = train("logger=[csv,wandb]", "logger.mode=offline")
+def test_an_offline_wandb_run_holds_config_curves_pictures_table_and_summary(train, first_images):
+    answer = train("logger=[csv,wandb]", "logger.mode=offline", "corruption=gaussian_noise")
+    record = answer.record
     assert answer.status == 0
-    found, folder = offline_file(answer.run_dir)
-    assert '"latent"' in found["config"]["model"]
-    logged = [float(row["val/psnr"]) for row in found["history"] if "val/psnr" in row]
-    assert logged == pytest.approx([float(row["val/psnr"]) for row in rows(answer.run_dir)], rel=1e-6)
-    keys = {key for row in found["history"] for key in row}
-    assert {"train/loss", "val/ssim", "test/psnr"} <= keys
-    assert any("reconstructions" in key for key in keys)
-    assert list((folder / "files" / "media" / "images").glob("reconstructions*.png"))
-    assert set(found["run"].tags) == {"shapes", "base", "mse", "adam"}
-    assert found["exit"] == 0
+    found = offline.read(answer.run_dir)
+    assert found.exit == [0]
+    assert found.config["model"]["latent"] == 8
+    assert found.config["choices"]["model"] == "base"
+    assert found.config["fingerprint"] == record["fingerprint"]
+    assert not {"paths", "logger"} & found.config.keys()
+    curve = [float(row["val/psnr"]) for row in rows(answer.run_dir)]
+    assert found.column("val/psnr") == pytest.approx(curve, rel=1e-6)
+    assert found.column("_step")[:2] == found.column("epoch")[:2] == [0, 1]
+    assert set(found.run.tags) == {"shapes", "base", "mse", "adam"}
+
+    assert len(found.column("val/images.filenames")) == 2
+    (name,) = found.column("val/images.filenames")[-1]
+    picture = (255 * matplotlib.image.imread(found.folders[0] / "files" / name)).round()
+    tile = picture[2:66, 2:66]  # the first image, each pixel as a square of four, below a white line
+    assert np.array_equal(tile[::2, ::2].transpose(2, 0, 1), first_images[0].numpy())
+    assert picture.shape == (2 + 3 * 66, 2 + len(first_images) * 66, 3)
+
+    (table,) = found.media("table/test/*.json")
+    table = json.loads(table.read_text())
+    assert table["columns"] == ["image", "originals", "corrupted", "reconstructions", "psnr", "ssim"]
+    assert np.mean([row[-2] for row in table["data"]]) == pytest.approx(record["metrics"]["published/psnr"])
+    assert len(found.column("test/images.filenames")) == 1
+
+    assert record["metrics"].items() <= found.summary.items()
+    assert found.summary["best_epoch"] == record["best_epoch"]
+    assert found.summary["size/parameters"] == record["size"]["parameters"]
+
+
+@pytest.mark.usefixtures("no_key")
+def test_the_gain_is_over_pca_of_as_many_numbers_which_is_fitted_once(train, monkeypatch):
+    monkeypatch.setattr(floor, "_RATE", 1e14)  # so that it pays
+    words = ("logger=wandb", "logger.mode=offline", "corruption=gaussian_noise")
+    first = train(*words)
+    fitted = []
+    initialise = PCA.initialise
+    monkeypatch.setattr(PCA, "initialise", lambda *given: (fitted.append(given), initialise(*given)))
+    train(*words, "seed=1")
+    assert not fitted
+    data = [word for word in TINY if word.startswith(("dataset", "trainer.acc"))]
+    pca = train(*data, "model=pca", "model.latent=8", *words, tiny=False)
+    floors = {record["choices"]["model"]: record["metrics"]["test/psnr"] for record in pca.records}
+    for path, record in zip(pca.run_dirs, pca.records, strict=True):
+        summary = offline.read(path).summary
+        if record["choices"]["model"] == "pca":
+            assert "pca/gain" not in summary  # it is its own
+        else:
+            assert summary["pca/psnr"] == pytest.approx(floors["pca"], abs=1e-5)
+            assert summary["pca/gain"] == summary["test/psnr"] - summary["pca/psnr"]
+    assert first.status == pca.status == 0
+
+
+@pytest.mark.usefixtures("no_key")
+def test_a_floor_that_would_take_longer_than_the_run_is_left_out(train, monkeypatch):
+    monkeypatch.setattr(floor, "_RATE", 1.0)
+    answer = train("logger=wandb", "logger.mode=offline", "trainer.max_epochs=1")
+    assert answer.status == 0
+    assert not [key for key in offline.read(answer.run_dir).summary if key.startswith("pca/")]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "each", "every", "shown"),
+    [
+        (1, 1, None, {0}),
+        (12, 1, None, set(range(12))),
+        (100, 1, None, {0, 9, 18, 27, 36, 45, 54, 63, 72, 81, 90, 99}),
+        (10, 4, None, {3, 7}),
+        (3, 4, None, set()),
+        (10, 1, 4, {0, 4, 8, 9}),
+        (12, 2, 5, {1, 5, 11}),
+    ],
+)
+def test_pictures_are_taken_first_last_and_between(epochs, each, every, shown):
+    assert pictures.turns(epochs, each, every) == shown
+
+
+@pytest.mark.parametrize("every", [0, "x", 1.5, True])
+def test_another_interval_is_refused(every):
+    with pytest.raises(UserError, match=f"logger.images_every={every}: must be a whole number, 1 or more"):
+        pictures.Pictures(every)
+
+
+@pytest.mark.usefixtures("no_key")
+def test_a_run_that_a_callback_ends_shows_its_last_epoch(train):
+    stop = ("callbacks=early_stopping", "callbacks.early_stopping.patience=1", "optimizer.lr=0")
+    answer = train("logger=wandb", "logger.images_every=9", "trainer.max_epochs=9", *stop)
+    assert answer.record["time"]["epochs"] == 2
+    assert len(offline.read(answer.run_dir).column("val/images.filenames")) == 2
 
 
 @pytest.mark.usefixtures("no_key")
 def test_what_is_too_long_for_wandb_is_cut_and_its_config_holds_all(tmp_path):
     long = "model=improved_skip " + "model.skip_levels=[1,2,3,4] " * 4
     logger = WandB(str(tmp_path), mode="offline", job_type=long, name=long * 2, tags=[long, long + "b", "c"])
-    logger.log_hyperparams({"logger": {"wandb": {"job_type": long}}})
+    logger.log_hyperparams({"variant": long})
     logger.close(failed=False)
-    found = offline_file(tmp_path)[0]
+    found = offline.read(tmp_path)
     digest = hashlib.sha256(long.encode()).hexdigest()[:8]
-    assert found["run"].job_type == f"{long[:26]}..{digest}..{long[-26:]}"
-    assert len(found["run"].display_name) == 128
-    one, other, short = sorted(found["run"].tags, key=len, reverse=True)
+    assert found.run.job_type == f"{long[:26]}..{digest}..{long[-26:]}"
+    assert len(found.run.display_name) == 128
+    one, other, short = sorted(found.run.tags, key=len, reverse=True)
     assert (len(one), len(other), short) == (64, 64, "c")
     assert one != other  # the hash tells what the first 64 characters do not
-    assert json.loads(found["config"]["logger"])["wandb"]["job_type"] == long
+    assert found.config["variant"] == long
 
 
 @pytest.mark.usefixtures("no_key")
@@ -196,7 +258,7 @@ def test_without_a_key_wandb_is_offline_and_says_how_to_upload(train):
     assert answer.status == 0
     assert "wandb sync" in answer.out
     assert os.environ["WANDB_ERROR_REPORTING"] == "false"  # else it looks up a host, though offline
-    assert offline_file(answer.run_dir)[0]["exit"] == 0
+    assert offline.read(answer.run_dir).exit == [0]
 
 
 @pytest.mark.usefixtures("no_key")
@@ -205,8 +267,8 @@ def test_a_failed_run_is_failed_in_wandb_and_jobs_of_a_sweep_are_runs_of_one_gro
     assert answer.status == 1
     found = {}
     for path in answer.output.rglob("result.json"):
-        inside = offline_file(path.parent)[0]
-        found[inside["exit"]] = inside["run"]
+        inside = offline.read(path.parent)
+        found[inside.exit[0]] = inside.run
     assert set(found) == {0, 1}
     assert found[0].run_group == found[1].run_group
     assert found[0].run_group.startswith("sweep-")
@@ -216,18 +278,59 @@ def test_a_failed_run_is_failed_in_wandb_and_jobs_of_a_sweep_are_runs_of_one_gro
     assert "dataset" not in found[0].job_type
 
 
-def test_an_interrupted_run_goes_on_in_wandb_where_it_was_logged_online(tmp_path):
-    def version(mode):
-        return WandB(str(tmp_path), mode=mode).version
+@pytest.mark.usefixtures("no_key")
+def test_the_parts_of_a_resumed_run_are_one_run_in_wandb(train, killed):
+    words = ("logger=wandb", "logger.mode=offline", "trainer.max_epochs=3")
+    killed(*words, after=1)
+    answer = train(*words)
+    found = offline.read(answer.run_dir)
+    assert found.exit == [1, 0]
+    ids = {path.name.rpartition("-")[2] for path in found.folders}
+    assert ids == {found.run.run_id} == {(answer.run_dir / "wandb" / "id").read_text()}
+    assert [row["epoch"] for row in found.history if "val/psnr" in row] == [0, 1, 2]
+    assert len(found.column("val/images.filenames")) == 3
 
-    for name in ("run-20261124_235959-zzzz1111", "run-20261125_000001-abcd2222"):
-        (tmp_path / "wandb" / name).mkdir(parents=True)
-    (tmp_path / "wandb" / "offline-run-20261125_000002-efgh3333").mkdir()
-    assert version("online") is None  # no checkpoint: it starts anew
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "last.ckpt").touch()
-    assert version("online") == "abcd2222"
-    assert version("offline") is None
+    again = train(*words, "force=true")
+    assert offline.read(again.run_dir).run.run_id not in ids  # another run, which starts anew
+
+
+@pytest.mark.usefixtures("no_key")
+def test_the_environment_says_what_wandb_users_expect(train, monkeypatch, tmp_path):
+    given = {"PROJECT": "p", "ENTITY": "e", "TAGS": "one,two", "RUN_GROUP": "g", "NAME": "n"}
+    given |= {"MODE": "offline", "JOB_TYPE": "j", "RUN_ID": "abc", "DIR": str(tmp_path / "elsewhere")}
+    (tmp_path / "elsewhere").mkdir()
+    for key, value in given.items():
+        monkeypatch.setenv(f"WANDB_{key}", value)
+    answer = train("logger=wandb", "trainer.max_epochs=1")
+    assert answer.status == 0
+    assert "no API key" not in answer.out  # it was asked for
+    run = offline.read(tmp_path / "elsewhere").run
+    assert (run.project, run.entity, run.run_group, run.job_type) == ("p", "e", "g", "j")
+    assert (run.display_name, run.run_id) == ("n", "abc")
+    assert set(run.tags) == {"shapes", "base", "mse", "adam", "one", "two"}
+    typed = train("logger=wandb", "trainer.max_epochs=1", "logger.wandb.project=mine", "seed=1")
+    assert {offline.read(tmp_path / "elsewhere").run.project, typed.status} == {"mine", 0}
+
+
+@pytest.mark.usefixtures("no_key")
+def test_a_run_that_bypasses_its_latent_is_marked_and_its_network_goes_along_if_asked(train, monkeypatch):
+    monkeypatch.setattr("caelab.training.scoring.latent_reliance", lambda *_: 0.25)
+    answer = train("logger=wandb", "logger.wandb.artifact=true", "trainer.max_epochs=1")
+    found = offline.read(answer.run_dir)
+    assert found.summary["bypassing"] is True
+    assert "bypasses latent" in found.run.tags
+    assert [name for name in found.artifacts if name.startswith("model-")] == [f"model-{found.run.run_id}"]
+
+
+@pytest.mark.usefixtures("no_key")
+def test_what_goes_wrong_at_the_end_costs_no_run(train, monkeypatch):
+    def refuse(*_):
+        raise OSError("no memory")
+
+    monkeypatch.setattr(floor, "measured", refuse)
+    answer = train("logger=wandb", "trainer.max_epochs=1")
+    assert answer.status == 0
+    assert "logger: the run's summary is left out: no memory" in answer.err
 
 
 @pytest.mark.usefixtures("no_key")

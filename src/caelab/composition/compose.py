@@ -22,6 +22,7 @@ from caelab.config.check import check
 from caelab.config.fingerprint import IRRELEVANT, acting, fingerprint
 from caelab.config.job import Job
 from caelab.errors import UserError
+from caelab.runs import tracking
 
 # A launcher's file in conf/ holds what differs from its plugin's defaults, which Hydra 1.3 adds by name.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore", UserWarning)
@@ -60,19 +61,17 @@ def at_once(*, _root_: DictConfig) -> int:
     return machine.at_once(str(_root_.trainer.accelerator))
 
 
-def job_type() -> str:
-    """Name what a run compares: its overrides without dataset, seed, trainer and where things lie."""
+def variant_of_job() -> str:
+    """Name what the job at hand compares: see ``tracking.variant``."""
     settings = HydraConfig.get()
-    shared = ("dataset", "seed", "trainer", "paths", "logger", "hydra", "force")
-    kept = [o for o in settings.overrides.task if o.lstrip("+~").split("=")[0].split(".")[0] not in shared]
-    return " ".join(kept) or str(settings.runtime.choices["model"])
+    return tracking.variant(settings.overrides.task, str(settings.runtime.choices["model"]))
 
 
 def register_resolvers() -> None:
     """Make the resolvers that conf/ uses, such as ``${run_dir:}``, known; may be called again."""
     OmegaConf.register_new_resolver("data_folder", data_folder, replace=True)
     OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
-    OmegaConf.register_new_resolver("variant", job_type, replace=True)
+    OmegaConf.register_new_resolver("variant", variant_of_job, replace=True)
     OmegaConf.register_new_resolver("at_once", at_once, replace=True)
 
 

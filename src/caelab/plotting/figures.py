@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caelab import durable
-from caelab.corruptions import TEST, Corruption, keys
+from caelab.corruptions import TEST, VAL, Corruption, keys
 from caelab.metrics.quality import mse, psnr
 from caelab.models.autoencoder import Autoencoder
 from caelab.texts import visible
@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # it brings Lightning
 COLUMNS = 40
 """Images side by side in a picture, at most: a folder may have a thousand classes."""
 
+_SEEDS = {"val": VAL, "test": TEST}  # of the corruption of each split
+_LEGIBLE = 64  # pixels that an image is shown on, at least
 _UNLABELLED = 10  # images that stand for those of each class
 _WIDTH = 20.0  # inches that images share where they are many
 _GAP = 0.06  # inches between images
@@ -34,24 +36,48 @@ _LINE = 0.13  # inches of a line of a note
 as_it_is = matplotlib.rc_context({"text.parse_math": False})  # a name may have dollar signs
 
 
-def first_rows(data: "ImageDataModule") -> Tensor:
-    """Places of the first test image of each class, (classes,) int64; without classes, of the first ten."""
+def first_rows(data: "ImageDataModule", split: str = "test") -> Tensor:
+    """Places of the first image of each class in a split, (N,) int64; without classes, of the first ten."""
+    images = data.splits[split]
     if len(data.class_names) < 2:
-        return torch.arange(min(_UNLABELLED, len(data.splits["test"])))
-    return torch.from_numpy(np.unique(data.splits["test"].targets.numpy(), return_index=True)[1])
+        return torch.arange(min(_UNLABELLED, len(images)))
+    return torch.from_numpy(np.unique(images.targets.numpy(), return_index=True)[1])
 
 
 def first_of_each_class(
-    data: "ImageDataModule", net: Autoencoder, corruption: Corruption
+    data: "ImageDataModule", net: Autoencoder, corruption: Corruption, split: str = "test"
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the first test image of each class, what the network is given, and what it makes of that.
+    """Return the first image of each class, what the network is given, and what it makes of that.
 
-    Each is (N, C, H, W) float32 in [0, 1], on the CPU.
+    Args:
+        data: set up.
+        net: the network.
+        corruption: of what it is given; where the network is.
+        split: ``test`` or ``val``.
+
+    Returns:
+        Each (N, C, H, W) float32 in [0, 1], on the CPU.
     """
-    rows = first_rows(data)
-    x = data.splits["test"][rows].float() / 255
-    corrupted = corruption(x, keys(rows, TEST))
-    return x, corrupted, net.reconstruct(corrupted).cpu()
+    rows = first_rows(data, split)
+    device = net.weight.device
+    x = data.splits[split][rows].to(device).float() / 255
+    corrupted = corruption(x, keys(rows, _SEEDS[split]).to(device))
+    return x.cpu(), corrupted.cpu(), net.reconstruct(corrupted).cpu()
+
+
+def sheet(rows: Sequence[Tensor], border: int = 2) -> NDArray[np.uint8]:
+    """Lay rows of equally many images (N, C, H, W) in [0, 1] below each other, white between them.
+
+    Returns:
+        Pixels (height, width, 3) in [0, 255]; small images are shown larger, each pixel as a square.
+    """
+    from torchvision.utils import make_grid  # which figures of studies do without
+
+    scale = max(1, _LEGIBLE // rows[0].shape[-2])
+    images = torch.cat([row.repeat_interleave(scale, 2).repeat_interleave(scale, 3) for row in rows])
+    grid = make_grid(images.clamp(0, 1), len(rows[0]), border, pad_value=1)
+    pixels: NDArray[np.uint8] = (255 * grid).round().byte().permute(1, 2, 0).numpy()  # (H, W, 3)
+    return pixels
 
 
 def keep(path: Path, **pictures: Tensor) -> None:

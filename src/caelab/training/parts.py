@@ -24,6 +24,7 @@ from caelab.training import trainer
 from caelab.training.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch
 from caelab.training.environment import Environments
 from caelab.training.module import AutoencoderModule
+from caelab.training.pictures import Pictures, taking
 from caelab.training.speed import AUTO, Speed, choose, device_of, keep_memory
 from caelab.training.trial import GRID, TRIAL
 
@@ -61,6 +62,7 @@ def build(job: Job, loggers: list[Logger]) -> Parts:
     limit_threads()
     config = job.config
     device = device_of(config["trainer"]["accelerator"])
+    pictures = [Pictures(config["logger"].get("images_every"))] if taking(loggers) else []
     others = _callbacks(config)
     data = _data(job)
     module = _module(config, data.shape)
@@ -87,7 +89,13 @@ def build(job: Job, loggers: list[Logger]) -> Parts:
             config["trainer"] | {"precision": speed.precision},
             device,
             logger=loggers or False,
-            callbacks=[stopwatch, environments, *others, checkpoints],  # the last saves what the others hold
+            callbacks=[
+                *pictures,
+                stopwatch,
+                environments,
+                *others,
+                checkpoints,
+            ],  # which saves what they hold
             default_root_dir=str(job.run_dir),
         ),
         checkpoints,

@@ -4,9 +4,9 @@ import logging
 import os
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-import torch
 from lightning.pytorch.loggers import Logger
 
 from caelab import terminal
@@ -20,7 +20,7 @@ from caelab.plotting import figures
 from caelab.runs import previous, results
 from caelab.runs.results import Record
 from caelab.runs.run_dir import drop, locked
-from caelab.training import describe, environment, loggers
+from caelab.training import describe, environment, floor, loggers, pictures
 from caelab.training.checkpoint_file import to_resume
 from caelab.training.claim import claim, full_disk_told
 from caelab.training.parts import Parts, build
@@ -67,8 +67,10 @@ def run(job: Job) -> Record:
         try:
             share_log()
             with full_disk_told(run_dir):
-                active += loggers.start(job)
-                record |= _carry_out(job, active, before)
+                active += loggers.start(job, record)
+                parts = build(job, active)
+                record |= _carry_out(job, parts, before)
+                loggers.conclude(active, record, run_dir, partial(_floor, parts, record))
             failed = False
         except PrunedError as end:
             failed = False
@@ -105,12 +107,11 @@ def _follow(job: Job) -> Record:
     """Take part in a run that the first process leads; that one speaks, locks and writes for all."""
     terminal.console.quiet = True
     share_log()
-    return results.start(job) | _carry_out(job, [], None)
+    return results.start(job) | _carry_out(job, build(job, []), None)
 
 
-def _carry_out(job: Job, active: list[Logger], before: Record | None) -> Record:
+def _carry_out(job: Job, parts: Parts, before: Record | None) -> Record:
     """Train, unless the run was trained ``before`` as a trial, and test, unless this one is a trial."""
-    parts = build(job, active)
     shown = images_an_epoch(parts.trainer, parts.data)
     _announce(job, parts, shown)
     learns = any(p.requires_grad for p in parts.module.parameters())
@@ -212,16 +213,20 @@ def _test(parts: Parts, run_dir: Path) -> dict[str, float]:
     """Measure the best checkpoint on the test split, and draw its first image of each class."""
     parts.module.load_state_dict(checkpoint(parts.checkpoints.best)["state_dict"])
     began = time.perf_counter()
-    metrics, (originals, corrupted, reconstructions) = measure(parts.trainer, parts.module, parts.data)
+    metrics, measured = measure(parts.trainer, parts.module, parts.data)
     parts.stopwatch.test_seconds = time.perf_counter() - began
     if not parts.trainer.is_global_zero:
         return metrics
-    inputs = {} if torch.equal(corrupted, originals) else {"corrupted": corrupted}
-    images = {"originals": originals, **inputs, "reconstructions": reconstructions}
+    images = pictures.named(*measured)
     figures.keep(run_dir / results.ARTIFACTS["images"], **images)
-    rows = inputs | {"reconstruction": reconstructions}
-    picture = figures.reconstructions(run_dir / results.ARTIFACTS["reconstructions"], originals, rows)
-    for logger in parts.trainer.loggers:
-        if hasattr(logger, "log_image"):
-            logger.log_image("reconstructions", [str(picture)])
+    rows = {name.removesuffix("s"): x for name, x in images.items() if name != "originals"}
+    picture = figures.reconstructions(run_dir / results.ARTIFACTS["reconstructions"], measured[0], rows)
+    pictures.show_tested(parts.trainer.loggers, picture, images)
     return metrics
+
+
+def _floor(parts: Parts, record: Record) -> float | None:
+    """Test PSNR (dB) of PCA on as many numbers, where that is known or pays."""
+    return floor.measured(
+        record, parts.data, parts.module.corruption.cpu(), Path(record["config"]["paths"]["data"])
+    )
