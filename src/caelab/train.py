@@ -31,6 +31,8 @@ def _alone(cfg: DictConfig) -> None:
     job = compose.job(cfg)
     record = train(job)
     tables.summary(record, job.run_dir, records.floor(job.output, record))
+    where = terminal.shown(job.run_dir)
+    terminal.say(f"next: caelab look {where} (or audit); caelab report {terminal.shown(job.output)}")
 
 
 def _study(words: Sequence[str]) -> bool:

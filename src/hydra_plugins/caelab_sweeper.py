@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 from caelab import terminal
 from caelab.composition import words
 from caelab.config import folders
-from caelab.runs import tables
 from caelab.runs.labels import image_sets
 from caelab.runs.results import Record
 from caelab.sweeps import launching
@@ -66,9 +65,9 @@ class CaelabSweeper(BasicSweeper):
 
 
 def _compare(runs: dict[Path, Record], output: Path) -> None:
-    """Print the table of all runs, and draw their reconstructions where they share their test images."""
-    title = f"{len(runs)} runs, test split, best on validation first"
-    terminal.console.print(tables.comparison(list(runs.values()), title))
+    """Draw the reconstructions of runs where they share their test images, and print the table of all."""
+    from caelab.report.summary import show_sweep
+
     done = {path: record for path, record in runs.items() if record["status"] == "finished"}
     if len(done) > 1 and len(set(image_sets(list(done.values())))) == 1:
         from caelab.report.comparison import compare_runs
@@ -78,6 +77,7 @@ def _compare(runs: dict[Path, Record], output: Path) -> None:
         picture = compare_runs(pictured, output)
         of = "" if len(pictured) == len(done) else f" of the best {_PICTURED}"
         terminal.say(f"picture{of}: {terminal.shown(picture)}")
+    show_sweep(runs)
 
 
 def _kinds(jobs: Sequence[Job]) -> list[Job]:

@@ -1,6 +1,7 @@
 """``caelab study``: its words, its end, and the sweep that hands over to it."""
 
 import signal
+from pathlib import Path
 
 import pytest
 import typer
@@ -25,6 +26,7 @@ def carried_out(monkeypatch):
 
     class Nothing:
         studies = ()
+        output = Path("multirun")
 
         def end(self):
             """Nothing failed."""
@@ -64,7 +66,10 @@ def test_a_sweep_hands_its_study_over_and_names_the_command(train, carried_out):
         "--multirun", "study=table1,table2", "seeds=5", "dataset=mnist", "budget=quick", tiny=False
     )
     assert (answer.status, answer.err) == (0, "")
-    assert answer.out == "the same as: caelab study table1 table2 --seeds 5 --budget quick dataset=mnist\n"
+    assert answer.out.splitlines() == [
+        "the same as: caelab study table1 table2 --seeds 5 --budget quick dataset=mnist",
+        "next: caelab report study=table1,table2 budget=quick seeds=5 dataset=mnist",
+    ]
     assert carried_out == [(["table1", "table2"], "quick", "5", ["dataset=mnist"])]
     flag = train("-m", "--cfg=job", "study=table1", tiny=False)
     assert flag.err == "caelab: --cfg=job: no option of a study; caelab study --help shows them\n"

@@ -175,7 +175,7 @@ def test_a_second_report_replaces_the_first(command, made, runs, tmp_path):
     assert verdict in shown
     assert f"- ? **undecided**: {verdict}\n" in (out / "index.md").read_text(encoding="utf-8")
     assert HOLDS not in (out / "index.md").read_text(encoding="utf-8")
-    assert shown[-2:] == ["  report/index.html", "  report/index.md"]
+    assert shown[-3:] == ["  report/index.html", "  report/index.md", "next: open report/index.html"]
 
 
 def test_the_screen_shows_the_table_and_the_verdicts(command, runs):
@@ -183,7 +183,7 @@ def test_the_screen_shows_the_table_and_the_verdicts(command, runs):
     status, shown, _ = command("study=table2", "--out", "new/report", runs)
     assert status == 0
     assert shown.index(HOLDS) < shown.index(LOST)
-    assert shown[-2:] == ["  new/report/index.html", "  new/report/index.md"]
+    assert shown[-3:-1] == ["  new/report/index.html", "  new/report/index.md"]
     rows = [line.split("│")[1].strip() for line in shown if line.startswith("│")]
     assert [row for row in rows if row in PSNR] == ["PCA 256", "improved", "base"]
     assert "3 rows not run" in [line.strip() for line in shown]
@@ -212,10 +212,39 @@ def test_what_a_report_costs_does_not_grow_with_the_square_of_its_runs(tmp_path,
     with (tmp_path / "report/tables/runs-own.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 60
     page = (tmp_path / "report/index.md").read_text(encoding="utf-8")
-    shown = re.findall(r"^\| base, optimizer\.lr=(\S+) ", page, re.MULTILINE)
+    shown = re.findall(r"^\| optimizer\.lr=(\S+) ", page, re.MULTILINE)
     assert shown == [str((number + 1) / 1000) for number in range(59, 19, -1)]
-    assert "Other runs, best 40 of 60 rows, own" in page
+    assert "Runs, best 40 of 60 rows, own" in page
     assert "None of the studies with runs has a claim to judge." in page
+
+
+def test_without_a_study_the_report_is_of_what_has_runs(command, runs, tmp_path):
+    """Runs of a study's sweep are that study's; others stand by themselves, wherever they lie."""
+    mixed = tmp_path / "mixed"
+    shutil.copytree(runs, mixed / "a")
+    for path in mixed.glob("a/improved*/result.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"sweep": "table2-full"}))
+    own = results.finished(runs / "base-0")
+    (mixed / "own").mkdir()
+    changed = own["config"] | {"optimizer": own["config"]["optimizer"] | {"lr": 0.5}}
+    (mixed / "own" / results.RECORD).write_text(json.dumps(own | {"fingerprint": "own", "config": changed}))
+    status, shown, _ = command(mixed)
+    text = (tmp_path / "report/index.md").read_text(encoding="utf-8")
+    assert status == 0
+    assert re.findall("^## (.*)", text, re.MULTILINE) == [
+        "Verdicts",
+        "Table II: three architectures, CIFAR-10",
+        "Other runs, CIFAR-10",
+    ]
+    assert HOLDS in shown
+    assert "not measured" not in text.lower()
+    assert not any("not measured" in line or "rows not run" in line for line in shown)
+    rows = re.findall(r"^\| (\w[^|]*) \|", text, re.MULTILINE)
+    assert [row for row in rows if row != "variant"][-4:] == ["improved", "improved_skip", "PCA 256", "base"]
+    command(runs / "base-0", runs / "base-1", "--out", "two")
+    two = (tmp_path / "two/index.md").read_text(encoding="utf-8")
+    assert re.findall("^## (.*)", two, re.MULTILINE) == ["Verdicts", "Runs, CIFAR-10"]
+    assert "\n| base | 2 |" in two
 
 
 MISTAKES = {

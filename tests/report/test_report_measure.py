@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+from dataclasses import replace
 
 import pytest
 import toys
@@ -186,9 +187,10 @@ def test_runs_of_no_study_are_a_row_a_variant(run, table2, variants, tmp_path):
     runs = index(tmp_path)
     (found,) = measure.others(runs, [measure.section(table2, "cifar10", runs)])
     assert (found.study, found.title, found.dataset, found.claims) == ("runs", "Other runs", "cifar10", ())
+    assert found.text == "All with model=base, loss=mse, optimizer=adam."
     assert {row.label: row.values("test/psnr") for row in found.rows} == {
-        "base, model.latent=16": {3: 15.0},
-        "base, model.latent=512": psnr,
+        "model.latent=16": {3: 15.0},
+        "model.latent=512": psnr,
     }
     # without the section, the study's own run is another one
     (more,) = measure.others(runs, [])
@@ -208,12 +210,37 @@ def test_other_runs_are_parted_by_dataset_and_test_images(run, tmp_path):
         ("runs-2", "cifar10", {"pca": {2: 22.0}}),
         ("runs", "mnist", {"base": {0: 30.0}}),
     ]
-    images = "Other runs, test images: 10,000 of cifar10"
-    assert [one.title for one in found] == [f"{images}, d66d", f"{images}, beef", "Other runs"]
+    images = "Runs, test images: 10,000 of cifar10"
+    assert [one.title for one in found] == [f"{images}, d66d", f"{images}, beef", "Runs"]
     assert [[row.floor for row in one.rows] for one in found] == [[True, True], [True], [False]]
 
 
-def test_what_a_study_trained_is_never_another_run(run, optimizers, variants, tmp_path):
+def test_rows_are_named_by_what_tells_them_from_the_others_of_their_table(run, tmp_path):
+    run("mse", unstudied("model=base"))
+    run("l1", unstudied("model=base", "loss=l1"))
+    run("far", studies.Variant("", "mnist", ("dataset=mnist", "model=improved", "model.latent=7")))
+    alone, found = measure.others(index(tmp_path))
+    assert [[row.label for row in one.rows] for one in (alone, found)] == [["improved"], ["l1", "mse"]]
+    assert found.text == "All with model=base, optimizer=adam."
+
+
+def test_what_the_sweep_of_a_study_trained_stands_with_the_study_alone(run, optimizers, variants, tmp_path):
     tried(run, optimizers, "adam", [21.0, 22.0, 23.5, 22.5, 12.0])
     run("quick", variants["base"], 5, sweep="table2-quick")
-    assert measure.others(index(tmp_path), []) == []
+    runs = index(tmp_path)
+    quick = replace(measure.section(studies.load("table2", "quick"), "cifar10", runs), study="table2-quick")
+    assert measure.others(runs, [measure.section(optimizers, "cifar10", runs), quick]) == []
+    (left,) = measure.others(runs)
+    assert sum(len(row.runs) for row in left.rows) == 6
+
+
+def test_rows_of_a_study_on_different_test_images_stand_apart(run, table2, variants, tmp_path):
+    run("base", variants["base"])
+    whole = measure.section(table2, "cifar10", index(tmp_path))
+    assert measure.apart(whole) == [whole]
+    run("part", variants["improved"], data=DATA | {"test": 5})
+    first, second = measure.apart(measure.section(table2, "cifar10", index(tmp_path)))
+    assert [one.name for one in (first, second)] == ["table2-cifar10", "table2-2-cifar10"]
+    assert [one.title.rpartition(": ")[2] for one in (first, second)] == ["10,000 of cifar10", "5 of cifar10"]
+    assert [row.label for row in second.rows] == ["improved"]
+    assert len(first.rows) == len(whole.rows) - 1

@@ -12,6 +12,7 @@ from scipy import stats
 from caelab.report import tables
 from caelab.report.caption import caption
 from caelab.report.rows import Row, Run, Section
+from caelab.report.screen import Shown
 from caelab.runs import results
 from caelab.terminal import Plain
 
@@ -67,15 +68,22 @@ def lines(section):
 
 
 def test_the_best_row_is_named_where_three_seeds_tell(row):
-    start = "Best PSNR among trained rows: "
     base, floor = row("base", BASE), row("PCA 256", [26.8], floor=True)
     clear = section(base, row("improved", BASE + ABOVE), floor)
-    assert tables.best(clear) == (start + "improved, ahead of every other (p < 0.05).")
-    close = section(base, row("near", BASE + NEAR))
-    assert tables.best(close) == start + "not named: the one ahead cannot be told from all others."
+    above = "significantly above every other trained row (p < 0.05"
+    assert tables.best(clear) == f"improved has the best PSNR, 22.40 dB, {above})."
+    near = row("near", BASE + NEAR)
+    alike = "near has the highest PSNR, 20.52 dB, with no significant difference from"
+    assert tables.best(section(base, near)) == f"{alike} base."
+    assert (
+        tables.best(section(*clear.rows, near))
+        == f"improved has the best PSNR, 22.40 dB, {above} in each of 2 comparisons)."
+    )
+    many = (row(f"as {name}", BASE) for name in "abcd")
+    assert tables.best(section(near, *many)) == f"{alike} 4 other rows."
     few = section(base, row("twice", (BASE + ABOVE)[:2], gain=0.31))
     assert tables.best(few) == (
-        f"{start}not named: 2 of the 3 seeds that it takes are there for every row. "
+        "twice has the highest PSNR, 22.20 dB; it takes 3 seeds to call a row better. "
         "Rows that were still improving may change places."
     )
     assert tables.best(section(base, floor)) == ""
@@ -86,7 +94,7 @@ def test_rows_of_the_same_runs_are_compared_once(row):
     twins = section(base, above, replace(above, label="improved, tuned"))
     assert [line["group"] for line in lines(twins).values()] == ["b", "a", "a"]
     assert tables.best(twins).startswith(
-        "Best PSNR among trained rows: improved = improved, tuned, ahead of every other (p < 0.05)."
+        "improved = improved, tuned has the best PSNR, 22.40 dB, significantly above every other trained row"
     )
 
 
@@ -226,7 +234,7 @@ def test_how_well_anomalies_were_found_has_columns(row):
     low, high = ends([0.6, 0.62, 0.7])
     assert frame.loc["found", "AUROC of errors"] == f"0.640 [{low:.3f}, {high:.3f}]"
     assert frame.loc["found", "AUROC of codes"] == f"0.740 [{low + 0.1:.3f}, {high + 0.1:.3f}]"
-    assert any(frame.loc["found", "AUROC of codes"] in cells for cells in printed(shown)[1])
+    assert any(tables.short(frame.loc["found", "AUROC of codes"]) in cells for cells in printed(shown)[1])
 
 
 def test_what_probes_found_has_columns_where_there_is_any(row, table2):
@@ -239,7 +247,7 @@ def test_what_probes_found_has_columns_where_there_is_any(row, table2):
     assert frame.loc["found", "linear probe of z"] == f"0.420 [{low:.3f}, {high:.3f}]"
     assert frame.loc["bare", "linear probe of z"] == ""
     assert frame.loc["found", "MIG"].startswith("0.210 [")
-    assert any(frame.loc["found", "linear probe of z"] in cells for cells in printed(both)[1])
+    assert any(tables.short(frame.loc["found", "linear probe of z"]) in cells for cells in printed(both)[1])
     assert "10-NN probe of z" not in frame
     assert not [name for name in tables.numbers(table2) if "probe" in name]
 
@@ -285,7 +293,7 @@ def printed(section, width=300):
     """The lines of the table on the screen, and the cells of its rows."""
     console = Plain(width=width)
     with console.capture() as capture:
-        console.print(tables.screen_table(section))
+        console.print(Shown(section))
     text = capture.get().splitlines()
     return text, [[cell.strip() for cell in line.split("│")[1:-1]] for line in text if line.startswith("│")]
 
@@ -294,16 +302,19 @@ def test_the_screen_shows_the_best_first_and_counts_what_was_not_run(row, table2
     text, rows = printed(table2)
     assert [cells[0] for cells in rows] == ["PCA 256", "improved", "near", "base"]
     assert text[0].strip() == "Table II, CIFAR-10"
-    assert text[-2].strip() == "1 row not run"
-    assert text[-1].strip().startswith("Best PSNR among trained rows: improved, ahead of every other")
+    assert text[-3:] == [
+        "means over 3 seeds, ± to the end of the 95 % t interval",
+        "1 row not run",
+        tables.best(table2),
+    ]
     assert not any("not run" in line for line in printed(section(row("only", [20.0])))[0])
 
 
 def test_the_screen_puts_rows_in_the_order_of_validation_and_shows_it(row):
     text, rows = printed(section(row("a", [22.0], validation=-3.0), row("b", [21.0], validation=-1.0)))
-    head = next(line for line in text if "variant" in line)
-    assert head.index("validation PSNR (dB)") < head.index("full PSNR (dB)")
-    assert [cells[:4] for cells in rows] == [["b", "1", "20.00", "20.00"], ["a", "1", "19.00", "21.00"]]
+    head = next(line for line in text if "variant" in line).split("┃")[1:-1]
+    column = [name.strip() for name in head].index("validation PSNR (dB)")
+    assert [(cells[0], cells[column]) for cells in rows] == [("b", "20.00"), ("a", "19.00")]
 
 
 def test_a_narrow_screen_breaks_the_names_of_rows_and_cuts_none(row):
@@ -315,9 +326,9 @@ def test_a_narrow_screen_breaks_the_names_of_rows_and_cuts_none(row):
 def test_the_screen_shows_failures_last_and_brackets_as_they_are(row):
     failed = {0: "failed: [enforce fail at alloc.cpp:9] no memory [/tmp]"}
     rows = [row("lost", missing=failed), row("base, model.join=[add]", [20.0]), row("best", [21.0])]
-    _, shown = printed(section(*rows))
+    text, shown = printed(section(*rows))
     assert [cells[0] for cells in shown] == ["best", "base, model.join=[add]", "lost"]
-    assert shown[-1][-1] == f"seed 0: {failed[0]}"
+    assert f"lost: seed 0: {failed[0]}" in text
 
 
 def test_rows_that_bypass_their_latent_are_marked_in_every_table(row):
@@ -365,22 +376,44 @@ def test_how_to_read_speaks_of_what_stands_in_the_tables_and_of_nothing_else(row
     )
 
 
-def test_rows_on_different_test_images_are_marked_and_not_compared(row):
-    rows = [row("all", [20.0, 20.1, 20.2]), row("some", [30.0, 30.1, 30.2])]
-    for one, count in zip(rows, (50, 9), strict=True):
-        for run in one.runs.values():
-            run.record["data"] = DATA | {"name": "mnist", "test": count}
-    apart = section(*rows, reference="all")
-    raw = tables.numbers(apart)
-    assert list(raw["test_images"]) == ["50 of mnist", "9 of mnist"]
-    assert list(raw["group"]) == ["", ""]
-    assert "against" not in raw
-    assert list(tables.table(apart)["test images"]) == ["50 of mnist", "9 of mnist"]
-    assert tables.best(apart).startswith("Its rows were measured on different test images")
-    for run in rows[1].runs.values():
-        run.record["data"] = rows[0].runs[0].record["data"]
-    assert list(tables.numbers(section(*rows))["group"]) == ["b", "a"]
-    assert "test images" not in tables.table(section(*rows))
+def test_a_table_fits_its_screen_and_has_eight_columns_at_most(row):
+    rows = [row(f"a variant with a name as long as number {n}", BASE + n) for n in range(3)]
+    one = section(*rows, reference=rows[0].label)
+    for width in (40, 60, 80, 120):
+        text, shown = printed(one, width)
+        assert max(map(len, text)) <= width
+        cells = [cell for cells in shown for cell in cells]
+        assert [f"{20.5 + n:.2f} ± {ends(BASE)[1] - 20.5:.2f}" in cells for n in range(3)] == [True] * 3
+    _, shown = printed(one, 400)
+    assert {len(cells) for cells in shown} == {8}
+    assert len(tables.table(one).columns) > 8
+    frame = tables.narrow(one, tables.table(one))
+    assert list(frame) == [name for name in tables.table(one) if name in tables.main(one, tables.table(one))]
+    assert len(frame.columns) == 8
+
+
+def test_what_claims_are_about_comes_first_among_analyses(row):
+    figures = ["probe/z/linear", "probe/z/knn", "probe/z/mig", "anomaly/auroc_error", "rate/bits_per_number"]
+    one = row("found", BASE)
+    for run in one.runs.values():
+        run.record["metrics"] |= dict.fromkeys(figures, 0.5)
+    claims = [{"metric": "rate/bits_per_number"}]
+    names = tables.main(section(one, claims=claims), tables.table(section(one)))
+    assert names[:3] == ["variant", "full PSNR (dB)", "bits per number"]
+
+
+def test_an_interval_is_short_where_room_is(row):
+    assert tables.short("20.50 [20.10, 20.90], p = 0.030") == "20.50 ± 0.40, p = 0.030"
+    assert tables.short("0.990 [0.900, 1.000]") == "0.990 ± 0.090"  # cut off at 1
+    assert tables.short("-1.25 [-1.50, -1.00]") == "-1.25 ± 0.25"
+    assert tables.short("skip [1, 2]") == "skip [1, 2]"
+
+
+def test_the_published_protocol_is_of_the_reports_datasets_only(row):
+    own = replace(section(row("base", BASE)), dataset="shapes")
+    assert not [name for name in tables.table(own) if "one a class" in name]
+    assert not [name for name in tables.numbers(own) if "published" in name]
+    assert "one a class PSNR (dB)" in tables.table(section(row("as before", BASE)))
 
 
 def test_of_very_many_rows_the_best_are_shown_and_none_are_paired(row, monkeypatch):
@@ -393,7 +426,7 @@ def test_of_very_many_rows_the_best_are_shown_and_none_are_paired(row, monkeypat
     assert len(tables.numbers(many)) == 61
     text, rows = printed(many)
     assert [cells[0] for cells in rows] == [f"row {n}" for n in range(59, 19, -1)]
-    assert text[-1].strip() == "21 more in the CSV of a report"
+    assert "21 more in the CSV of a report" in text
     few = section(*many.rows[:40])
     assert few.shown() is few
 

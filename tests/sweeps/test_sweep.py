@@ -1,6 +1,7 @@
 """Sweeps: jobs that fail do not stop the others, memory stays flat, and the end says it all."""
 
 import gc
+import os
 import resource
 import subprocess
 import sys
@@ -66,6 +67,9 @@ def test_a_sweep_that_succeeds_has_status_0_and_shares_runs_with_single_ones(tra
     assert path.stat().st_mtime_ns == stamp
     table = [line for line in answer.out.splitlines() if "│ adam" in line]
     assert len(table) == 2
+    assert answer.out.splitlines()[-1] == f"next: caelab report {os.path.relpath(alone.run_dir.parent)}"
+    assert "published" not in alone.out  # which says something of the report's datasets
+    assert f"next: caelab look {os.path.relpath(alone.run_dir)} (or audit); caelab report" in alone.out
 
 
 def test_the_table_is_sorted_by_psnr(train):

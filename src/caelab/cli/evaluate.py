@@ -32,11 +32,12 @@ def evaluate(
     with its own corruption or another one (robustness), under both metric protocols; nothing is trained.
     """
     from caelab.runs import tables
+    from caelab.runs.labels import PUBLISHED
     from caelab.training.evaluate import evaluate as score
 
     found = score(run, overrides or [])
     corruption = found["choices"]["corruption"]
     given = "" if corruption == "none" else f", given with corruption={corruption}"
     title = f"{terminal.shown(run)} on {found['dataset']}{given}"
-    tables.protocols(found["metrics"], found["data"]["test"], title)
+    tables.protocols(found["metrics"], found["data"]["test"], title, found["dataset"] in PUBLISHED)
     terminal.say(f"  {terminal.shown(run / found['file'])}")

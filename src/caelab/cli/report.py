@@ -12,6 +12,7 @@ def add(app: typer.Typer) -> None:
     """Add the command of this module."""
     app.command(
         epilog=examples(
+            "caelab report multirun/runs/cifar10",
             "caelab report study=table2 budget=quick --out report",
             "caelab report docs/results/runs study=table1,table2",
         )
@@ -23,7 +24,7 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="[FOLDER]... [study=NAME,...] [budget=quick] [seeds=N] [KEY=VALUE]...",
-            help="folders with runs (default: multirun), and the words that trained a study, which draw it",
+            help="folders of runs, sweeps or many of them (default: multirun); words that trained a study",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="where the report goes")] = Path("report"),
@@ -31,8 +32,8 @@ def report(
     """Draw tables, figures and verdicts from records.
 
     Nothing is trained. Writes index.html, one file that opens offline; the same as index.md; every table as
-    CSV, Markdown and LaTeX in tables/; every figure as PNG and SVG in figures/. Without study= it draws all
-    studies, and below them the runs that belong to none.
+    CSV, Markdown and LaTeX in tables/; every figure as PNG and SVG in figures/. Without study= it is of what
+    has runs: studies, and below them the runs that belong to none. study=all names what is not measured, too.
     """
     from caelab.report.build import report as build
 

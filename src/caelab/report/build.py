@@ -1,7 +1,8 @@
 """The report: ``caelab report [RUNS ...] --out DIR``."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from caelab.errors import UserError
 from caelab.plotting.embed import Picture
 from caelab.report import figures, page, rates, summary, tables, trials
 from caelab.report.claims import verdicts
-from caelab.report.measure import others, section
+from caelab.report.measure import apart, others, section
 from caelab.report.page import Chapter, Page
 from caelab.report.rows import Section
 from caelab.runs import records
@@ -25,6 +26,8 @@ from caelab.studies.index import Index, index
 
 def report(words: Sequence[str], out: Path) -> None:
     """Write a report into ``out`` and show its tables and verdicts.
+
+    Without a study it is of what has runs, and of nothing else.
 
     Args:
         words: folders with runs, and KEY=VALUE as for the training.
@@ -38,13 +41,20 @@ def report(words: Sequence[str], out: Path) -> None:
     given = dict(word.split("=", 1) for word in words if "=" in word)
     own: dict[str, str] = {key: given.pop(key) for key in ("study", "budget", "seeds") if key in given}
     runs = _runs(roots)
-    plans = _plans(own, [f"{key}={value}" for key, value in given.items()])
+    asked = "study" in own
+    plans = _plans(own, [f"{key}={value}" for key, value in given.items()], runs)
     searched = records.searches(*roots)
-    sections = [section(study, dataset, runs, searched) for study in plans for dataset in study.datasets]
-    drawn = [one for one in sections if _begun(one)]
-    judged = [verdict for one in (sections if "study" in own else drawn) for verdict in verdicts(one)]
-    if "study" not in own:
-        drawn += others(runs, sections)
+    sections = [
+        replace(section(study, dataset, runs, searched), study=name)
+        for name, study in plans
+        for dataset in study.datasets
+    ]
+    begun = [one for one in sections if _begun(one)]
+    judged = [verdict for one in (sections if asked else begun) for verdict in verdicts(one)]
+    if not asked:
+        begun = [_run_only(one) for one in begun]
+        judged = [verdict for verdict in judged if verdict.word != "not measured"]
+    drawn = [part for one in begun for part in apart(one)] + ([] if asked else others(runs, begun))
     if not drawn:
         raise UserError(
             f"{', '.join(map(str, roots))}: {len(runs)} runs, but none of budget={own.get('budget', 'full')} "
@@ -55,13 +65,14 @@ def report(words: Sequence[str], out: Path) -> None:
         made=f"{date.today():%-d %B %Y}",
         environments=_environments(drawn),
         chapters=_chapters(drawn, out),
-        absent=[_advice(one, words) for one in sections if one not in drawn],
+        absent=[_advice(one, words) for one in sections if asked and not _begun(one)],
         verdicts=sorted(judged, key=lambda verdict: verdict.word == "not measured"),
     )
     written = page.write(made, out)
     summary.show(drawn, made.verdicts)
     for path in written:
         terminal.say(f"  {terminal.shown(path)}")
+    terminal.say(f"next: open {terminal.shown(written[0])}")
 
 
 def _runs(roots: Sequence[Path]) -> Index:
@@ -74,13 +85,28 @@ def _runs(roots: Sequence[Path]) -> Index:
     return runs
 
 
-def _plans(own: dict[str, str], common: list[str]) -> list[Study]:
-    names = (
-        studies.names()
-        if own.get("study", studies.ALL) == studies.ALL
-        else dict.fromkeys(own["study"].split(","))
-    )
-    return [studies.load(name, own.get("budget", "full"), own.get("seeds"), common) for name in names]
+def _plans(own: Mapping[str, str], common: Sequence[str], runs: Index) -> list[tuple[str, Study]]:
+    """The studies that are asked for, or else those of whose sweeps there are runs, by their files' names."""
+    budget, asked = own.get("budget", "full"), own.get("study")
+    names = studies.names() if asked == studies.ALL else list(dict.fromkeys((asked or "").split(",")))
+    plans = [(name, budget) for name in names] if asked else _trained(runs, own.get("budget"))
+    return [
+        (name if asked or of == "full" else f"{name}-{of}", studies.load(name, of, own.get("seeds"), common))
+        for name, of in plans
+    ]
+
+
+def _trained(runs: Index, budget: str | None) -> list[tuple[str, str]]:
+    """Name and budget of each study of whose sweeps there are runs."""
+    sweeps = {record.get("sweep") for _, record in runs.values()}
+    budgets = studies.BUDGETS if budget is None else (budget,)
+    return [(name, of) for name in studies.names() for of in budgets if f"{name}-{of}" in sweeps]
+
+
+def _run_only(one: Section) -> Section:
+    """Leave out the rows of which there is nothing."""
+    rows = [row for row in one.rows if row.runs or set(row.missing.values()) != {"not run"}]
+    return replace(one, rows=rows)
 
 
 def _begun(one: Section) -> bool:

@@ -23,7 +23,7 @@ def compare_runs(records: dict[Path, Record], output: Path) -> Path:
         data = datamodule(record)
         data.setup("test")
         originals, given, x_hat = first_of_each_class(data, load(run_dir), corruption(record))
-        made[lines(label)] = (given, x_hat)
+        made["\n".join(lines(label))] = (given, x_hat)
     rows = below_the_given(originals, made)
     folder = output / "comparisons"
     folder.mkdir(parents=True, exist_ok=True)

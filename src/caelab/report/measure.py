@@ -3,15 +3,18 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from caelab.report.rows import Row, Run, Section
 from caelab.runs import results
-from caelab.runs.labels import TEST_IMAGES, Label, image_sets, labels
+from caelab.runs.labels import image_sets, labels, lines
 from caelab.runs.results import Record
 from caelab.studies import Study
 from caelab.studies.index import Index, score
 from caelab.studies.variants import Variant
+
+_GROUPS = ("model", "loss", "optimizer")
 
 
 def section(
@@ -76,46 +79,84 @@ def _why(record: Record) -> str:
     return "a trial, not tested" if record["status"] == "trial" else "not run"
 
 
-def others(runs: Index, sections: Sequence[Section]) -> list[Section]:
-    """Collect the finished runs that no study has trained or uses, a row a variant.
+def apart(one: Section) -> list[Section]:
+    """Part the rows of a study that were measured on different test images, whose figures do not compare."""
+    found = [(row, run.record) for row in one.rows for run in row.runs.values()]
+    sets: dict[str, dict[str, None]] = {row.label: {} for row in one.rows}
+    for (row, _), images in zip(found, image_sets([record for _, record in found]), strict=True):
+        sets[row.label][images] = None
+    names = {label: " and ".join(images) for label, images in sets.items()}
+    parts = list(dict.fromkeys(name for name in names.values() if name)) or [""]
+    if len(parts) == 1:
+        return [one]
+    rows = [[row for row in one.rows if (names[row.label] or parts[0]) == part] for part in parts]
+    return [
+        replace(one, study=_file(one.study, number), title=f"{one.title}, test images: {part}", rows=of_it)
+        for number, (part, of_it) in enumerate(zip(parts, rows, strict=True), 1)
+    ]
+
+
+def others(runs: Index, sections: Sequence[Section] = ()) -> list[Section]:
+    """Collect the finished runs that belong to none of the sections, a row a variant.
 
     Each dataset is a section, or several where the test images of its runs differ.
+
+    Args:
+        runs: all runs on disk.
+        sections: of studies; what their sweeps trained beside their rows, such as trials, is left out.
     """
     used = {run.path for one in sections for row in one.rows for run in row.runs.values()}
+    studied = {one.study for one in sections}
     variants: dict[str, dict[int, Run]] = {}
     for path, record in runs.values():
-        alone = (record.get("sweep") or "sweep-").startswith("sweep-")
-        if record["status"] == "finished" and path not in used and alone:
+        of_them = (record.get("sweep") or "").removesuffix("-full") in studied
+        if record["status"] == "finished" and path not in used and not of_them:
             same = results.settings(record) | {"seed": None}
             key = json.dumps([same, record["data"]], sort_keys=True)
             variants.setdefault(key, {})[record["seed"]] = Run(path, record)
     firsts = [next(iter(found.values())).record for found in variants.values()]
-    rows: dict[str, dict[str, list[Row]]] = {}  # dataset -> test images -> rows
+    parts: dict[str, dict[str, list[dict[int, Run]]]] = {}  # dataset -> test images -> variants
+    for found, record, images in zip(variants.values(), firsts, image_sets(firsts), strict=True):
+        parts.setdefault(record["choices"]["dataset"], {}).setdefault(images, []).append(found)
+    title = "Other runs" if sections else "Runs"
+    return [one for dataset, sets in parts.items() for one in _by_images(title, dataset, sets)]
+
+
+def _by_images(title: str, dataset: str, sets: Mapping[str, Sequence[Mapping[int, Run]]]) -> list[Section]:
+    return [
+        Section(
+            _file("runs", number),
+            f"{title}, test images: {images}" if len(sets) > 1 else title,
+            _shared(variants),
+            dataset,
+            _rows(dataset, variants),
+        )
+        for number, (images, variants) in enumerate(sets.items(), 1)
+    ]
+
+
+def _file(study: str, number: int) -> str:
+    """What names the files of a section that is one of several."""
+    return study if number == 1 else f"{study}-{number}"
+
+
+def _rows(dataset: str, variants: Sequence[Mapping[int, Run]]) -> list[Row]:
+    """A row a variant, named by what tells it from the other ones."""
+    firsts = [next(iter(found.values())).record for found in variants]
+    rows: list[Row] = []
     taken: Counter[str] = Counter()
-    for found, record, name, images in zip(
-        variants.values(), firsts, labels(firsts), image_sets(firsts), strict=True
-    ):
-        label, dataset = _variant_label(record, name), record["choices"]["dataset"]
-        taken[f"{dataset} {images} {label}"] += 1
-        if (number := taken[f"{dataset} {images} {label}"]) > 1:
-            label += f" ({number})"
-        row = Row(label, dataset, results.untrained(record), runs=found)
-        rows.setdefault(dataset, {}).setdefault(images, []).append(row)
-    return [one for dataset, sets in rows.items() for one in _by_images(dataset, sets)]
+    for found, record, name in zip(variants, firsts, labels(firsts), strict=True):
+        own = {key: value for key, value in name.items() if key not in ("dataset", "seed")}
+        label = ", ".join(lines(own)) or record["choices"]["model"]
+        taken[label] += 1
+        if taken[label] > 1:
+            label += f" ({taken[label]})"
+        rows.append(Row(label, dataset, results.untrained(record), runs=found))
+    return rows
 
 
-def _variant_label(record: Record, name: Label) -> str:
-    """Name a variant by its model and what tells it from the others but for what its section says."""
-    apart = ("dataset", "seed", "model", TEST_IMAGES)
-    own = [f"{key}={value}" for key, value in name.items() if key not in apart and value != "-"]
-    return ", ".join([record["choices"]["model"], *own])
-
-
-def _by_images(dataset: str, sets: Mapping[str, Sequence[Row]]) -> list[Section]:
-    text = "Runs that belong to none of the studies."
-    found = []
-    for number, (images, rows) in enumerate(sets.items(), 1):
-        study = "runs" if number == 1 else f"runs-{number}"  # names its files
-        title = f"Other runs, test images: {images}" if len(sets) > 1 else "Other runs"
-        found.append(Section(study, title, text, dataset, rows))
-    return found
+def _shared(variants: Sequence[Mapping[int, Run]]) -> str:
+    """Say what all variants have in common."""
+    choices = [next(iter(found.values())).record["choices"] for found in variants]
+    same = [f"{key}={choices[0][key]}" for key in _GROUPS if len({one.get(key) for one in choices}) == 1]
+    return f"All with {', '.join(same)}." if same else ""

@@ -1,8 +1,12 @@
 """Carry out studies, and show what came of them."""
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
+from caelab import terminal
 from caelab.report import summary
+from caelab.runs.locate import ROOT
 from caelab.studies import execute
 
 
@@ -22,4 +26,16 @@ def carry_out(words: Sequence[str], seeds: str | None, budget: str) -> None:
     names = [word for word in words if word not in overrides]
     execution = execute.carry_out(names, budget, seeds, overrides)
     summary.show_studies(execution)
+    terminal.say(f"next: {_report(names, seeds, budget, overrides, execution.output)}")
     execution.end()
+
+
+def _report(
+    names: Sequence[str], seeds: str | None, budget: str, overrides: Sequence[str], output: Path
+) -> str:
+    """The command that draws the report of these studies."""
+    own = {"study": ",".join(names), "budget": "" if budget == "full" else budget, "seeds": seeds}
+    words = [f"{key}={value}" for key, value in own.items() if value]
+    words += [word for word in overrides if not word.startswith(("~", "hydra", "paths.", "force="))]
+    folder = [] if output == Path(ROOT) else [terminal.shown(output)]
+    return shlex.join(["caelab", "report", *folder, *words])

@@ -1,18 +1,19 @@
 """A section as a table: raw numbers for CSV, text for a page, for LaTeX and for the screen."""
 
 import math
-from dataclasses import replace
+import re
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
-from rich.table import Table
 
 from caelab import durable, texts
-from caelab.metrics.statistics import ALPHA, MIN_SEEDS, Difference, groups, holm, winner
+from caelab.metrics.statistics import ALPHA, MIN_SEEDS, Difference, difference, groups, holm, winner
 from caelab.report import compare
 from caelab.report.rows import SHOWN, Row, Section
-from caelab.runs.labels import display, image_sets
+from caelab.report.wording import listing
+from caelab.runs.labels import PUBLISHED
 from caelab.runs.tables import reliance
 
 _MEASURED = {
@@ -38,6 +39,17 @@ _ANALYSED = {
     "IoU by decoder": "segment/decoder/iou",
     "gradient, first over last layer": "gradients/end_ratio",
 }
+COLUMNS = 8
+"""Columns of a table that has to fit a page, at most."""
+
+VALIDATION = "validation PSNR (dB)"
+"""Column of the screen's tables: what rows are ordered by."""
+
+_MAIN = ("code", "latent reliance", "seeds", "group", "settings", VALIDATION, "seconds")
+NAMED = 3
+"""Rows that a sentence names, at most."""
+
+_BRACKETS = re.compile(r"([-+]?[\d.]+) \[([-+]?[\d.]+), ([-+]?[\d.]+)\]")
 _SIZES = {
     "parameters": ("size", "parameters"),
     "latent": ("size", "latent"),
@@ -53,21 +65,23 @@ def numbers(section: Section) -> pd.DataFrame:
 
     PSNR is in dB, ``published_*`` is the published protocol, ``*_low`` and ``*_high`` end the 95 % interval,
     ``flops`` are of one image's forward pass, ``seconds`` of training and validation, ``gain`` (dB) is what
-    the last fifth of the epochs added to validation PSNR. Rows on different ``test_images`` are not compared,
-    nor more than ``SHOWN`` trained rows, whose pairs are too many.
+    the last fifth of the epochs added to validation PSNR. More than ``SHOWN`` trained rows, whose pairs are
+    too many, are not compared.
     """
-    images = _images(section)
-    apart = len({*images.values()} - {""}) > 1
-    letters, compared = ({}, {}) if apart else (_letters(section), _compared(section))
+    letters, compared = _letters(section), _compared(section)
+    measured = {
+        name: key
+        for name, key in _MEASURED.items()
+        if section.dataset in PUBLISHED or not key.startswith("published/")
+    }
     analysed = {name: key for name, key in _ANALYSED.items() if any(row.values(key) for row in section.rows)}
     lines = []
     for row in section.rows:
         line: dict[str, Any] = {"variant": row.label, "floor": row.floor, "seeds": len(row.runs)}
-        line |= {"test_images": images[row.label]} if apart else {}
         line |= {f"report_{key}": value for key, value in row.published.items()}
-        for name, metric in (_MEASURED | analysed).items():
+        for name, metric in (measured | analysed).items():
             line |= _interval(name, row, metric)
-        line["difference"] = line["published_psnr"] - line.get("report_psnr", math.nan)
+        line["difference"] = line.get("published_psnr", math.nan) - line.get("report_psnr", math.nan)
         line["group"] = letters.get(row.label, "")
         if row.label in compared:
             difference, p = compared[row.label]
@@ -92,35 +106,25 @@ def _letters(section: Section) -> dict[str, str]:
     return {row.label: letters[same[0].label] for same in trained for row in same}
 
 
-def _images(section: Section) -> dict[str, str]:
-    """Label of each row -> the test images of its runs."""
-    runs = [(row.label, run.record) for row in section.rows for run in row.runs.values()]
-    found: dict[str, dict[str, None]] = {row.label: {} for row in section.rows}
-    for (label, _), images in zip(runs, image_sets([record for _, record in runs]), strict=True):
-        found[label][images] = None
-    return {label: " and ".join(sets) for label, sets in found.items()}
-
-
 def best(section: Section) -> str:
     """Say in a sentence which trained row has the best test PSNR, if the seeds tell; empty with one row."""
     rows = _trained(section)
-    if len({*_images(section).values()} - {""}) > 1:
-        return "Its rows were measured on different test images, so that their figures do not compare."
     trained = {" = ".join(row.label for row in same): same[0].starts("test/psnr") for same in rows}
     if len(trained) < 2:
         return ""
-    seeds = min(map(len, trained.values()))
-    first = winner(trained)
-    if seeds < MIN_SEEDS:
-        said = f"not named: {seeds} of the {MIN_SEEDS} seeds that it takes are there for every row"
-    elif first is None:
-        said = "not named: the one ahead cannot be told from all others"
+    first, *others = sorted(trained, key=lambda label: -fmean(trained[label].values()))
+    mean = f"{fmean(trained[first].values()):.2f} dB"
+    if min(map(len, trained.values())) < MIN_SEEDS:
+        said = f"{first} has the highest PSNR, {mean}; it takes {MIN_SEEDS} seeds to call a row better"
+    elif winner(trained) == first:
+        said = f"{first} has the best PSNR, {mean}, significantly above every other trained row (p < {ALPHA}"
+        said += f" in each of {len(others)} comparisons)" if len(others) > 1 else ")"
     else:
-        each = f" in each of {len(trained) - 1} comparisons" if len(trained) > 2 else ""
-        said = f"{first}, ahead of every other (p < {ALPHA}{each})"
+        near = [label for label in others if (difference(trained[first], trained[label]).p or 0) >= ALPHA]
+        named = listing(near) if len(near) <= NAMED else f"{len(near)} other rows"
+        said = f"{first} has the highest PSNR, {mean}, with no significant difference from {named}"
     unfinished = any(row.improving for same in rows for row in same)
-    more = " Rows that were still improving may change places." if unfinished else ""
-    return f"Best PSNR among trained rows: {said}.{more}"
+    return f"{said}.{' Rows that were still improving may change places.' if unfinished else ''}"
 
 
 def _trained(section: Section) -> list[list[Row]]:
@@ -154,11 +158,15 @@ def _settings(row: Row) -> str:
 
 
 def _note(row: Row) -> str:
+    improving = f"still improving (+{row.gain:.2f} dB in the last fifth)" if row.improving else ""
+    return "; ".join(filter(None, (improving, gaps(row))))
+
+
+def gaps(row: Row) -> str:
+    """Why seeds of a row have no finished run."""
     notes = [f"seed {seed}: {reason}" for seed, reason in row.missing.items()]
     if len(notes) > 1 and len(set(row.missing.values())) == 1:
         notes = [f"{len(notes)} seeds: {next(iter(row.missing.values()))}"]
-    if row.improving:
-        notes.insert(0, f"still improving (+{row.gain:.2f} dB in the last fifth)")
     return "; ".join(notes)
 
 
@@ -175,7 +183,6 @@ def table(section: Section, raw: pd.DataFrame | None = None) -> pd.DataFrame:
         "variant": list(raw["variant"]),
         "seeds": [f"{n}" for n in raw["seeds"]],
         "note": list(raw["note"]),
-        "test images": list(raw["test_images"]) if "test_images" in raw else [],
         "report PSNR (dB)": _plain(raw, "report_psnr", 2),
         "one a class PSNR (dB)": _spread(raw, "published_psnr", 2),
         "difference (dB)": _signed(raw, "difference"),
@@ -249,12 +256,13 @@ def _against(raw: pd.DataFrame) -> list[str]:
     ]
 
 
-_WORDS = ("variant", "group", "note", "settings", "test images", "network", "floor", "codec", "best")
+WORDS = ("variant", "group", "note", "settings", "network", "floor", "codec", "best")
+"""Columns of words, which stand at the left."""
 
 
 def markdown(frame: pd.DataFrame) -> str:
     """Return text cells as a pipe table; numbers to the right."""
-    right = [name not in _WORDS for name in frame.columns]
+    right = [name not in WORDS for name in frame.columns]
     head, *body = ([texts.markdown(str(cell)) for cell in line] for line in _lines(frame))
     lines = [head, ["---:" if one else "---" for one in right], *body]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -299,55 +307,32 @@ def rates(raw: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns | {"best": list(raw["best"])})
 
 
-_VALIDATION = "validation PSNR (dB)"
-_ON_SCREEN = (
-    *(
-        "variant",
-        "seeds",
-        _VALIDATION,
-        "report PSNR (dB)",
-        "one a class PSNR (dB)",
-        "full PSNR (dB)",
-        "group",
-        "full SSIM",
-    ),
-    *(
-        "settings",
-        "code",
-        "latent reliance",
-        "linear probe of z",
-        "disentanglement",
-        "AUROC of errors",
-        "AUROC of codes",
-        "bits per number",
-        "seconds",
-        "note",
-    ),
-)
+def main(section: Section, frame: pd.DataFrame) -> list[str]:
+    """Name the columns of a section's table that matter most, at most ``COLUMNS``, the first one first.
 
-
-def screen_table(section: Section) -> Table:
-    """Return the columns that matter most, for the screen, best on validation first.
-
-    Rows that were not run are counted.
+    Figures that the study's claims are about come before those of other analyses.
     """
-    started = [row for row in section.rows if row.runs or set(row.missing.values()) != {"not run"}]
-    waiting = len(section.rows) - len(started)
-    title = f"{section.title}, {display(section.dataset)}"
-    told = [f"{waiting} {'row' if waiting == 1 else 'rows'} not run" if waiting else "", best(section)]
-    if (rest := len(started) - SHOWN) > 0:
-        told.append(f"{rest:,} more in the CSV of a report")
-    caption = "\n".join(filter(None, told)) or None
-    shown = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
-    if not started:
-        return shown
-    section = replace(section, rows=sorted(started, key=lambda row: -row.chosen_by))
-    raw = numbers(section).iloc[:SHOWN]
-    frame = table(section, raw)
-    frame[_VALIDATION] = [f"{row.chosen_by:.2f}" if row.runs else "" for row in section.rows[:SHOWN]]
-    kept = [name for name in _ON_SCREEN if name in frame]
-    for name in kept:
-        shown.add_column(name, justify="left" if name in ("variant", "note") else "right", overflow="fold")
-    for position in raw.index:
-        shown.add_row(*frame.loc[position, kept], style="dim" if raw.loc[position, "floor"] else None)
-    return shown
+    claimed = {claim.get("metric") for claim in section.claims}
+    analysed = sorted(_ANALYSED, key=lambda name: _ANALYSED[name] not in claimed)
+    published = ("report PSNR (dB)", "one a class PSNR (dB)") if "report PSNR (dB)" in frame else ()
+    around = ["latent reliance"] if any(row.bypassing for row in section.rows) else []
+    against = f"minus {section.reference} (dB)"
+    order = ["variant", "full PSNR (dB)", *published, against, *analysed, "full SSIM", *around, *_MAIN]
+    return [name for name in dict.fromkeys(order) if name in frame][:COLUMNS]
+
+
+def narrow(section: Section, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return those columns of a table, in its order."""
+    names = main(section, frame)
+    return frame[[name for name in frame if name in names]]
+
+
+def short(cell: str) -> str:
+    """Return an interval as a mean and how far it reaches: 20.5 [20.0, 21.0] as 20.5 ± 0.5."""
+    return _BRACKETS.sub(_reach, cell)
+
+
+def _reach(found: re.Match[str]) -> str:
+    mean, low, high = map(float, found.groups())
+    digits = len(found[1].partition(".")[2])
+    return f"{found[1]} ± {max(high - mean, mean - low):.{digits}f}"

@@ -13,7 +13,8 @@ TEST_IMAGES = "test images"
 
 Label = dict[str, str]
 
-_CHOICES = {key: "-" for key in ("dataset", "model", "loss", "optimizer")}
+_PLAIN = ("dataset", "model", "loss", "optimizer")  # whose options say what they are
+_CHOICES = dict.fromkeys(_PLAIN, "-")
 _CHOICES |= {"scheduler": "none", "corruption": "none"}  # which records from before they were there lack
 _OF_TRAINING = ("dataset.batch_size", "dataset.train_size", "dataset.val_size")
 
@@ -41,10 +42,10 @@ def labels(records: Sequence[Record]) -> list[Label]:
     return named
 
 
-def lines(label: Label) -> str:
+def lines(label: Label) -> list[str]:
     """Show a label beside a picture, a line for each of its parts."""
     known = {key: value for key, value in label.items() if value != "-"}
-    return "\n".join(value if key in _CHOICES else f"{key}={value}" for key, value in known.items())
+    return [value if key in _PLAIN else f"{key}={value}" for key, value in known.items()]
 
 
 def _label(record: Record) -> Label:
@@ -96,6 +97,9 @@ def _images_name(record: Record) -> str:
 
 
 _DISPLAY = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cinic10": "CINIC-10"}
+
+PUBLISHED = frozenset(_DISPLAY)
+"""Datasets of the published report. Its protocol means nothing on others."""
 
 
 def display(dataset: str) -> str:

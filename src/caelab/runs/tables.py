@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from caelab.runs import results
-from caelab.runs.labels import TEST_IMAGES, Label, labels
+from caelab.runs.labels import PUBLISHED, TEST_IMAGES, Label, labels
 from caelab.runs.results import BYPASSING, TRAINED, Record, latent_reliance
 from caelab.terminal import console, say, shown
 
@@ -33,25 +31,16 @@ def reliance(value: float | None) -> str:
     return f"{value:.2f} bypassing" if value < BYPASSING else f"{value:.2f}"
 
 
-class _Column(NamedTuple):
-    value: Callable[[Record], Any]
-    form: Callable[[Any], str]
-
-    def cell(self, record: Record) -> str:
-        value = self.value(record)
-        return "" if value is None else self.form(value)
-
-
-_COLUMNS = {
-    "parameters": _Column(lambda r: r["size"]["parameters"], "{:,}".format),
-    "latent": _Column(lambda r: r["size"]["latent"], "{:,}".format),
-    "effective code": _Column(lambda r: r["size"]["effective_code"], "{:,}".format),
-    "latent reliance": _Column(latent_reliance, reliance),
-    "validation PSNR (dB)": _Column(lambda r: r["metrics"]["val/psnr"], _decibel),
-    "PSNR (dB)": _Column(lambda r: r["metrics"].get("test/psnr"), _decibel),
-    "SSIM": _Column(lambda r: r["metrics"].get("test/ssim"), "{:.3f}".format),
-    "epochs": _Column(lambda r: r["time"]["epochs"], str),
-    "seconds": _Column(lambda r: r["time"]["fit_seconds"] + r["time"]["test_seconds"], "{:.0f}".format),
+_COLUMNS: dict[str, Callable[[Record], Any]] = {
+    "parameters": lambda r: r["size"]["parameters"],
+    "latent": lambda r: r["size"]["latent"],
+    "effective code": lambda r: r["size"]["effective_code"],
+    "latent reliance": latent_reliance,
+    "validation PSNR (dB)": lambda r: r["metrics"]["val/psnr"],
+    "PSNR (dB)": lambda r: r["metrics"].get("test/psnr"),
+    "SSIM": lambda r: r["metrics"].get("test/ssim"),
+    "epochs": lambda r: r["time"]["epochs"],
+    "seconds": lambda r: r["time"]["fit_seconds"] + r["time"]["test_seconds"],
 }
 
 
@@ -65,32 +54,6 @@ def _named(records: list[Record]) -> tuple[list[Named], list[Named]]:
     done = [pair for pair in named if pair[1]["status"] in TRAINED]
     done.sort(key=lambda pair: (sets.index(pair[0].get(TEST_IMAGES)), -float(pair[1]["metrics"]["val/psnr"])))
     return done, [pair for pair in named if pair[1]["status"] not in TRAINED]
-
-
-def comparison(records: list[Record], title: str) -> Group:
-    """Return a table of runs, best validation PSNR first; failed ones stand below it with their reasons.
-
-    Runs on different test images stand apart, since their figures do not compare.
-    """
-    done, others = _named(records)
-    table = Table(title=title, title_justify="left")
-    for key in (done + others)[0][0]:
-        table.add_column(key, overflow="fold")
-    for name in _COLUMNS:
-        table.add_column(name, justify="right")
-    for position, (label, record) in enumerate(done):
-        if position and label.get(TEST_IMAGES) != done[position - 1][0].get(TEST_IMAGES):
-            table.add_section()
-        table.add_row(*label.values(), *(column.cell(record) for column in _COLUMNS.values()))
-    return Group(table if done else Text(title), *(_reason(label, record) for label, record in others))
-
-
-def _reason(label: Label, record: Record) -> Text:
-    """Say why a run has no figures."""
-    name = ", ".join(f"{key}={value}" for key, value in label.items() if value != "-" and key != TEST_IMAGES)
-    failed = record["status"] == "failed"
-    reason = f"{'failed: ' if failed else ''}{record['error']}"
-    return Text(f"{name or ' '.join(record['overrides'])}: {reason}", "red" if failed else "dim")
 
 
 def trials(found: Record) -> Table:
@@ -115,11 +78,14 @@ def _setting(value: Any) -> str:
 
 
 def frame(records: list[Record]) -> "pd.DataFrame":
-    """Return the same table as numbers, rounded to 4 decimals; with an ``error`` where a run failed."""
+    """Return a table of runs, a line each, best validation PSNR first; with an ``error`` where a run failed.
+
+    Figures are rounded to 4 decimals. Runs on different test images stand apart.
+    """
     import pandas as pd
 
     done, others = _named(records)
-    rows = [label | {name: column.value(r) for name, column in _COLUMNS.items()} for label, r in done]
+    rows = [label | {name: value(r) for name, value in _COLUMNS.items()} for label, r in done]
     table = pd.DataFrame([*rows, *(label | {"error": record["error"]} for label, record in others)])
     for key in (done + others)[0][0]:
         with suppress(ValueError):  # a label is text, also where it is a number
@@ -128,9 +94,13 @@ def frame(records: list[Record]) -> "pd.DataFrame":
 
 
 def protocols(
-    metrics: dict[str, float], images: int, title: str, floor: tuple[str, float] | None = None
+    metrics: dict[str, float],
+    images: int,
+    title: str,
+    published: bool,
+    floor: tuple[str, float] | None = None,
 ) -> None:
-    """Print test figures under both protocols, and a floor (its name, its PSNR in dB) below them."""
+    """Print test figures, also under the published protocol, and a floor (its name, its PSNR in dB) below."""
     table = Table(title=title, title_justify="left")
     for column in ("protocol", "images", "PSNR (dB)", "PSNR pooled (dB)", "SSIM"):
         table.add_column(column, justify="left" if column == "protocol" else "right")
@@ -140,8 +110,9 @@ def protocols(
         f"{metrics['test/ssim']:.3f}",
     ]
     table.add_row("full", f"{images:,}", *full)
-    published = [_decibel(metrics["published/psnr"]), "", f"{metrics['published/ssim']:.3f}"]
-    table.add_row("published", "one a class", *published)
+    if published:
+        ten = [_decibel(metrics["published/psnr"]), "", f"{metrics['published/ssim']:.3f}"]
+        table.add_row("published", "one a class", *ten)
     if floor:
         table.add_row(floor[0], f"{images:,}", _decibel(floor[1]), "", "")
     console.print(table)
@@ -154,7 +125,8 @@ def summary(record: Record, run_dir: Path, floor: Record | None) -> None:
     below = None
     if floor is not None and not results.floor(record):
         below = f"full, {results.floor(floor)} of {size['latent']} numbers", floor["metrics"]["test/psnr"]
-    protocols(record["metrics"], record["data"]["test"], title, below)
+    published = record["choices"]["dataset"] in PUBLISHED
+    protocols(record["metrics"], record["data"]["test"], title, published, below)
     say(
         f"{size['parameters']:,} parameters; {size['latent']:,} latent numbers, {size['effective_code']:,} "
         f"reach the decoder ({size['input_numbers']:,} in the image){_path(record)}; "
