@@ -112,6 +112,14 @@ def test_a_killed_run_has_read_no_test_image_and_goes_on_to_read_them_once(train
     assert times_each(*reads) == 2
 
 
+def test_pictures_over_epochs_read_no_test_image(train, trial, reads):
+    words = ("logger=tensorboard", "trainer.max_epochs=2")
+    assert trial(*words).record["status"] == "trial"
+    assert reads[0].sum() == 0
+    train(*words)
+    assert times_each(*reads) == 2  # as without a logger
+
+
 def test_the_record_of_a_trial_has_all_but_the_test(trial):
     answer = trial()
     record = answer.record

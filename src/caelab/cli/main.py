@@ -7,7 +7,7 @@ import typer
 
 import caelab
 from caelab import terminal
-from caelab.cli import analyses, bench, evaluate, export, images, new, report, runs, study, train
+from caelab.cli import analyses, bench, dashboard, evaluate, export, images, new, report, runs, study, train
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -35,7 +35,7 @@ def _lab(
         print(context.get_help())
 
 
-for module in (train, study, report, runs, evaluate, analyses, images, export, bench, new):
+for module in (train, study, report, dashboard, runs, evaluate, analyses, images, export, bench, new):
     module.add(app)
 
 

@@ -89,13 +89,8 @@ def build(job: Job, loggers: list[Logger]) -> Parts:
             config["trainer"] | {"precision": speed.precision},
             device,
             logger=loggers or False,
-            callbacks=[
-                *pictures,
-                stopwatch,
-                environments,
-                *others,
-                checkpoints,
-            ],  # which saves what they hold
+            # averaged weights are put back by one of the others; the last saves what all of them hold
+            callbacks=[*pictures, stopwatch, environments, *others, checkpoints],
             default_root_dir=str(job.run_dir),
         ),
         checkpoints,

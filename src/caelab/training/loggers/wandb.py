@@ -44,6 +44,7 @@ class WandB(WandbLogger):
         job_type: what runs that differ in their seed share.
         tags: words to filter runs by, to which those of ``WANDB_TAGS`` are added.
         artifact: whether the best checkpoint goes along.
+        run_id: of the run in W&B; None is that of its earlier parts, or a new one.
 
     Raises:
         ValueError: an unknown mode.
@@ -60,6 +61,7 @@ class WandB(WandbLogger):
         job_type: str | None = None,
         tags: Sequence[str] = (),
         artifact: bool = False,
+        run_id: str | None = None,
     ) -> None:
         place = os.environ.get("WANDB_DIR") or save_dir
         mode = _mode(mode or "auto", place)
@@ -77,7 +79,7 @@ class WandB(WandbLogger):
             job_type=_short(job_type, _WORD),
             tags=[_short(tag, _WORD) for tag in dict.fromkeys([*tags, *filter(None, more)])],
             settings=wandb.Settings(init_timeout=silence),
-            version=os.environ.get("WANDB_RUN_ID") or _id(Path(save_dir)),
+            version=run_id or os.environ.get("WANDB_RUN_ID") or _id(Path(save_dir)),
         )
         self._artifact = artifact
         self._row: dict[str, Any] = {}

@@ -1,0 +1,148 @@
+"""The dashboard: ``caelab dashboard [STUDY ...]``."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from caelab import durable, studies, terminal
+from caelab.dashboard.board import Board, Part, in_wandb, known
+from caelab.dashboard.document import document
+from caelab.dashboard.upload import send, there
+from caelab.dashboard.workspace import workspace
+from caelab.errors import UserError
+from caelab.report.claims import verdicts
+from caelab.report.measure import others, section
+from caelab.report.rows import Run
+from caelab.runs import records
+from caelab.studies import Study
+from caelab.studies.index import Index, index
+from caelab.training.loggers.wandb import key_configured
+
+
+def dashboard(
+    words: Sequence[str], entity: str | None, project: str | None, upload: bool, out: Path, **own: str | None
+) -> None:
+    """Make a workspace and a report in W&B, or write into a file what would be sent.
+
+    Args:
+        words: studies, folders with runs, and KEY=VALUE that the studies were trained with.
+        entity: whose project it is; None is that of the environment, or the user's own.
+        project: where the runs are; None is that of the environment, or ``caelab``.
+        upload: whether to send the runs that were trained without W&B.
+        out: the file, where there is no key.
+        own: ``budget`` and ``seeds`` of the studies.
+
+    Raises:
+        UserError: no runs, no such study, or no run that W&B knows.
+    """
+    roots = [word for word in words if Path(word).is_dir()] or ["multirun"]
+    overrides = [word for word in words if "=" in word]
+    names = [word for word in words if word not in (*roots, *overrides)]
+    runs = _runs(roots)
+    plans = _plans(names, runs, overrides, own)
+    parts = _parts(plans, runs, records.searches(*roots), rest=not names)
+    project = project or os.environ.get("WANDB_PROJECT") or "caelab"
+    entity = entity or os.environ.get("WANDB_ENTITY") or None
+    online = key_configured() and os.environ.get("WANDB_MODE") not in ("offline", "dryrun", "disabled")
+    if online:
+        entity = entity or _own_entity()
+    if upload:
+        _upload(parts, "online" if online else "offline", entity, project)
+    board = _board(names, parts, roots)
+    drawn = workspace(board, entity or "", project), document(board, entity or "", project)
+    if online:
+        for one in drawn:
+            terminal.say(f"  {one.save().url}")
+    else:
+        _write(out, board, *drawn)
+
+
+def _runs(roots: Sequence[str]) -> Index:
+    runs = index(*roots)
+    if not any(record["status"] == "finished" for _, record in runs.values()):
+        raise UserError(f"{', '.join(roots)}: there is no finished run in it; give folders with runs")
+    return runs
+
+
+def _plans(
+    names: Sequence[str], runs: Index, overrides: Sequence[str], own: Mapping[str, str | None]
+) -> list[Study]:
+    """The studies that are named, or those that have trained some of the runs."""
+    budget = own["budget"]
+    chosen = [(name, budget or "full") for name in names] or _trained(runs, budget)
+    return [studies.load(name, budget, own["seeds"], overrides) for name, budget in chosen]
+
+
+def _trained(runs: Index, budget: str | None) -> list[tuple[str, str]]:
+    """Studies and budgets that have trained some of the runs."""
+    sweeps = [str(record.get("sweep") or "").rpartition("-") for _, record in runs.values()]
+    known = {(name, one): None for name, _, one in sweeps if name in studies.names()}
+    return [pair for pair in known if budget in (None, pair[1])]
+
+
+def _parts(plans: Sequence[Study], runs: Index, searched: Any, rest: bool) -> list[Part]:
+    """Their sections with the verdicts on them, and what belongs to none."""
+    sections = [section(study, dataset, runs, searched) for study in plans for dataset in study.datasets]
+    begun = [one for one in sections if any(row.runs for row in one.rows if not row.floor)]
+    parts = [Part(one, [verdict.words for verdict in verdicts(one)]) for one in begun]
+    return parts + ([Part(one) for one in others(runs, sections)] if rest else [])
+
+
+def _upload(parts: Sequence[Part], mode: str, entity: str | None, project: str) -> None:
+    lacking = {run.path: run for part in parts for run in part.runs if not in_wandb(run)}
+    before = there(entity or "", project) if mode == "online" and lacking else set()
+    wanted: list[Run] = [run for run in lacking.values() if run.record["fingerprint"] not in before]
+    for run in terminal.tracked(wanted, "sending"):
+        send(run, mode, entity, project)
+    what = f"{len(wanted)} {'run' if len(wanted) == 1 else 'runs'}"
+    if mode == "online":
+        terminal.say(f"sent {what}")
+    else:
+        terminal.say(
+            f"{what} written below their directories; to send them: wandb sync RUN/wandb/offline-run-*"
+        )
+
+
+def _board(names: Sequence[str], parts: Sequence[Part], roots: Sequence[str]) -> Board:
+    shown = [Part(known(part.section), part.verdicts) for part in parts]
+    shown = [part for part in shown if part.runs]
+    count = len({run.path for part in parts for run in part.runs})
+    if not shown:
+        raise UserError(
+            f"{', '.join(names or roots)}: {count} finished runs, none of them in W&B; "
+            "--upload sends them, and logger=wandb has new ones logged"
+        )
+    board = Board(f"caelab: {', '.join(names) or 'all runs'}", shown)
+    if missing := count - len(board.runs):
+        terminal.say(
+            f"{missing} of {count} runs were trained without W&B and are left out; --upload sends them"
+        )
+    return board
+
+
+def _own_entity() -> str:
+    import wandb
+
+    return str(wandb.Api().default_entity)
+
+
+def _write(out: Path, board: Board, workspace: Any, report: Any) -> None:
+    """Write what W&B would be sent."""
+    view, page = workspace._to_model(), report._to_model()
+    place = {"entity": workspace.entity, "project": workspace.project}
+    found = {
+        "workspace": {**place, "name": view.display_name, "spec": _sent(view.spec)},
+        "report": {**place, "name": page.display_name, "spec": _sent(page.spec)},
+        "runs": {run.record["fingerprint"]: str(run.path) for run in board.runs},
+    }
+    durable.write(out, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    terminal.say(
+        f"no key for W&B, so {out} has what it would be sent; wandb login, and the same command sends it"
+    )
+
+
+def _sent(spec: Any) -> Any:
+    """As the library sends it."""
+    return json.loads(spec.model_dump_json(by_alias=True, exclude_none=True))

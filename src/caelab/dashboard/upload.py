@@ -1,0 +1,71 @@
+"""Runs that were trained without W&B, sent there from their records: curves, figures and pictures."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from caelab import durable
+from caelab.composition import compose
+from caelab.report.rows import Run
+from caelab.runs import results, tracking
+from caelab.training import floor, pictures
+from caelab.training.loggers.wandb import ID, WandB
+
+
+def there(entity: str, project: str) -> set[str]:
+    """Fingerprints of the runs that lie in a project of W&B already; none where there is no such project."""
+    import wandb
+
+    try:
+        runs = wandb.Api().runs(f"{entity}/{project}", per_page=1000)
+        return {run.config["fingerprint"] for run in runs if "fingerprint" in run.config}
+    except ValueError:  # which W&B raises of a project that there is not
+        return set()
+
+
+def send(run: Run, mode: str, entity: str | None, project: str) -> None:
+    """Send a finished run to W&B, and note so in its directory.
+
+    Args:
+        run: the run.
+        mode: ``online``, or ``offline``, which leaves below its directory what ``wandb sync`` sends.
+        entity: whose project it is; None is the user's own.
+        project: where the run appears.
+    """
+    record, place = run.record, str(run.path.absolute())
+    logger = WandB(place, mode, project, entity, run_id=record["fingerprint"][:16], **tracking.names(record))
+    done = False
+    try:
+        logger.log_hyperparams(tracking.config(record))
+        for row, step in _rows(run):
+            logger.log_metrics(row, step)
+        _show(run, logger)
+        known = floor.kept(record, Path(compose.data_folder()))
+        logger.conclude(tracking.summary(record, known), run.path / results.ARTIFACTS["best"])
+        done = True
+    finally:
+        logger.close(failed=not done)
+    durable.write(run.path / ID, str(logger.version))
+
+
+def _rows(run: Run) -> Iterator[tuple[dict[str, float], int]]:
+    """Figures of each epoch with the steps taken by then, and those of the test split."""
+    columns = run.curves
+    for number, epoch in enumerate(columns.get("epoch", [])):
+        row = {key: values[number] for key, values in columns.items() if number < len(values)}
+        step = int(row.pop("step", 0))
+        yield row | {"epoch": int(epoch)}, step
+    record = run.record
+    test = {key: value for key, value in record["metrics"].items() if key.startswith("test/")}
+    yield test | {"epoch": record["time"]["epochs"]}, int(record["time"].get("steps", 0))
+
+
+def _show(run: Run, logger: Any) -> None:
+    images, picture = (run.path / results.ARTIFACTS[name] for name in ("images", "reconstructions"))
+    if images.exists() and picture.exists():
+        with np.load(images) as arrays:
+            kept = {name: torch.from_numpy(arrays[name]).float() / 255 for name in arrays.files}
+        pictures.show_tested([logger], picture, kept)
