@@ -60,8 +60,9 @@ mutants: $(TOOLS) ## break the source in one place after another: a test must no
 commands: $(TOOLS) ## each command of README.md and docs/, on tiny data, and once with a mistake
 	$(BIN)/python tests/tools/commands.py
 
-figures: $(TOOLS) ## the figures of README.md and docs/, written anew from the records
+figures: $(TOOLS) ## the figures and drawings of README.md and docs/, made anew
 	$(BIN)/python tests/tools/pages.py
+	$(BIN)/python tests/tools/drawings.py
 
 # Of the kills a half, so that it stays below 40 minutes on two cores; make survive tries them all.
 check: PART = 0.5

@@ -1,0 +1,22 @@
+"""The drawings of the models in README.md are those of the networks as they are built."""
+
+import drawings
+import pytest
+import torch
+
+
+def test_each_model_has_its_drawing():
+    on_disk = {path.stem: path.read_text() for path in drawings.FOLDER.glob("*.svg")}
+    assert dict(drawings.drawings()) == on_disk
+
+
+def test_what_crosses_is_orange_once_for_each_skip():
+    drawn = dict(drawings.drawings())
+    assert drawn["improved"].count(drawings.ORANGE) == 1
+    assert drawn["improved_skip"].count(drawings.ORANGE) == 5
+    assert drawn["base"].count(drawings.BLUE) == 3
+
+
+@pytest.mark.parametrize(("shape", "extent"), [((256,), (6, 22)), ((16, 8, 8), (6, 15.6))])
+def test_extent(shape, extent):
+    assert drawings.extent(torch.Size(shape)) == pytest.approx(extent)
