@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from caelab.cli import completion
 from caelab.cli.arguments import examples
 
 
@@ -23,6 +24,7 @@ def study(
         typer.Argument(
             metavar="STUDY [KEY=VALUE]",
             help="files in conf/study/, or all; KEY=VALUE holds for every run, as in caelab train",
+            autocompletion=completion.studies,
         ),
     ],
     seeds: Annotated[

@@ -2,26 +2,30 @@
 
 import sys
 from importlib.util import find_spec
+from typing import Annotated
 
 import typer
 
-_WORDS = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+from caelab.cli import completion
+
+_SETTINGS = {"ignore_unknown_options": True, "help_option_names": []}
+Words = Annotated[list[str] | None, typer.Argument(autocompletion=completion.words)]
 
 
 def add(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command(context_settings=_WORDS)(train)
-    app.command(context_settings=_WORDS)(sweep)
+    app.command(context_settings=_SETTINGS)(train)
+    app.command(context_settings=_SETTINGS)(sweep)
 
 
-def train(context: typer.Context) -> None:
+def train(words: Words = None) -> None:
     """Train and measure one autoencoder."""
-    _train(*context.args)
+    _train(*(words or ()))
 
 
-def sweep(context: typer.Context) -> None:
+def sweep(words: Words = None) -> None:
     """Train every combination of several values."""
-    _train("-m", *context.args)
+    _train("-m", *(words or ()))
 
 
 def _train(*words: str) -> None:
