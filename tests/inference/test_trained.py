@@ -263,6 +263,7 @@ def half_a_file(path):
         (lambda path: export(path, model="base"), "FILE: its record has no model._target_"),
         (lambda path: export(path, schema=2), "FILE has schema 2, this caelab reads 1"),
         (lambda path: export(path, shape=None), "FILE is damaged: its metadata has no 'shape'"),
+        (lambda path: export(path, sources=["x"]), "FILE is damaged: its sources are no digests of classes"),
         (lambda path: export(path, shape=[3, 8, 8]), "FILE does not fit its model: size mismatch for"),
         (
             lambda path: export(path, model={"_target_": "toys.Linear"}),

@@ -83,6 +83,27 @@ def test_a_network_without_a_base_class_is_trained_known_by_its_source_and_opene
         caelab.load(first.run_dir)
 
 
+def test_an_export_of_such_a_network_is_opened_by_whom_its_run_is(train, nets, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(nets.parent / "user"))
+    run = train("model=plain", *DATA, tiny=False).run_dir
+    caelab.Run(run).export("safetensors")
+    file = run / "export" / "safetensors" / "autoencoder.safetensors"
+    assert "Two linear layers." in (file.parent / "model_card.md").read_text()
+    forget()
+    assert caelab.load(file).latent == 5
+    nets.with_name("own_layers.py").write_text("WIDTH = 6\n")
+    forget()
+    with pytest.raises(UserError, match=r"own_nets\.Plain: code that is not the lab's and that you have not"):
+        caelab.load(file)
+    monkeypatch.setenv("PYTHONPATH", str(nets.parent))
+    monkeypatch.syspath_prepend(nets.parent)
+    with pytest.raises(UserError, match=r"safetensors: own_nets\.Plain has changed since; put its code back"):
+        caelab.load(file, trust=["own_nets"])
+    nets.with_name("own_layers.py").write_text("WIDTH = 5\n")
+    forget()
+    assert caelab.load(file, trust=["own_nets"]).latent == 5
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [

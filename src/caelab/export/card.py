@@ -66,7 +66,9 @@ def render(export: Export, folder: Path) -> str:
         .get_template("card.md.j2")
         .render(
             title=f"{model} on {dataset}",
-            summary=Markup((inspect.getdoc(type(net)) or "").partition("\n")[0].replace("``", "`")),
+            summary=Markup(
+                (inspect.getdoc(type(getattr(net, "net", net))) or "").partition("\n")[0].replace("``", "`")
+            ),
             model=model,
             dataset=dataset,
             format=export.form,

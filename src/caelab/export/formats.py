@@ -58,6 +58,7 @@ def metadata(record: Record) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "model": results.model(record),
+        **({"sources": record["sources"]} if record.get("sources") else {}),
         "shape": record["data"]["shape"],
         "range": list(RANGE),
         "fingerprint": record["fingerprint"],

@@ -190,7 +190,7 @@ def _load(path: Path, device: str) -> Trained:
     if path.suffix == EXPORT:
         about, weights = _exported(path)
         model, shape, fingerprint, metrics = (about[key] for key in _ABOUT)
-        sources: dict[str, str] = {}
+        sources = about.get("sources", {})
     elif path.is_file():
         raise UserError(f"{path}: give the directory of a finished run, or an exported {EXPORT} file")
     else:
@@ -267,6 +267,8 @@ def _exported(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise UserError(f"{path} has schema {about.get('schema')}, this caelab reads {SCHEMA}")
     if missing := [key for key in _ABOUT if key not in about]:
         raise UserError(f"{path} is damaged: its metadata has no {missing[0]!r}; export it anew")
+    if not isinstance(about.get("sources", {}), dict):
+        raise UserError(f"{path} is damaged: its sources are no digests of classes; export it anew")
     return about, state
 
 
