@@ -11,6 +11,7 @@ import typer
 
 import caelab.analysis
 from caelab.cli import analyses as cli_analyses
+from caelab.config import folders, installed
 from caelab.errors import UserError
 from caelab.runs import analyses as registry
 from caelab.runs import database, previous, records, results
@@ -29,6 +30,32 @@ def heft(tmp_path, monkeypatch):
     yield registry.find("heft", "here")
     for name in [name for name in sys.modules if name.startswith("caelab.analysis.heft")]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """A working directory with options, and an analysis beside them; nothing is imported from there."""
+    monkeypatch.setenv(folders.VARIABLE, "")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    yield toys.leave_analysis(tmp_path / "bulk")
+    for name in [name for name in sys.modules if name.startswith(("bulk", "bulky"))]:
+        del sys.modules[name]
+
+
+def commands():
+    """Names of the commands that there are now."""
+    app = typer.Typer()
+    cli_analyses.add(app)
+    return [one.name for one in app.registered_commands]
+
+
+def registered(site, name, value):
+    """Leave what pip leaves of a package that registers an analysis."""
+    about = site / f"{name}-1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (about / "entry_points.txt").write_text(f"[caelab.analysis]\n{name} = {value}\n")
 
 
 @pytest.fixture
@@ -91,6 +118,50 @@ def test_a_new_package_has_columns(heft, run):
     record = results.read(run)
     results.write(run, record | {"finished": "2026-05-02T12:00:00+00:00"})  # trained anew
     assert database.load([run.parent]).sql("SELECT grams FROM runs").fetchall() == [(None,)]
+
+
+def test_one_of_the_user_s_own_is_found_where_python_imports_from(outside, run, monkeypatch):
+    assert commands() == NAMES
+    assert cli_analyses.hint(["bulk", "RUN"]) == " bulk/ is an analysis: PYTHONPATH=. finds it."
+    assert cli_analyses.hint(["bulg"]) == ""
+    assert "bulk" not in sys.modules
+    monkeypatch.syspath_prepend(outside.parent)
+    assert commands() == sorted([*NAMES, "bulk"])
+    assert registry.find("bulk", "after")(run)["figures"] == {"bulk/grams": 3.0}
+    assert {"bulk.json", "bulk.png", "bulk-parts"} <= registry.files()
+    assert database.columns()["grams"].meaning == "weight in g"
+
+
+def test_what_an_installed_package_registers_is_an_analysis(outside, run, monkeypatch):
+    site = outside.parent / "site"
+    toys.leave_analysis(site / "bulky" / "girth")
+    (site / "bulky" / "__init__.py").write_text("")
+    registered(site, "bulky", "bulky.girth")
+    monkeypatch.syspath_prepend(site)
+    assert commands() == sorted([*NAMES, "girth"])
+    assert registry.find("girth", "after")(run, times=2)["figures"] == {"girth/grams": 6.0}
+    registered(outside.parent, "bulk", "bulk")  # in the working directory it counts for nothing
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    assert [point.module for point in installed.points(registry.ENTRY_POINTS)] == ["bulky.girth"]
+
+
+def test_one_that_is_broken_or_whose_name_is_taken_is_left_out_and_named(outside, monkeypatch, capfd):
+    site = outside.parent / "site"
+    for name in ("audit", "broken"):
+        toys.leave_analysis(site / f"bulky_{name}" / name)
+        (site / f"bulky_{name}" / "__init__.py").write_text("")
+        registered(site, f"bulky_{name}", f"bulky_{name}.{name}")
+    (site / "bulky_broken" / "broken" / "__init__.py").write_text("import nothing_of_that_name\n")
+    monkeypatch.syspath_prepend(site)
+    assert commands() == NAMES
+    assert sorted(capfd.readouterr().err.splitlines()) == [
+        "the analysis in bulky_audit.audit is left out: there is an analysis audit already",
+        "the analysis in bulky_broken.broken is left out: No module named 'nothing_of_that_name'",
+    ]
+    app = typer.Typer()
+    app.command("look")(print)
+    cli_analyses.add(app)
+    assert "caelab.analysis.look has no command: caelab look is another one" in capfd.readouterr().err
 
 
 def test_after_force_no_file_of_any_analysis_survives(heft, run):

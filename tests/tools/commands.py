@@ -68,6 +68,7 @@ def misspelt(words: Sequence[str]) -> list[str]:
 def carried_out(folder: Path, words: Sequence[str]) -> tuple[int, str]:
     """Carry out a command: its exit status, and what it said on stderr."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CAELAB_DATA": str(folder / "data")}
+    environment["PYTHONPATH"] = str(folder)  # as docs/extend.md has it for an analysis
     line = [sys.executable, "-m", "caelab", *words]
     done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
     return done.returncode, done.stderr

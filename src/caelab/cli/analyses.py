@@ -16,10 +16,22 @@ from caelab.runs.analyses import Analysis, Option, Result, as_text
 
 
 def add(app: typer.Typer) -> None:
-    """Add a command for each analysis."""
+    """Add a command for each analysis but those of an outsider whose name is that of another command."""
+    known = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
     for one in registry.analyses().values():
+        if one.name in known:
+            terminal.note(f"the analysis in {one.package} has no command: caelab {one.name} is another one")
+            continue
         lines = examples(*(f"caelab {one.name} {words}" for words in one.examples))
         app.command(one.name, help=one.help, short_help=one.question, epilog=lines)(_command(one))
+
+
+def hint(words: Sequence[str]) -> str:
+    """What to do about a command that is an analysis in the working directory; empty for any other."""
+    own = [package for package in registry.beside_options() if package.name in words[:1]]
+    return (
+        f" {own[0].name}/ is an analysis: PYTHONPATH={terminal.shown(own[0].parent)} finds it." if own else ""
+    )
 
 
 def _command(analysis: Analysis) -> Callable[..., None]:

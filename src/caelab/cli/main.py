@@ -35,7 +35,7 @@ def _lab(
         print(context.get_help())
 
 
-for module in (train, study, report, dashboard, runs, evaluate, analyses, images, export, bench, new):
+for module in (train, study, report, dashboard, runs, evaluate, images, export, bench, new, analyses):
     module.add(app)
 
 
@@ -45,7 +45,7 @@ def main() -> None:
         try:
             sys.exit(app(standalone_mode=False))
         except typer.TyperException as error:
-            terminal.error(error.format_message())
+            terminal.error(f"{error.format_message()}{analyses.hint(sys.argv[1:])}")
             sys.exit(2)
         except typer.Abort:  # no answer to a question
             terminal.error("nothing is done")

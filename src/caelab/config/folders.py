@@ -5,11 +5,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 from caelab import config, terminal
+from caelab.config import installed
 from caelab.errors import UserError
 
 VARIABLE = "CAELAB_CONF"
@@ -56,7 +56,7 @@ def _has_a_group(folder: Path) -> bool:
 def _installed() -> tuple[Path, ...]:
     """Folders that installed packages register; finding them imports nothing."""
     folders = []
-    for point in entry_points(group=ENTRY_POINTS):
+    for point in installed.points(ENTRY_POINTS):
         first, *rest = point.value.split(".")
         package = find_spec(first)
         folders += [

@@ -1,7 +1,9 @@
 """What an analysis of a finished run is, and which there are.
 
-An analysis is a package ``caelab.analysis.<name>``. Its ``__init__`` declares ``ANALYSIS`` and imports
-nothing heavy, so that commands and lists are quick. Its module of the same name measures and shows:
+An analysis is a package: one of ``caelab.analysis``, one that an installed package registers as an entry
+point of the group ``caelab.analysis``, or one beside a folder of options of the user's own. Its ``__init__``
+declares ``ANALYSIS`` and imports nothing heavy, so that commands and lists are quick. Its module of the same
+name measures and shows:
 
 - ``measure(subject, **options) -> Result``, of a ``runner.Subject``; it draws the picture as well;
 - ``show(run, result)``: lines and tables for the screen;
@@ -11,15 +13,22 @@ Commands, ``after:`` in studies, the columns of ``caelab runs`` and what ``force
 that declaration.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from caelab import terminal
+from caelab.config import folders, installed
 from caelab.errors import UserError
 from caelab.terminal import nearest
+
+ENTRY_POINTS = "caelab.analysis"
+"""Group of the entry points by which an installed package names a package that holds an analysis."""
 
 Result = dict[str, Any]
 """What an analysis leaves as ``<name>.json``: ``figures`` (flat: key -> number), ``seconds``, and details."""
@@ -144,17 +153,52 @@ class Analysis:
 
 
 def packages() -> Iterator[str]:
-    """Yield the dotted name of each package that may hold an analysis; others than the lab's go here."""
+    """Yield the dotted name of each package that may hold an analysis, the lab's first."""
     for module in iter_modules(import_module("caelab.analysis").__path__):
         if module.ispkg:
             yield f"caelab.analysis.{module.name}"
+    yield from (point.module for point in installed.points(ENTRY_POINTS))
+    path = {Path(place).resolve() for place in sys.path}
+    yield from (package.name for package in beside_options() if package.parent in path)
+
+
+def beside_options() -> list[Path]:
+    """Packages with an analysis beside the user's folders of options, importable or not."""
+    try:
+        places = [folder.parent for folder in folders.own()]
+    except UserError:  # which commands that compose a run tell
+        return []
+    files = (file for place in dict.fromkeys(places) for file in sorted(place.glob("*/__init__.py")))
+    return [
+        file.parent for file in files if "ANALYSIS = " in file.read_text(encoding="utf-8", errors="replace")
+    ]
 
 
 def analyses() -> dict[str, Analysis]:
     """Name -> analysis, sorted by name."""
-    modules = (import_module(name) for name in packages())
-    declared = (module.ANALYSIS for module in modules if hasattr(module, "ANALYSIS"))
-    return {one.name: one for one in sorted(declared, key=lambda one: one.name)}
+    known: dict[str, Analysis] = {}
+    for package in packages():
+        one = _declared(package)
+        if one and known.setdefault(one.name, one) is not one:
+            _left_out(package, f"there is an analysis {one.name} already")
+    return dict(sorted(known.items()))
+
+
+def _declared(package: str) -> Analysis | None:
+    """Analysis of a package; one that is not the lab's may be broken, which stops no command."""
+    try:
+        one = getattr(import_module(package), "ANALYSIS", None)
+    except Exception as error:
+        if package.startswith("caelab."):
+            raise
+        _left_out(package, terminal.one_line(error))
+        return None
+    return one if isinstance(one, Analysis) else None
+
+
+@cache
+def _left_out(package: str, reason: str) -> None:
+    terminal.note(f"the analysis in {package} is left out: {reason}")
 
 
 def find(name: str, where: str) -> Analysis:

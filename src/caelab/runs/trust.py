@@ -11,7 +11,6 @@ Imports nothing heavy: a trained network is read without Hydra.
 
 import hashlib
 import json
-import os
 import re
 import shlex
 import sys
@@ -19,7 +18,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
-from importlib.metadata import distributions
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,7 +25,7 @@ from typing import Any
 import platformdirs
 
 from caelab import durable
-from caelab.config import CONF, instances, notebook
+from caelab.config import CONF, installed, instances, notebook
 from caelab.config.fingerprint import GROUPS
 from caelab.errors import UserError
 
@@ -146,8 +144,7 @@ def _of_conf(group: str) -> frozenset[str]:
 
 
 def _vouched() -> set[str]:
-    points = (point for package in distributions(path=_places()) for point in package.entry_points)
-    return _modules | {point.module for point in points if point.group == ENTRY_POINTS}
+    return _modules | {point.module for point in installed.points(ENTRY_POINTS)}
 
 
 def _within(name: str, module: str) -> bool:
@@ -172,18 +169,12 @@ def _object(target: str, where: str) -> Any:
 @contextmanager
 def _elsewhere(first: str | None = None) -> Iterator[None]:
     """Import from ``first``, and not from the working directory unless PYTHONPATH names it."""
-    before, during = sys.path[:], [*([first] if first else []), *_places()]
+    before, during = sys.path[:], [*([first] if first else []), *installed.places()]
     sys.path[:] = during
     try:
         yield
     finally:
         sys.path[:] = [*before, *(place for place in sys.path if place not in during)]
-
-
-def _places() -> list[str]:
-    own = [Path(place).resolve() for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
-    here = Path.cwd()
-    return [place for place in sys.path if Path(place).resolve() != here or here in own]
 
 
 def vouch(target: str) -> None:
@@ -242,11 +233,11 @@ def _code(target: str) -> dict[str, Any] | None:
     if file is None:
         return None
     root = file.parents[len(name) - (file.name != "__init__.py")]
-    installed = root.name in ("site-packages", "dist-packages")
+    of_a_package = root.name in ("site-packages", "dist-packages")
     files = {}
     for module in sorted(sys.modules):
         own = _file(module)
-        if own and _is_at(own, root, module) and (module.split(".")[0] == parts[0] or not installed):
+        if own and _is_at(own, root, module) and (module.split(".")[0] == parts[0] or not of_a_package):
             files[str(own.relative_to(root))] = _digest(own)
     return {"root": str(root), "files": files}
 
@@ -268,7 +259,7 @@ def _digest(file: Path) -> str:
 def _same_as_trained_with(target: str) -> bool:
     """Import the code of a target that the user has trained with, where it is found unchanged."""
     for code in _known(target):
-        for root in dict.fromkeys([*_places(), code["root"]]):
+        for root in dict.fromkeys([*installed.places(), code["root"]]):
             if code["files"] and _unchanged(Path(root), code["files"]):
                 with _elsewhere(root):
                     _object(target, "trained with")
