@@ -33,10 +33,12 @@ def test_the_wheel_holds_code_and_config_and_nothing_else(wheel):
     }
     assert configs | modules <= names
     rest = {name for name in names - configs - modules if ".dist-info/" not in name}
-    parts = ("page.html.j2", "page.md.j2")
+    parts = ("page.html.j2", "page.md.j2", "page.js", "report.css")
     pages = {f"caelab/report/{name}" for name in parts} | {"caelab/export/card.md.j2"}
     pages |= {f"caelab/analysis/look/look.{ending}" for ending in ("html.j2", "js")}
-    pages |= {"caelab/plotting/page.css"}
+    pages |= {
+        f"caelab/plotting/{name}" for name in ("page.css", "plotly/plotly-basic.min.js", "plotly/LICENSE")
+    }
     built = {"caelab/commit.json"} & names  # where ROOT is a checkout of git
     plugins = {f"hydra_plugins/caelab_{name}.py" for name in ("folders", "sweeper")}
     assert rest == {"caelab/py.typed"} | plugins | pages | built

@@ -16,7 +16,8 @@ from skimage.metrics import peak_signal_noise_ratio
 from caelab.errors import UserError
 from caelab.plotting import style
 from caelab.report import figures
-from caelab.report.rows import Row, Run, Section
+from caelab.report.pictures import collected
+from caelab.report.rows import Row, Run, Section, heading
 
 FRONT = "honest frontier: none is cheaper and better"
 PSNR = {"base": [20.0, 21.0, 22.5], "improved": [23.0, 23.5]}
@@ -48,6 +49,10 @@ def row(tmp_path):
         return Row(label, "cifar10", floor, dict(settings), runs, {}, dict(published))
 
     return make
+
+
+def drawn_grid(one):
+    return figures.grid(heading(one), collected(one))
 
 
 def section(*rows, **given):
@@ -268,7 +273,7 @@ def pictures(n=3, channels=3, noise=4, seed=0):
 def test_grid_shows_originals_over_reconstructions_with_their_psnr(row, channels):
     x, x_hat = pictures(channels=channels)
     rows = [row("base", 20.0, images=(x, x_hat)), row("same", 20.0, images=(x, x)), row("without", 20.0)]
-    figure = figures.grid(section(*rows))
+    figure = drawn_grid(section(*rows))
     assert [axes.get_ylabel() for axes in figure.axes] == ["original", "base", "same"]
     for axes, images in zip(figure.axes, (x, x_hat, x), strict=True):
         strip = np.array(axes.images[0].get_array()).reshape(8, -1, channels)
@@ -285,7 +290,7 @@ def test_grid_shows_originals_over_reconstructions_with_their_psnr(row, channels
 def test_grid_takes_the_lowest_seed_and_the_originals_of_the_first_row(tmp_path, row):
     first, second = pictures(seed=0), pictures(seed=1)
     runs = {4: run(tmp_path / "4", images=second), 3: run(tmp_path / "3", images=first)}
-    figure = figures.grid(section(Row("base", "cifar10", runs=runs), row("elsewhere", 20.0, images=second)))
+    figure = drawn_grid(section(Row("base", "cifar10", runs=runs), row("elsewhere", 20.0, images=second)))
     assert [axes.get_ylabel() for axes in figure.axes] == ["original", "base"]
     assert np.array_equal(figure.axes[0].images[0].get_array()[:, :6], first[0][0].transpose(1, 2, 0))
 
@@ -297,23 +302,23 @@ def test_grid_shows_what_a_corrupted_run_was_given(row):
         corrupted.runs[0].record["config"] = {"corruption": {"_target_": "caelab.corruptions.Blur"}}
     path = one.runs[0].path / "reconstructions.npz"
     np.savez(path, originals=x, reconstructions=x_hat, corrupted=x // 2)
-    figure = figures.grid(section(one, older))
+    figure = drawn_grid(section(one, older))
     names = ["original", "given to\nnoise", "noise", "older\n(given corrupted\nimages)"]
     assert [axes.get_ylabel() for axes in figure.axes] == names
     assert np.array_equal(figure.axes[1].images[0].get_array()[:, :6], (x // 2)[0].transpose(1, 2, 0))
 
 
 def test_grid_is_none_without_pictures_and_names_a_damaged_file(row, capsys):
-    assert figures.grid(section(row("base", 20.0), row("not run"))) is None
+    assert drawn_grid(section(row("base", 20.0), row("not run"))) is None
     broken = row("base", 20.0, images=pictures())
     path = broken.runs[0].path / "reconstructions.npz"
     path.write_bytes(path.read_bytes()[:100])
-    assert figures.grid(section(broken)) is None
+    assert drawn_grid(section(broken)) is None
     (line,) = capsys.readouterr().err.splitlines()
     assert "reconstructions.npz is damaged" in line
     assert "force=true" in line
     path.unlink()
-    assert figures.grid(section(broken)) is None
+    assert drawn_grid(section(broken)) is None
 
 
 def test_curves_without_epochs_are_left_out(row):
@@ -333,7 +338,7 @@ def test_no_runs_is_said_in_each_panel(row):
 
 def test_files_are_valid_and_equal_for_equal_records(tmp_path, row):
     rows = [row("$base_$", 20.0, 21.0, curves=curve(10.0, 20.0), images=pictures()), *costly(row)]
-    draw = {"bars": figures.bars, "curves": figures.curves, "grid": figures.grid}
+    draw = {"bars": figures.bars, "curves": figures.curves, "grid": drawn_grid}
     draw |= {"line": figures.line, "pareto": lambda shown: figures.pareto(shown.rows, "Costs")}
     for name, function in draw.items():
         figure = function(section(*rows))

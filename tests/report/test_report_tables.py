@@ -361,7 +361,7 @@ def test_an_analysis_of_a_run_stands_in_its_row(row):
 
 
 def test_how_to_read_speaks_of_what_stands_in_the_tables_and_of_nothing_else(row):
-    frame = tables.table(section(row("one", [20.0])))
+    frame = tables.table(section(row("one", BASE), row("other", BASE)))
     said = caption(list(frame), intervals=False, compared=False, floors=False)
     assert said.startswith(
         "Full: all test images; PSNR and SSIM are means over seeds. One a class: of the first test image of "

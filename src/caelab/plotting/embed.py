@@ -43,6 +43,11 @@ def _in_markdown(value: Any) -> Any:
     return value if isinstance(value, Markup) else texts.markdown(str(value))
 
 
+def plotly() -> Markup:
+    """The basic bundle of plotly.js (MIT, see the licence beside it), which draws a page's plots."""
+    return Markup((Path(__file__).parent / "plotly/plotly-basic.min.js").read_text(encoding="utf-8"))
+
+
 def data_uri(content: bytes, kind: str) -> str:
     """Content of a media type, such as image/png, as an address that needs no other file."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
@@ -55,10 +60,12 @@ class Picture:
     Attributes:
         caption: what it shows.
         png: path.
+        kind: of figure, by which its file is named.
     """
 
     caption: str
     png: Path
+    kind: str = ""
 
     @property
     def uri(self) -> str:

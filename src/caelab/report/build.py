@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from joblib import Parallel, cpu_count, delayed
@@ -13,11 +14,13 @@ from matplotlib.figure import Figure
 from caelab import studies, terminal
 from caelab.errors import UserError
 from caelab.plotting.embed import Picture
-from caelab.report import figures, page, rates, summary, tables, trials
+from caelab.plotting.strips import Images
+from caelab.report import figures, page, plots, rates, summary, tables, trials
 from caelab.report.claims import verdicts
 from caelab.report.measure import apart, others, section
 from caelab.report.page import Chapter, Page
-from caelab.report.rows import Section
+from caelab.report.pictures import collected
+from caelab.report.rows import LISTED, Section, heading
 from caelab.runs import records
 from caelab.runs.labels import display
 from caelab.studies import Study
@@ -116,20 +119,20 @@ def _begun(one: Section) -> bool:
 
 def _chapters(drawn: Sequence[Section], out: Path) -> list[Chapter]:
     """Write the tables of each section, and its figures: side by side where that repays a process's start."""
-    shown = [one.shown() for one in drawn]
     workers = max(1, min(cpu_count(), len(drawn) // 4))
-    written = Parallel(workers, return_as="generator")(delayed(_pictures)(one, out) for one in shown)
+    written = Parallel(workers, return_as="generator")(delayed(_drawn)(one, out) for one in drawn)
     pictures = terminal.tracked(written, "drawing", len(drawn))
-    return [_chapter(*each, out) for each in zip(drawn, shown, pictures, strict=True)]
+    return [_chapter(*each, out) for each in zip(drawn, pictures, strict=True)]
 
 
-def _chapter(one: Section, shown: Section, pictures: list[Picture], out: Path) -> Chapter:
+def _chapter(one: Section, drawn: tuple[list[Picture], dict[str, Any]], out: Path) -> Chapter:
     """Write all rows of a section, and put those that are shown together with their pictures."""
     raw = tables.numbers(one)
     tables.write(one, out / "tables", raw)
-    lines = raw.set_index("variant", drop=False).loc[[row.label for row in shown.rows]]
-    table = tables.table(shown, lines.reset_index(drop=True))
-    return Chapter(shown, table, tables.best(one), pictures, _rates(one, out))
+    listed = one.shown(LISTED)
+    lines = raw.set_index("variant", drop=False).loc[[row.label for row in listed.rows]]
+    table = tables.table(listed, lines.reset_index(drop=True))
+    return Chapter(one.shown(), listed, table, tables.best(one), *drawn, _rates(one, out))
 
 
 def _rates(one: Section, out: Path) -> pd.DataFrame | None:
@@ -142,8 +145,14 @@ def _rates(one: Section, out: Path) -> pd.DataFrame | None:
     return frame
 
 
-def _pictures(one: Section, out: Path) -> list[Picture]:
-    """Write a section's figures."""
+def _drawn(whole: Section, out: Path) -> tuple[list[Picture], dict[str, Any]]:
+    """Write a section's figures, and return them and what a page draws itself."""
+    one = whole.shown()
+    found = collected(one)
+    return _pictures(one, found, out), plots.plain(whole.shown(LISTED), one, found)
+
+
+def _pictures(one: Section, found: Mapping[str, Images], out: Path) -> list[Picture]:
     where = f"{one.title}, {display(one.dataset)}"
     drawn: dict[str, Figure | None] = {
         "psnr": (figures.line if one.axis else figures.bars)(one),
@@ -151,21 +160,21 @@ def _pictures(one: Section, out: Path) -> list[Picture]:
         "pareto": figures.pareto(one.rows, where),
         "rate": figures.rates(one),
         "gradients": figures.gradients(one),
-        "images": figures.grid(one),
+        "images": figures.grid(heading(one), found),
         "paths": figures.paths(one),
     }
     captions = _captions(one)
-    for number, (label, found) in enumerate(one.searches.items()):
+    for number, (label, search) in enumerate(one.searches.items()):
         drawn[f"search-{number}"] = trials.search(one, label)
-        captions[f"search-{number}"] = trials.caption(found)
+        captions[f"search-{number}"] = trials.caption(search)
     pictures = []
     for kind, figure in drawn.items():
         path = out / "figures" / f"{one.name}-{kind}.png"
         if figure is not None:
             figures.save(figure, path.parent, path.stem)
-            pictures.append(Picture(f"{where}: {captions[kind]}", path))
+            pictures.append(Picture(f"{where}: {captions[kind]}", path, kind))
         elif path.is_file():
-            pictures.append(Picture(f"{where}: {captions[kind]}; drawn by an earlier report", path))
+            pictures.append(Picture(f"{where}: {captions[kind]}; drawn by an earlier report", path, kind))
     return pictures
 
 

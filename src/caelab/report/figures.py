@@ -1,7 +1,6 @@
 """The figures of a report, drawn from run records."""
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
@@ -32,7 +31,7 @@ from caelab.report.gradients import gradients
 from caelab.report.pareto import pareto
 from caelab.report.pictures import grid, paths
 from caelab.report.rates import rates
-from caelab.report.rows import Row, Section, heading
+from caelab.report.rows import Row, Section, heading, series
 from caelab.texts import visible
 
 __all__ = ["HIGHLIGHTED", "bars", "curves", "gradients", "grid", "line", "pareto", "paths", "rates", "save"]
@@ -100,15 +99,15 @@ def line(section: Section) -> Figure:
     Raises:
         UserError: the axis has a value that is not a number.
     """
-    series = _series(section)
+    found = _series(section)
     figure = sheet(heading(section), 3.8)
     axes = figure.subplots()
-    styles, dashes = map(line_style, range(len(series))), map(floor_style, range(len(series)))
-    for name, rows in series.items():
+    styles, dashes = map(line_style, range(len(found))), map(floor_style, range(len(found)))
+    for name, rows in found.items():
         floor = all(row.floor for row in rows.values())
         style = next(dashes) if floor else next(styles) | {"linestyle": "-"}
         _spread(axes, f"floor: {name}" if floor else name, rows, style)
-    ticks = sorted({x for rows in series.values() for x in rows if x is not None})
+    ticks = sorted({x for rows in found.values() for x in rows if x is not None})
     if ticks and all(x > 0 and math.log2(x).is_integer() for x in ticks):
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [f"{x:,g}" for x in ticks])
@@ -166,7 +165,7 @@ def _dots(axes: Axes, rows: Sequence[Row], metric: str) -> None:
 def _series(section: Section) -> dict[str, dict[float | None, Row]]:
     """Name of a series -> its rows with runs, by their value of the axis; None for a row without one."""
     axis = section.axis or ""
-    series: dict[str, dict[float | None, Row]] = {}
+    found: dict[str, dict[float | None, Row]] = {}
     for row in section.rows:
         value = row.settings.get(axis)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
@@ -174,9 +173,8 @@ def _series(section: Section) -> dict[str, dict[float | None, Row]]:
                 f"study={section.study}: axis={axis} has the value {value!r}; an axis takes numbers"
             )
         if row.runs:
-            name = re.sub(rf", {re.escape(axis)}=[^,]*", "", row.label)
-            series.setdefault(name, {})[value] = row
-    return series
+            found.setdefault(series(row, axis), {})[value] = row
+    return found
 
 
 def _spread(axes: Axes, name: str, rows: dict[float | None, Row], style: dict[str, Any]) -> None:

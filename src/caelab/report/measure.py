@@ -141,7 +141,7 @@ def _file(study: str, number: int) -> str:
 
 
 def _rows(dataset: str, variants: Sequence[Mapping[int, Run]]) -> list[Row]:
-    """A row a variant, named by what tells it from the other ones."""
+    """A row a variant, named by what tells it from the other ones; best on validation first."""
     firsts = [next(iter(found.values())).record for found in variants]
     rows: list[Row] = []
     taken: Counter[str] = Counter()
@@ -152,7 +152,7 @@ def _rows(dataset: str, variants: Sequence[Mapping[int, Run]]) -> list[Row]:
         if taken[label] > 1:
             label += f" ({taken[label]})"
         rows.append(Row(label, dataset, results.untrained(record), runs=found))
-    return rows
+    return sorted(rows, key=lambda row: -row.chosen_by)
 
 
 def _shared(variants: Sequence[Mapping[int, Run]]) -> str:

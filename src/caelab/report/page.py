@@ -3,20 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
 from caelab import durable
 from caelab.metrics.statistics import ALPHA, holm
-from caelab.plotting.embed import Picture, environment
-from caelab.report import tables
+from caelab.plotting.embed import Picture, environment, plotly
+from caelab.report import plots, tables
 from caelab.report.caption import RATES, caption
 from caelab.report.claims import Verdict
 from caelab.report.rows import Section
 from caelab.report.wording import chance
 from caelab.runs.labels import display
 
+DRAWN = ("psnr", "curves", "pareto", "images")
+"""Kinds of figures that an HTML page draws itself."""
 SIGNS = {"holds": "✓", "contradicted": "✗", "undecided": "?", "not measured": "–"}
 
 _READING = (
@@ -32,23 +35,43 @@ class Chapter:
     """One study on one dataset.
 
     Attributes:
-        section: what of it is shown.
+        section: what of it figures show.
+        listed: what of it the table has.
         table: its table as text.
         best: which row is best, as a sentence.
         pictures: its figures.
+        plain: what an HTML page draws itself.
         rates: the best network, floor and codec at each rate, as text; None where no rate was measured.
     """
 
     section: Section
+    listed: Section
     table: pd.DataFrame
     best: str
     pictures: Sequence[Picture]
+    plain: dict[str, Any]
     rates: pd.DataFrame | None = None
 
     @property
     def name(self) -> str:
         """Its anchor, and the name of its files."""
         return self.section.name
+
+    @property
+    def main(self) -> list[str]:
+        """Columns that a page shows at once."""
+        return tables.main(self.listed, self.table)
+
+    @property
+    def narrow(self) -> pd.DataFrame:
+        """The rows that figures show, with the columns that matter most."""
+        rows = self.table["variant"].isin([row.label for row in self.section.rows])
+        return tables.narrow(self.listed, self.table[rows])
+
+    @property
+    def own(self) -> list[Picture]:
+        """The figures that an HTML page does not draw itself."""
+        return [one for one in self.pictures if one.kind not in DRAWN]
 
     @property
     def dataset(self) -> str:
@@ -118,7 +141,12 @@ def write(page: Page, out: Path) -> list[Path]:
         templates = environment(f".{ending}", Path(__file__).parent)
         templates.filters["chance"] = chance
         text = templates.get_template(f"page.{ending}.j2").render(
-            page=page, signs=SIGNS, rate_caption=RATES, pipes=lambda frame: Markup(tables.markdown(frame))
+            page=page,
+            signs=SIGNS,
+            rate_caption=RATES,
+            pipes=lambda frame: Markup(tables.markdown(frame)),
+            data=plots.script([chapter.plain for chapter in page.chapters]),
+            plotly=plotly,
         )
         path = out / f"index.{ending}"
         durable.write(path, text)

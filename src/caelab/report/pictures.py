@@ -27,30 +27,44 @@ from caelab.plotting.style import WIDTH, sheet, styled
 from caelab.report.rows import Row, Section, heading
 from caelab.runs import arrays
 
+_ORIGINAL = "original"
 _AUDITED = 5  # pictures of a path
 _MIDDLE = 0.15  # inches between two panels
 
 
-def grid(section: Section) -> Figure | None:
-    """Draw originals above a line of reconstructions a row, a column a class: figures 6 to 14 of the report.
+def collected(section: Section) -> dict[str, Images]:
+    """Name -> pictures, (N, C, H, W): the originals, and what a row's lowest seed made of them.
 
-    The pictures are those of a row's lowest seed, below what it was given where those are not the originals.
-    Below each stands its own PSNR in dB, at peak 255. A row without pictures, or with other originals than
-    the first row's, is left out.
-
-    Returns:
-        None where no row has pictures.
+    Below what it was given where those are not the originals. A row without pictures, or with other originals
+    than the first row's, is left out; without any there is nothing.
     """
     kept = [(row, pictures) for row in section.rows if (pictures := _pictures(row)) is not None]
     found = {_name(row, pictures): pictures for row, pictures in kept}
     if not found:
-        return None
+        return {}
     originals = next(iter(found.values()))[0]
     made = {name: (given, x) for name, (x0, given, x) in found.items() if np.array_equal(x0, originals)}
-    rows = [Strip("original", originals, [""] * len(originals))]
-    for name, images in below_the_given(originals, made).items():
-        rows.append(Strip(name, images, _texts(images, originals)))
-    return strips(heading(section), rows)
+    return {_ORIGINAL: originals, **below_the_given(originals, made)}
+
+
+def grid(title: str, pictures: Mapping[str, Images]) -> Figure | None:
+    """Draw originals above a line of reconstructions a row, a column a class: figures 6 to 14 of the report.
+
+    Below each stands its own PSNR in dB, at peak 255.
+
+    Args:
+        title: of the figure.
+        pictures: as ``collected``.
+
+    Returns:
+        None where there are none.
+    """
+    if not pictures:
+        return None
+    originals = pictures[_ORIGINAL]
+    rows = [Strip(_ORIGINAL, originals, [""] * len(originals))]
+    rows += [Strip(name, x, _texts(x, originals)) for name, x in pictures.items() if name != _ORIGINAL]
+    return strips(title, rows)
 
 
 def below_the_given(originals: Any, made: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +18,9 @@ from caelab.terminal import one_line
 from caelab.texts import file_name
 
 SHOWN = 40
-"""Trained rows of a section that a page and its figures show, at most; its CSV has them all."""
+"""Trained rows of a section that figures show, at most; its CSV has them all."""
+LISTED = 500
+"""Trained rows that the table of an HTML page lists, at most."""
 _FLOORS = 20  # floors, likewise
 
 STILL_IMPROVING = 0.1
@@ -168,13 +171,13 @@ class Section:
         """Name of its files, and its anchor in a page."""
         return file_name(f"{self.study}-{self.dataset}")
 
-    def shown(self) -> "Section":
+    def shown(self, most: int = SHOWN) -> "Section":
         """What of it a page shows: all, or of very many rows the best ones on validation, best first."""
         trained = [row for row in self.rows if not row.floor]
         floors = [row for row in self.rows if row.floor]
-        if len(trained) <= SHOWN and len(floors) <= _FLOORS:
+        if len(trained) <= most and len(floors) <= _FLOORS:
             return self
-        best = [row for rows, most in ((trained, SHOWN), (floors, _FLOORS)) for row in _best(rows)[:most]]
+        best = [row for rows, size in ((trained, most), (floors, _FLOORS)) for row in _best(rows)[:size]]
         title = f"{self.title}, best {len(best)} of {len(self.rows):,} rows"
         text = f"{self.text} All {len(self.rows):,} rows stand in tables/{self.name}.csv."
         return replace(self, rows=best, title=title, text=text)
@@ -187,6 +190,11 @@ class Section:
 def _best(rows: Sequence[Row]) -> list[Row]:
     """Rows by mean validation PSNR, best first; those without runs last."""
     return sorted(rows, key=lambda row: -row.chosen_by)
+
+
+def series(row: Row, axis: str) -> str:
+    """Name of the rows that differ from this one in the section's axis alone."""
+    return re.sub(rf", {re.escape(axis)}=[^,]*", "", row.label)
 
 
 def heading(section: Section) -> str:

@@ -100,7 +100,7 @@ def numbers(section: Section) -> pd.DataFrame:
 
 def _letters(section: Section) -> dict[str, str]:
     trained = _trained(section)
-    if len(trained) > SHOWN:
+    if len(trained) > SHOWN or all(len(same[0].runs) < MIN_SEEDS for same in trained):
         return {}
     letters = groups({same[0].label: same[0].starts("test/psnr") for same in trained})
     return {row.label: letters[same[0].label] for same in trained for row in same}
