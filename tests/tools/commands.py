@@ -51,7 +51,7 @@ def tiny(words: Sequence[str]) -> list[str]:
     replaced = re.compile(r"dataset[.=]|seeds=|trainer\.(max_epochs|accelerator)=")
     kept = ["multirun/runs/RUN" if word == "RUN" else word for word in words if not replaced.match(word)]
     own = words[0] == "report" and "study=" in str(words) and "docs/results/runs" not in words
-    if words[0] in ("train", "study") or own:
+    if words[0] in ("train", "sweep", "study") or own:
         seeds = {"study": ["--seeds", "1"], "report": ["seeds=1"]}
         return [*kept, *TINY, *seeds.get(words[0], [])]
     again = ["--force"] if "--out" in kept else []  # the pages write to one folder more than once

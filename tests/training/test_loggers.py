@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -87,6 +88,35 @@ def test_tensorboard_holds_curves_pictures_and_table(train):
     assert len(events.Images("test/images")) == 1
     (table,) = events.Tensors("test/table/text_summary")
     assert table.tensor_proto.string_val[0].startswith(b"| image | psnr | ssim |\n| --- | --- | --- |\n| 0 |")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of MLflow itself
+def test_mlflow_holds_all_parts_of_a_run(train, killed, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    killed("logger=mlflow", after=1)
+    answer = train("logger=mlflow")
+    assert answer.status == 0, answer.err
+    client = mlflow.MlflowClient("sqlite:///multirun/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("caelab").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "shapes-base-mse-adam-s0"
+    assert run.data.params["choices/model"] == "base"
+    assert run.data.params["model/latent"] == "8"
+    curve = client.get_metric_history(run.info.run_id, "train/loss")
+    assert [one.value for one in curve] == pytest.approx(
+        [float(row["train/loss"]) for row in rows(answer.run_dir)]
+    )
+    record = answer.record
+    metrics = run.data.metrics
+    assert {key: metrics[key] for key in record["metrics"]} == pytest.approx(record["metrics"])
+    assert metrics["size/parameters"] == record["size"]["parameters"]
+    assert run.data.tags["fingerprint"] == record["fingerprint"]
+    names = {
+        Path(one.path).name.partition("+")[0] for one in client.list_artifacts(run.info.run_id, "images")
+    }
+    assert names == {"val~images", "test~images"}
 
 
 def test_any_logger_of_lightning_is_a_yaml_of_the_users(train, tmp_path):
@@ -310,6 +340,15 @@ def test_the_environment_says_what_wandb_users_expect(train, monkeypatch, tmp_pa
     assert set(run.tags) == {"shapes", "base", "mse", "adam", "one", "two"}
     typed = train("logger=wandb", "trainer.max_epochs=1", "logger.wandb.project=mine", "seed=1")
     assert {offline.read(tmp_path / "elsewhere").run.project, typed.status} == {"mine", 0}
+
+
+@pytest.mark.usefixtures("no_key")
+def test_wandb_that_is_disabled_leaves_nothing(train):
+    answer = train(
+        "logger=wandb", "logger.mode=disabled", "logger.wandb.artifact=true", "trainer.max_epochs=1"
+    )
+    assert (answer.status, answer.err) == (0, "")
+    assert not (answer.run_dir / "wandb").exists()
 
 
 @pytest.mark.usefixtures("no_key")

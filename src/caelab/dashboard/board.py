@@ -70,7 +70,12 @@ class Keys:
 
 def in_wandb(run: Run) -> bool:
     """Whether a run was trained with W&B, or was sent there later."""
-    return (run.path / ID).exists() or "wandb" in run.record["config"].get("logger", {})
+    return (run.path / ID).exists() or _live(run)
+
+
+def _live(run: Run) -> bool:
+    node = run.record["config"].get("logger", {}).get("wandb")
+    return node is not None and node.get("mode") != "disabled"
 
 
 def known(section: Section) -> Section:
@@ -97,7 +102,7 @@ def keys(runs: Sequence[Run]) -> Keys:
 
 
 def _media(run: Run) -> set[str]:
-    live = "wandb" in run.record["config"].get("logger", {})
+    live = _live(run)
     drawn = live or (run.path / results.ARTIFACTS["images"]).exists()
     return {*([pictures.DURING] if live else []), *([pictures.AFTER, pictures.TABLE] if drawn else [])}
 

@@ -98,7 +98,7 @@ GROUPS: Mapping[str, Callable[[Keys], list[Panel]]] = {
 def _bar(key: str, title: str, by: wr.Config) -> wr.BarPlot:
     return wr.BarPlot(
         title=title,
-        metrics=[wr.SummaryMetric(key)],
+        metrics=[key],
         groupby=by,
         groupby_aggfunc="mean",
         groupby_rangefunc="stddev",

@@ -1,6 +1,6 @@
 """What a tracker such as Weights & Biases is told of a run: its names, its config and its summary."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from caelab.runs import results
@@ -39,12 +39,22 @@ def config(record: Record) -> dict[str, Any]:
     Args:
         record: of a run; what is known before it starts is enough.
     """
+    folders = [*record["config"].get("paths", {}).values()]
     settings = {key: node for key, node in record["config"].items() if key not in _OF_THE_MACHINE}
     return {
         "fingerprint": record["fingerprint"],
         "variant": variant(record["overrides"], str(record["choices"]["model"])),
         "choices": record["choices"],
-        **settings,
+        **_without(settings, folders),
+    }
+
+
+def _without(node: Mapping[str, Any], folders: Sequence[Any]) -> dict[str, Any]:
+    """Leave out what names one of the folders of this machine."""
+    return {
+        key: _without(value, folders) if isinstance(value, Mapping) else value
+        for key, value in node.items()
+        if value not in folders
     }
 
 

@@ -79,8 +79,11 @@ class WandB(WandbLogger):
             job_type=_short(job_type, _WORD),
             tags=[_short(tag, _WORD) for tag in dict.fromkeys([*tags, *filter(None, more)])],
             settings=wandb.Settings(init_timeout=silence),
-            version=run_id or os.environ.get("WANDB_RUN_ID") or _id(Path(save_dir)),
+            version=None
+            if mode == "disabled"
+            else run_id or os.environ.get("WANDB_RUN_ID") or _id(Path(save_dir)),
         )
+        self._wandb_init.pop("anonymous")  # which W&B has given up, and warns of
         self._artifact = artifact
         self._row: dict[str, Any] = {}
 
