@@ -153,10 +153,10 @@ def compare(runs: Run | str | Path | Iterable[Run | str | Path]) -> "pd.DataFram
     Raises:
         UserError: no run, or none in a directory.
     """
-    given = [runs] if isinstance(runs, Run | str | Path) else list(runs)
-    if not given:
+    listed = [runs] if isinstance(runs, Run | str | Path) else list(runs)
+    if not listed:
         raise UserError("compare: no run given; caelab.sweep(...) returns some")
-    return tables.frame([(run if isinstance(run, Run) else Run(run)).record for run in given])
+    return tables.frame([(run if isinstance(run, Run) else Run(run)).record for run in listed])
 
 
 @contextmanager

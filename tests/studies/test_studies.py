@@ -236,6 +236,9 @@ def test_a_misspelt_key_of_a_study_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "CONF", str(tmp_path))
     with pytest.raises(UserError, match="study=mine: there is no 'epoch' in a study; did you mean 'epochs'?"):
         studies.load("mine")
+    (folder / "mine.yaml").write_text("title: t\ntext: x\ndatasets: [shapes]\n")
+    with pytest.raises(UserError, match="study=mine: epochs is missing; give epochs: VALUE"):
+        studies.load("mine")
 
 
 def test_a_search_is_another_one_under_other_words():

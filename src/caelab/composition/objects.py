@@ -86,7 +86,7 @@ def is_instance(group: str, value: Any) -> bool:
     return group in GROUPS and not plain and not several(value)
 
 
-def named(values: Mapping[str, Any], once: bool) -> dict[str, Any]:
+def names(values: Mapping[str, Any], once: bool) -> dict[str, Any]:
     """Put the name of an option in the place of each class and object, and the arguments beside it.
 
     Args:
@@ -113,8 +113,8 @@ def named(values: Mapping[str, Any], once: bool) -> dict[str, Any]:
     return plain
 
 
-def stored(values: Mapping[str, Any]) -> set[str]:
-    """Groups in which ``named`` has put a class or an object: a key below may be any of its arguments."""
+def free(values: Mapping[str, Any]) -> set[str]:
+    """Groups in which ``names`` has put a class or an object: a key below may be any of its arguments."""
     return {
         group
         for group in GROUPS
@@ -145,11 +145,11 @@ def _instance(group: str, value: Any, once: bool) -> str:
 
 def _option(group: str, value: Any) -> tuple[str, dict[str, Any]]:
     """Name of the option that a class is, with its arguments where it can be, and those that are left."""
-    kind, given = (value.func, value.keywords) if isinstance(value, partial) else (value, {})
+    kind, keywords = (value.func, value.keywords) if isinstance(value, partial) else (value, {})
     if not isinstance(kind, type) or (isinstance(value, partial) and value.args):
         raise UserError(f"{group}: {value!r}: give a class, and its arguments by name")
     target = _target(group, kind)
-    arguments = {name: _plain(f"{group}.{name}", one) for name, one in given.items()}
+    arguments = {name: _plain(f"{group}.{name}", one) for name, one in keywords.items()}
     node = _node(group, kind, target)
     trust.vouch(target)
     leaves = {name: grammar.read(file) for name, file in options.files(group).items()}

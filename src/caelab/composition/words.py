@@ -46,7 +46,7 @@ def from_python(
         once: whether it asks for one run, which an object may be part of.
 
     Raises:
-        UserError: what ``read`` and ``objects.named`` raise.
+        UserError: what ``read`` and ``objects.names`` raise.
     """
     own = {**keys, **({} if epochs is None else {"trainer.max_epochs": epochs})}
     own = {
@@ -56,9 +56,9 @@ def from_python(
     typed = [overrides] if isinstance(overrides, str) else () if isinstance(overrides, Mapping) else overrides
     if isinstance(overrides, Mapping):
         own |= overrides
-    own = objects.named(own, once)
+    own = objects.names(own, once)
     words = [*(f"{key}={_values(value)}" for key, value in own.items()), *map(str, typed)]
-    free = objects.stored(own)
+    free = objects.free(own)
     return read(f"++{word}" if _is_below(word, free) else word for word in words)
 
 

@@ -29,13 +29,13 @@ def own() -> list[Path]:
     Raises:
         UserError: one that is not there.
     """
-    named = [path for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path]
-    return _own([_folder(path, VARIABLE) for path in named])
+    extra = [path for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path]
+    return _own([_folder(path, VARIABLE) for path in extra])
 
 
-def _own(named: Sequence[Path]) -> list[Path]:
+def _own(extra: Sequence[Path]) -> list[Path]:
     beside = [path for path in (Path("conf").resolve(), *_installed()) if _has_a_group(path)]
-    return [path for path in dict.fromkeys([*named, *beside]) if path != Path(config.CONF).resolve()]
+    return [path for path in dict.fromkeys([*extra, *beside]) if path != Path(config.CONF).resolve()]
 
 
 def _folder(path: str, where: str) -> Path:
@@ -71,29 +71,29 @@ def of_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     Raises:
         UserError: the flag has no folder.
     """
-    named, others, left = [], [], iter(words)
+    extra, others, left = [], [], iter(words)
     for word in left:
         flag, equals, value = word.partition("=")
         if flag not in (FLAG, "-cd"):
             others.append(word)
         elif folder := value if equals else next(left, ""):
-            named.append(folder)
+            extra.append(folder)
         else:
             raise UserError(f"{flag}: give a folder, as in {FLAG} FOLDER")
-    return named, others
+    return extra, others
 
 
 @contextmanager
-def seen(named: Sequence[str] = ()) -> Iterator[None]:
+def seen(extra: Sequence[str] = ()) -> Iterator[None]:
     """Let this process, and every one that it starts from wherever, see the same folders of the user.
 
     Args:
-        named: folders beside those of ``own``.
+        extra: folders beside those of ``own``.
 
     Raises:
         UserError: one that is not there, or an option that two of them have.
     """
-    folders = list(dict.fromkeys([*(_folder(path, FLAG) for path in named), *own()]))
+    folders = list(dict.fromkeys([*(_folder(path, FLAG) for path in extra), *own()]))
     _refuse_twins(folders)
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = os.pathsep.join(map(str, folders))

@@ -30,8 +30,8 @@ def options(group: str) -> dict[str, dict[str, Any]]:
     """
     if group in ("trainer", "paths"):
         return {"train": flat(top()[group], f"{group}.")}
-    read_from = {name: {} if _is_global(leaf) else read(leaf) for name, leaf in files(group).items()}
-    return {name: flat(node, f"{group}.") for name, node in (read_from | classes.get(group, {})).items()}
+    leaves = {name: {} if _is_global(leaf) else read(leaf) for name, leaf in files(group).items()}
+    return {name: flat(node, f"{group}.") for name, node in (leaves | classes.get(group, {})).items()}
 
 
 def files(group: str) -> dict[str, Path]:
@@ -56,12 +56,12 @@ def every_key() -> list[str]:
 
 def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Every key below a node, with dots, and its value; inner nodes too."""
-    found = {}
+    keys = {}
     for key, value in node.items():
-        found[prefix + str(key)] = value
+        keys[prefix + str(key)] = value
         if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-    return found
+            keys |= flat(value, f"{prefix}{key}.")
+    return keys
 
 
 def arguments(target: Any) -> tuple[dict[str, inspect.Parameter], bool]:

@@ -130,9 +130,9 @@ class Trained:
         Raises:
             UserError: images that it cannot take, with what they are and what they must be.
         """
-        given = kinds.take(images, self.shape)
-        parts = [given.finished(self._decode(self._encode(x))) for x in self._batches(given.x)]
-        return given.back(torch.cat(parts))
+        stack = kinds.take(images, self.shape)
+        parts = [stack.finished(self._decode(self._encode(x))) for x in self._batches(stack.x)]
+        return stack.back(torch.cat(parts))
 
     def _batches(self, x: Tensor) -> Iterator[Tensor]:
         for part in torch.split(x, self.batch):
@@ -162,11 +162,11 @@ class Trained:
 
 def digest(state: Mapping[str, Tensor]) -> str:
     """SHA-256 of all numbers of a network's state, hexadecimal."""
-    found = hashlib.sha256()
+    whole = hashlib.sha256()
     for name, tensor in sorted(state.items()):
-        found.update(name.encode())
-        found.update(tensor.cpu().numpy().tobytes())
-    return found.hexdigest()
+        whole.update(name.encode())
+        whole.update(tensor.cpu().numpy().tobytes())
+    return whole.hexdigest()
 
 
 def load(path: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> Trained:

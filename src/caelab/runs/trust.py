@@ -109,9 +109,9 @@ def named(target: Any, group: str, where: str) -> Any:
         raise UserError(f"{where}: this caelab has no such {group}")
     if owner := next((name for name in _vouched() if _within(target, name)), None):
         with _elsewhere():
-            found = _object(target, where)
-        if _within(f"{getattr(found, '__module__', '')}.", owner):
-            return found
+            one = _object(target, where)
+        if _within(f"{getattr(one, '__module__', '')}.", owner):
+            return one
         raise UserError(f"{where}: is not of {owner}, which only imports it")
     if target in _trained_with | _handed or _same_as_trained_with(target):
         return _object(target, where)
@@ -154,16 +154,16 @@ def _within(name: str, module: str) -> bool:
 def _object(target: str, where: str) -> Any:
     first, *parts = target.split(".")
     try:
-        found: Any = import_module(first)
+        one: Any = import_module(first)
         name = first
         for part in parts:
             name += f".{part}"
-            if not hasattr(found, part) and isinstance(found, ModuleType):
+            if not hasattr(one, part) and isinstance(one, ModuleType):
                 import_module(name)
-            found = getattr(found, part)
+            one = getattr(one, part)
     except (ImportError, AttributeError) as error:
         raise UserError(f"{where}: cannot be imported ({error})") from error
-    return found
+    return one
 
 
 @contextmanager
@@ -216,10 +216,10 @@ def _kept(target: str) -> Path:
 
 def _known(target: str) -> list[dict[str, Any]]:
     try:
-        found = json.loads(_kept(target).read_text())
+        codes = json.loads(_kept(target).read_text())
     except (OSError, ValueError):
         return []
-    return found if isinstance(found, list) else []
+    return codes if isinstance(codes, list) else []
 
 
 def _code(target: str) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 from caelab import terminal
@@ -107,6 +107,9 @@ def _made(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
     for key in values:
         if key not in known:
             raise UserError(f"{where}: there is no {key!r} in a study{terminal.nearest(str(key), known)}")
+    for one in fields(kind):
+        if one.name not in values and one.default is one.default_factory is MISSING:
+            raise UserError(f"{where}: {one.name} is missing; give {one.name}: VALUE")
     return kind(**values)
 
 
