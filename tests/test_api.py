@@ -20,6 +20,7 @@ from caelab import api, config, handle, terminal
 from caelab.config.grammar import written
 from caelab.errors import RunsFailed, UserError
 from caelab.runs import results
+from caelab.runs.record import made
 
 SMALL = {
     "dataset.train_size": 96,
@@ -44,19 +45,19 @@ def test_the_command_line_finds_a_run_that_python_trained(here):
     again = here()
     assert "finished before" in again.out
     assert again.run_dir == run.dir
-    assert again.record == run.record
+    assert made(again.record) == run.record
 
 
 def test_python_finds_a_run_that_the_command_line_trained(here, capfd):
     trained = here("loss=l1_mse", "loss.alpha=0.25")
     run = caelab.run([*TINY, "loss.alpha=0.25"], loss="l1_mse")
-    assert (run.dir, run.record) == (trained.run_dir, trained.record)
+    assert (run.dir, run.record) == (trained.run_dir, made(trained.record))
     assert "finished before" in capfd.readouterr().out
 
 
 def test_a_run_shows_what_lies_in_its_directory(here):
     run = caelab.run(SMALL, model="base", epochs=2, seed=3)
-    assert run.metrics["test/psnr"] == results.read(run.dir)["metrics"]["test/psnr"]
+    assert run.metrics["test/psnr"] == results.read(run.dir).metrics["test/psnr"]
     assert f"test PSNR {run.metrics['test/psnr']:.2f} dB" in repr(run)
     assert str(run.dir) not in repr(run)
     ten = run.show()
@@ -73,10 +74,10 @@ def test_a_run_shows_what_lies_in_its_directory(here):
 
 def test_a_sweep_returns_its_runs_and_a_failed_one_stops_no_other(here, capfd):
     runs = caelab.sweep(SMALL | {"model.latent": (8, 0, 16)}, model="base", epochs=1)
-    assert [run.record["status"] for run in runs] == ["finished", "failed", "finished"]
+    assert [run.record.status for run in runs] == ["finished", "failed", "finished"]
     assert "1 of 3 runs failed" in capfd.readouterr().err
     table = caelab.compare(runs)
-    psnr = {run.record["size"]["latent"]: run.metrics["test/psnr"] for run in (runs[0], runs[2])}
+    psnr = {run.record.size.latent: run.metrics["test/psnr"] for run in (runs[0], runs[2])}
     best = sorted(psnr, key=lambda latent: -psnr[latent])
     assert list(table["model.latent"]) == [*best, 0]
     assert list(table["PSNR (dB)"])[:2] == [pytest.approx(psnr[latent], abs=5e-5) for latent in best]
@@ -140,7 +141,7 @@ def test_an_interrupt_leaves_a_run_that_goes_on(here, monkeypatch, capfd):
             caelab.run(SMALL, model="base", epochs=2)
     assert signal.getsignal(signal.SIGINT) == before
     capfd.readouterr()
-    assert caelab.run(SMALL, model="base", epochs=2).record["time"]["epochs"] == 2
+    assert caelab.run(SMALL, model="base", epochs=2).record.time.epochs == 2
     assert "going on after epoch 1" in capfd.readouterr().out
 
 
@@ -161,7 +162,7 @@ def test_the_hydra_of_ones_own_application_is_given_back(here, tmp_path):
     (tmp_path / "own" / "app.yaml").write_text("mine: 40\n")
     with initialize_config_dir(str(tmp_path / "own"), version_base=None):
         run = caelab.run(SMALL, model="base", epochs=1)
-        assert run.record["status"] == "finished"
+        assert run.record.status == "finished"
         with pytest.raises(UserError, match="modle: there is no such key"):
             caelab.run(modle="base")
         assert compose("app").mine == 40

@@ -9,6 +9,7 @@ from tiny import TINY
 from caelab import corruptions
 from caelab.corruptions import TEST, Blur, Downsample, GaussianNoise, Masking, SaltPepper, keys, uniform
 from caelab.inference.restore import corruption, datamodule, load
+from caelab.runs.record import made
 
 NOISE = ("corruption=gaussian_noise", "corruption.std=0.2")
 
@@ -117,10 +118,10 @@ def test_values_that_cannot_be(kind, values, line):
 def test_a_run_is_given_the_corrupted_and_scored_against_the_clean(train):
     answer = train(*NOISE)
     assert answer.status == 0, answer.err
-    net, data = load(answer.run_dir), datamodule(answer.record)
+    net, data = load(answer.run_dir), datamodule(made(answer.record))
     data.setup()
     x = data.splits["test"][:].float() / 255
-    corrupted = corruption(answer.record)(x, keys(torch.arange(50), TEST))
+    corrupted = corruption(made(answer.record))(x, keys(torch.arange(50), TEST))
     mse = (net.reconstruct(corrupted) - x).square().flatten(1).mean(1).double()
     assert answer.record["metrics"]["test/psnr"] == pytest.approx(float((-10 * mse.log10()).mean()), abs=1e-4)
     assert answer.record["choices"]["corruption"] == "gaussian_noise"

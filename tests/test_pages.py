@@ -96,7 +96,7 @@ def test_what_a_query_gives(answers, query, mean, half):
         ("test/psnr shapes small seeds=5", "no run of seed 4"),
         ("test/pnsr shapes small", "0 of 3 runs have test/pnsr"),
         ("last/val/psnr shapes small", "0 of 3 runs have last/val/psnr"),
-        ("time.seconds shapes small", "no time.seconds"),
+        ("time.hours shapes small", "no time.hours"),
         ("bench.json ways.2.speed", "no ways.2.speed"),
         ("rates.csv 12.psnr", "no 12.psnr"),
         ("rates.csv 10.psnr - shapes small", "a file has no rows to compare"),

@@ -34,7 +34,7 @@ def run(overrides: Overrides = (), *, epochs: int | None = None, **keys: Unpack[
     ``caelab train model=improved loss=l1_mse trainer.max_epochs=5 loss.alpha=0.1``.
 
     >>> run = caelab.run(model="base", dataset="shapes", epochs=1, seed=3)
-    >>> run.record["status"], run.record["seed"]
+    >>> run.record.status, run.record.seed
     ('finished', 3)
 
     Args:
@@ -70,7 +70,7 @@ def sweep(
     ``caelab sweep model=base,improved seed=0,1,2``.
 
     >>> runs = caelab.sweep(model="base", dataset="shapes", seed=range(2), epochs=1)
-    >>> [run.record["seed"] for run in runs]
+    >>> [run.record.seed for run in runs]
     [0, 1]
 
     Args:
@@ -80,7 +80,7 @@ def sweep(
         keys: as in ``run``, with one value or several, but without objects.
 
     Returns:
-        All runs of the sweep. A failed one stops no other: it is told, and has ``record["error"]``.
+        All runs of the sweep. A failed one stops no other: it is told, and has ``record.error``.
 
     Raises:
         UserError: a mistake that concerns all of it.
@@ -120,7 +120,7 @@ def study(
         keys: of every run, as in ``run``, but without objects; ``dataset`` may have several values.
 
     Returns:
-        All runs of the studies. A failed one stops no other: it is told, and has ``record["error"]``.
+        All runs of the studies. A failed one stops no other: it is told, and has ``record.error``.
 
     Raises:
         UserError: a mistake that concerns all of it.

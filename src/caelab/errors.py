@@ -25,7 +25,7 @@ class RunsFailed(SystemExit):
         runs: directory -> record of every run, finished or failed.
     """
 
-    def __init__(self, runs: dict[Path, dict[str, Any]]) -> None:
+    def __init__(self, runs: dict[Path, Any]) -> None:
         super().__init__(1)
         self.runs = runs
 

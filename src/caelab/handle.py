@@ -10,7 +10,7 @@ from caelab.composition import words
 from caelab.composition.words import Overrides
 from caelab.errors import UserError
 from caelab.runs import results
-from caelab.runs.results import Record
+from caelab.runs.record import Complete, Record, is_finished
 
 if TYPE_CHECKING:  # they bring torch
     from PIL.Image import Image
@@ -44,12 +44,12 @@ class Run:
         self.record = results.finished(directory) if record is None else record
 
     def __repr__(self) -> str:
-        if self.record["status"] == "trial":
-            psnr = self.record["metrics"]["val/psnr"]
+        if not isinstance(self.record, Complete):
+            return f"Run({terminal.shown(self.dir)}: {self.record.error})"
+        if not is_finished(self.record):
+            psnr = self.record.metrics["val/psnr"]
             return f"Run({terminal.shown(self.dir)}: a trial, validation PSNR {psnr:.2f} dB)"
-        if self.record["status"] != "finished":
-            return f"Run({terminal.shown(self.dir)}: {self.record['error']})"
-        psnr, ssim = (self.record["metrics"][f"test/{key}"] for key in ("psnr", "ssim"))
+        psnr, ssim = (self.record.metrics[f"test/{key}"] for key in ("psnr", "ssim"))
         return f"Run({terminal.shown(self.dir)}: test PSNR {psnr:.2f} dB, SSIM {ssim:.3f})"
 
     @property
@@ -190,21 +190,22 @@ class Run:
 
     def show(self) -> "Image":
         """Return the picture of originals over reconstructions, which a notebook shows."""
-        return _image(self.dir / self._finished()["artifacts"]["reconstructions"])
+        return _image(self.dir / self._finished().artifacts["reconstructions"])
 
     def curves(self) -> "Image":
         """Return a picture of training loss and validation PSNR (dB) by epoch, which a notebook shows."""
         from caelab.report import figures, rows
 
-        choices = self._finished()["choices"]
-        row = rows.Row(choices["model"], choices["dataset"], runs={0: rows.Run(self.dir, self.record)})
+        record = self._finished()
+        choices = record.choices
+        row = rows.Row(choices["model"], choices["dataset"], runs={0: rows.Run(self.dir, record)})
         title = ", ".join(f"{choices[group]}" for group in ("model", "loss", "optimizer"))
         picture = io.BytesIO()
         figures.curves(rows.Section("run", title, "", choices["dataset"], [row])).savefig(picture)
         return _image(picture)
 
-    def _finished(self) -> Record:
-        if self.record["status"] != "finished":
+    def _finished(self) -> Complete:
+        if not is_finished(self.record):
             raise UserError(f"{terminal.shown(self.dir)}: {results.unfinished(self.record)}")
         return self.record
 

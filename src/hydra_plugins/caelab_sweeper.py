@@ -13,7 +13,7 @@ from caelab import terminal
 from caelab.composition import words
 from caelab.config import folders
 from caelab.runs.labels import image_sets
-from caelab.runs.results import Record
+from caelab.runs.record import Record, is_finished
 from caelab.sweeps import launching
 from caelab.sweeps.sweeping import Job, Sweep, group
 
@@ -68,11 +68,11 @@ def _compare(runs: dict[Path, Record], output: Path) -> None:
     """Draw the reconstructions of runs where they share their test images, and print the table of all."""
     from caelab.report.summary import show_sweep
 
-    done = {path: record for path, record in runs.items() if record["status"] == "finished"}
+    done = {path: record for path, record in runs.items() if is_finished(record)}
     if len(done) > 1 and len(set(image_sets(list(done.values())))) == 1:
         from caelab.report.comparison import compare_runs
 
-        best = sorted(done, key=lambda path: -float(done[path]["metrics"]["val/psnr"]))[:_PICTURED]
+        best = sorted(done, key=lambda path: -done[path].metrics["val/psnr"])[:_PICTURED]
         pictured = {path: record for path, record in done.items() if path in best}
         picture = compare_runs(pictured, output)
         of = "" if len(pictured) == len(done) else f" of the best {_PICTURED}"

@@ -2,9 +2,10 @@
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
-from toys import leave_analysis, record
+from toys import leave_analysis, typed
 
 import caelab.analysis
 from caelab import studies
@@ -12,6 +13,7 @@ from caelab.analysis import after, runner
 from caelab.errors import UserError
 from caelab.runs import analyses as registry
 from caelab.runs import results
+from caelab.runs.record import save
 from caelab.runs.run_dir import locked
 
 
@@ -24,8 +26,8 @@ def runs(tmp_path):
         (path / "checkpoints").mkdir(parents=True)
         if name != "copied":
             (path / "checkpoints" / "best.ckpt").write_bytes(b"")
-        made[path] = record(fingerprint=name)
-        results.write(path, made[path])
+        made[path] = typed(fingerprint=name)
+        save(path, made[path])
     return made
 
 
@@ -88,8 +90,8 @@ def test_what_another_process_did_meanwhile_is_not_done_again(runs, weigh, monke
 def test_a_run_trained_anew_is_analysed_anew(runs, weigh):
     (path, *_) = runs
     after.carry_out("weigh", {path: runs[path]})
-    later = runs[path] | {"finished": "2026-05-02T12:00:00+00:00"}
-    results.write(path, later)
+    later = replace(runs[path], finished="2026-05-02T12:00:00+00:00")
+    save(path, later)
     assert results.analyses(path, later) == {}
     assert after.carry_out("weigh", {path: later}) == 0
     assert weigh == ["one", "one"]

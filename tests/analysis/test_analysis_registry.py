@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from caelab.config import folders, installed
 from caelab.errors import UserError
 from caelab.runs import analyses as registry
 from caelab.runs import database, previous, records, results
+from caelab.runs.columns import COLUMNS
+from caelab.runs.record import RECORD, save
 
 NAMES = ["anomaly", "audit", "gradients", "look", "probe", "rate", "refine", "segment"]
 
@@ -62,7 +65,7 @@ def registered(site, name, value):
 def run(tmp_path):
     path = tmp_path / "runs" / "one"
     path.mkdir(parents=True)
-    results.write(path, toys.record())
+    save(path, toys.typed())
     return path
 
 
@@ -71,14 +74,14 @@ def test_each_package_is_an_analysis_of_its_name():
     assert list(known) == NAMES
     for name, analysis in known.items():
         assert analysis.package == f"caelab.analysis.{name}"
-        assert all(column.figure.startswith(f"{name}/") for column in analysis.columns.values())
+        assert all(column.path.startswith(f"{name}/") for column in analysis.columns.values())
         assert analysis.question.endswith(("?", "."))
 
 
 def test_no_two_columns_share_a_name():
     names = [name for one in registry.analyses().values() for name in one.columns]
     assert len({*names}) == len(names)
-    assert not {*names} & {*database.COLUMNS}
+    assert not {*names} & {*COLUMNS}
 
 
 def test_help_of_every_analysis_waits_for_nothing_heavy():
@@ -114,9 +117,9 @@ def test_a_new_package_has_columns(heft, run):
     heft(run, times=4)
     rows = database.load([run.parent]).sql("SELECT run, grams FROM runs WHERE grams > 11").fetchall()
     assert rows == [(str(run), 12.0)]
-    assert database.columns()["grams"].meaning == "weight in g"
+    assert registry.columns()["grams"].meaning == "weight in g"
     record = results.read(run)
-    results.write(run, record | {"finished": "2026-05-02T12:00:00+00:00"})  # trained anew
+    save(run, replace(record, finished="2026-05-02T12:00:00+00:00"))  # trained anew
     assert database.load([run.parent]).sql("SELECT grams FROM runs").fetchall() == [(None,)]
 
 
@@ -174,7 +177,7 @@ def test_after_force_no_file_of_any_analysis_survives(heft, run):
 def test_what_a_killed_analysis_left_goes_as_well(run):
     leave_all(run)
     for path in run.glob("*.json"):
-        if path.name != results.RECORD:
+        if path.name != RECORD:
             path.unlink()
     previous.set_aside(run)
     assert {path.name for path in run.iterdir()} == {"previous"}
@@ -185,12 +188,12 @@ def leave_all(run: Path) -> None:
         for name in analysis.files:
             (run / name).parent.mkdir(exist_ok=True)
             (run / name).write_text("old")
-        results.write_analysis(run, analysis.name, toys.record(), {"figures": {}})
+        results.write_analysis(run, analysis.name, toys.typed(), {"figures": {}})
 
 
 def test_no_run_is_looked_for_in_what_an_analysis_left(heft, run):
     (run / "heft-parts").mkdir()
-    results.write(run / "heft-parts", toys.record())
+    save(run / "heft-parts", toys.typed())
     assert [path for path, _ in records.find(run.parent)] == [run]
 
 

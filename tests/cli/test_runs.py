@@ -18,7 +18,9 @@ import toys
 
 from caelab.cli import runs
 from caelab.runs import query, records
-from caelab.runs.database import COLUMNS, columns, load
+from caelab.runs.analyses import columns
+from caelab.runs.columns import COLUMNS
+from caelab.runs.database import load
 
 ADAM = {"_target_": "torch.optim.Adam", "lr": 1e-3}
 SGD = {"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9}

@@ -14,6 +14,7 @@ from caelab.data.shapes import Shapes
 from caelab.errors import UserError
 from caelab.inference.restore import datamodule
 from caelab.runs.analyses import analyses
+from caelab.runs.record import made
 from caelab.texts import one_name
 from caelab.training.evaluate import evaluate
 
@@ -137,7 +138,7 @@ def test_a_folder_that_has_moved_with_its_run_is_found_as_it_was_named(
     (tmp_path / "new").mkdir()
     pictures.rename(tmp_path / "new" / "d")
     monkeypatch.chdir(tmp_path / "new")
-    data = datamodule(elsewhere.record)
+    data = datamodule(made(elsewhere.record))
     data.setup("test")
     assert data.sha256 == elsewhere.record["data"]["sha256"]
 
@@ -147,7 +148,7 @@ def test_a_place_in_a_record_names_no_code(elsewhere):
         "places": {"path": {"_target_": "os.system"}, "batch_size": "/", "root": "/no"}
     }
     with pytest.raises(UserError, match=r"elsewhere/d: there is no such folder"):
-        datamodule(record).setup("test")
+        datamodule(made(record)).setup("test")
 
 
 def identity(tmp_path, **dataset):

@@ -248,7 +248,7 @@ def test_with_a_key_both_are_saved_and_only_what_a_project_lacks_is_sent(
         monkeypatch.setattr(kind, "url", property(lambda self: f"at {self.entity}/{self.project}"))
     status, out, err = command("--upload", "--entity", "team", "--project", "mine")
     assert (status, err) == (0, [])
-    assert [(run.record["seed"], *place) for run, *place in sent] == [(1, "online", "team", "mine")]
+    assert [(run.record.seed, *place) for run, *place in sent] == [(1, "online", "team", "mine")]
     assert out.count("at team/mine") == 2
     assert not (tmp_path / "dashboard.json").exists()
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from caelab.export.card import _costs
 from caelab.export.export import export
 from caelab.inference import restore
 from caelab.runs import results
+from caelab.runs.record import save
 from caelab.training import describe
 
 BASE = {"_target_": "caelab.models.base.Base", "latent": 6, "channels": [2, 3], "hidden": []}
@@ -27,8 +29,7 @@ def card(tmp_path, monkeypatch):
     def write(model, change=lambda record: None):
         run = leave_whole_run(tmp_path / "run", model)
         record = results.finished(run)
-        change(record)
-        results.write(run, record)
+        save(run, record := replace(record, **(change(record) or {})))
         export(run, "safetensors", tmp_path / "out")
         return (tmp_path / "out" / "model_card.md").read_text(), record
 
@@ -44,9 +45,7 @@ def card(tmp_path, monkeypatch):
     ],
 )
 def test_it_names_the_code_by_its_commit_or_else_by_its_digest(environment, line):
-    spent = {"fit_seconds": 1.0, "test_seconds": 1.0}
-    made = toys.record()["environment"] | environment
-    assert line in _costs({"time": spent, "environment": made, "finished": ""})[2]
+    assert line in _costs(toys.typed(environment=environment))[2]
 
 
 def test_it_says_what_was_measured(card, tmp_path):
@@ -59,13 +58,13 @@ def test_it_says_what_was_measured(card, tmp_path):
     for line in (
         "# base on shapes",
         "Convolutions, then linear layers down to the latent; the decoder is the mirror image.",
-        f"Fingerprint of the run: `{record['fingerprint']}`.",
+        f"Fingerprint of the run: `{record.fingerprint}`.",
         "- **Code**: 6 latent numbers an image; 6 reach the decoder; the image has 2,352.",
         f"- **Size**: {learnt:,} learnt numbers; ",
         "- **Training**: mse loss, adam, seed 3; 4 epochs, the best on validation is 2.",
         "- **Command**: `caelab-train model=base dataset=shapes`",
         "| training | 96 |",
-        f"SHA-256 of the arrays: `{record['data']['sha256']}`.",
+        f"SHA-256 of the arrays: `{record.data.sha256}`.",
         "Classes: ellipse, rectangle, triangle. No label took part in the training.",
         "| **base** | 21.50 | 20.25 | 0.750 | 22.12 |  | this run |",
         f"| PCA of 6 numbers | {pca['test/psnr']:.2f} | {pca['test/psnr_pooled']:.2f} | ",
@@ -83,11 +82,11 @@ def test_it_says_what_was_measured(card, tmp_path):
 
 def test_a_model_that_bypasses_its_latent_is_marked_in_bold(card):
     def change(record):
-        record["metrics"]["test/latent_reliance"] = 0.03
+        record.metrics["test/latent_reliance"] = 0.03
 
     text, record = card(SKIPS, change)
     around = 2 * 14 * 14
-    assert record["size"]["effective_code"] == 256 + around
+    assert record.size.effective_code == 256 + around
     assert "**This model bypasses its latent** (below 0.5). 0.03: " in text
     assert f"{around:,} numbers go around the latent in skips." in text
     assert "  - `skip_1`: (N, 2, 14, 14)" in text
@@ -95,18 +94,13 @@ def test_a_model_that_bypasses_its_latent_is_marked_in_bold(card):
 
 def test_what_is_of_one_machine_is_no_part_of_the_command(card):
     def change(record):
-        record["overrides"] = [
-            "model=base",
-            "paths.output=/home/someone/x",
-            "+logger=wandb",
-            "optimizer.lr=0.1",
-        ]
-        record["overrides"] += ["dataset.root=/home/someone/y", "force=true", "dataset.classes=[0,2]"]
-        record["config"]["dataset"]["classes"] = [0, 2]
+        words = ["model=base", "paths.output=/home/someone/x", "+logger=wandb", "optimizer.lr=0.1"]
+        words += ["dataset.root=/home/someone/y", "force=true", "dataset.classes=[0,2]"]
+        record.config["dataset"]["classes"] = [0, 2]
         data = restore.datamodule(record, classes=[0, 2])
         data.setup()
-        record["data"] = describe.dataset(data)
-        record["config"]["corruption"] = {"_target_": "caelab.corruptions.Blur", "sigma": 1.0}
+        record.config["corruption"] = {"_target_": "caelab.corruptions.Blur", "sigma": 1.0}
+        return {"overrides": words, "data": describe.dataset(data)}
 
     text, _ = card(BASE, change)
     assert "- **Command**: `caelab-train model=base optimizer.lr=0.1 'dataset.classes=[0,2]'`" in text
@@ -117,10 +111,10 @@ def test_what_is_of_one_machine_is_no_part_of_the_command(card):
 
 def test_names_of_a_record_are_shown_as_they_are(card):
     def change(record):
-        record["choices"] |= {"dataset": NASTY, "loss": NASTY, "model": NASTY}
-        record["fingerprint"] = record["environment"]["device"] = NASTY
-        record["overrides"] = [NASTY, "model=base"]
-        record["config"]["loss"]["weight"] = NASTY.replace("\udcff", "")
+        record.choices.update({"dataset": NASTY, "loss": NASTY, "model": NASTY})
+        record.environment["device"] = NASTY
+        record.config["loss"]["weight"] = NASTY.replace("\udcff", "")
+        return {"fingerprint": NASTY, "overrides": [NASTY, "model=base"]}
 
     text, _ = card(BASE, change)
     kinds = {token.type for token in tokens(text)}

@@ -1,6 +1,7 @@
 """The floors below a model: from runs of PCA beside it, or fitted."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_they_are_fitted_once(run, monkeypatch):
     monkeypatch.setattr(module, "score", None)
     assert floors(run, record, data) == floors(run, record, None) == found
     assert results.analyses(run, record) == {}  # no figures of the model itself
-    again = record | {"finished": "2027-01-01T00:00:00+00:00"}
+    again = replace(record, finished="2027-01-01T00:00:00+00:00")
     assert [one.metrics for one in floors(run, again, None)] == [{}] * 3
 
 
@@ -73,7 +74,7 @@ def test_a_run_beside_it_is_taken(run, tmp_path):
     record, data = opened(run)
     kept = {one.numbers: one for one in floors(run, record, None)}
     assert kept[6].note == "run 0123456789"
-    assert kept[6].metrics == results.finished(beside)["metrics"]
+    assert kept[6].metrics == results.finished(beside).metrics
     assert kept[0].note == "not measured: the data are not on this machine"
     assert [one.numbers for one in floors(beside, results.finished(beside), None)] == [0]
 

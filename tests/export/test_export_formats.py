@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -150,15 +151,15 @@ def test_metadata_name_no_place_of_this_machine(run):
     record = results.finished(run)
     about = metadata(record)
     assert about["fingerprint"] == "0123456789abcdef"
-    assert (about["range"], about["metrics"], about["data"]) == ([0, 1], record["metrics"], record["data"])
+    assert (about["range"], about["metrics"], about["data"]) == ([0, 1], record.metrics, asdict(record.data))
     assert about["config"]["dataset"] == {
         "_target_": "caelab.data.shapes.Shapes",
         "batch_size": 32,
         "image_size": 28,
         **{"train_size": 96, "val_size": 40, "test_size": 50},
     }
-    assert set(about["config"]) == {"model", "loss", "dataset"}
-    assert "/home/someone" in json.dumps(record)
+    assert set(about["config"]) == {"model", "loss", "dataset", "corruption"}
+    assert "/home/someone" in json.dumps(record.config)
     assert "/home/someone" not in json.dumps(about)
 
 

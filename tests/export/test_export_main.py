@@ -7,6 +7,7 @@ from toys import images, leave_whole_run
 from caelab.export import export as module
 from caelab.export.export import export
 from caelab.runs import results
+from caelab.runs.record import save
 
 BASE = {"_target_": "caelab.models.base.Base", "latent": 6, "channels": [2, 3], "hidden": []}
 
@@ -56,8 +57,8 @@ def test_nothing_is_overwritten_without_force(run, command):
 
 def test_without_the_data_the_kept_images_are_taken(run, command):
     record = results.finished(run)
-    record["config"]["dataset"]["seed"] = 9  # other images than the record's checksum says
-    results.write(run, record)
+    record.config["dataset"]["seed"] = 9  # other images than the record's checksum says
+    save(run, record)
     status, _, err = command(run, "--format", "safetensors")
     assert (status, err.count("\n")) == (1, 2)
     assert not (run / "export").exists()
@@ -75,12 +76,12 @@ def test_without_the_data_the_kept_images_are_taken(run, command):
 
 def test_official_data_are_not_fetched_for_a_check(run, monkeypatch, tmp_path):
     record = results.finished(run)
-    record["config"]["dataset"] = {
+    record.config["dataset"] = {
         "_target_": "caelab.data.cifar10.CIFAR10",
         "data_dir": str(tmp_path / "data"),
     }
     monkeypatch.setattr("caelab.data.official.obtain", None)  # what would download
-    results.write(run, record)
+    save(run, record)
     np.savez(run / "reconstructions.npz", originals=images(3, (3, 28, 28)).numpy())
     assert [one.difference for one in export(run, "safetensors")] == [0.0] * 3
 

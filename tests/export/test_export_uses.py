@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import toys
 
 from caelab.data.datamodule import ImageDataModule
 from caelab.data.mnist import MNIST
@@ -12,14 +13,14 @@ NOISE = {"_target_": "caelab.corruptions.GaussianNoise", "std": 0.1}
 
 
 def record(latent=256, code=256, best=3, **config):
-    return {
-        "size": {"latent": latent, "effective_code": code, "input_numbers": 784},
-        "metrics": {"test/psnr": 25.0},
-        "config": {"dataset": {}, **config},
-        "time": {"epochs": 4},
-        "best_epoch": best,
-        "seed": 7,
-    }
+    return toys.exact(
+        size={"latent": latent, "effective_code": code, "input_numbers": 784},
+        metrics={"test/psnr": 25.0},
+        config={"dataset": {}, **config},
+        time={"epochs": 4},
+        best_epoch=best,
+        seed=7,
+    )
 
 
 @pytest.fixture

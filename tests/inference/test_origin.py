@@ -11,6 +11,7 @@ import caelab
 from caelab.composition import compose, words
 from caelab.inference import trained
 from caelab.runs import results
+from caelab.runs.record import made
 
 LONGER = ["trainer.max_epochs=3", "optimizer.lr=1e-4"]
 
@@ -55,11 +56,11 @@ def test_a_run_starts_from_the_best_weights_of_another_and_names_it(train, sourc
     assert all(torch.equal(started[name], best[name]) for name in best)
     assert record["from"] == {
         "run": source.name,
-        "fingerprint": results.read(source)["fingerprint"],
+        "fingerprint": results.read(source).fingerprint,
         "weights": caelab.load(source).weights,
     }
     assert record["config"]["from"] == str(source)
-    assert record["metrics"]["val/psnr"] > results.read(source)["metrics"]["val/psnr"]
+    assert record["metrics"]["val/psnr"] > results.read(source).metrics["val/psnr"]
     assert "finished before" in train(f"from={source}", *LONGER).out
 
 
@@ -103,8 +104,8 @@ def test_the_checksum_is_that_of_the_loaded_network(source):
 
 def test_what_it_starts_from_tells_runs_apart(train, source):
     _, record = other(train(f"from={source}", *LONGER), source)
-    assert results.settings(record)["from"] == source.name
-    assert results.settings(results.read(source))["from"] is None
+    assert made(record).settings["from"] == source.name
+    assert results.read(source).settings["from"] is None
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from caelab.models.autoencoder import Code
 from caelab.models.base import Base
 from caelab.models.improved_skip import ImprovedSkip
 from caelab.models.refinement import fit
-from caelab.runs import results
+from caelab.runs.record import RECORD
 
 MODEL = {"latent": 6, "channels": [4, 8], "hidden": []}
 
@@ -191,8 +191,8 @@ for path in {[str(run), str(exported)]!r}:
 
 
 def edit(run, **changes):
-    record = json.loads((run / results.RECORD).read_text())
-    (run / results.RECORD).write_text(json.dumps(record | changes))
+    record = json.loads((run / RECORD).read_text())
+    (run / RECORD).write_text(json.dumps(record | changes))
 
 
 def no_checkpoint(run):
@@ -220,9 +220,9 @@ def builds(target="caelab.models.base.Base", **arguments):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda run: (run / results.RECORD).unlink(), "RUN: no result.json there (the run is not"),
+        (lambda run: (run / RECORD).unlink(), "RUN: no result.json there (the run is not"),
         (lambda run: edit(run, status="failed", error="no disk"), "RUN: that run failed (no disk); start"),
-        (lambda run: (run / results.RECORD).write_text("{"), "RUN/result.json is not a readable run"),
+        (lambda run: (run / RECORD).write_text("{"), "RUN/result.json is not a readable run"),
         (no_checkpoint, "BEST is missing; train the run anew with force=true"),
         (no_artifact, "BEST is missing; train the run anew with force=true"),
         (half_a_checkpoint, "BEST is damaged ("),
@@ -296,7 +296,7 @@ def test_what_is_wrong_with_an_exported_file_is_one_line(tmp_path, make, message
 def test_sizes_that_a_file_claims_are_not_allocated(
     run, tmp_path, monkeypatch, arguments, shape, message, kind
 ):
-    record = json.loads((run / results.RECORD).read_text())
+    record = json.loads((run / RECORD).read_text())
     model = record["config"]["model"] | arguments
     if kind == "run":
         edit(run, config={"model": model}, data=record["data"] | {"shape": shape})

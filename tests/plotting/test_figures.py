@@ -1,5 +1,7 @@
 """Pictures: the right images, and the right figure below each."""
 
+from dataclasses import replace
+
 import matplotlib.image
 import numpy as np
 import pytest
@@ -91,22 +93,22 @@ def test_runs_stand_below_what_they_were_given(tmp_path, monkeypatch):
     for number, (name, sigma) in enumerate(sigmas.items()):
         record = results.finished(leave_run(tmp_path / name))
         blur = {"_target_": "caelab.corruptions.Blur", "sigma": sigma}
-        record["config"] |= {"paths": {"data": record["config"]["dataset"]["data_dir"]}}
-        record["config"] |= {"corruption": blur} if sigma else {}
-        record["choices"]["corruption"] = "blur" if sigma else "none"
-        records[tmp_path / name] = record | {"seed": number}
+        record.config.update({"paths": {"data": record.config["dataset"]["data_dir"]}})
+        record.config.update({"corruption": blur} if sigma else {})
+        record.choices["corruption"] = "blur" if sigma else "none"
+        records[tmp_path / name] = replace(record, seed=number)
     shown = {}
     monkeypatch.setattr(comparison, "reconstructions", lambda path, x, rows: shown.update(original=x, **rows))
     comparison.compare_runs(records, tmp_path)
     one, two = "corruption.sigma=1.0", "corruption.sigma=2.0"
     assert list(shown) == [
         "original",
-        "none\nseed=0",
-        f"given to\nblur\nseed=1\n{one}",
-        f"blur\nseed=1\n{one}",
-        f"blur\nseed=2\n{one}",
-        f"given to\nblur\nseed=3\n{two}",
-        f"blur\nseed=3\n{two}",
+        "corruption=none\nseed=0",
+        f"given to\ncorruption=blur\nseed=1\n{one}",
+        f"corruption=blur\nseed=1\n{one}",
+        f"corruption=blur\nseed=2\n{one}",
+        f"given to\ncorruption=blur\nseed=3\n{two}",
+        f"corruption=blur\nseed=3\n{two}",
     ]
     given = [images for name, images in shown.items() if name.startswith("given to\n")]
     for images, sigma in zip(given, (1.0, 2.0), strict=True):

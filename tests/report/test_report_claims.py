@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import toys
 from scipy import stats
 
 from caelab.errors import UserError
@@ -24,8 +25,7 @@ def row(
     """A row; those of the same model start from the same weights."""
     config = {"model": {"_target_": model}}
     data = {"name": dataset, "train": train, "val": 10, "sha256": "d66d"}
-    same = {"artifacts": {}, "config": config, "data": data}
-    records = [same | {"metrics": {metric: value}} for value in psnr]
+    records = [toys.exact(artifacts={}, config=config, data=data, metrics={metric: value}) for value in psnr]
     runs = {seed: Run(path, record) for seed, record in enumerate(records)}
     return Row(label, dataset, runs=runs, **changes)
 

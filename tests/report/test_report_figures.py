@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import matplotlib.image
 import numpy as np
 import pytest
+import toys
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from scipy import stats
@@ -39,7 +40,7 @@ def run(path, psnr=20.0, ssim=0.5, code=8, seconds=3.0, curves=None, images=None
     metrics = {"test/psnr": psnr, "test/ssim": ssim}
     metrics |= {} if reliance is None else {"test/latent_reliance": reliance}
     size, time = {"effective_code": code, "input_numbers": 100}, {"fit_seconds": seconds}
-    return Run(path, {"metrics": metrics, "size": size, "time": time, "artifacts": artifacts})
+    return Run(path, toys.exact(metrics=metrics, size=size, time=time, artifacts=artifacts))
 
 
 @pytest.fixture
@@ -299,7 +300,7 @@ def test_grid_shows_what_a_corrupted_run_was_given(row):
     x, x_hat = pictures()
     one, older = (row(name, 20.0, images=(x, x_hat)) for name in ("noise", "older"))
     for corrupted in (one, older):
-        corrupted.runs[0].record["config"] = {"corruption": {"_target_": "caelab.corruptions.Blur"}}
+        corrupted.runs[0].record.config["corruption"] = {"_target_": "caelab.corruptions.Blur"}
     path = one.runs[0].path / "reconstructions.npz"
     np.savez(path, originals=x, reconstructions=x_hat, corrupted=x // 2)
     figure = drawn_grid(section(one, older))

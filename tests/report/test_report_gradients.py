@@ -1,6 +1,7 @@
 """Gradients in the report: what is drawn, averaged by hand."""
 
 import numpy as np
+import toys
 
 from caelab.analysis.gradients.picture import Line, draw
 from caelab.report.gradients import gradients
@@ -20,7 +21,7 @@ def test_both_ends_are_drawn_over_the_layers():
 
 
 def measured(path, layers):
-    record = {"fingerprint": path.name, "finished": "2026-11-29"}
+    record = toys.exact(fingerprint=path.name)
     path.mkdir()
     results.write_analysis(path, "gradients", record, {"figures": {}, "layers": layers})
     return Run(path, record)

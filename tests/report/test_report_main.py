@@ -18,7 +18,8 @@ from caelab.composition import compose
 from caelab.plotting.embed import plotly
 from caelab.report import figures, pictures, tables
 from caelab.report.build import report
-from caelab.runs import record_file, results
+from caelab.runs import records, results
+from caelab.runs.record import RECORD
 
 PSNR = {"base": (20.0, 20.5, 21.0), "improved": (21.9, 22.5, 22.8), "PCA 256": (26.8,)}
 HOLDS = "improved beats base on CIFAR-10: holds, +1.90 dB [0.81, 2.99], 3 seeds."  # by Welch's t test
@@ -39,15 +40,16 @@ def leave(path, variant, seed, psnr=20.0, **changes):
     cfg.seed = seed
     choices = {"model": "base", "loss": "mse", "optimizer": "adam", "dataset": "cifar10"}
     keys = ("test/psnr", "test/psnr_pooled", "published/psnr", "val/psnr")
-    made = results.start(toys.job(cfg, choices=choices, overrides=variant.at(seed))) | {
+    made = vars(results.start(toys.job(cfg, choices=choices, overrides=variant.at(seed)))) | {
         "status": "finished",
+        "error": "",
         "metrics": dict.fromkeys(keys, psnr) | {"test/ssim": 0.5, "published/ssim": 0.6, "test/loss": 0.01},
         "size": SIZE,
         "time": {"fit_seconds": 3.0, "epochs": 2},
         "data": {"name": "cifar10", "train": 40, "val": 10, "test": 50, "sha256": "d66d"},
         "artifacts": {"curves": "metrics.csv", "images": "reconstructions.npz"},
     }
-    (path / results.RECORD).write_text(json.dumps(toys.record(**made | changes)))
+    (path / RECORD).write_text(json.dumps(toys.record(**made | changes)))
     (path / "metrics.csv").write_text(f"epoch,train/loss,val/psnr\n0,0.1,{psnr - 1}\n1,0.05,{psnr - 1}\n")
     images = np.full((2, 3, 4, 4), seed, np.uint8)
     np.savez(path / "reconstructions.npz", originals=0 * images, reconstructions=images)
@@ -192,24 +194,24 @@ def test_the_screen_shows_the_table_and_the_verdicts(command, runs):
 
 def test_what_a_report_costs_does_not_grow_with_the_square_of_its_runs(tmp_path, runs, monkeypatch):
     """Each record is read once; figures and pages hold the best 40 rows, the CSV all."""
-    record = results.finished(runs / "base-0")
+    record = json.loads((runs / "base-0" / RECORD).read_text())
     for number in range(60):
         path = tmp_path / "many" / str(number)
         shutil.copytree(runs / "base-0", path)
         config = record["config"] | {"optimizer": record["config"]["optimizer"] | {"lr": (number + 1) / 1000}}
         metrics = record["metrics"] | {"val/psnr": 20 + number / 10, "test/psnr": 30 - number / 10}
         own = {"fingerprint": str(number), "choices": record["choices"] | {"dataset": "own"}, "sweep": None}
-        (path / results.RECORD).write_text(json.dumps(record | own | {"config": config, "metrics": metrics}))
+        (path / RECORD).write_text(json.dumps(record | own | {"config": config, "metrics": metrics}))
     calls = Counter()
 
     def counted(module, name):
         call = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *args, **keys: calls.update([name]) or call(*args, **keys))
 
-    for module, name in ((record_file, "read"), (pictures, "_read"), (figures, "save"), (tables, "groups")):
+    for module, name in ((records, "load"), (pictures, "_read"), (figures, "save"), (tables, "groups")):
         counted(module, name)
     report([str(tmp_path / "many")], tmp_path / "report")
-    assert calls == {"read": 60, "_read": 40, "save": 4}
+    assert calls == {"load": 60, "_read": 40, "save": 4}
     with (tmp_path / "report/tables/runs-own.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 60
     page = (tmp_path / "report/index.md").read_text(encoding="utf-8")
@@ -225,10 +227,10 @@ def test_without_a_study_the_report_is_of_what_has_runs(command, runs, tmp_path)
     shutil.copytree(runs, mixed / "a")
     for path in mixed.glob("a/improved*/result.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"sweep": "table2-full"}))
-    own = results.finished(runs / "base-0")
+    own = json.loads((runs / "base-0" / RECORD).read_text())
     (mixed / "own").mkdir()
     changed = own["config"] | {"optimizer": own["config"]["optimizer"] | {"lr": 0.5}}
-    (mixed / "own" / results.RECORD).write_text(json.dumps(own | {"fingerprint": "own", "config": changed}))
+    (mixed / "own" / RECORD).write_text(json.dumps(own | {"fingerprint": "own", "config": changed}))
     status, shown, _ = command(mixed)
     text = (tmp_path / "report/index.md").read_text(encoding="utf-8")
     assert status == 0

@@ -12,6 +12,7 @@ from caelab import studies
 from caelab.composition import compose
 from caelab.report import measure
 from caelab.runs import results
+from caelab.runs.record import RECORD
 from caelab.studies.index import index, score
 
 GROUPS = {"model": "base", "loss": "mse", "optimizer": "adam", "dataset": "cifar10"}
@@ -31,9 +32,8 @@ def record(variant, seed, psnr=20.0, **changes):
     choices = {group: given.get(group, default) for group, default in GROUPS.items()}
     started = results.start(toys.job(cfg, choices=choices, overrides=variant.at(seed)))
     metrics = FIGURES | {"test/psnr": psnr, "val/psnr": psnr - 1}
-    return toys.record(
-        **started | {"status": "finished", "metrics": metrics, "data": DATA} | changes, artifacts={}
-    )
+    own = {"status": "finished", "metrics": metrics, "data": DATA, "artifacts": {}, "error": ""}
+    return toys.record(**vars(started) | own | changes)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def run(tmp_path):
         path.mkdir(parents=True)
         made = record(variant, seed, psnr, **changes)
         made["config"]["logger"] = {"csv": {"save_dir": str(path)}}
-        (path / results.RECORD).write_text(json.dumps(made))
+        (path / RECORD).write_text(json.dumps(made))
         return path
 
     return leave
@@ -78,7 +78,7 @@ def test_runs_are_found_by_what_they_are(run, variants, tmp_path):
     assert {key: path for key, (path, _) in found.items()} == {
         variants["base"].identity(seed): path for seed, path in paths.items()
     }
-    assert [record["seed"] for _, record in found.values()] == [0, 1]
+    assert [record.seed for _, record in found.values()] == [0, 1]
 
 
 @pytest.mark.parametrize("finished", ["a", "b"])
@@ -88,7 +88,7 @@ def test_of_equal_runs_the_finished_one_counts(run, variants, tmp_path, finished
         run(f"{name}/x", variants["base"], status=status, error="stopped")
     for roots in ((tmp_path,), (tmp_path / "runs/a", tmp_path / "runs/b")):
         ((path, record),) = index(*roots).values()
-        assert (path, record["status"]) == (tmp_path / "runs" / finished / "x", "finished")
+        assert (path, record.status) == (tmp_path / "runs" / finished / "x", "finished")
 
 
 def test_a_section_has_each_variant_with_its_runs_and_what_is_missing(run, table2, variants, tmp_path):

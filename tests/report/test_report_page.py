@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import toys
 from scipy import stats
 from test_texts import NASTY, tokens
 
@@ -56,10 +57,11 @@ def row(label, *psnr, **changes):
         metrics |= dict.fromkeys(("test/ssim", "published/ssim", "test/loss"), 0.5)
         size = {"parameters": 7, "latent": 8, "effective_code": 9, "flops_per_image": 10, "input_numbers": 12}
         time = {"fit_seconds": 3.0, "epochs": 2}
-        record = {"metrics": metrics, "size": size, "time": time, "artifacts": {}}
         data = {"name": "cifar10", "train": 40, "val": 10, "test": 5, "sha256": "d66d"}
-        record["choices"] = {"model": label, "loss": "mse", "optimizer": "adam", "dataset": "cifar10"}
-        record |= {"config": {"model": {"_target_": "one"}}, "data": data}
+        config = {"model": {"_target_": "one"}}
+        choices = {"model": label, "loss": "mse", "optimizer": "adam", "dataset": "cifar10"}
+        made = {"metrics": metrics, "size": size, "time": time, "config": config, "choices": choices}
+        record = toys.exact(**made, artifacts={}, data=data)
         runs[seed] = Run(Path("none"), record)
     return Row(label, "cifar10", runs=runs, **changes)
 

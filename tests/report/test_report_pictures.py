@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import toys
 from skimage.metrics import peak_signal_noise_ratio
 
 from caelab.plotting.strips import Strip, strips
@@ -20,7 +21,7 @@ def row(tmp_path):
     def make(label, count=7, originals=0, keys=FIGURES, kept=True):
         path = tmp_path / label
         path.mkdir()
-        record = {"fingerprint": "f", "finished": "now", "metrics": {"test/psnr": 20.0}, "artifacts": {}}
+        record = toys.exact(metrics={"test/psnr": 20.0}, artifacts={})
         results.write_analysis(path, "audit", record, {"figures": keys})
         dice = np.random.default_rng(originals)
         x = dice.integers(0, 256, (count, 3, 6, 6), dtype=np.uint8)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import toys
 
 from caelab.analysis.rate.picture import TRANSFORM, draw, line
 from caelab.report import tables
@@ -62,9 +63,8 @@ def row(tmp_path):
         for seed, shift in enumerate(shifts):
             path = tmp_path / label / str(seed)
             path.mkdir(parents=True)
-            record = {"fingerprint": f"{label}{seed}", "finished": "2026-05-01T12:00:00+00:00", "metrics": {}}
             config = {"model": {"_target_": label.split()[0], "latent": latent}}
-            record |= {"config": config, "seed": seed}
+            record = toys.exact(fingerprint=f"{label}{seed}", metrics={}, config=config, seed=seed)
             if shift is not None:
                 one = found(shift) | changes
                 results.write_analysis(path, "rate", record, {"figures": {}, **one})

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import toys
 from scipy import stats
 
 from caelab.report import tables
@@ -14,6 +15,7 @@ from caelab.report.caption import caption
 from caelab.report.rows import Row, Run, Section
 from caelab.report.screen import Shown
 from caelab.runs import results
+from caelab.runs.record import BYPASSING
 from caelab.terminal import Plain
 
 BASE = np.array([20.0, 20.5, 21.0])
@@ -37,8 +39,8 @@ def row(tmp_path):
             curve = [19.0, 19.0, 19.0, 20.0, 20.0 + gain]
             lines = [f"{epoch},{value}\n" for epoch, value in enumerate(curve)]
             (path / "metrics.csv").write_text("epoch,val/psnr\n" + "".join(lines))
-            record = {"metrics": metrics, "size": SIZE, "time": time, "artifacts": {}}
-            record |= {"config": {"model": {"_target_": model}}, "data": DATA}
+            config = {"model": {"_target_": model}}
+            record = toys.exact(metrics=metrics, size=SIZE, time=time, artifacts={}, config=config, data=DATA)
             runs[seed] = Run(path, record)
         return Row(label, "cifar10", **{"runs": runs, **changes})
 
@@ -228,7 +230,7 @@ def test_empty_columns_are_dropped(row, table2):
 def test_how_well_anomalies_were_found_has_columns(row):
     found = row("found", BASE)
     for run, auroc in zip(found.runs.values(), (0.6, 0.62, 0.7), strict=True):
-        run.record["metrics"] |= {"anomaly/auroc_error": auroc, "anomaly/auroc_neighbours": auroc + 0.1}
+        run.record.metrics.update({"anomaly/auroc_error": auroc, "anomaly/auroc_neighbours": auroc + 0.1})
     shown = section(found, row("bare", BASE))
     frame = tables.table(shown).set_index("variant")
     low, high = ends([0.6, 0.62, 0.7])
@@ -240,7 +242,7 @@ def test_how_well_anomalies_were_found_has_columns(row):
 def test_what_probes_found_has_columns_where_there_is_any(row, table2):
     found, bare = row("found", BASE), row("bare", BASE)
     for run, accuracy in zip(found.runs.values(), (0.4, 0.41, 0.45), strict=True):
-        run.record["metrics"] |= {"probe/z/linear": accuracy, "probe/z/mig": accuracy / 2}
+        run.record.metrics.update({"probe/z/linear": accuracy, "probe/z/mig": accuracy / 2})
     low, high = ends([0.4, 0.41, 0.45])
     both = section(found, bare)
     frame = tables.table(both).set_index("variant")
@@ -334,10 +336,10 @@ def test_the_screen_shows_failures_last_and_brackets_as_they_are(row):
 def test_rows_that_bypass_their_latent_are_marked_in_every_table(row):
     rows = [row("around", BASE), row("through", BASE), row("partly", BASE), row("unknown", BASE)]
     for run, value in zip(rows[0].runs.values(), (0.02, 0.03, 0.07), strict=True):
-        run.record["metrics"]["test/latent_reliance"] = value
+        run.record.metrics["test/latent_reliance"] = value
     for run in rows[1].runs.values():
-        run.record["size"] = SIZE | {"effective_code": 256}
-    rows[2].runs[1].record["metrics"]["test/latent_reliance"] = 0.5
+        run.record.metrics["test/latent_reliance"] = 1.0
+    rows[2].runs[1].record.metrics["test/latent_reliance"] = 0.5
     found = lines(section(*rows))
     assert found["around"]["latent_reliance"] == pytest.approx(0.04)
     assert found["around"]["latent_reliance_high"] == pytest.approx(ends([0.02, 0.03, 0.07])[1])
@@ -347,13 +349,12 @@ def test_rows_that_bypass_their_latent_are_marked_in_every_table(row):
     assert list(tables.table(section(*rows))["latent reliance"]) == expected
     _, shown = printed(section(*rows))
     assert sorted(cell for cells in shown for cell in cells if cell in expected[:3]) == sorted(expected[:3])
-    assert f"{results.BYPASSING} is marked as bypassing" in caption(["latent reliance"], False, False, False)
+    assert f"{BYPASSING} is marked as bypassing" in caption(["latent reliance"], False, False, False)
 
 
 def test_an_analysis_of_a_run_stands_in_its_row(row):
     one = row("around", [20.0])
     record = one.runs[0].record
-    record |= {"fingerprint": "f", "finished": "2026-05-01T12:00:00+00:00"}
     results.write_analysis(one.runs[0].path, "audit", record, {"figures": {"audit/latent_reliance": 0.2}})
     assert one.values("audit/latent_reliance") == one.values("test/latent_reliance") == {0: 0.2}
     assert one.values("audit/psnr_pca") == {}
@@ -396,7 +397,7 @@ def test_what_claims_are_about_comes_first_among_analyses(row):
     figures = ["probe/z/linear", "probe/z/knn", "probe/z/mig", "anomaly/auroc_error", "rate/bits_per_number"]
     one = row("found", BASE)
     for run in one.runs.values():
-        run.record["metrics"] |= dict.fromkeys(figures, 0.5)
+        run.record.metrics.update(dict.fromkeys(figures, 0.5))
     claims = [{"metric": "rate/bits_per_number"}]
     names = tables.main(section(one, claims=claims), tables.table(section(one)))
     assert names[:3] == ["variant", "full PSNR (dB)", "bits per number"]

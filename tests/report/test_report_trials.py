@@ -1,25 +1,33 @@
 """The figure of a search: its points, its best so far, and its importances."""
 
+from dataclasses import replace
+
 import pytest
 from matplotlib.lines import Line2D
 
 from caelab.report import trials
 from caelab.report.rows import Section
+from caelab.runs.record import SearchRecord, TrialRecord
 
 HISTORY = [
-    {"number": 0, "state": "finished", "point": {}, "psnr": 20.0, "epochs": 3},
-    {"number": 1, "state": "failed", "point": {}, "psnr": None, "epochs": 0},
-    {"number": 2, "state": "pruned", "point": {}, "psnr": 15.0, "epochs": 1},
-    {"number": 3, "state": "finished", "point": {}, "psnr": 19.0, "epochs": 3},
-    {"number": 4, "state": "finished", "point": {}, "psnr": 22.0, "epochs": 3},
+    TrialRecord(0, "finished", {}, 20.0, 3),
+    TrialRecord(1, "failed", {}, None, 0),
+    TrialRecord(2, "pruned", {}, 15.0, 1),
+    TrialRecord(3, "finished", {}, 19.0, 3),
+    TrialRecord(4, "finished", {}, 22.0, 3),
 ]
-FOUND = {
-    "label": "found",
-    "trials": 4,
-    "epochs": 3,
-    "history": HISTORY,
-    "importance": {"optimizer.lr": 0.9, "model.blocks": 0.1},
-}
+FOUND = SearchRecord(
+    name="toy",
+    study="toy",
+    label="found",
+    dataset="shapes",
+    space={},
+    trials=4,
+    epochs=3,
+    history=HISTORY,
+    best=None,
+    importance={"optimizer.lr": 0.9, "model.blocks": 0.1},
+)
 
 
 def drawn(found):
@@ -46,7 +54,7 @@ def test_trials_and_importances_are_drawn():
 
 @pytest.mark.parametrize("history", [HISTORY[:1], HISTORY[2:3], []])
 def test_a_search_that_has_begun_has_no_importances(history):
-    (axes,) = drawn(FOUND | {"history": history, "importance": {}}).axes
+    (axes,) = drawn(replace(FOUND, history=history, importance={})).axes
     assert sum(len(x) for label, (x, _) in lines(axes).items() if label != "best so far") == len(history)
 
 

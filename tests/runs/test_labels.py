@@ -1,21 +1,19 @@
 """What runs are called: what differs in their configs, whatever words their commands had."""
 
 import pytest
+import toys
 
 from caelab.runs.labels import image_sets, labels
+from caelab.runs.record import Record
 
 DATA = {"name": "mnist", "test": 50, "sha256": "d66dd66dd66d"}
 
 
 def record(model="base", seed=0, config=None, **changes):
     choices = {"dataset": "mnist", "model": model, "loss": "mse", "optimizer": "adam"}
-    return {
-        "choices": choices,
-        "seed": seed,
-        "config": {"seed": seed, **(config or {})},
-        "data": DATA,
-        **changes,
-    }
+    choices |= {"corruption": "none", "scheduler": "none"}
+    whole = {"choices": choices, "seed": seed, "config": {"seed": seed, **(config or {})}, "data": DATA}
+    return toys.exact(**whole | changes)
 
 
 def test_the_words_of_the_command_that_trained_a_run_first_do_not_name_it():
@@ -51,7 +49,6 @@ def test_what_follows_from_the_option_of_a_group_is_not_named_beside_it():
 def test_an_older_record_means_the_default_of_what_it_lacks():
     younger = {"flip": False, "corruption": {"_target_": "caelab.corruptions.Clean"}, "speed": "exact"}
     runs = [record(seed=0), record(seed=1, config=younger)]
-    runs[1]["choices"] |= {"corruption": "none", "scheduler": "none"}
     assert labels(runs) == [{"seed": "0"}, {"seed": "1"}]
     assert labels([record(), record(config={"flip": True})]) == [{"flip": "false"}, {"flip": "true"}]
 
@@ -74,7 +71,7 @@ def test_runs_that_do_not_differ_are_named_by_their_model():
 
 
 def test_a_run_that_was_never_composed_adds_no_column():
-    lost = {"status": "failed", "overrides": ["dataset=mnist"]}
+    lost = Record(status="failed", overrides=["dataset=mnist"])
     runs = [record(seed=0, config={"flip": True}), record(seed=1, config={"flip": True}), lost]
     assert labels(runs) == [{"seed": "0"}, {"seed": "1"}, {"seed": "-"}]
 

@@ -7,6 +7,7 @@ import toys
 
 from caelab import durable
 from caelab.runs import previous, results
+from caelab.runs.record import save
 
 MADE = {
     "result.json",
@@ -34,8 +35,8 @@ def leave(path, name="old", **changes):
         (path / file).write_text(name)
     (path / "checkpoints" / "best.ckpt").write_text(name)
     (path / "notes.json").write_text("[1, 2]")
-    record = toys.record(**changes)
-    results.write(path, record)
+    record = toys.typed(**changes)
+    save(path, record)
     for analysis in ("audit", "mine"):  # the second is of no command of the lab
         results.write_analysis(path, analysis, record, {"figures": {"x": 1.0}})
 

@@ -7,7 +7,8 @@ import pytest
 import toys
 
 from caelab import durable
-from caelab.runs import records, results
+from caelab.runs import records
+from caelab.runs.record import save
 
 SIZE = {"latent": 8, "effective_code": 20}
 DATA = {"sha256": "x"}
@@ -23,7 +24,7 @@ def leave(path, **changes):
     """Leave the record of a run of PCA."""
     floor = {"config": {"model": PCA}, "size": SIZE, "data": DATA, "metrics": {"test/psnr": 20.0}}
     path.mkdir(parents=True)
-    results.write(path, toys.record(**floor | changes))
+    save(path, toys.typed(**floor | changes))
 
 
 def found(root):
@@ -109,13 +110,13 @@ def test_a_record_of_a_run_that_did_not_finish_needs_no_figures(tmp_path, status
 
 
 def test_a_damaged_search_is_named_and_left_out(tmp_path, capfd):
-    results.write_search(tmp_path, {"name": "table2/found"})
+    (tmp_path / "search.json").write_text('{"schema": 1, "name": "table2/found"}')
     assert records.searches(tmp_path) == {}
     assert "search.json is no readable what a search found (" in capfd.readouterr().err
 
 
 def test_floor_is_pca_at_the_same_latent_on_the_same_data(tmp_path):
-    mine = toys.record(size=SIZE, data=DATA)
+    mine = toys.typed(size=SIZE, data=DATA)
     assert records.floor(tmp_path, mine) is None
     leave(tmp_path / "other_latent", size={"latent": 9})
     leave(tmp_path / "other_data", data={"sha256": "y"})
@@ -127,14 +128,14 @@ def test_floor_is_pca_at_the_same_latent_on_the_same_data(tmp_path):
     assert records.floor(tmp_path, mine) is None
     clean = {"model": PCA, "corruption": {"_target_": "caelab.corruptions.Clean"}}
     leave(tmp_path / "floor", metrics={"test/psnr": 21.5}, config=clean)
-    assert records.floor(tmp_path, mine)["metrics"]["test/psnr"] == 21.5
-    assert records.floor(tmp_path, mine, 9)["metrics"]["test/psnr"] == 20.0
+    assert records.floor(tmp_path, mine).metrics["test/psnr"] == 21.5
+    assert records.floor(tmp_path, mine, 9).metrics["test/psnr"] == 20.0
     assert records.floor(tmp_path, mine, 10) is None
 
 
 def test_a_floor_is_what_its_record_calls_so(tmp_path):
     own = {"config": {"model": {"_target_": "mine.Cosines", "latent": 10}}, "size": {"latent": 10}}
     leave(tmp_path / "own", floor="DCT", **own)
-    mine = toys.record(size=SIZE | {"latent": 10}, data=DATA)
-    assert results.floor(records.floor(tmp_path, mine)) == "DCT"
+    mine = toys.typed(size=SIZE | {"latent": 10}, data=DATA)
+    assert records.floor(tmp_path, mine).floor == "DCT"
     assert records.floor(tmp_path, mine, name="PCA") is None

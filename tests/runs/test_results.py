@@ -1,10 +1,13 @@
 """The run record: atomic writing, reading, finding."""
 
+from dataclasses import replace
+
 import pytest
 import toys
 
 from caelab.errors import UserError
 from caelab.runs import results
+from caelab.runs.record import save
 
 SIZE = {"latent": 8, "effective_code": 20}
 DATA = {"sha256": "x"}
@@ -12,9 +15,9 @@ DATA = {"sha256": "x"}
 
 def record(path, **changes):
     floor = {"choices": {"model": "pca"}, "size": SIZE, "data": DATA, "metrics": {"test/psnr": 20.0}}
-    made = toys.record(**floor | changes)
+    made = toys.typed(**floor | changes)
     path.mkdir(parents=True)
-    results.write(path, made)
+    save(path, made)
     return made
 
 
@@ -28,7 +31,7 @@ def test_write_then_read(tmp_path):
 def test_a_record_holds_no_nan_and_a_failed_write_leaves_the_old_one(tmp_path):
     made = record(tmp_path / "a")
     with pytest.raises(ValueError, match="not JSON compliant"):
-        results.write(tmp_path / "a", {"x": float("nan")})
+        save(tmp_path / "a", replace(made, metrics={"x": float("nan")}))
     assert results.read(tmp_path / "a") == made
 
 
@@ -96,7 +99,7 @@ def test_analyses_add_their_figures_to_those_of_the_record(tmp_path):
     found = {"audit/latent_reliance": 0.25, "audit/psnr_pca": 21.0, "probe/z/linear": 0.4}
     assert results.analyses(tmp_path / "a", made) == found
     assert results.figures(tmp_path / "a", made) == {
-        **made["metrics"],
+        **made.metrics,
         "test/latent_reliance": 0.25,
         **found,
     }
@@ -106,8 +109,8 @@ def test_analyses_add_their_figures_to_those_of_the_record(tmp_path):
 @pytest.mark.parametrize("change", [{"fingerprint": "g"}, {"finished": "2026-05-02T12:00:00+00:00"}])
 def test_an_analysis_of_another_training_does_not_count(tmp_path, change):
     made = audited(tmp_path / "a")
-    assert results.analyses(tmp_path / "a", made | change) == {}
-    assert results.analysis(tmp_path / "a", "audit", made | change) is None
+    assert results.analyses(tmp_path / "a", replace(made, **change)) == {}
+    assert results.analysis(tmp_path / "a", "audit", replace(made, **change)) is None
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema": 1}', '{"schema": 9, "figures": {}}'])
@@ -120,16 +123,18 @@ def test_an_analysis_that_is_damaged_or_foreign_does_not_count(tmp_path, text):
 def test_older_records_tell_the_reliance_of_models_without_skips_only(tmp_path):
     around = {"size": {"latent": 8, "effective_code": 20}}
     through = {"size": {"latent": 8, "effective_code": 8}}
-    assert results.latent_reliance({"metrics": {}, **through}) == 1
-    assert results.latent_reliance({"metrics": {}, **around}) is None
-    assert results.latent_reliance({"metrics": {}, "size": {"latent": 0, "effective_code": 0}}) is None
+
+    def reliance(**changes):
+        return toys.typed(**changes).metrics.get("test/latent_reliance")
+
+    assert reliance(**through) == 1
+    assert reliance(**around) is None
+    assert reliance(size={"latent": 0, "effective_code": 0}) is None
     later = {"config": {"corruption": {"_target_": "caelab.corruptions.Clean"}}, **through}
-    assert results.latent_reliance({"metrics": {}, **later}) is None  # measured: it had none
-    assert results.latent_reliance({"metrics": {"test/latent_reliance": 0.1}, **through}) == 0.1
+    assert reliance(**later) is None  # measured: it had none
+    assert reliance(metrics={"test/latent_reliance": 0.1}, **through) == 0.1
     made = record(tmp_path / "a", **around)
-    assert results.figures(tmp_path / "a", made) == made["metrics"]
-    (tmp_path / "b").mkdir()
-    assert results.figures(tmp_path / "b", made | through)["test/latent_reliance"] == 1
+    assert results.figures(tmp_path / "a", made) == made.metrics
     # the training's own figure goes before that of a later audit
     measured = audited(tmp_path / "c", metrics={"test/psnr": 20.0, "test/latent_reliance": 0.3}, **around)
     assert results.figures(tmp_path / "c", measured)["test/latent_reliance"] == 0.3

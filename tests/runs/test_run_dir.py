@@ -13,7 +13,8 @@ from toys import config
 from caelab import durable
 from caelab.composition import compose
 from caelab.errors import UserError
-from caelab.runs import results, run_dir
+from caelab.runs import run_dir
+from caelab.runs.record import save
 from caelab.training import job_log
 from caelab.training.claim import claim as take
 from caelab.training.claim import full_disk_told
@@ -95,7 +96,7 @@ def test_a_damaged_record_does_not_keep_a_forced_run_from_starting(claim):
 
 def test_a_failed_record_goes_and_what_it_trained_stays(claim):
     path = claim("mine")
-    results.write(path, toys.record(status="failed", error="no luck"))
+    save(path, toys.typed(status="failed", error="no luck"))
     (path / "metrics.csv").write_text("epoch\n")
     claim("mine")
     assert not (path / "result.json").exists()

@@ -1,14 +1,16 @@
 """Tables: how runs are named, and what stands in which row."""
 
+import toys
+
 from caelab.runs import tables
+from caelab.runs.record import Record, SearchRecord, TrialRecord
 from caelab.terminal import Plain
 
 DATA = {"name": "mnist", "test": 50, "sha256": "d66d"}
 
 
 def record(model="base", seed=0, psnr=20.0, config=None, validation=None, **changes):
-    return {
-        "status": "finished",
+    whole = {
         "choices": {"dataset": "mnist", "model": model, "loss": "mse", "optimizer": "adam"},
         "seed": seed,
         "overrides": ["words=of another command"],
@@ -17,8 +19,15 @@ def record(model="base", seed=0, psnr=20.0, config=None, validation=None, **chan
         "size": {"parameters": 1234, "latent": 8, "effective_code": 9},
         "metrics": {"val/psnr": validation or psnr, "test/psnr": psnr, "test/ssim": 0.5},
         "time": {"epochs": 2, "fit_seconds": 3.0, "test_seconds": 1.0},
-        **changes,
     }
+    return toys.exact(**whole | changes)
+
+
+def failed(*words, **keys):
+    """A run that had no luck."""
+    known = vars(record(*words, **keys))
+    kept = {key: known[key] for key in ("choices", "seed", "overrides", "config")}
+    return Record(status="failed", error="no luck", **kept)
 
 
 def shown(table):
@@ -31,7 +40,7 @@ def shown(table):
 def test_best_on_validation_first_and_failures_below_with_their_reasons():
     runs = [
         record("a", psnr=22.0, validation=18.25),
-        {**record("b"), "status": "failed", "error": "no luck"},
+        failed("b"),
         record("c", psnr=21.0, validation=19.0),
     ]
     frame = tables.frame(runs)
@@ -67,7 +76,7 @@ def test_runs_on_other_test_images_stand_apart():
 def test_the_frame_holds_the_same_runs_as_numbers():
     runs = [
         record(psnr=20.123456, config={"model": {"latent": 8}}),
-        record(config={"model": {"latent": 0}}, status="failed", error="no luck"),
+        failed(config={"model": {"latent": 0}}),
         record(psnr=21.0, config={"model": {"latent": 16}}),
     ]
     frame = tables.frame(runs)
@@ -80,12 +89,23 @@ def test_the_frame_holds_the_same_runs_as_numbers():
 
 def test_a_search_is_shown_best_first_and_what_ended_early_below():
     history = [
-        {"number": 0, "state": "pruned", "point": {"optimizer.lr": 0.5}, "psnr": 25.0, "epochs": 2},
-        {"number": 1, "state": "failed", "point": {"optimizer.lr": 0.9}, "psnr": None, "epochs": 0},
-        {"number": 2, "state": "finished", "point": {"optimizer.lr": 0.00123456}, "psnr": 19.0, "epochs": 3},
-        {"number": 3, "state": "finished", "point": {"optimizer.lr": 0.1}, "psnr": 20.0, "epochs": 3},
+        TrialRecord(0, "pruned", {"optimizer.lr": 0.5}, 25.0, 2),
+        TrialRecord(1, "failed", {"optimizer.lr": 0.9}, None, 0),
+        TrialRecord(2, "finished", {"optimizer.lr": 0.00123456}, 19.0, 3),
+        TrialRecord(3, "finished", {"optimizer.lr": 0.1}, 20.0, 3),
     ]
-    found = {"label": "found", "epochs": 3, "space": {"optimizer.lr": [1]}, "history": history}
+    found = SearchRecord(
+        name="toy",
+        study="toy",
+        label="found",
+        dataset="shapes",
+        space={"optimizer.lr": [1]},
+        epochs=3,
+        trials=4,
+        history=history,
+        best=None,
+        importance={},
+    )
     text = shown(tables.trials(found))
     rows = [
         [cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")

@@ -20,7 +20,8 @@ import caelab
 from caelab.config.fingerprint import CLEAN, GROUPS
 from caelab.errors import UserError
 from caelab.inference import restore
-from caelab.runs import results, trust
+from caelab.runs import record_file, results, trust
+from caelab.runs.record import RECORD, SearchRecord
 from caelab.runs.trust import CONF
 from caelab.training import evaluate
 
@@ -82,9 +83,9 @@ def hostile(name: str, mark: Path):
 
 
 def edit(run: Path, group: str, **changes):
-    record = json.loads((run / results.RECORD).read_text())
+    record = json.loads((run / RECORD).read_text())
     record["config"].setdefault(group, {}).update(changes)
-    (run / results.RECORD).write_text(json.dumps(record))
+    (run / RECORD).write_text(json.dumps(record))
 
 
 def refused(lab, command: str, *words: object) -> str:
@@ -158,10 +159,10 @@ def test_no_resolver_runs(run, text):
     edit(run, "dataset", licence=[{"a": text}])
     with pytest.raises(UserError, match="is an interpolation; a record holds values only"):
         evaluate.evaluate(run, [])
-    record = json.loads((run / results.RECORD).read_text())
+    record = json.loads((run / RECORD).read_text())
     for key in ("licence", "data_dir"):
         del record["config"]["dataset"][key]
-    (run / results.RECORD).write_text(json.dumps(record))
+    (run / RECORD).write_text(json.dumps(record))
     edit(run, "paths", data=text)
     with pytest.raises(UserError, match="paths: .* is an interpolation"):
         evaluate.evaluate(run, [])
@@ -354,9 +355,9 @@ def test_what_is_typed_on_the_command_line_needs_no_trust(run, tmp_path, monkeyp
 
 def test_an_option_that_a_record_claims_is_no_path(run, tmp_path, mark):
     (tmp_path / "evil.yaml").write_text("_target_: pathlib.Path\n")
-    record = json.loads((run / results.RECORD).read_text())
+    record = json.loads((run / RECORD).read_text())
     record["choices"]["dataset"] = "../" * 12 + str(tmp_path / "evil")[1:]
-    (run / results.RECORD).write_text(json.dumps(record))
+    (run / RECORD).write_text(json.dumps(record))
     cfg, _ = evaluate._config(results.finished(run), [])
     assert cfg["dataset"]["_target_"] == "caelab.data.shapes.Shapes"
 
@@ -378,7 +379,14 @@ def test_a_search_s_record_gives_points_of_its_space_only(changed):
         key: values[0] if isinstance(values, list) else values["low"]
         for key, values in search.entry.space.items()
     }
-    history = [{"state": "done"}] * (search.tune.trials or 0)
+    known = {"name": "", "study": "", "label": "", "dataset": "", "space": {}, "epochs": 1, "importance": {}}
+    trial = {"number": 0, "state": "finished", "point": {}, "psnr": 20.0, "epochs": 1}
+    known |= {"trials": search.tune.trials, "history": [trial] * search.tune.trials}
+
+    def best(**changes):
+        found = record_file.typed(SearchRecord, known | {"best": {"point": point | changes}})
+        return search.best(found)
+
     assert "optimizer.lr" in point
-    assert search.best({"best": {"point": point}, "history": history}) == point
-    assert search.best({"best": {"point": point | changed}, "history": history}) is None
+    assert best() == point
+    assert best(**changed) is None

@@ -9,6 +9,7 @@ import pytest
 
 from caelab import studies
 from caelab.runs import results
+from caelab.runs.record import made
 from caelab.studies import execute, files
 
 
@@ -67,7 +68,7 @@ def test_a_study_audits_its_finished_runs_once(train, monkeypatch):
     assert answer.status == 0
     assert "[audit 2 of 2]" in answer.out
     for path, record in zip(answer.run_dirs, answer.records, strict=True):
-        figures = results.analyses(path, record)
+        figures = results.analyses(path, made(record))
         assert figures["audit/psnr_everything"] == pytest.approx(record["metrics"]["test/psnr"], abs=1e-4)
     (answer.run_dirs[0] / "audit.json").unlink()
     (answer.run_dirs[0] / "checkpoints" / "best.ckpt").unlink()

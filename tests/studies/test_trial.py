@@ -14,6 +14,7 @@ from caelab import config
 from caelab.data.datamodule import ImageDataModule, Split
 from caelab.errors import UserError
 from caelab.runs import records, results
+from caelab.runs.record import made, save
 from caelab.training import run
 from caelab.training.module import AutoencoderModule
 from caelab.training.trial import GRID, TRIAL
@@ -129,7 +130,7 @@ def test_the_record_of_a_trial_has_all_but_the_test(trial):
     assert "error" not in record
     assert set(results.ARTIFACTS) - set(record["artifacts"]) == set(OF_THE_TEST)
     assert not [path for path in answer.run_dir.iterdir() if path.suffix in (".png", ".npz")]
-    assert results.read(answer.run_dir) == record
+    assert results.read(answer.run_dir) == made(record)
 
 
 @pytest.mark.slow
@@ -146,10 +147,10 @@ def test_asked_for_as_a_run_a_trial_is_tested_as_if_it_had_been_at_once_and_not_
     assert "trained before, as a trial; now it is tested" in answer.out
     assert steps == []
     assert {path: path.stat().st_mtime_ns for path in name.rglob("*.ckpt")} == stamps
-    assert tested["metrics"] == expected["metrics"]
-    assert {**tested["metrics"], **before["metrics"]} == tested["metrics"]
-    assert [tested["time"][key] for key in TIMES] == [before["time"][key] for key in TIMES]
-    assert tested["time"]["test_seconds"] > 0
+    assert tested.metrics == expected.metrics
+    assert {**tested.metrics, **before.metrics} == tested.metrics
+    assert [getattr(tested.time, key) for key in TIMES] == [getattr(before.time, key) for key in TIMES]
+    assert tested.time.test_seconds > 0
     for key in (
         "size",
         "best_epoch",
@@ -159,7 +160,7 @@ def test_asked_for_as_a_run_a_trial_is_tested_as_if_it_had_been_at_once_and_not_
         "earlier_environments",
         "artifacts",
     ):
-        assert tested[key] == expected[key], key
+        assert getattr(tested, key) == getattr(expected, key), key
     pictures = [np.load(path / "reconstructions.npz") for path in (name, name.with_name("whole"))]
     assert all(np.array_equal(pictures[0][key], pictures[1][key]) for key in pictures[1].files)
     assert train(*RECIPE).out.count("finished before") == 1
@@ -250,7 +251,7 @@ def test_what_needs_a_tested_run_says_in_a_line_how_it_is_tested(trial):
     command = line.rpartition(": ")[2]
     assert command.startswith("caelab-train dataset=shapes ")
     assert command.endswith("seed=4")
-    kept = caelab.Run(answer.run_dir, answer.record)
+    kept = caelab.Run(answer.run_dir, made(answer.record))
     assert repr(kept).endswith(f": a trial, validation PSNR {answer.record['metrics']['val/psnr']:.2f} dB)")
     for look in (lambda: kept.metrics, kept.show, kept.curves, kept.load):
         with pytest.raises(UserError, match="that run is a trial"):
@@ -275,21 +276,20 @@ def test_a_study_tunes_on_validation_alone(train, tmp_path, monkeypatch, capfd, 
     (tmp_path / "conf" / "study" / "toy.yaml").write_text(STUDY)
     monkeypatch.setattr(config, "CONF", str(tmp_path / "conf"))
     read_at = {}
-    write = results.write
 
     def spied(run_dir, record):
-        read_at[record["status"], record["seed"]] = int(reads[0].max())
-        write(run_dir, record)
+        read_at[record.status, record.seed] = int(reads[0].max())
+        save(run_dir, record)
 
-    monkeypatch.setattr(results, "write", spied)
+    monkeypatch.setattr("caelab.training.run.save", spied)
     runs = caelab.study("toy", SMALL | {"dataset.test_size": 50})
     assert read_at == {("trial", 1000): 0, ("finished", 0): 3}
-    tried = {r["config"]["optimizer"]["lr"]: r for _, r in records.find("multirun") if r["seed"] == 1000}
-    assert {record["status"] for record in tried.values()} == {"trial"}
-    assert not any("hydra" in word for record in tried.values() for word in record["overrides"])
-    best = max(tried, key=lambda rate: tried[rate]["metrics"]["val/psnr"])
-    row = next(one.record for one in runs if one.record["seed"] == 0)
-    assert (row["status"], row["config"]["optimizer"]["lr"]) == ("finished", best)
+    tried = {r.config["optimizer"]["lr"]: r for _, r in records.find("multirun") if r.seed == 1000}
+    assert {record.status for record in tried.values()} == {"trial"}
+    assert not any("hydra" in word for record in tried.values() for word in record.overrides)
+    best = max(tried, key=lambda rate: tried[rate].metrics["val/psnr"])
+    row = next(one.record for one in runs if one.record.seed == 0)
+    assert (row.status, row.config["optimizer"]["lr"]) == ("finished", best)
     assert "CAELAB_TRIAL" not in capfd.readouterr().out
     assert TRIAL not in os.environ
     stamps = {one.dir: one.record for one in runs}

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from searching import a_search, finish, height
 from test_api import SMALL
+from toys import typed
 
 import caelab
 from caelab import config, studies
@@ -20,6 +22,7 @@ from caelab.errors import UserError
 from caelab.report import measure
 from caelab.runs import records
 from caelab.runs.outcome import Outcome, Status
+from caelab.runs.record import SearchRecord, TrialRecord
 from caelab.studies import execute
 from caelab.studies.index import score
 from caelab.studies.trials import Trials
@@ -48,16 +51,16 @@ def test_an_abandoned_trial_is_taken_up_and_nothing_else_changes(tmp_path):
     assert carry_out(tmp_path / "broken", tmp_path, stop_at=3)[3] == whole[3]
     broken = carry_out(tmp_path / "broken", tmp_path)
     assert list(broken) == [3, 4, 5, 6, 7, "found"]
-    assert broken["found"]["history"] == whole["found"]["history"]
-    assert [trial["number"] for trial in whole["found"]["history"]] == list(range(8))
+    assert broken["found"].history == whole["found"].history
+    assert [trial.number for trial in whole["found"].history] == list(range(8))
     best = max(range(8), key=lambda number: height(whole[number]))
-    assert whole["found"]["best"] == {"number": best, "point": whole[best], "psnr": height(whole[best])}
-    assert sum(whole["found"]["importance"].values()) == pytest.approx(1)
+    assert whole["found"].best == {"number": best, "point": whole[best], "psnr": height(whole[best])}
+    assert sum(whole["found"].importance.values()) == pytest.approx(1)
     for number in range(8):
         assert 1e-5 <= whole[number]["optimizer.lr"] <= 1e-1
         assert whole[number]["model.channels"] in ([4], [4, 8])
     assert records.searches(tmp_path / "whole") == {
-        whole["found"]["name"]: {"schema": 1} | whole["found"],
+        whole["found"].name: whole["found"],
     }
 
 
@@ -116,7 +119,7 @@ def test_two_processes_and_a_killed_one_make_exactly_all_trials(tmp_path):
     assert sorted(int(number) for number, _ in carried_out) == [0, 1, 2, 3, 3, *range(4, 10)]
     assert len({rate for number, rate in carried_out if number == "3"}) == 1
     (found,) = records.searches(tmp_path).values()
-    assert [trial["state"] for trial in found["history"]] == ["finished"] * 10
+    assert [trial.state for trial in found.history] == ["finished"] * 10
 
 
 def test_a_trial_that_is_told_while_another_process_looks_is_not_taken(tmp_path, monkeypatch):
@@ -164,12 +167,9 @@ def test_a_trial_below_the_median_ends_early(tmp_path):
         finish(trials, last, tmp_path, 12.1)
         assert trials.ask() == []
         found = trials.close()
-    assert {key: found["history"][5][key] for key in ("state", "psnr", "epochs")} == {
-        "state": "pruned",
-        "psnr": 11.9,
-        "epochs": 2,
-    }
-    assert (found["best"]["number"], found["best"]["psnr"]) == (4, 14.0)
+    early = found.history[5]
+    assert (early.state, early.psnr, early.epochs) == ("pruned", 11.9, 2)
+    assert (found.best["number"], found.best["psnr"]) == (4, 14.0)
 
 
 def test_a_failed_trial_does_not_count_and_many_in_a_row_end_the_search(tmp_path):
@@ -182,7 +182,7 @@ def test_a_failed_trial_does_not_count_and_many_in_a_row_end_the_search(tmp_path
             (one,) = trials.ask()
             finish(trials, one, tmp_path)
         assert trials.ask() == []
-        assert [trial["state"] for trial in trials.close()["history"]] == ["failed", "finished", "finished"]
+        assert [trial.state for trial in trials.close().history] == ["failed", "finished", "finished"]
     with Trials(a_search(9, pruner="hyperband"), tmp_path) as trials:
         for _ in range(5):
             trials.tell(*trials.ask(), broken)
@@ -271,20 +271,20 @@ def test_the_best_of_a_search_is_run_over_the_seeds(train, tmp_path, monkeypatch
     (found,) = records.searches("multirun").values()
     tried = {}
     for path, record in records.find("multirun"):
-        if record["seed"] == 1000:
-            tried[record["config"]["optimizer"]["lr"]] = record["metrics"]["val/psnr"]
-            assert not any("hydra" in override for override in record["overrides"])
-            assert (record["status"], record["time"]["epochs"]) == ("trial", 1), path
-    assert found["best"]["point"] == {"optimizer.lr": 0.01}
-    assert found["best"]["psnr"] == max(tried.values()) == tried[0.01]
-    rates = [run.record["config"]["optimizer"]["lr"] for run in runs]
+        if record.seed == 1000:
+            tried[record.config["optimizer"]["lr"]] = record.metrics["val/psnr"]
+            assert not any("hydra" in override for override in record.overrides)
+            assert (record.status, record.time.epochs) == ("trial", 1), path
+    assert found.best["point"] == {"optimizer.lr": 0.01}
+    assert found.best["psnr"] == max(tried.values()) == tried[0.01]
+    rates = [run.record.config["optimizer"]["lr"] for run in runs]
     assert rates == [0.01, 0.001] * 2
-    stamps = {run.dir: run.record["finished"] for run in runs}
+    stamps = {run.dir: run.record.finished for run in runs}
     again = caelab.study("toy", SMALL)
-    assert {run.dir: run.record["finished"] for run in again} == stamps
+    assert {run.dir: run.record.finished for run in again} == stamps
     assert "trial 0" not in capfd.readouterr().out
     forced = caelab.study("toy", SMALL, force=True)
-    assert not {run.record["finished"] for run in forced} & set(stamps.values())
+    assert not {run.record.finished for run in forced} & set(stamps.values())
     shown = capfd.readouterr().out
     assert "trial 0" not in shown
     assert "force=true keeps its trials; to search anew, remove multirun/searches/" in shown
@@ -297,7 +297,7 @@ def test_a_search_without_optuna_says_what_to_install_and_stops_no_other(train, 
     monkeypatch.setattr(config, "CONF", str(tmp_path / "conf"))
     monkeypatch.setattr(execute, "find_spec", lambda name: None)
     runs = caelab.study("toy", SMALL)
-    assert [run.record["status"] for run in runs] == ["failed", "finished"]
+    assert [run.record.status for run in runs] == ["failed", "finished"]
     assert "study=toy searches with Optuna; pip install 'caelab[search]'" in capfd.readouterr().err
 
 
@@ -320,11 +320,9 @@ def test_an_epoch_that_was_reported_before_a_kill_is_not_reported_again():
 def test_search_json_is_plain(tmp_path):
     found = carry_out(tmp_path, tmp_path)["found"]
     (path,) = tmp_path.rglob("search.json")
-    assert json.loads(path.read_text()) == {"schema": 1, **found}
-    finished = [trial for trial in found["history"] if trial["state"] == "finished"]
-    assert [trial["psnr"] for trial in finished] == [
-        height(trial["point"]) for trial in finished
-    ]  # on validation
+    assert json.loads(path.read_text()) == {"schema": 1, **asdict(found)}
+    finished = [trial for trial in found.history if trial.state == "finished"]
+    assert [trial.psnr for trial in finished] == [height(trial.point) for trial in finished]  # on validation
     path.write_text("{")
     assert records.searches(tmp_path) == {}
 
@@ -335,7 +333,7 @@ def test_search_json_is_plain(tmp_path):
 def test_a_pruned_run_is_no_trial_of_a_grid(status, expected):
     study = studies.load("optimizers")
     trial = study.trials("cifar10")["adam"][0]
-    record = {"status": status, "metrics": {"val/psnr": 20.5}}
+    record = typed(status=status, error="ended", metrics={"val/psnr": 20.5})
     runs = {trial.identity(study.tune.seed): (Path("somewhere"), record)}
     assert score(study, runs)(trial) == expected
 
@@ -350,7 +348,10 @@ def test_a_search_is_part_of_its_section_and_waits_for_all_trials():
         key: values["low"] if isinstance(values, Mapping) else values[0]
         for key, values in one.entry.space.items()
     }
-    found = {"best": {"point": point}, "history": [{"state": "finished"}] * study.tune.trials}
+    trial = TrialRecord(0, "finished", point, 20.0, 1)
+    known = {"name": one.name, "study": "", "label": "", "dataset": "", "space": {}, "epochs": 1}
+    history = [trial] * study.tune.trials
+    found = SearchRecord(**known, trials=len(history), history=history, best={"point": point}, importance={})
     done = measure.section(study, "cifar10", {}, {one.name: found})
     assert (done.rows[0].label, done.rows[0].settings) == ("found", point)
     assert done.searches == {"found": found}

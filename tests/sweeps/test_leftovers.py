@@ -10,6 +10,7 @@ from filelock import FileLock
 from caelab import durable
 from caelab.errors import UserError
 from caelab.runs import results
+from caelab.runs.record import save
 from caelab.sweeps import leftovers
 
 OLD = time.time() - 7200
@@ -19,7 +20,7 @@ def leave(path, *files, old=True, **changes):
     (path / ".hydra").mkdir(parents=True)
     (path / "checkpoints").mkdir()
     (path / "checkpoints" / "best.ckpt").write_text("weights")
-    results.write(path, toys.record(**changes))
+    save(path, toys.typed(**changes))
     for file in files:
         (path / file).write_text("half")
         if old:

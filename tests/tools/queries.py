@@ -33,10 +33,11 @@ from caelab import terminal
 from caelab.config import CONF, options
 from caelab.config.grammar import written
 from caelab.metrics import statistics
-from caelab.metrics.statistics import UNBOUNDED, Interval
+from caelab.metrics.statistics import Interval
 from caelab.report import compare
 from caelab.report.rows import Row, Run
 from caelab.runs import records
+from caelab.runs.record import is_finished
 
 # Settings of a command that say where a run is kept and how it is shown.
 _ELSEWHERE = ("seed", "seeds", "from", "trainer.enable_progress_bar", "paths.output")
@@ -52,8 +53,8 @@ class Answers:
         self.names = names
         self.runs: dict[frozenset[tuple[str, str]], list[Run]] = defaultdict(list)
         for path, record in records.find(folder):
-            if record["status"] == "finished" and "from" not in record:
-                self.runs[_settings(_words(record["overrides"]))].append(Run(path, record))
+            if is_finished(record) and not record.origin:
+                self.runs[_settings(_words(record.overrides))].append(Run(path, record))
 
     def answer(self, query: str) -> Interval:
         """Mean over seeds with its 95 % interval; one run has none.
@@ -65,7 +66,7 @@ class Answers:
         key, words = self._read(first)
         row = None if "file" in words else self._row(words)
         values = _values(row, key) if row else [float(_inside(self.folder / words["file"], key))]
-        result = statistics.interval(values, compare.BOUNDS.get(key, UNBOUNDED))
+        result = statistics.interval(values, compare.bounds(key))
         for operator, text in zip(others[::2], others[1::2], strict=True):
             if re.fullmatch(r"-?[\d.]+", text):
                 result = _scaled(result, float(text) if operator == "*" else 1 / float(text))
@@ -107,8 +108,8 @@ class Answers:
         runs = sorted(self.runs.get(_settings(words), []), key=lambda run: run.path.is_relative_to(home))
         if not runs:
             raise ValueError("no such runs")
-        by_seed = {run.record["seed"]: run for run in runs}
-        floor = not any(run.record["time"]["epochs"] for run in runs)
+        by_seed = {run.record.seed: run for run in runs}
+        floor = all(run.record.untrained for run in runs)
         seeds = [int(words["seed"])] if "seed" in words else range(int(words.get("seeds", 1 if floor else 3)))
         if lost := [str(seed) for seed in seeds if seed not in by_seed]:
             raise ValueError(f"no run of seed {', '.join(lost)}")
@@ -168,8 +169,9 @@ def _inside(path: Path, key: str) -> Any:
 def _at(value: Any, key: str) -> Any:
     for name in key.split("."):
         try:
-            value = value[int(name) if isinstance(value, list) else name]
-        except (LookupError, TypeError, ValueError):
+            inside = isinstance(value, dict | list)
+            value = value[int(name) if isinstance(value, list) else name] if inside else getattr(value, name)
+        except (LookupError, TypeError, ValueError, AttributeError):
             raise ValueError(f"no {key}") from None
     return value
 

@@ -1,6 +1,7 @@
 """Networks small enough to be known by heart, and the run directory of one that nobody trained."""
 
 import json
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.base import Base
 from caelab.models.classical import Classical
 from caelab.runs import results
+from caelab.runs.record import RECORD, SCHEMA, Complete, Record, made
 from caelab.training import describe
 
 SHAPE = (2, 3, 4)
+SECTIONS = {"size", "time", "data"}
 SIZES = {"train_size": 96, "val_size": 40, "test_size": 50}
 
 
@@ -96,7 +99,7 @@ def job(cfg, run_dir=Path(), choices=None, overrides=()):
 def record(**changes):
     """The record of a finished run; a mapping is merged with what it has, and None takes a key away."""
     whole = {
-        "schema": results.SCHEMA,
+        "schema": SCHEMA,
         "fingerprint": "0123456789abcdef",
         "status": "finished",
         "started": "2026-05-01T11:00:00+00:00",
@@ -139,11 +142,22 @@ def record(**changes):
     return {key: value for key, value in whole.items() if value is not None}
 
 
+def typed(**changes) -> Record:
+    """The same as the lab has it in memory."""
+    return made(record(**changes))
+
+
+def exact(**changes) -> Complete:
+    """The record of a finished run with just these mappings, and nothing concluded from them."""
+    whole = typed()
+    sections = {key: replace(getattr(whole, key), **changes.pop(key)) for key in SECTIONS & changes.keys()}
+    return replace(whole, **sections, **changes)
+
+
 def leave_whole_run(path: Path, model: dict, image_size: int = 28) -> Path:
     """Leave what a finished run of any model on ``shapes`` leaves; its weights are those it starts from."""
     leave_run(path, image_size)
-    record = results.finished(path)
-    data = restore.datamodule(record)
+    data = restore.datamodule(results.finished(path))
     data.setup()
     torch.manual_seed(0)
     net = instantiate(model, "model", shape=data.shape)
@@ -151,6 +165,7 @@ def leave_whole_run(path: Path, model: dict, image_size: int = 28) -> Path:
     torch.save(
         {"state_dict": {f"net.{k}": v for k, v in net.state_dict().items()}}, path / "checkpoints/best.ckpt"
     )
+    record = json.loads((path / RECORD).read_text())
     record["choices"]["model"] = model["_target_"].split(".")[-2]
     record["config"] |= {
         "model": model,
@@ -166,12 +181,12 @@ def leave_whole_run(path: Path, model: dict, image_size: int = 28) -> Path:
             "test/ssim": 0.75,
             "published/psnr": 22.125,
         },
-        "size": describe.network(net),
+        "size": asdict(describe.network(net)),
         "time": {"epochs": 4, "fit_seconds": 12.4, "test_seconds": 0.6},
-        "data": describe.dataset(data),
+        "data": asdict(describe.dataset(data)),
         "environment": record["environment"] | {"commit": None},
     }
-    results.write(path, record)
+    (path / RECORD).write_text(json.dumps(record))
     return path
 
 
@@ -197,12 +212,12 @@ def leave_run(path: Path, image_size: int = 16, **model) -> Path:
         "image_size": image_size,
         **SIZES,
     }
-    made = record(
+    whole = record(
         config={"model": {"_target_": "caelab.models.base.Base", **model}, "dataset": dataset},
         size={"input_numbers": 3 * image_size**2},
         data={"shape": shape, "sha256": sha256_of(dataset)},
     )
-    (path / results.RECORD).write_text(json.dumps(made))
+    (path / RECORD).write_text(json.dumps(whole))
     return path
 
 
@@ -212,10 +227,10 @@ def leave_network(path: Path, net: Autoencoder, **model) -> Path:
     torch.save(
         {"state_dict": {f"net.{k}": v for k, v in net.state_dict().items()}}, path / "checkpoints/best.ckpt"
     )
-    record = json.loads((path / results.RECORD).read_text())
+    record = json.loads((path / RECORD).read_text())
     record["config"]["model"] = {"_target_": f"{type(net).__module__}.{type(net).__qualname__}", **model}
     record["data"]["shape"] = list(net.shape)
-    (path / results.RECORD).write_text(json.dumps(record))
+    (path / RECORD).write_text(json.dumps(record))
     return path
 
 

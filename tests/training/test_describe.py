@@ -12,9 +12,9 @@ def test_flops_of_base_are_two_for_each_weight_and_place():
     transposed = 2 * 3 * 3 * (5 * 3 * 3 * 3 + 3 * 2 * 6 * 6)
     linear = 2 * 2 * (45 * 7 + 7 * 4)
     size = describe.network(Base((2, 11, 12), latent=4, channels=[3, 5], hidden=[7]))
-    assert size["flops_per_image"] == convolutions + transposed + linear
-    assert (size["latent"], size["effective_code"], size["input_numbers"]) == (4, 4, 2 * 11 * 12)
+    assert size.flops_per_image == convolutions + transposed + linear
+    assert (size.latent, size.effective_code, size.input_numbers) == (4, 4, 2 * 11 * 12)
 
 
 def test_flops_of_pca_are_those_of_two_products():
-    assert describe.network(PCA((3, 11, 11), latent=6))["flops_per_image"] == 2 * 2 * 3 * 11 * 11 * 6
+    assert describe.network(PCA((3, 11, 11), latent=6)).flops_per_image == 2 * 2 * 3 * 11 * 11 * 6

@@ -7,6 +7,7 @@ import torch
 
 from caelab.config import source
 from caelab.inference import restore
+from caelab.runs.record import made
 from caelab.training import environment
 
 HERE = {"code": "c", "torch": "2.14", "threads": 2, "speed": "32-true", "commit": "a", "dirty": False}
@@ -73,7 +74,7 @@ def test_float64_survives_a_resume_and_load(train, killed):
     kernel = net.state_dict()["decoder.0.0.weight"]
     assert torch.equal(kernel, weights[1]["net.decoder.0.0.weight"])
     assert not torch.equal(kernel, kernel.float().double())  # it needs more than float32
-    data = restore.datamodule(again.record)
+    data = restore.datamodule(made(again.record))
     data.setup()
     images = data.splits["test"][:]
     mse = (net.reconstruct(images) - images / 255).square().flatten(1).mean(1).double()

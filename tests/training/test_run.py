@@ -22,6 +22,7 @@ from caelab.errors import UserError
 from caelab.inference.restore import datamodule, load
 from caelab.metrics.image_quality import published_protocol
 from caelab.models.base import Base
+from caelab.runs.record import made
 from caelab.training.module import AutoencoderModule
 
 CONTRACT = {
@@ -110,7 +111,7 @@ def test_figures_are_those_of_the_best_epoch(train):
     answer = train("optimizer=sgd", "optimizer.lr=10")
     assert answer.record["best_epoch"] == 1  # and not the last
     metrics = answer.record["metrics"]
-    net, data = load(answer.run_dir), datamodule(answer.record)
+    net, data = load(answer.run_dir), datamodule(made(answer.record))
     data.setup()
     images = data.splits["test"][:]
     x, x_hat = images.float() / 255, net.reconstruct(images)
@@ -372,7 +373,7 @@ def test_the_moving_average_is_what_is_kept_and_measured(train):
     expected = 0.75 * (0.75 * steps[0][key] + 0.25 * steps[1][key]) + 0.25 * steps[2][key]
     torch.testing.assert_close(lasts[-1]["state_dict"][key], expected)
     best = torch.load(run_dir / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
-    net, data = load(run_dir), datamodule(record)
+    net, data = load(run_dir), datamodule(made(record))
     assert torch.equal(net.state_dict()[key.removeprefix("net.")], best[key])
     data.setup()
     images = data.splits["test"][:]
@@ -403,7 +404,7 @@ def test_initial_weights_and_order_of_images_are_those_of_the_seed(train, seen, 
     expected = Base((3, 32, 32), 8, [4, 8], [])
     trained = dict(load(answer.run_dir).named_parameters())
     assert all(torch.equal(trained[name], value) for name, value in expected.named_parameters())
-    data = datamodule(answer.record)
+    data = datamodule(made(answer.record))
     data.setup()
     orders = [data.splits["train"][permutation(96, seed, epoch)] for epoch in (0, 1)]
     assert torch.equal(torch.cat([batch for _, _, batch in seen]), torch.cat(orders))

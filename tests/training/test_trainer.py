@@ -21,6 +21,7 @@ from caelab.data.datamodule import EVALUATION_BATCH
 from caelab.data.shapes import Shapes
 from caelab.errors import UserError
 from caelab.inference import restore
+from caelab.runs.record import made
 from caelab.training import trainer as trainers
 
 CPU = torch.device("cpu")
@@ -285,7 +286,7 @@ def test_a_part_of_validation_and_test_stands_for_all_and_the_record_says_so(tra
     (run,) = (path for path in part.run_dirs if path.name.endswith(record["fingerprint"][:10]))
     assert [whole["data"][split] for split in ("train", "val", "test")] == [96, 40, 50]
     assert [record["data"][split] for split in ("train", "val", "test")] == [96, 10, 25]
-    data = restore.datamodule(record)
+    data = restore.datamodule(made(record))
     data.setup()
     x = data.splits["test"][:]
     mse = (restore.load(run).reconstruct(x) - x.float() / 255).square().flatten(1).mean(1).double()

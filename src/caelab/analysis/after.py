@@ -8,11 +8,11 @@ from caelab import terminal
 from caelab.config import explain
 from caelab.runs import analyses as registry
 from caelab.runs import results
-from caelab.runs.results import Record
+from caelab.runs.record import Complete
 from caelab.runs.run_dir import BusyError
 
 
-def carry_out(name: str, runs: Mapping[Path, Record]) -> int:
+def carry_out(name: str, runs: Mapping[Path, Complete]) -> int:
     """Carry out an analysis on each run that has none yet, and say what comes of it.
 
     Args:
@@ -28,7 +28,7 @@ def carry_out(name: str, runs: Mapping[Path, Record]) -> int:
     failed = 0
     for number, path in enumerate(missing, start=1):
         shown = terminal.shown(path)
-        if "best" not in runs[path]["artifacts"] or not (path / runs[path]["artifacts"]["best"]).is_file():
+        if "best" not in runs[path].artifacts or not (path / runs[path].artifacts["best"]).is_file():
             terminal.say(f"no {name} of {shown}: its checkpoint is not there")
             continue
         terminal.say(f"[{name} {number} of {len(missing)}] {shown}")

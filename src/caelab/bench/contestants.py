@@ -31,6 +31,7 @@ from caelab.config.build import instantiate
 from caelab.data.datamodule import Batches, Split
 from caelab.metrics.image_quality import ImageQuality
 from caelab.runs import records
+from caelab.runs.record import Complete
 from caelab.training.callbacks import Stopwatch
 from caelab.training.speed import AUTO, EXACT, choose, device_of, keep_memory
 
@@ -272,7 +273,8 @@ def caelab(overrides: list[str], speed: str) -> dict[str, Any]:
     sys.argv = ["caelab-train", *overrides, f"speed={speed}", f"paths.output={output}"]
     train.main()
     ((_, record),) = records.find(output)
-    return {"images_per_second": record["time"]["images_per_second"], "first_step": clock.first_step}
+    assert isinstance(record, Complete)
+    return {"images_per_second": record.time.images_per_second, "first_step": clock.first_step}
 
 
 def evaluation(overrides: list[str]) -> dict[str, Any]:

@@ -13,12 +13,13 @@ import typer
 from caelab import terminal, texts
 from caelab.cli.arguments import examples, names
 from caelab.errors import UserError
-from caelab.runs import database, query
+from caelab.runs import analyses, database, query
 from caelab.runs.query import GROUPED, Found
 
 Format = Literal["table", "csv", "latex", "markdown", "json"]
 
-_ROUNDED = {name: column.form for name, column in (database.columns() | GROUPED).items()}
+_ROUNDED = {name: column.form for name, column in analyses.columns().items()}
+_ROUNDED |= {name: form for name, (_, form) in GROUPED.items()}
 
 _GROUP = (
     "one row a group of finished runs: how many, means of val_psnr, psnr and ssim, sample standard "
@@ -99,7 +100,7 @@ def _cell(name: str, value: Any) -> str:
 def add(app: typer.Typer) -> None:
     """Add the command of this module."""
     columns = "\b\nColumns:\n" + "\n".join(
-        f"  {name:21}{one.meaning}" for name, one in database.columns().items()
+        f"  {name:21}{one.meaning}" for name, one in analyses.columns().items()
     )
     shown = examples(
         """caelab runs --where "psnr > 26 and model = 'improved'" --sort parameters""",

@@ -74,7 +74,7 @@ def in_wandb(run: Run) -> bool:
 
 
 def _live(run: Run) -> bool:
-    node = run.record["config"].get("logger", {}).get("wandb")
+    node = run.record.config.get("logger", {}).get("wandb")
     return node is not None and node.get("mode") != "disabled"
 
 
@@ -97,7 +97,7 @@ def keys(runs: Sequence[Run]) -> Keys:
         summary |= tracking.summary(run.record, floor.kept(run.record, data)).keys()
     varied = labels([run.record for run in runs])[0] if runs else {}
     numbers = [key for key in varied if "." in key and _is_number(key, runs)]
-    choices = [key for key in varied if key in runs[0].record["choices"] and key != "dataset"]
+    choices = [key for key in varied if key in runs[0].record.choices and key != "dataset"]
     return Keys(frozenset(history), frozenset(summary), tuple(numbers[:_MOST]), tuple(choices))
 
 
@@ -108,6 +108,6 @@ def _media(run: Run) -> set[str]:
 
 
 def _is_number(key: str, runs: Sequence[Run]) -> bool:
-    values = [results.settings(run.record).get(key) for run in runs]
+    values = [run.record.settings.get(key) for run in runs]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     return len(set(numbers)) > 1

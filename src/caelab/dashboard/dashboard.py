@@ -61,7 +61,7 @@ def dashboard(
 
 def _runs(roots: Sequence[str]) -> Index:
     runs = index(*roots)
-    if not any(record["status"] == "finished" for _, record in runs.values()):
+    if not any(record.status == "finished" for _, record in runs.values()):
         raise UserError(f"{', '.join(roots)}: there is no finished run in it; give folders with runs")
     return runs
 
@@ -77,7 +77,7 @@ def _plans(
 
 def _trained(runs: Index, budget: str | None) -> list[tuple[str, str]]:
     """Studies and budgets that have trained some of the runs."""
-    sweeps = [str(record.get("sweep") or "").rpartition("-") for _, record in runs.values()]
+    sweeps = [str(record.sweep or "").rpartition("-") for _, record in runs.values()]
     known = {(name, one): None for name, _, one in sweeps if name in studies.names()}
     return [pair for pair in known if budget in (None, pair[1])]
 
@@ -93,7 +93,7 @@ def _parts(plans: Sequence[Study], runs: Index, searched: Any, rest: bool) -> li
 def _upload(parts: Sequence[Part], mode: str, entity: str | None, project: str) -> None:
     lacking = {run.path: run for part in parts for run in part.runs if not in_wandb(run)}
     before = there(entity or "", project) if mode == "online" and lacking else set()
-    wanted: list[Run] = [run for run in lacking.values() if run.record["fingerprint"] not in before]
+    wanted: list[Run] = [run for run in lacking.values() if run.record.fingerprint not in before]
     for run in terminal.tracked(wanted, "sending"):
         send(run, mode, entity, project)
     what = f"{len(wanted)} {'run' if len(wanted) == 1 else 'runs'}"
@@ -135,7 +135,7 @@ def _write(out: Path, board: Board, workspace: Any, report: Any) -> None:
     found = {
         "workspace": {**place, "name": view.display_name, "spec": _sent(view.spec)},
         "report": {**place, "name": page.display_name, "spec": _sent(page.spec)},
-        "runs": {run.record["fingerprint"]: str(run.path) for run in board.runs},
+        "runs": {run.record.fingerprint: str(run.path) for run in board.runs},
     }
     durable.write(out, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     terminal.say(

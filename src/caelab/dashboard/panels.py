@@ -32,7 +32,7 @@ _SCORE = "test/psnr"
 
 def only(runs: Sequence[Run]) -> str:
     """Filter that leaves these runs alone, whatever else lies in their project."""
-    return f"Config('fingerprint') in {[run.record['fingerprint'] for run in runs]}"
+    return f"Config('fingerprint') in {[run.record.fingerprint for run in runs]}"
 
 
 def curves(keys: Keys) -> list[Panel]:

@@ -36,7 +36,7 @@ def send(run: Run, mode: str, entity: str | None, project: str) -> None:
         project: where the run appears.
     """
     record, place = run.record, str(run.path.absolute())
-    logger = WandB(place, mode, project, entity, run_id=record["fingerprint"][:16], **tracking.names(record))
+    logger = WandB(place, mode, project, entity, run_id=record.fingerprint[:16], **tracking.names(record))
     done = False
     try:
         logger.log_hyperparams(tracking.config(record))
@@ -59,8 +59,8 @@ def _rows(run: Run) -> Iterator[tuple[dict[str, float], int]]:
         step = int(row.pop("step", 0))
         yield row | {"epoch": int(epoch)}, step
     record = run.record
-    test = {key: value for key, value in record["metrics"].items() if key.startswith("test/")}
-    yield test | {"epoch": record["time"]["epochs"]}, int(record["time"].get("steps", 0))
+    test = {key: value for key, value in record.metrics.items() if key.startswith("test/")}
+    yield test | {"epoch": record.time.epochs}, int(record.time.steps)
 
 
 def _show(run: Run, logger: Any) -> None:

@@ -23,7 +23,7 @@ from caelab.export.uses import corrupted, limits, reliance, uses
 from caelab.plotting.embed import environment
 from caelab.runs import results
 from caelab.runs.labels import display
-from caelab.runs.results import Record
+from caelab.runs.record import Complete
 
 _COLUMNS = ("test/psnr", "test/psnr_pooled", "test/ssim", "published/psnr", "published/ssim")
 
@@ -45,7 +45,7 @@ class Export:
     """
 
     run: Path
-    record: Record
+    record: Complete
     form: str
     parts: Sequence[Part]
     findings: Sequence[Finding]
@@ -58,7 +58,7 @@ class Export:
 def render(export: Export, folder: Path) -> str:
     """Return the card, in Markdown, of the files in a folder."""
     record = export.record
-    dataset, model = display(record["choices"]["dataset"]), record["choices"]["model"]
+    dataset, model = display(record.choices["dataset"]), record.choices["model"]
     value = results.figures(export.run, record).get("test/latent_reliance")
     net = export.parts[-1].module
     return (
@@ -75,9 +75,9 @@ def render(export: Export, folder: Path) -> str:
             made=f"{datetime.now(UTC):%-d %B %Y}",
             key=KEY,
             record=record,
-            environment=record["environment"],
-            size=record["size"],
-            shape=record["data"]["shape"],
+            environment=record.environment,
+            size=record.size,
+            shape=record.data.shape,
             dtype=_name(export.parts[0].example[0]),
             code=export.parts[1].shapes,
             training=_training(record),
@@ -107,21 +107,21 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _command(record: Record) -> str:
+def _command(record: Complete) -> str:
     """The command that trained it, without what is of that machine alone."""
     kept = []
-    for override in record["overrides"]:
+    for override in record.overrides:
         key, _, value = override.lstrip("+~").partition("=")
         if not key.startswith(("paths", "hydra", "logger", "force", "trainer.enable")) and not is_path(value):
             kept.append(override)
     return shlex.join(["caelab-train", *kept])
 
 
-def _training(record: Record) -> str:
-    epochs = record["time"]["epochs"]
+def _training(record: Complete) -> str:
+    epochs = record.time.epochs
     if not epochs:
         return "fitted in one step, without a gradient"
-    return f"{epochs} epochs, the best on validation is {record['best_epoch']}"
+    return f"{epochs} epochs, the best on validation is {record.best_epoch}"
 
 
 def _classes(data: ImageDataModule) -> str:
@@ -132,11 +132,11 @@ def _classes(data: ImageDataModule) -> str:
     return names if data.classes is None else f"{names} (of {len(data.class_names)})"
 
 
-def _figures(record: Record, floors: Sequence[Floor]) -> list[list[str]]:
+def _figures(record: Complete, floors: Sequence[Floor]) -> list[list[str]]:
     """Rows of the table: this model, then the floors."""
     own = [
-        Markup(f"**{texts.markdown(record['choices']['model'])}**"),
-        *_cells(record["metrics"]),
+        Markup(f"**{texts.markdown(record.choices['model'])}**"),
+        *_cells(record.metrics),
         "this run",
     ]
     return [own, *([floor.name, *_cells(floor.metrics), floor.note] for floor in floors)]
@@ -146,14 +146,14 @@ def _cells(metrics: dict[str, Any]) -> list[str]:
     return [f"{metrics[k]:.{2 if 'psnr' in k else 3}f}" if k in metrics else "" for k in _COLUMNS]
 
 
-def _costs(record: Record) -> list[str]:
-    spent, made = record["time"], record["environment"]
+def _costs(record: Complete) -> list[str]:
+    spent, made = record.time, record.environment
     threads = "1 thread" if made["threads"] == 1 else f"{made['threads']} threads"
     code = next((f", {key} {str(made[key])[:10]}" for key in ("commit", "code") if made.get(key)), "")
     return [
-        f"{spent['fit_seconds']:,.0f} s of training and validation, {spent['test_seconds']:,.0f} s of test",
+        f"{spent.fit_seconds:,.0f} s of training and validation, {spent.test_seconds:,.0f} s of test",
         f"Device: {made['device']}, {threads}, precision {made['precision']}",
         f"Versions: caelab {made['caelab']}{code}, torch {made['torch']}, lightning {made['lightning']}, "
         f"Python {made['python']}",
-        f"Finished {record['finished'].replace('T', ' ').replace('+00:00', ' UTC')}",
+        f"Finished {record.finished.replace('T', ' ').replace('+00:00', ' UTC')}",
     ]

@@ -18,7 +18,7 @@ from caelab.export.parts import parts
 from caelab.export.place import placed, refuse, told
 from caelab.inference import restore
 from caelab.runs import arrays, results
-from caelab.runs.results import Record
+from caelab.runs.record import Complete
 
 IMAGES = 64
 """Test images on which an export is checked, where there are as many."""
@@ -91,13 +91,13 @@ def _open(data: ImageDataModule) -> bool:
     return True
 
 
-def _images(run: Path, record: Record, data: ImageDataModule | None) -> tuple[Tensor, str]:
+def _images(run: Path, record: Complete, data: ImageDataModule | None) -> tuple[Tensor, str]:
     """Return images (N, C, H, W) uint8 for the check, and what they are."""
     if data is not None:
         test = data.splits["test"]
         rows = permutation(len(test), 0)[:IMAGES]  # a split may be sorted by class
         return test[rows], f"{len(rows)} images of the test split"
-    path = run / record["artifacts"].get("images", "reconstructions.npz")
+    path = run / record.artifacts.get("images", "reconstructions.npz")
     try:
         images = torch.from_numpy(arrays.load(path, ["originals"])[0])
     except arrays.DAMAGE as error:

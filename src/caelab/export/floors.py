@@ -11,7 +11,7 @@ from caelab.inference.restore import corruption
 from caelab.metrics.reliance import mean_image
 from caelab.models.pca import PCA
 from caelab.runs import records, results
-from caelab.runs.results import Record
+from caelab.runs.record import Complete
 from caelab.training.scoring import score
 
 NAME = "floors"
@@ -38,7 +38,7 @@ class Floor(NamedTuple):
         return f"{self.of} of {self.numbers:,} numbers" if self.numbers else "mean training image"
 
 
-def floors(run: Path, record: Record, data: ImageDataModule | None) -> list[Floor]:
+def floors(run: Path, record: Complete, data: ImageDataModule | None) -> list[Floor]:
     """Find or measure the floors of a run, most numbers first.
 
     They are PCA of as many numbers as the latent has and as reach the decoder, where the image has more, and
@@ -61,41 +61,41 @@ def floors(run: Path, record: Record, data: ImageDataModule | None) -> list[Floo
     return [found[numbers] for numbers in sizes]
 
 
-def _of_runs(run: Path, record: Record, sizes: list[int]) -> dict[int, Floor]:
+def _of_runs(run: Path, record: Complete, sizes: list[int]) -> dict[int, Floor]:
     runs = {numbers: records.floor(run.absolute().parent, record, numbers) for numbers in sizes}
     return {
-        n: Floor(n, other["metrics"], f"run {other['fingerprint'][:10]}", results.floor(other))
+        n: Floor(n, other.metrics, f"run {other.fingerprint[:10]}", other.floor)
         for n, other in runs.items()
         if other
     }
 
 
-def _kept(run: Path, record: Record) -> dict[int, Floor]:
+def _kept(run: Path, record: Complete) -> dict[int, Floor]:
     found = results.analysis(run, NAME, record) or {"floors": []}
     return {one["numbers"]: Floor(**one) for one in found["floors"]}
 
 
-def _keep(run: Path, record: Record, found: dict[int, Floor]) -> None:
+def _keep(run: Path, record: Complete, found: dict[int, Floor]) -> None:
     with suppress(OSError):  # a run that cannot be written to can be exported elsewhere
         kept = [one._asdict() for one in found.values()]
         results.write_analysis(run, NAME, record, {"figures": {}, "floors": kept})
 
 
-def _measured(record: Record, data: ImageDataModule, sizes: list[int]) -> dict[int, Floor]:
+def _measured(record: Complete, data: ImageDataModule, sizes: list[int]) -> dict[int, Floor]:
     train = data.splits["train"]
     few = f"not measured: {len(train):,} training images have not so many components"
     found = {numbers: Floor(numbers, {}, few) for numbers in sizes}
     for numbers, pca in _fitted(train, [numbers for numbers in sizes if numbers <= len(train)]).items():
-        metrics = score(pca, data, nn.MSELoss(), corruption(record))["metrics"]
+        metrics = score(pca, data, nn.MSELoss(), corruption(record))[0]
         found[numbers] = Floor(numbers, metrics, "fitted for this card")
     return found
 
 
-def _sizes(record: Record) -> list[int]:
+def _sizes(record: Complete) -> list[int]:
     """Latents of the PCAs that stand below a run; below PCA itself only the mean image does."""
-    size = record["size"]
-    code = [] if results.floor(record) else [size["latent"], size["effective_code"]]
-    return sorted({0, *(numbers for numbers in code if numbers < size["input_numbers"])}, reverse=True)
+    size = record.size
+    code = [] if record.floor else [size.latent, size.effective_code]
+    return sorted({0, *(numbers for numbers in code if numbers < size.input_numbers)}, reverse=True)
 
 
 def _fitted(train: Split, sizes: list[int]) -> dict[int, PCA]:

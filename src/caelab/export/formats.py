@@ -5,6 +5,7 @@ import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +18,7 @@ from caelab.errors import UserError, installed
 from caelab.export.parts import Part, Runner, Tensors, parts
 from caelab.inference import trained
 from caelab.inference.trained import SCHEMA
-from caelab.runs import results
-from caelab.runs.results import Record
+from caelab.runs.record import Complete
 from caelab.terminal import one_line
 
 KEY = "caelab"
@@ -52,19 +52,19 @@ class Format(Protocol):
         """Open a part that was written into ``folder``; what is damaged raises almost anything."""
 
 
-def metadata(record: Record) -> dict[str, Any]:
+def metadata(record: Complete) -> dict[str, Any]:
     """What every exported file says of itself; it names no path of the machine that it was made on."""
-    config = {key: value for key, value in record["config"].items() if key not in _OF_THE_MACHINE}
+    config = {key: value for key, value in record.config.items() if key not in _OF_THE_MACHINE}
     return {
         "schema": SCHEMA,
-        "model": results.model(record),
-        **({"sources": record["sources"]} if record.get("sources") else {}),
-        "shape": record["data"]["shape"],
+        "model": record.model,
+        **({"sources": record.sources} if record.sources else {}),
+        "shape": record.data.shape,
         "range": list(RANGE),
-        "fingerprint": record["fingerprint"],
-        "metrics": record["metrics"],
-        "size": record["size"],
-        "data": record["data"],
+        "fingerprint": record.fingerprint,
+        "metrics": record.metrics,
+        "size": asdict(record.size),
+        "data": asdict(record.data),
         "config": _without_paths(config),
     }
 

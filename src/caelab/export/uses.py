@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from caelab.config.fingerprint import CLEAN
 from caelab.data.datamodule import ImageDataModule
 from caelab.export.floors import Floor
-from caelab.runs.results import BYPASSING, Record
+from caelab.runs.record import BYPASSING, Complete
 from caelab.texts import markdown
 
 
-def reliance(record: Record, value: float | None) -> str:
+def reliance(record: Complete, value: float | None) -> str:
     """Say in a sentence or two, in Markdown, what the latent reliance of a run means.
 
     Args:
         record: of the run.
         value: its latent reliance; None where it is unknown.
     """
-    size = record["size"]
-    around = size["effective_code"] - size["latent"]
+    size = record.size
+    around = size.effective_code - size.latent
     if not around and value is None:
         return "None: the reconstructions are no better than the mean image, so there is nothing to lose."
     if not around:
@@ -39,16 +39,16 @@ def reliance(record: Record, value: float | None) -> str:
     )
 
 
-def corrupted(record: Record) -> str:
+def corrupted(record: Complete) -> str:
     """Name the corruption that a run was trained to undo, such as ``GaussianNoise (std=0.1)``; or nothing."""
-    config = record["config"].get("corruption", CLEAN)
+    config = record.corruption
     if config == CLEAN:
         return ""
     values = ", ".join(f"{key}={value}" for key, value in config.items() if key != "_target_")
     return f"{config['_target_'].rpartition('.')[2]} ({values})"
 
 
-def uses(record: Record, data: ImageDataModule) -> list[str]:
+def uses(record: Complete, data: ImageDataModule) -> list[str]:
     """Say what the model is meant for, in Markdown."""
     pictures = f"{markdown(data.pictures or data.name)}, {'x'.join(map(str, data.shape))}"
     undone = markdown(corrupted(record))
@@ -61,15 +61,15 @@ def uses(record: Record, data: ImageDataModule) -> list[str]:
         f"Experiments on reconstructing images like those that it was trained on ({pictures}), and "
         "comparison with other models of caelab that were measured in the same way."
     ]
-    if record["size"]["effective_code"] == record["size"]["latent"]:
+    if record.size.effective_code == record.size.latent:
         found.append(
-            f"Its latent (`z`, {record['size']['latent']:,} numbers) as features of such images; "
+            f"Its latent (`z`, {record.size.latent:,} numbers) as features of such images; "
             "`caelab probe` measures what can be read from them."
         )
     return found
 
 
-def limits(record: Record, data: ImageDataModule, floors: Sequence[Floor]) -> list[str]:
+def limits(record: Complete, data: ImageDataModule, floors: Sequence[Floor]) -> list[str]:
     """Say what the model cannot do, or was never tested for, in Markdown."""
     found = [
         f"Only {'x'.join(map(str, data.shape))} images with pixels in [0, 1] go in. Anything else must be "
@@ -77,7 +77,7 @@ def limits(record: Record, data: ImageDataModule, floors: Sequence[Floor]) -> li
         "A decoder draws what is likely. Details of a reconstruction may be wrong or made up: no one's "
         "identity, health or rights should hang on them.",
         "Whether some kinds of images, or people in them, come out worse than others was not examined.",
-        f"The figures are of one training (seed {record['seed']}); another seed gives other ones.",
+        f"The figures are of one training (seed {record.seed}); another seed gives other ones.",
     ]
     undone = markdown(corrupted(record))
     if undone:
@@ -88,13 +88,13 @@ def limits(record: Record, data: ImageDataModule, floors: Sequence[Floor]) -> li
     return found + _code(record, floors) + _training(record)
 
 
-def _code(record: Record, floors: Sequence[Floor]) -> list[str]:
-    size, psnr = record["size"], record["metrics"].get("test/psnr")
+def _code(record: Complete, floors: Sequence[Floor]) -> list[str]:
+    size, psnr = record.size, record.metrics.get("test/psnr")
     found = []
-    if size["effective_code"] >= size["input_numbers"]:
+    if size.effective_code >= size.input_numbers:
         found.append(
-            f"It does not compress: the decoder gets {size['effective_code']:,} numbers for an image of "
-            f"{size['input_numbers']:,}."
+            f"It does not compress: the decoder gets {size.effective_code:,} numbers for an image of "
+            f"{size.input_numbers:,}."
         )
     for floor in floors:
         above = floor.metrics.get("test/psnr")
@@ -111,11 +111,11 @@ def _code(record: Record, floors: Sequence[Floor]) -> list[str]:
     return found
 
 
-def _training(record: Record) -> list[str]:
+def _training(record: Complete) -> list[str]:
     found = []
-    dataset, epochs = record["config"]["dataset"], record["time"]["epochs"]
+    dataset, epochs = record.config["dataset"], record.time.epochs
     if dataset.get("classes"):
         found.append(f"It was trained on the classes {markdown(str(dataset['classes']))} only.")
-    if epochs and record["best_epoch"] == epochs:
+    if epochs and record.best_epoch == epochs:
         found.append("Its best epoch was its last, so longer training might have given more.")
     return found

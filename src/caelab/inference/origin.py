@@ -17,7 +17,7 @@ def describe(run: str) -> dict[str, str]:
     """
     record = results.finished(run)
     weights = trained.digest(_state(run))  # as caelab.load(run).weights
-    return {"run": Path(run).name, "fingerprint": record["fingerprint"], "weights": weights}
+    return {"run": Path(run).name, "fingerprint": record.fingerprint, "weights": weights}
 
 
 def fill(network: nn.Module, run: str) -> None:

@@ -24,6 +24,7 @@ from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.outside import network as of_the_lab
 from caelab.models.refinement import fit
 from caelab.runs import results
+from caelab.runs.record import Complete
 from caelab.runs.trust import check, granted, named
 
 EXPORT = ".safetensors"
@@ -195,9 +196,9 @@ def _load(path: Path, device: str) -> Trained:
         raise UserError(f"{path}: give the directory of a finished run, or an exported {EXPORT} file")
     else:
         record = results.finished(path)
-        model, shape = results.model(record), record["data"]["shape"]
-        fingerprint, metrics = record["fingerprint"], record["metrics"]
-        sources = record.get("sources", {})
+        model, shape = record.model, record.data.shape
+        fingerprint, metrics = record.fingerprint, record.metrics
+        sources = record.sources
         path, weights = state(path, record)
     _require_fit(model, shape, weights, path)
     network = build(model, shape, path)
@@ -234,13 +235,13 @@ def checkpoint(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def state(run: Path, record: results.Record) -> tuple[Path, dict[str, Tensor]]:
+def state(run: Path, record: Complete) -> tuple[Path, dict[str, Tensor]]:
     """Path and network's state of a run's best checkpoint.
 
     Raises:
         UserError: the file is missing or damaged, or no checkpoint of the lab's.
     """
-    path = run / record["artifacts"].get("best", "checkpoints/best.ckpt")
+    path = run / record.artifacts.get("best", "checkpoints/best.ckpt")
     whole = checkpoint(path).get("state_dict")
     if not isinstance(whole, dict) or not all(isinstance(value, Tensor) for value in whole.values()):
         raise UserError(f"{path} is no checkpoint of caelab; train the run anew with force=true")
@@ -301,15 +302,15 @@ def build(model: Any, shape: Sequence[int], path: Path) -> Autoencoder:
         raise UserError(f"{path}: {model['_target_']} refuses its arguments: {reason}") from None
 
 
-def as_started(run: Path, record: results.Record) -> Autoencoder:
+def as_started(run: Path, record: Complete) -> Autoencoder:
     """Build the network of a run with the weights that the run started from, before any fit to data.
 
     Raises:
         UserError: as of ``build``.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(record["seed"])  # as the run did
-        return build(record["config"]["model"], record["data"]["shape"], run)
+        torch.manual_seed(record.seed)  # as the run did
+        return build(record.config["model"], record.data.shape, run)
 
 
 def _require_fit(model: Any, shape: Sequence[int], state: dict[str, Tensor], path: Path) -> None:

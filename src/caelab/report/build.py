@@ -101,7 +101,7 @@ def _plans(own: Mapping[str, str], common: Sequence[str], runs: Index) -> list[t
 
 def _trained(runs: Index, budget: str | None) -> list[tuple[str, str]]:
     """Name and budget of each study of whose sweeps there are runs."""
-    sweeps = {record.get("sweep") for _, record in runs.values()}
+    sweeps = {record.sweep for _, record in runs.values()}
     budgets = studies.BUDGETS if budget is None else (budget,)
     return [(name, of) for name in studies.names() for of in budgets if f"{name}-{of}" in sweeps]
 
@@ -204,9 +204,8 @@ def _environments(drawn: Sequence[Section]) -> list[str]:
     """Machine and versions of all runs, each different one with how many runs it made."""
     counts: dict[str, int] = {}
     for run in {run.path: run for one in drawn for row in one.rows for run in row.runs.values()}.values():
-        e = run.record["environment"]
-        arithmetic = e.get("speed", e["precision"])  # records before speed=auto have the precision alone
-        versions = f"torch {e['torch']}, caelab {e['caelab']}, {arithmetic}"
+        e = run.record.environment
+        versions = f"torch {e['torch']}, caelab {e['caelab']}, {e['speed']}"
         line = f"{e['device']}, {e['threads']} {'thread' if e['threads'] == 1 else 'threads'}, {versions}"
         counts[line] = counts.get(line, 0) + 1
     return [f"{count} {'run' if count == 1 else 'runs'}: {line}" for line, count in counts.items()]

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from caelab.runs.results import BYPASSING
+from caelab.runs.record import BYPASSING
 
 _TEST = "t tests, paired by seed where rows start from the same weights, Welch's elsewhere"
 _SENTENCES = {

@@ -8,8 +8,8 @@ A study's YAML lists its claims in one of three forms::
     {text: "skips bypass the latent", rows: [improved_skip], below: 0.5, metric: test/latent_reliance}
 
 Rows are named by their labels; ``others`` is every trained row that is not on the other side. ``metric`` is
-one of ``METRICS``, by default test/psnr; ``margin`` and ``below``, or ``above``, are in its unit. ``where``
-names the datasets that the claim is about; without it, it is about all of the study's.
+the figure of a column of ``caelab runs``, by default test/psnr; ``margin`` and ``below``, or ``above``, are
+in its unit. ``where`` names the datasets that the claim is about; without it, it is about all of the study's.
 """
 
 import itertools
@@ -22,29 +22,9 @@ from caelab.metrics.statistics import ALPHA, MIN_SEEDS, Difference, holm
 from caelab.report import compare
 from caelab.report.rows import Row, Section
 from caelab.report.wording import gaps, grouped, listing, seeds, span, still_improving, unit
+from caelab.runs.analyses import columns
 from caelab.runs.labels import display
 from caelab.terminal import nearest
-
-METRICS = [
-    *(
-        "test/psnr",
-        "test/psnr_pooled",
-        "test/ssim",
-        "published/psnr",
-        "published/ssim",
-        "test/latent_reliance",
-    ),
-    *("probe/z/linear", "probe/z/knn", "probe/z/disentanglement", "probe/z/mig"),
-    *(
-        "segment/decoder/iou",
-        "segment/reconstruction/foreground",
-        "gradients/start_ratio",
-        "gradients/end_ratio",
-    ),
-    *("anomaly/auroc_error", "rate/psnr_over_jpeg", "rate/psnr_over_transform", "refine/psnr"),
-    *("refine/gain", "rate/bits_per_number"),
-]
-"""What a claim can be about: figures of which more is better, but for the last, which is for bounds."""
 
 Word = Literal["holds", "contradicted", "undecided", "not measured"]
 Side = Literal["above", "below"]
@@ -168,9 +148,10 @@ def verdicts(section: Section) -> list[Verdict]:
 def _read(section: Section, claim: Mapping[str, Any]) -> _Claim:
     text = str(claim.get("text", "")).rstrip(".")
     here = f"study {section.study}, claim {text!r}"
-    metric = str(claim.get("metric", METRICS[0]))
-    if metric not in METRICS:
-        raise UserError(f"{here}: metric is {metric!r}; it must be one of {', '.join(METRICS)}")
+    metric = str(claim.get("metric", "test/psnr"))
+    known = [one.path for one in columns().values() if one.claims and "/" in one.path]
+    if metric not in known:
+        raise UserError(f"{here}: metric is {metric!r}; it must be one of {', '.join(known)}")
     match sorted(set(claim) - {"metric", "where"}):
         case ["better", "text", "than"]:
             return _Claim(text, metric, *_sides(section, [claim["better"], claim["than"]], here))

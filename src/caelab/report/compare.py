@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from statistics import fmean
 
 import numpy as np
@@ -10,21 +11,18 @@ from numpy.typing import NDArray
 from caelab.metrics import statistics
 from caelab.metrics.statistics import UNBOUNDED, Bounds, Difference, Interval
 from caelab.report.rows import Row
+from caelab.runs.analyses import columns
 
-BOUNDS: dict[str, Bounds] = {
-    **dict.fromkeys(("test/ssim", "published/ssim"), (-1.0, 1.0)),
-    **dict.fromkeys(("probe/z/linear", "probe/z/knn", "probe/z/disentanglement", "probe/z/mig"), (0.0, 1.0)),
-    **dict.fromkeys(("test/latent_reliance", "anomaly/auroc_error", "anomaly/auroc_neighbours"), (0.0, 1.0)),
-    **dict.fromkeys(("segment/decoder/iou", "segment/reconstruction/foreground"), (0.0, 1.0)),
-    **dict.fromkeys(("rate/bits_per_number", "refine/gain"), (0.0, math.inf)),
-    **dict.fromkeys(("gradients/start_ratio", "gradients/end_ratio"), (0.0, math.inf)),
-}
-"""Metric -> least and greatest value that it can have; others have none that an interval could meet."""
+
+@cache
+def bounds(metric: str) -> Bounds:
+    """Least and greatest value that a metric can have; most have none that an interval could meet."""
+    return next((one.bounds for one in columns().values() if one.path == metric), UNBOUNDED)
 
 
 def interval(row: Row, metric: str) -> Interval:
     """Mean of a row over its seeds, with its 95 % interval within the metric's bounds."""
-    return statistics.interval(list(row.values(metric).values()), BOUNDS.get(metric, UNBOUNDED))
+    return statistics.interval(list(row.values(metric).values()), bounds(metric))
 
 
 def difference(a: Row, b: Row, metric: str) -> Difference:
@@ -33,7 +31,7 @@ def difference(a: Row, b: Row, metric: str) -> Difference:
     Rows whose runs start from the same weights are paired, others are not: see ``statistics.difference``.
     Both have the figure.
     """
-    low, high = BOUNDS.get(metric, UNBOUNDED)
+    low, high = bounds(metric)
     x, y = a.starts(metric), b.starts(metric)
     if b.floor:
         return statistics.against(list(x.values()), fmean(y.values()), (low, high))
@@ -44,7 +42,7 @@ def difference(a: Row, b: Row, metric: str) -> Difference:
 
 def against(row: Row, bound: float, metric: str) -> Difference:
     """Mean of a row less a number that it is held against."""
-    return statistics.against(list(row.values(metric).values()), bound, BOUNDS.get(metric, UNBOUNDED))
+    return statistics.against(list(row.values(metric).values()), bound, bounds(metric))
 
 
 def means(rows: Sequence[Row], metric: str) -> tuple[list[float], NDArray[np.float64]]:

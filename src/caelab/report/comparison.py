@@ -10,10 +10,10 @@ from caelab.inference.restore import corruption, datamodule, load
 from caelab.plotting.figures import first_of_each_class, reconstructions
 from caelab.report.pictures import below_the_given
 from caelab.runs.labels import labels, lines
-from caelab.runs.results import Record
+from caelab.runs.record import Complete
 
 
-def compare_runs(records: dict[Path, Record], output: Path) -> Path:
+def compare_runs(records: dict[Path, Complete], output: Path) -> Path:
     """Draw the reconstructions of finished runs on the same test images below each other; return the path.
 
     Those that were given other images than the originals stand below what they were given.

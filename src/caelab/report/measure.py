@@ -3,13 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import MappingProxyType
 
 from caelab.report.rows import Row, Run, Section
-from caelab.runs import results
 from caelab.runs.labels import image_sets, labels, lines
-from caelab.runs.results import Record
+from caelab.runs.record import Record, SearchRecord, is_finished
 from caelab.studies import Study
 from caelab.studies.index import Index, score
 from caelab.studies.variants import Variant
@@ -18,7 +17,7 @@ _GROUPS = ("model", "loss", "optimizer")
 
 
 def section(
-    study: Study, dataset: str, runs: Index, searched: Mapping[str, Record] = MappingProxyType({})
+    study: Study, dataset: str, runs: Index, searched: Mapping[str, SearchRecord] = MappingProxyType({})
 ) -> Section:
     """Collect what there is of a study on one of its datasets.
 
@@ -28,7 +27,7 @@ def section(
         runs: all runs on disk.
         searched: name of a search -> what it found.
     """
-    if not any(record.get("choices", {}).get("dataset") == dataset for _, record in runs.values()):
+    if not any(record.choices.get("dataset") == dataset for _, record in runs.values()):
         runs = {}
     variants = study.variants(dataset, score(study, runs), searched)
     rows = [_row(study, variant, runs) for variant in variants]
@@ -64,7 +63,7 @@ def _row(study: Study, variant: Variant, runs: Index) -> Row:
         path, record = runs.get(variant.identity(seed), (None, None)) if runs else (None, None)
         if path is None or record is None:
             missing[seed] = "not run"
-        elif record["status"] != "finished":
+        elif not is_finished(record):
             missing[seed] = _why(record)
         else:
             found[seed] = Run(path, record)
@@ -74,9 +73,9 @@ def _row(study: Study, variant: Variant, runs: Index) -> Row:
 
 def _why(record: Record) -> str:
     """Why a run that is there has no figures."""
-    if record["status"] == "failed":
-        return f"failed: {record['error']}"
-    return "a trial, not tested" if record["status"] == "trial" else "not run"
+    if record.status == "failed":
+        return f"failed: {record.error}"
+    return "a trial, not tested" if record.status == "trial" else "not run"
 
 
 def apart(one: Section) -> list[Section]:
@@ -109,15 +108,15 @@ def others(runs: Index, sections: Sequence[Section] = ()) -> list[Section]:
     studied = {one.study for one in sections}
     variants: dict[str, dict[int, Run]] = {}
     for path, record in runs.values():
-        of_them = (record.get("sweep") or "").removesuffix("-full") in studied
-        if record["status"] == "finished" and path not in used and not of_them:
-            same = results.settings(record) | {"seed": None}
-            key = json.dumps([same, record["data"]], sort_keys=True)
-            variants.setdefault(key, {})[record["seed"]] = Run(path, record)
+        of_them = (record.sweep or "").removesuffix("-full") in studied
+        if is_finished(record) and path not in used and not of_them:
+            same = record.settings | {"seed": None}
+            key = json.dumps([same, asdict(record.data)], sort_keys=True)
+            variants.setdefault(key, {})[record.seed or 0] = Run(path, record)
     firsts = [next(iter(found.values())).record for found in variants.values()]
     parts: dict[str, dict[str, list[dict[int, Run]]]] = {}  # dataset -> test images -> variants
     for found, record, images in zip(variants.values(), firsts, image_sets(firsts), strict=True):
-        parts.setdefault(record["choices"]["dataset"], {}).setdefault(images, []).append(found)
+        parts.setdefault(record.choices["dataset"], {}).setdefault(images, []).append(found)
     title = "Other runs" if sections else "Runs"
     return [one for dataset, sets in parts.items() for one in _by_images(title, dataset, sets)]
 
@@ -147,16 +146,16 @@ def _rows(dataset: str, variants: Sequence[Mapping[int, Run]]) -> list[Row]:
     taken: Counter[str] = Counter()
     for found, record, name in zip(variants, firsts, labels(firsts), strict=True):
         own = {key: value for key, value in name.items() if key not in ("dataset", "seed")}
-        label = ", ".join(lines(own)) or record["choices"]["model"]
+        label = ", ".join(lines(own)) or record.choices["model"]
         taken[label] += 1
         if taken[label] > 1:
             label += f" ({taken[label]})"
-        rows.append(Row(label, dataset, results.untrained(record), runs=found))
+        rows.append(Row(label, dataset, record.untrained, runs=found))
     return sorted(rows, key=lambda row: -row.chosen_by)
 
 
 def _shared(variants: Sequence[Mapping[int, Run]]) -> str:
     """Say what all variants have in common."""
-    choices = [next(iter(found.values())).record["choices"] for found in variants]
+    choices = [next(iter(found.values())).record.choices for found in variants]
     same = [f"{key}={choices[0][key]}" for key in _GROUPS if len({one.get(key) for one in choices}) == 1]
     return f"All with {', '.join(same)}." if same else ""

@@ -145,15 +145,15 @@ def _pictures(row: Row) -> list[Images] | None:
     Each is (N, C, H, W). Of a run from before ``corrupted`` was kept they are the originals twice.
     """
     run = row.runs[min(row.runs)] if row.runs else None
-    if run is None or "images" not in run.record["artifacts"]:
+    if run is None or "images" not in run.record.artifacts:
         return None
-    path = run.path / run.record["artifacts"]["images"]
+    path = run.path / run.record.artifacts["images"]
     return _read(path, ("originals", "corrupted", "reconstructions"), "train with force=true to make it anew")
 
 
 def _name(row: Row, pictures: Sequence[Images]) -> str:
     """Name a row; where its run was given corrupted images that it did not keep, it says so."""
-    clean = row.runs[min(row.runs)].record.get("config", {}).get("corruption", CLEAN) == CLEAN
+    clean = row.runs[min(row.runs)].record.corruption == CLEAN
     kept = not np.array_equal(pictures[0], pictures[1])
     return row.label if clean or kept else f"{row.label}\n(given corrupted images)"
 

@@ -63,7 +63,7 @@ def choices(row: Row) -> dict[str, str]:
     """Group -> option of a row's runs, by which a page filters; empty without a run."""
     if not row.runs:
         return {}
-    chosen = next(iter(row.runs.values())).record["choices"]
+    chosen = next(iter(row.runs.values())).record.choices
     return {group: display(chosen[group]) for group in FILTERS if group in chosen}
 
 

@@ -100,7 +100,7 @@ def _families(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows of one kind whose runs differ in the size of their latent and in the seed alone, together."""
     families: dict[str, list[Row]] = {}
     for row in rows:
-        settings = results.settings(next(iter(row.runs.values())).record)
+        settings = next(iter(row.runs.values())).record.settings
         key = json.dumps([row.floor, settings | {"model.latent": None, "seed": None}], sort_keys=True)
         families.setdefault(key, []).append(row)
     return list(families.values())

@@ -13,7 +13,7 @@ from typing import Any
 
 from caelab.runs import record_file, records, results
 from caelab.runs.labels import display
-from caelab.runs.results import BYPASSING, Record
+from caelab.runs.record import BYPASSING, Complete, SearchRecord
 from caelab.terminal import one_line
 from caelab.texts import file_name
 
@@ -32,7 +32,7 @@ class Run:
     """A finished run: its directory and its record."""
 
     path: Path
-    record: Record
+    record: Complete
 
     @cached_property
     def curves(self) -> dict[str, list[float]]:
@@ -40,7 +40,7 @@ class Run:
 
         Empty where the run kept none; a damaged file is named and left out.
         """
-        path = self.path / str(self.record["artifacts"].get("curves", "metrics.csv"))
+        path = self.path / str(self.record.artifacts.get("curves", "metrics.csv"))
         try:
             rows = list(csv.DictReader(record_file.text(path).splitlines(), restkey="", restval=""))
             return {key: [float(row[key]) for row in rows if row[key]] for key in (rows[0] if rows else ())}
@@ -56,9 +56,9 @@ class Run:
 
         Equal for runs that begin with the same weights at the same seed; other networks draw other weights.
         """
-        settings, data = results.settings(self.record), self.record["data"]
+        settings, data = self.record.settings, self.record.data
         network = {key: value for key, value in settings.items() if key.startswith("model.")}
-        images = [data[key] for key in ("name", "train", "val", "sha256")]
+        images = [data.name, data.train, data.val, data.sha256]
         return json.dumps([network, images, settings.get("dataset.classes")], sort_keys=True)
 
     @cached_property
@@ -108,8 +108,8 @@ class Row:
         return {(seed, self.runs[seed].start): value for seed, value in self.values(metric).items()}
 
     def mean(self, part: str, key: str) -> float | None:
-        """Mean over the runs of ``record[part][key]``, like ``("size", "parameters")``; None without runs."""
-        found = [run.record[part][key] for run in self.runs.values()]
+        """Mean over the runs of a place in their records, like ``size`` and ``parameters``; None without."""
+        found = [getattr(getattr(run.record, part), key) for run in self.runs.values()]
         return fmean(found) if found and None not in found else None
 
     @property
@@ -164,7 +164,7 @@ class Section:
     reference: str | None = None
     axis: str | None = None
     claims: Sequence[Mapping[str, Any]] = ()
-    searches: Mapping[str, Record] = field(default_factory=dict)
+    searches: Mapping[str, SearchRecord] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

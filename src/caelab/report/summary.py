@@ -11,7 +11,7 @@ from caelab.report.measure import apart, others, section
 from caelab.report.rows import Section
 from caelab.report.screen import Shown
 from caelab.runs.labels import labels
-from caelab.runs.results import TRAINED, Record
+from caelab.runs.record import Complete, Record, is_finished
 from caelab.studies.execute import Execution
 
 
@@ -44,10 +44,10 @@ def show_sweep(runs: Mapping[Path, Record]) -> None:
         terminal.console.print(Shown(replace(one, title=one.title.replace("Runs", title, 1))))
     records = list(runs.values())
     for name, record in zip(labels(records), records, strict=True):
-        if record["status"] not in TRAINED:
+        if not isinstance(record, Complete):
             words = ", ".join(f"{key}={value}" for key, value in name.items() if value != "-")
-            failed = "failed: " if record["status"] == "failed" else ""
-            terminal.say(f"{words or ' '.join(record['overrides'])}: {failed}{record['error']}")
-    if any(record["status"] == "finished" for record in records):
+            failed = "failed: " if record.status == "failed" else ""
+            terminal.say(f"{words or ' '.join(record.overrides)}: {failed}{record.error}")
+    if any(is_finished(record) for record in records):
         where = terminal.shown(Path(os.path.commonpath(list(runs))))
         terminal.say(f"next: caelab report {where}")

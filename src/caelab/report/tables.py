@@ -13,6 +13,7 @@ from caelab.metrics.statistics import ALPHA, MIN_SEEDS, Difference, difference, 
 from caelab.report import compare
 from caelab.report.rows import SHOWN, Row, Section
 from caelab.report.wording import listing
+from caelab.runs.analyses import analyses
 from caelab.runs.labels import PUBLISHED
 from caelab.runs.tables import reliance
 
@@ -24,20 +25,6 @@ _MEASURED = {
     "ssim": "test/ssim",
     "loss": "test/loss",
     "latent_reliance": "test/latent_reliance",
-}
-_ANALYSED = {
-    "linear probe of z": "probe/z/linear",
-    "10-NN probe of z": "probe/z/knn",
-    "disentanglement": "probe/z/disentanglement",
-    "MIG": "probe/z/mig",
-    "AUROC of errors": "anomaly/auroc_error",
-    "AUROC of codes": "anomaly/auroc_neighbours",
-    "bits per number": "rate/bits_per_number",
-    "minus JPEG (dB)": "rate/psnr_over_jpeg",
-    "minus PCA transform (dB)": "rate/psnr_over_transform",
-    "encoder gap (dB)": "refine/gain",
-    "IoU by decoder": "segment/decoder/iou",
-    "gradient, first over last layer": "gradients/end_ratio",
 }
 COLUMNS = 8
 """Columns of a table that has to fit a page, at most."""
@@ -74,7 +61,9 @@ def numbers(section: Section) -> pd.DataFrame:
         for name, key in _MEASURED.items()
         if section.dataset in PUBLISHED or not key.startswith("published/")
     }
-    analysed = {name: key for name, key in _ANALYSED.items() if any(row.values(key) for row in section.rows)}
+    analysed = {
+        name: key for name, key in _analysed().items() if any(row.values(key) for row in section.rows)
+    }
     lines = []
     for row in section.rows:
         line: dict[str, Any] = {"variant": row.label, "floor": row.floor, "seeds": len(row.runs)}
@@ -96,6 +85,12 @@ def numbers(section: Section) -> pd.DataFrame:
         line |= {"settings": _settings(row), "gain": row.gain, "note": _note(row)}
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def _analysed() -> dict[str, str]:
+    """Title -> key of each figure of an analysis that has a title."""
+    named = [one for analysis in analyses().values() for one in analysis.columns.values() if one.title]
+    return {one.title: one.path for one in named}
 
 
 def _letters(section: Section) -> dict[str, str]:
@@ -200,7 +195,7 @@ def table(section: Section, raw: pd.DataFrame | None = None) -> pd.DataFrame:
         "latent": _whole(raw, "latent"),
         "code": _whole(raw, "code"),
         "latent reliance": _reliance(raw),
-        **{name: _spread(raw, name, 3) for name in _ANALYSED},
+        **{name: _spread(raw, name, 3) for name in _analysed()},
         "MFLOPs": [_text(value / 1e6, ".2f") for value in _column(raw, "flops")],
         "seconds": _whole(raw, "seconds"),
         "epochs": _whole(raw, "epochs"),
@@ -313,7 +308,7 @@ def main(section: Section, frame: pd.DataFrame) -> list[str]:
     Figures that the study's claims are about come before those of other analyses.
     """
     claimed = {claim.get("metric") for claim in section.claims}
-    analysed = sorted(_ANALYSED, key=lambda name: _ANALYSED[name] not in claimed)
+    analysed = sorted(known := _analysed(), key=lambda name: known[name] not in claimed)
     published = ("report PSNR (dB)", "one a class PSNR (dB)") if "report PSNR (dB)" in frame else ()
     around = ["latent reliance"] if any(row.bypassing for row in section.rows) else []
     against = f"minus {section.reference} (dB)"

@@ -1,25 +1,23 @@
 """The figure of a search: what each trial reached, and which keys mattered."""
 
-from typing import Any
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from caelab.plotting.style import COLOURS, LABELS, legend, sheet, styled
 from caelab.report.rows import Section, heading
-from caelab.runs.results import Record
+from caelab.runs.record import SearchRecord, TrialRecord
 
 
-def caption(found: Record) -> str:
+def caption(found: SearchRecord) -> str:
     """Say what a search was given and what it spent."""
-    states = [trial["state"] for trial in found["history"]]
-    spent = sum(trial["epochs"] for trial in found["history"])
+    states = [trial.state for trial in found.history]
+    spent = sum(trial.epochs for trial in found.history)
     done = len(states) - states.count("failed")
     pruned = f", {states.count('pruned')} of them pruned" if "pruned" in states else ""
-    budget = f"{done} of {found['trials']} trials of {found['epochs']} epochs{pruned}, {spent} epochs in all"
+    budget = f"{done} of {found.trials} trials of {found.epochs} epochs{pruned}, {spent} epochs in all"
     return (
-        f"the search for {found['label']}: {budget}, on validation with a seed of their own; importance is a "
+        f"the search for {found.label}: {budget}, on validation with a seed of their own; importance is a "
         "key's share of the variance of validation PSNR over the finished trials (fANOVA)"
     )
 
@@ -36,10 +34,10 @@ def search(section: Section, label: str) -> Figure:
         label: of the row that was searched for.
     """
     found = section.searches[label]
-    shares = dict(sorted(found["importance"].items(), key=lambda pair: pair[1]))
+    shares = dict(sorted(found.importance.items(), key=lambda pair: pair[1]))
     figure = sheet(f"{heading(section)}: {label}", max(2.6, 0.8 + 0.3 * len(shares)))
     panels = figure.subplots(1, 2, width_ratios=[3, 2]) if shares else [figure.subplots()]
-    _history(panels[0], found["history"])
+    _history(panels[0], found.history)
     if shares:
         panels[1].barh(list(shares), list(shares.values()), color=COLOURS[0], height=0.6)
         panels[1].set_xlim(0, 1)
@@ -49,9 +47,9 @@ def search(section: Section, label: str) -> Figure:
     return figure
 
 
-def _history(axes: Axes, history: list[dict[str, Any]]) -> None:
-    finished = [(t["number"], t["psnr"]) for t in history if t["state"] == "finished"]
-    pruned = [(t["number"], t["psnr"]) for t in history if t["state"] == "pruned" and t["psnr"] is not None]
+def _history(axes: Axes, history: list[TrialRecord]) -> None:
+    finished = [(t.number, t.psnr) for t in history if t.state == "finished"]
+    pruned = [(t.number, t.psnr) for t in history if t.state == "pruned" and t.psnr is not None]
     if finished:
         numbers, psnr = zip(*finished, strict=True)
         best = [max(psnr[: position + 1]) for position in range(len(psnr))]

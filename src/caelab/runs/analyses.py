@@ -25,6 +25,7 @@ from typing import Any
 from caelab import terminal
 from caelab.config import folders, installed
 from caelab.errors import UserError
+from caelab.runs.columns import COLUMNS, Column
 from caelab.terminal import nearest
 
 ENTRY_POINTS = "caelab.analysis"
@@ -32,21 +33,6 @@ ENTRY_POINTS = "caelab.analysis"
 
 Result = dict[str, Any]
 """What an analysis leaves as ``<name>.json``: ``figures`` (flat: key -> number), ``seconds``, and details."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A figure as a column of the list of runs.
-
-    Attributes:
-        figure: its key in ``figures``.
-        meaning: what it is, with its unit.
-        form: format of its numbers where people read them.
-    """
-
-    figure: str
-    meaning: str
-    form: str = ".2f"
 
 
 @dataclass(frozen=True)
@@ -220,3 +206,8 @@ def find(name: str, where: str) -> Analysis:
 def files() -> set[str]:
     """Names of all that analyses leave in a run's directory: files, and folders with what is in them."""
     return {Path(file).parts[0] for one in analyses().values() for file in (f"{one.name}.json", *one.files)}
+
+
+def columns() -> dict[str, Column]:
+    """Name -> column of everything that is listed of runs: those of any run, and those of analyses."""
+    return COLUMNS | {name: one for analysis in analyses().values() for name, one in analysis.columns.items()}

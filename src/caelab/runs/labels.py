@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from caelab.config.grammar import written
-from caelab.runs import results
-from caelab.runs.results import Record
+from caelab.runs.record import Complete, Record
 
 TEST_IMAGES = "test images"
 """Name of what tells runs on different test images apart."""
@@ -14,8 +13,7 @@ TEST_IMAGES = "test images"
 Label = dict[str, str]
 
 _PLAIN = ("dataset", "model", "loss", "optimizer")  # whose options say what they are
-_CHOICES = dict.fromkeys(_PLAIN, "-")
-_CHOICES |= {"scheduler": "none", "corruption": "none"}  # which records from before they were there lack
+_CHOICES = (*_PLAIN, "scheduler", "corruption")
 _OF_TRAINING = ("dataset.batch_size", "dataset.train_size", "dataset.val_size")
 
 
@@ -33,7 +31,7 @@ def labels(records: Sequence[Record]) -> list[Label]:
     """
     full = [_label(record) for record in records]
     keys = dict.fromkeys(key for label in full for key in label)
-    composed = [label for label, record in zip(full, records, strict=True) if record.get("config")]
+    composed = [label for label, record in zip(full, records, strict=True) if record.config]
     varied = [key for key in keys if _varies(key, composed)]
     named = [{key: label.get(key, "-") for key in varied or ["model"]} for label in full]
     images = image_sets(records)
@@ -50,9 +48,9 @@ def lines(label: Label) -> list[str]:
 
 def _label(record: Record) -> Label:
     """Everything that may name a run: its choices, its seed, and its settings."""
-    choices = {key: str(record.get("choices", {}).get(key, default)) for key, default in _CHOICES.items()}
-    settings = {key: written(value) for key, value in results.settings(record).items()}
-    return {**choices, "seed": str(record.get("seed", "-")), **settings}
+    choices = {key: record.choices.get(key, "-") for key in _CHOICES}
+    settings = {key: written(value) for key, value in record.settings.items()}
+    return {**choices, "seed": "-" if record.seed is None else str(record.seed), **settings}
 
 
 def _varies(key: str, full: Sequence[Label]) -> bool:
@@ -65,34 +63,34 @@ def _varies(key: str, full: Sequence[Label]) -> bool:
 
 def image_sets(records: Sequence[Record]) -> list[str]:
     """Name the test images of each run: the same name for the same images, empty for a run without any."""
-    keys = [_images_key(record) if "data" in record else "" for record in records]
-    found = {key: record for key, record in zip(keys, records, strict=True) if key}
+    keys = [_images_key(record) if isinstance(record, Complete) else "" for record in records]
+    found = {key: record for key, record in zip(keys, records, strict=True) if isinstance(record, Complete)}
     names = {key: _images_name(record) for key, record in found.items()}
     counts = Counter(names.values())
     for key, name in names.items():
         if counts[name] > 1:
-            names[key] = f"{name}, {found[key]['data']['sha256'][:8]}"
+            names[key] = f"{name}, {found[key].data.sha256[:8]}"
     return [names.get(key, "") for key in keys]
 
 
-def _images_key(record: Record) -> str:
+def _images_key(record: Complete) -> str:
     """What the test images follow from: the data's checksum and classes.
 
     Of data that are drawn that checksum is of the training images too, so there it is their settings.
     """
-    data, settings = record["data"], results.settings(record)
+    data, settings = record.data, record.settings
     drawn = {key: value for key, value in settings.items() if key.startswith("dataset.")}
     of = (
         {key: value for key, value in drawn.items() if key not in _OF_TRAINING}
         if "dataset.test_size" in drawn
-        else [data["sha256"], settings.get("dataset.classes")]
+        else [data.sha256, settings.get("dataset.classes")]
     )
-    return json.dumps([data["name"], data["test"], of], sort_keys=True)
+    return json.dumps([data.name, data.test, of], sort_keys=True)
 
 
-def _images_name(record: Record) -> str:
-    data, classes = record["data"], results.settings(record).get("dataset.classes")
-    name = f"{data['test']:,} of {data['name']}"
+def _images_name(record: Complete) -> str:
+    data, classes = record.data, record.settings.get("dataset.classes")
+    name = f"{data.test:,} of {data.name}"
     return f"{name}, classes {written(classes)}" if classes else name
 
 

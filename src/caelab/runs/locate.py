@@ -4,7 +4,8 @@ from pathlib import Path
 
 from caelab import terminal
 from caelab.errors import UserError
-from caelab.runs import records, results
+from caelab.runs import records
+from caelab.runs.record import RECORD, Record
 
 ROOT = "multirun"
 """Where runs lie unless ``paths.output`` says otherwise."""
@@ -32,11 +33,11 @@ def run(text: str, root: str | Path = ROOT) -> Path:
         return path
     found = dict(records.find(root))
     runs, trials = (
-        {path: record for path, record in found.items() if record["status"] == status}
+        {path: record for path, record in found.items() if record.status == status}
         for status in ("finished", "trial")
     )
     if text == _LAST and runs:
-        return max(runs, key=lambda path: (runs[path]["finished"], (path / results.RECORD).stat().st_mtime))
+        return max(runs, key=lambda path: (runs[path].finished, (path / RECORD).stat().st_mtime))
     meant = _meant(text, runs) or _meant(text, trials)  # of a trial the command says how it is tested
     if len(meant) == 1:
         return meant[0]
@@ -47,9 +48,9 @@ def run(text: str, root: str | Path = ROOT) -> Path:
     raise UserError(f"{text}: no such directory, and no run below {root} begins so: {_listed(list(runs))}")
 
 
-def _meant(text: str, runs: dict[Path, results.Record]) -> list[Path]:
+def _meant(text: str, runs: dict[Path, Record]) -> list[Path]:
     """Runs whose name or fingerprint is that text, or else begins so."""
-    names = {path: (path.name, record["fingerprint"]) for path, record in runs.items()}
+    names = {path: (path.name, record.fingerprint) for path, record in runs.items()}
     begun = [path for path in runs if any(name.startswith(text or " ") for name in names[path])]
     return [path for path in begun if text in names[path]] or begun
 

@@ -12,11 +12,12 @@ from caelab import durable
 from caelab.errors import UserError
 from caelab.runs import analyses as registry
 from caelab.runs import results
+from caelab.runs.record import RECORD
 
 _MOVING = f"{durable.ASIDE}moving"
 _GONE = f"{durable.ASIDE}gone"
 _MADE = {
-    results.RECORD,
+    RECORD,
     *results.FOLDERS,
     *(Path(name).parts[0] for name in results.ARTIFACTS.values()),
 }
@@ -31,7 +32,7 @@ def restore(run_dir: Path) -> bool:
     moving = run_dir / _MOVING
     half = moving.is_dir()
     if half:
-        for path in sorted(moving.iterdir(), key=lambda path: path.name == results.RECORD):  # it comes last
+        for path in sorted(moving.iterdir(), key=lambda path: path.name == RECORD):  # it comes last
             path.replace(run_dir / path.name)
         moving.rmdir()
         _reopen_log()
@@ -49,7 +50,7 @@ def set_aside(run_dir: Path) -> None:
         discard(aside)
     moving = run_dir / _MOVING
     moving.mkdir()
-    for path in sorted(_of_the_run(run_dir), key=lambda path: path.name != results.RECORD):
+    for path in sorted(_of_the_run(run_dir), key=lambda path: path.name != RECORD):
         path.replace(moving / path.name)
     durable.sync(moving)
     if aside.exists():

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from caelab import terminal
 from caelab.errors import UserError
-from caelab.runs.database import Column, aliased
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -16,15 +15,15 @@ _SHOWN = ["dataset", "model", "loss", "optimizer", "seed", "val_psnr", "psnr", "
 _SHOWN += ["parameters", "latent", "latent_reliance", "epochs", "seconds", "run"]
 
 GROUPED = {
-    "runs": Column("count(psnr)", "runs in the group", ","),
-    "val_psnr": Column("avg(val_psnr)", "mean", ".2f"),
-    "psnr": Column("avg(psnr)", "mean", ".2f"),
-    "psnr_sd": Column("stddev_samp(psnr)", "sample standard deviation", ".2f"),
-    "ssim": Column("avg(ssim)", "mean", ".3f"),
-    "ssim_sd": Column("stddev_samp(ssim)", "sample standard deviation", ".3f"),
-    "seconds": Column("avg(seconds)", "mean", ",.0f"),
+    "runs": ("count(psnr)", ","),
+    "val_psnr": ("avg(val_psnr)", ".2f"),
+    "psnr": ("avg(psnr)", ".2f"),
+    "psnr_sd": ("stddev_samp(psnr)", ".2f"),
+    "ssim": ("avg(ssim)", ".3f"),
+    "ssim_sd": ("stddev_samp(ssim)", ".3f"),
+    "seconds": ("avg(seconds)", ",.0f"),
 }
-"""Name of each figure of a group of runs -> what it is, in the unit of the column that it sums up."""
+"""Name of each figure of a group of runs -> what it is in SQL, and its format where people read it."""
 
 _BEST_FIRST = ["-val_psnr"]  # no choice of a run rests on its test figures
 _OTHER_IMAGES = "different test images, whose figures do not compare"
@@ -67,7 +66,7 @@ def select(
     Raises:
         UserError: no such column, a condition that DuckDB refuses, or no run to show.
     """
-    names = runs.view("runs").columns
+    names = runs.table("runs").columns
     shown = list(columns) or [*_SHOWN, *(["error"] if failed else [])]
     _check("--columns", shown, names)
     everything = failed or re.search(r"\b(status|error)\b", where)
@@ -101,7 +100,7 @@ def summarise(
     Raises:
         UserError: no such column, a condition that DuckDB refuses, or no run to show.
     """
-    names = runs.view("runs").columns
+    names = runs.table("runs").columns
     _check("--group", group, names)
     keys = ", ".join(f'"{name}"' for name in group)
     with _refusals(where, names):
@@ -112,7 +111,7 @@ def summarise(
             terminal.note(
                 f"a group holds runs on {_OTHER_IMAGES}: --group {','.join([*group, 'data_sha256'])},..."
             )
-        figures = aliased({name: column.sql for name, column in GROUPED.items()})
+        figures = ", ".join(f'{sql} AS "{name}"' for name, (sql, _) in GROUPED.items())
         found = found.aggregate(f"{keys}, {figures}", keys)
         return _fetch(found.order(_order(sort or _BEST_FIRST, found.columns, group)), limit, runs)
 
@@ -136,7 +135,7 @@ def _apart(found: "DuckDBPyRelation", images: Sequence[str], keys: str) -> bool:
 
 
 def _filtered(runs: "DuckDBPyConnection", where: str, status: str) -> "DuckDBPyRelation":
-    found = runs.view("runs").filter(status)
+    found = runs.table("runs").filter(status)
     names = set(found.columns)
 
     def quoted(match: re.Match[str]) -> str:
@@ -157,7 +156,7 @@ def _fetch(found: "DuckDBPyRelation", limit: int | None, runs: "DuckDBPyConnecti
         raise UserError(f"--limit {limit}: must be at least 1")
     rows = (found if limit is None else found.limit(limit)).fetchall()
     if not rows:
-        known = runs.view("runs")
+        known = runs.table("runs")
         failed, trials = (len(known.filter(f"status = '{status}'")) for status in ("failed", "trial"))
         more = f", and {trials} are trials (--where \"status = 'trial'\")" if trials else ""
         raise UserError(

@@ -1,64 +1,24 @@
-"""Records as files, which may be anybody's: read where all is there, of its kind, that the lab relies on."""
+"""Small files of runs, which may be anybody's: read where all that the lab relies on is there."""
 
 import json
 import math
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 DAMAGE = (ValueError, OSError)
 """What reading a file of a run raises where it is damaged."""
 LIMIT = 16 << 20
 """Bytes of a record, at most; those on record have 4,000."""
+KEY = "key"
+"""In the metadata of a dataclass's field: its key in a file, where that is not its name."""
 _LARGEST = 1 << 63  # of whole numbers, as everything takes them
 _DEPTH = 64  # of what stands in each other in a record
-
-NUMBER = (int, float)
-TEXT_OR_NONE = (str, type(None))
-NUMBER_OR_NONE = (*NUMBER, type(None))
-
-_OF_ANY = {
-    "fingerprint": str,
-    "status": str,
-    "overrides": [str],
-    "choices": dict.fromkeys(("model", "loss", "optimizer", "dataset", ""), TEXT_OR_NONE),
-    "config": {"model": dict, "dataset?": dict},
-    "seed": int,
-    "started?": str,
-    "finished?": str,
-    "sweep?": TEXT_OR_NONE,
-}
-_MADE_BY = ("caelab", "torch", "device", "precision")
-_SIZES = ("parameters", "latent", "effective_code", "flops_per_image", "input_numbers")
-_OF_A_FINISHED = {
-    "finished": str,
-    "best_epoch": int,
-    "metrics": dict.fromkeys(("val/psnr", "test/psnr", "test/ssim", ""), NUMBER),
-    "size": dict.fromkeys(_SIZES, int),
-    "time": dict.fromkeys(("epochs", "fit_seconds", "test_seconds"), NUMBER) | {"": NUMBER_OR_NONE},
-    "data": {"name": str, "sha256": str, "shape": list, **dict.fromkeys(("train", "val", "test"), int)},
-    "environment": dict.fromkeys(_MADE_BY, str) | {"threads": int},
-    "artifacts": {"": str},
-}
-KINDS = {
-    "finished": _OF_ANY | _OF_A_FINISHED,
-    "trial": _OF_ANY | _OF_A_FINISHED | {"metrics": {"val/psnr": NUMBER, "": NUMBER}},
-    "failed": _OF_ANY | {"error": str},
-    "pruned": _OF_ANY | {"error": str},
-}
-"""Status of a run -> what its record holds, of all that the lab relies on."""
-SEARCH = {
-    **dict.fromkeys(("name", "study", "label", "dataset"), str),
-    "space": dict,
-    "epochs": NUMBER_OR_NONE,
-    "trials": int,
-    "history": [{"number": int, "state": str, "point": dict, "psnr": NUMBER_OR_NONE, "epochs": NUMBER}],
-    "best": (dict, type(None)),
-    "importance": {"": NUMBER},
-}
-"""What a search has found."""
 
 
 def text(path: Path) -> str:
@@ -96,75 +56,76 @@ def parse(content: str) -> dict[str, Any]:
     return found
 
 
-def read(path: Path, schema: int) -> dict[str, Any] | None:
-    """Read the record of a run; None where there is none.
-
-    Raises:
-        ValueError: it is damaged, or no such record.
-        OSError: the disk refuses it.
-    """
-    try:
-        return record(text(path), schema)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def record(content: str, schema: int) -> dict[str, Any]:
-    """Read the record of a run: all that the lab relies on is there, and of its kind.
-
-    Raises:
-        ValueError: it is damaged, or no such record.
-    """
-    found = parse(content)
-    if found.get("schema") != schema:
-        raise ValueError(f"schema {_shown(found.get('schema'))}, this caelab reads {schema}")
-    status = found.get("status")
-    if not isinstance(status, str) or status not in KINDS:
-        raise ValueError(f"status {_shown(status)}")
-    check(found, KINDS[status])
-    return found
-
-
-def check(value: Any, kind: Any, where: str = "") -> None:
-    """Make sure that a value is of its kind.
+def typed(kind: Any, value: Any, where: str = "") -> Any:
+    """Return a value of a file as the type that it is declared to be.
 
     Args:
+        kind: a type; a union; ``dict[str, kind]``; ``list[kind]``; or a dataclass, which is made of an
+            object: a field without a default must be there, and other keys are left out.
         value: what was read.
-        kind: a type or several; ``[kind]`` for a list; for an object key -> kind, where a key that ends in
-            ``?`` may be missing, and ``""`` stands for all others.
-        where: of the value in the record.
+        where: of the value in the file.
 
     Raises:
         ValueError: it is of another kind, not finite, or lacks a key.
     """
-    if isinstance(kind, dict):
+    origin = get_origin(kind)
+    if isinstance(kind, type) and is_dataclass(kind):
         _require(value, dict, where)
-        for key, inner in kind.items():
-            name = key.rstrip("?")
-            if name in value:
-                check(value[name], inner, f"{where}.{name}")
-            elif key == name and name:
-                raise ValueError(f"no {where}.{name}".replace(" .", " "))
-        for key in value.keys() - {key.rstrip("?") for key in kind} if "" in kind else ():
-            check(value[key], kind[""], f"{where}.{key}")
-    elif isinstance(kind, list):
+        parts = members(kind)
+        for one in parts:
+            if one.must and one.key not in value:
+                raise ValueError(f"no {where}.{one.key}".replace(" .", " "))
+        there = [one for one in parts if one.key in value]
+        return kind(**{one.name: typed(one.kind, value[one.key], f"{where}.{one.key}") for one in there})
+    if origin is dict:
+        _require(value, dict, where)
+        inner = get_args(kind)[1]
+        return value if inner is Any else {k: typed(inner, one, f"{where}.{k}") for k, one in value.items()}
+    if origin is list:
         _require(value, list, where)
-        for inner in value:
-            check(inner, kind[0], where)
-    else:
-        _require(value, kind, where)
+        return [typed(get_args(kind)[0], one, where) for one in value]
+    if kind is not Any:
+        _require(value, get_args(kind) if origin is UnionType else kind, where)
+    return value
+
+
+class Member(NamedTuple):
+    """A field of a dataclass: its name, its key in a file, its type, and whether it must be there."""
+
+    name: str
+    key: str
+    kind: Any
+    must: bool
+
+
+@cache
+def members(kind: Any) -> list[Member]:
+    """Return the fields of a dataclass."""
+    hints = get_type_hints(kind)
+    return [
+        Member(
+            one.name,
+            one.metadata.get(KEY, one.name),
+            hints[one.name],
+            one.default is MISSING and one.default_factory is MISSING,
+        )
+        for one in fields(kind)
+    ]
 
 
 def _require(value: Any, kind: Any, where: str) -> None:
-    right = isinstance(value, kind) and not isinstance(value, bool)
-    if right and isinstance(value, int | float):
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    right = isinstance(value, (*kinds, int) if float in kinds else kinds)
+    if isinstance(value, bool):
+        right = bool in kinds
+    elif right and isinstance(value, int | float):
         right = math.isfinite(value) if isinstance(value, float) else abs(value) < _LARGEST
     if not right:
-        raise ValueError(f"{_shown(where.lstrip('.'))} is {_shown(value)}")
+        raise ValueError(f"{shown(where.lstrip('.'))} is {shown(value)}")
 
 
-def _shown(value: Any) -> str:
-    """Some letters of a value, which may be anybody's, without control characters."""
+def shown(value: Any) -> str:
+    """Return some letters of a value, which may be anybody's, without control characters."""
     text = ascii(value)
     return text if len(text) < 40 else f"{text[:36]}..."
 

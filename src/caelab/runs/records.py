@@ -4,27 +4,24 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from caelab import durable
-from caelab.config.fingerprint import CLEAN
 from caelab.runs import analyses as registry
 from caelab.runs import record_file, results
-from caelab.runs.results import Record
+from caelab.runs.record import RECORD, SEARCH, Complete, Record, SearchRecord, is_finished, load
 from caelab.terminal import note, one_line, shown
 
 
-def searches(*roots: str | Path) -> dict[str, Record]:
+def searches(*roots: str | Path) -> dict[str, SearchRecord]:
     """Name of each search below the folders -> what it found; a damaged file is named and left out."""
     found = {}
-    for path in (path for root in roots for path in _below(root, results.SEARCH)):
+    for path in (path for root in roots for path in _below(root, SEARCH)):
         try:
-            record = record_file.parse(record_file.text(path))
-            record_file.check(record, record_file.SEARCH | {"schema": int})
+            record = record_file.typed(SearchRecord, record_file.parse(record_file.text(path)))
         except record_file.DAMAGE as error:
             left_out(path, "what a search found", one_line(error))
         else:
-            found[record["name"]] = record
+            found[record.name] = record
     return found
 
 
@@ -33,9 +30,9 @@ def find(root: str | Path) -> Iterator[tuple[Path, Record]]:
 
     A damaged record is named and left out.
     """
-    for path in _below(root, results.RECORD):
+    for path in _below(root, RECORD):
         try:
-            record = record_file.read(path, results.SCHEMA)
+            record = load(path)
         except record_file.DAMAGE as error:
             left_out(path, "run record", one_line(error))
         else:
@@ -54,7 +51,7 @@ def folders(root: str | Path) -> Iterator[tuple[str, list[str]]]:
     """
     of_a_run = {".hydra", "checkpoints", *results.FOLDERS, *registry.files()}
     for path, inside, files in os.walk(root):
-        run = results.RECORD in files or ".hydra" in inside
+        run = RECORD in files or ".hydra" in inside
         inside[:] = [
             name
             for name in sorted(inside)
@@ -71,8 +68,8 @@ def left_out(path: Path, kind: str, reason: str) -> None:
 
 
 def floor(
-    root: str | Path, record: Record, numbers: int | None = None, name: str | None = None
-) -> Record | None:
+    root: str | Path, record: Complete, numbers: int | None = None, name: str | None = None
+) -> Complete | None:
     """Record of a finished run of a floor on the same images, corrupted alike, if there is one.
 
     Args:
@@ -81,18 +78,14 @@ def floor(
         numbers: the latent of the floor; None is that of the run.
         name: of the floor, such as ``PCA``; None is any.
     """
-    latent = record["size"]["latent"] if numbers is None else numbers
+    latent = record.size.latent if numbers is None else numbers
     for _, other in find(root):
         if (
-            other["status"] == "finished"
-            and other["size"]["latent"] == latent
-            and (results.floor(other) == name if name else results.floor(other))
-            and other["data"] == record["data"]
-            and _corruption(other) == _corruption(record)
+            is_finished(other)
+            and other.size.latent == latent
+            and (other.floor == name if name else other.floor)
+            and other.data == record.data
+            and other.corruption == record.corruption
         ):
             return other
     return None
-
-
-def _corruption(record: Record) -> Any:
-    return record["config"].get("corruption", CLEAN)

@@ -12,6 +12,7 @@ from caelab import durable, terminal
 from caelab.config.check import KEEP
 from caelab.errors import UserError
 from caelab.runs import previous, results
+from caelab.runs.record import Complete
 
 _LOCK = ".lock"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # from file systems without flock
@@ -77,8 +78,8 @@ def tidy(run_dir: Path) -> None:
             previous.discard(run_dir / results.PREVIOUS)
 
 
-def drop(run_dir: Path, record: results.Record) -> None:
+def drop(run_dir: Path, record: Complete) -> None:
     """Remove the checkpoints that a complete run does not keep: its record does not list them."""
-    for name in {*KEEP["both"]} - record["artifacts"].keys():
+    for name in {*KEEP["both"]} - record.artifacts.keys():
         with suppress(PermissionError):
             (run_dir / results.ARTIFACTS[name]).unlink(missing_ok=True)

@@ -1,21 +1,18 @@
 """Tables of runs on the screen."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from caelab.runs import results
+from caelab.runs.columns import COLUMNS
 from caelab.runs.labels import PUBLISHED, TEST_IMAGES, Label, labels
-from caelab.runs.results import BYPASSING, TRAINED, Record, latent_reliance
+from caelab.runs.record import BYPASSING, Complete, Record, SearchRecord, Time
 from caelab.terminal import console, say, shown
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Named = tuple[Label, Record]
 
 _GROUPS = ("dataset", "model", "loss", "optimizer")
 
@@ -31,45 +28,38 @@ def reliance(value: float | None) -> str:
     return f"{value:.2f} bypassing" if value < BYPASSING else f"{value:.2f}"
 
 
-_COLUMNS: dict[str, Callable[[Record], Any]] = {
-    "parameters": lambda r: r["size"]["parameters"],
-    "latent": lambda r: r["size"]["latent"],
-    "effective code": lambda r: r["size"]["effective_code"],
-    "latent reliance": latent_reliance,
-    "validation PSNR (dB)": lambda r: r["metrics"]["val/psnr"],
-    "PSNR (dB)": lambda r: r["metrics"].get("test/psnr"),
-    "SSIM": lambda r: r["metrics"].get("test/ssim"),
-    "epochs": lambda r: r["time"]["epochs"],
-    "seconds": lambda r: r["time"]["fit_seconds"] + r["time"]["test_seconds"],
-}
+_SHOWN = [
+    COLUMNS[name]
+    for name in ("parameters", "latent", "effective_code", "latent_reliance", "val_psnr", "psnr", "ssim")
+]
+_SHOWN += [COLUMNS["epochs"], COLUMNS["seconds"]]
 
 
-def _named(records: list[Record]) -> tuple[list[Named], list[Named]]:
+def _named(records: list[Record]) -> tuple[list[tuple[Label, Complete]], list[tuple[Label, Record]]]:
     """Runs that were trained to their end, best on validation first, and the other ones.
 
     Those on the same test images stand together. A trial has no test figures.
     """
     named = list(zip(labels(records), records, strict=True))
     sets = list(dict.fromkeys(label.get(TEST_IMAGES) for label, _ in named))
-    done = [pair for pair in named if pair[1]["status"] in TRAINED]
-    done.sort(key=lambda pair: (sets.index(pair[0].get(TEST_IMAGES)), -float(pair[1]["metrics"]["val/psnr"])))
-    return done, [pair for pair in named if pair[1]["status"] not in TRAINED]
+    done = [(label, record) for label, record in named if isinstance(record, Complete)]
+    done.sort(key=lambda pair: (sets.index(pair[0].get(TEST_IMAGES)), -pair[1].metrics["val/psnr"]))
+    return done, [pair for pair in named if not isinstance(pair[1], Complete)]
 
 
-def trials(found: Record) -> Table:
+def trials(found: SearchRecord) -> Table:
     """Table of a search's trials, best validation PSNR first, those that ended early below."""
-    history = [trial for trial in found["history"] if trial["state"] != "failed"]
-    pruned = sum(trial["state"] == "pruned" for trial in history)
-    title = f"{found['label']}: {len(history)} trials of {found['epochs']} epochs, {pruned} pruned"
+    history = [trial for trial in found.history if trial.state != "failed"]
+    pruned = sum(trial.state == "pruned" for trial in history)
+    title = f"{found.label}: {len(history)} trials of {found.epochs} epochs, {pruned} pruned"
     table = Table(title=title, title_justify="left")
-    for column in ("trial", *found["space"], "validation PSNR (dB)", "state"):
+    for column in ("trial", *found.space, "validation PSNR (dB)", "state"):
         table.add_column(column, justify="left" if column == "state" else "right")
-    for trial in sorted(history, key=lambda t: (t["state"] == "pruned", -(t["psnr"] or 0.0))):
-        point = (_setting(trial["point"].get(key)) for key in found["space"])
-        state = f"pruned at epoch {trial['epochs']}" if trial["state"] == "pruned" else "finished"
-        psnr = "" if trial["psnr"] is None else _decibel(trial["psnr"])
-        style = "dim" if trial["state"] == "pruned" else None
-        table.add_row(str(trial["number"]), *point, psnr, state, style=style)
+    for trial in sorted(history, key=lambda t: (t.state == "pruned", -(t.psnr or 0.0))):
+        point = (_setting(trial.point.get(key)) for key in found.space)
+        state = f"pruned at epoch {trial.epochs}" if trial.state == "pruned" else "finished"
+        style = "dim" if trial.state == "pruned" else None
+        table.add_row(str(trial.number), *point, COLUMNS["val_psnr"].cell(trial.psnr), state, style=style)
     return table
 
 
@@ -85,9 +75,9 @@ def frame(records: list[Record]) -> "pd.DataFrame":
     import pandas as pd
 
     done, others = _named(records)
-    rows = [label | {name: value(r) for name, value in _COLUMNS.items()} for label, r in done]
-    table = pd.DataFrame([*rows, *(label | {"error": record["error"]} for label, record in others)])
-    for key in (done + others)[0][0]:
+    rows = [label | {one.title: one.value(r, r.metrics) for one in _SHOWN} for label, r in done]
+    table = pd.DataFrame([*rows, *(label | {"error": record.error} for label, record in others)])
+    for key in [*done, *others][0][0]:
         with suppress(ValueError):  # a label is text, also where it is a number
             table[key] = pd.to_numeric(table[key])
     return table.round(4)
@@ -118,33 +108,34 @@ def protocols(
     console.print(table)
 
 
-def summary(record: Record, run_dir: Path, floor: Record | None) -> None:
+def summary(record: Complete, run_dir: Path, floor: Complete | None) -> None:
     """Print one finished run: its figures, the floor at its latent, and where its files lie."""
-    size, time = record["size"], record["time"]
-    title = ", ".join(f"{record['choices'][group]}" for group in _GROUPS) + f", seed {record['seed']}"
+    size, time = record.size, record.time
+    title = ", ".join(f"{record.choices[group]}" for group in _GROUPS) + f", seed {record.seed}"
     below = None
-    if floor is not None and not results.floor(record):
-        below = f"full, {results.floor(floor)} of {size['latent']} numbers", floor["metrics"]["test/psnr"]
-    published = record["choices"]["dataset"] in PUBLISHED
-    protocols(record["metrics"], record["data"]["test"], title, published, below)
+    if floor is not None and not record.floor:
+        below = f"full, {floor.floor} of {size.latent} numbers", floor.metrics["test/psnr"]
+    published = record.choices["dataset"] in PUBLISHED
+    protocols(record.metrics, record.data.test, title, published, below)
     say(
-        f"{size['parameters']:,} parameters; {size['latent']:,} latent numbers, {size['effective_code']:,} "
-        f"reach the decoder ({size['input_numbers']:,} in the image){_path(record)}; "
-        f"best epoch {record['best_epoch']} of {time['epochs']}; {_speed(time)}"
+        f"{size.parameters:,} parameters; {size.latent:,} latent numbers, {size.effective_code:,} "
+        f"reach the decoder ({size.input_numbers:,} in the image){_path(record)}; "
+        f"best epoch {record.best_epoch} of {time.epochs}; {_speed(time)}"
     )
     for name in ("reconstructions.png", "result.json"):
         say(f"  {shown(run_dir / name)}")
 
 
-def _path(record: Record) -> str:
+def _path(record: Complete) -> str:
     """Say how much comes through the latent, where anything goes around it."""
-    if record["size"]["effective_code"] == record["size"]["latent"]:
+    if record.size.effective_code == record.size.latent:
         return ""
-    return f"; latent reliance {reliance(latent_reliance(record)) or 'unknown'}"
+    value = record.metrics.get("test/latent_reliance")
+    return f"; latent reliance {reliance(value) or 'unknown'}"
 
 
-def _speed(time: dict[str, Any]) -> str:
-    line = f"{time['fit_seconds']:.0f} s training and validation"
-    if time["images_per_second"]:
-        line += f", {time['images_per_second']:,.0f} training images/s"
+def _speed(time: Time) -> str:
+    line = f"{time.fit_seconds:.0f} s training and validation"
+    if time.images_per_second:
+        line += f", {time.images_per_second:,.0f} training images/s"
     return line

@@ -11,6 +11,7 @@ from caelab.composition import words
 from caelab.config import folders
 from caelab.errors import RunsFailed, UserError
 from caelab.runs import records, results, tables
+from caelab.runs.record import is_finished
 from caelab.studies import files
 from caelab.studies.index import index, score
 from caelab.studies.study import Search, Study
@@ -96,7 +97,7 @@ class Execution:
         terminal.say(f"study={study.name}: {len(rows)} rows, {len(runs)} runs")
         self._launch(runs)
         done = [run for v, seed in runs if (run := self.runs.index.get(v.identity(seed)))]
-        finished = {path: record for path, record in done if record["status"] == "finished"}
+        finished = {path: record for path, record in done if is_finished(record)}
         for analysis in study.after:
             self.failed_analyses += after.carry_out(analysis, finished)
 
@@ -107,8 +108,8 @@ class Execution:
             RunsFailed: a run or an analysis did.
         """
         for record in self.runs.records.values():
-            if record["status"] == "failed":
-                terminal.error(f"{' '.join(record['overrides'])}: {record['error']}")
+            if record.status == "failed":
+                terminal.error(f"{' '.join(record.overrides)}: {record.error}")
         if self.failed_analyses:
             word = "analysis" if self.failed_analyses == 1 else "analyses"
             terminal.error(f"{self.failed_analyses} {word} of finished runs failed")
@@ -139,7 +140,7 @@ class Execution:
         budget = f"{search.tune.trials} trials of {search.tune.epochs} epochs"
         terminal.say(f"study={search.study.name}: a search of {budget}")
         with Trials(search, self.output) as trials:
-            if self.force and trials.record()["history"]:
+            if self.force and trials.record().history:
                 terminal.say(
                     f"  force=true keeps its trials; to search anew, remove {terminal.shown(trials.folder)}"
                 )

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from caelab.runs import records, results
-from caelab.runs.results import Record
+from caelab.runs import records
+from caelab.runs.record import Complete, Record
 from caelab.studies.study import Score, Study
 from caelab.studies.variants import Variant
 
@@ -18,14 +18,14 @@ def index(*roots: str | Path) -> dict[str, tuple[Path, Record]]:
     runs: dict[str, tuple[Path, Record]] = {}
     for root in roots:
         for path, record in records.find(root):
-            other = runs.get(record["fingerprint"])
+            other = runs.get(record.fingerprint)
             if other is None or _worth(record) >= _worth(other[1]):
-                runs[record["fingerprint"]] = (path, record)
+                runs[record.fingerprint] = (path, record)
     return runs
 
 
 def _worth(record: Record) -> int:
-    return ("trial", "finished").index(record["status"]) if record["status"] in results.TRAINED else -1
+    return ("trial", "finished").index(record.status) if isinstance(record, Complete) else -1
 
 
 def score(study: Study, runs: Index) -> Score:
@@ -34,9 +34,9 @@ def score(study: Study, runs: Index) -> Score:
     def read(trial: Variant) -> float | None:
         assert study.tune
         run = runs.get(trial.identity(study.tune.seed)) if runs else None  # composing takes long
-        if run is None or run[1]["status"] == "pruned":  # by another study's search
+        if run is None or run[1].status == "pruned":  # by another study's search
             return None
-        trained = run[1]["status"] in results.TRAINED
-        return float(run[1]["metrics"]["val/psnr"]) if trained else -math.inf  # a rate may be too high
+        record = run[1]
+        return record.metrics["val/psnr"] if isinstance(record, Complete) else -math.inf  # too high a rate
 
     return read

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from caelab.config.grammar import written
-from caelab.runs.results import Record
+from caelab.runs.record import SearchRecord
 from caelab.studies.tuning import Entry, Tuning
 from caelab.studies.variants import Variant, point_text
 
@@ -82,7 +82,7 @@ class Study:
         return [Search(self, label, dataset) for label, entry in entries.items() if entry.space]
 
     def variants(
-        self, dataset: str, score: Score, searches: Mapping[str, Record] = MappingProxyType({})
+        self, dataset: str, score: Score, searches: Mapping[str, SearchRecord] = MappingProxyType({})
     ) -> list[Variant]:
         """The rows on that dataset, floors last.
 
@@ -178,15 +178,15 @@ class Search:
         label = f"{self.label}, {point_text(point)}"
         return self.study.variant(label, self.entry, point, self.dataset, self.tune.epochs)
 
-    def best(self, record: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    def best(self, record: SearchRecord | None) -> Mapping[str, Any] | None:
         """Return the best point of what it has found; None before as many trials are done as are asked for.
 
         What was found may be of fewer trials: those of the study's quick version, or of an earlier one.
         """
-        if not record or not record["best"]:
+        if not record or not record.best:
             return None
-        done = sum(trial["state"] != "failed" for trial in record["history"])
-        point: Mapping[str, Any] = record["best"]["point"]
+        done = sum(trial.state != "failed" for trial in record.history)
+        point: Mapping[str, Any] = record.best["point"]
         return point if done >= (self.tune.trials or 0) and self.entry.holds(point) else None
 
     def folder(self, output: str | Path) -> Path:

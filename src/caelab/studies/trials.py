@@ -7,7 +7,7 @@ counts twice. What a search found lies in ``search.json``, which a report reads 
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from caelab.config.grammar import written
 from caelab.errors import UserError
 from caelab.runs import results
 from caelab.runs.outcome import Status
-from caelab.runs.results import Record
+from caelab.runs.record import Complete, SearchRecord, TrialRecord, save_search
 from caelab.studies.study import Search
 from caelab.studies.variants import point_text
 from caelab.sweeps.jobs import Answer
@@ -166,14 +166,14 @@ class Trials:
         self._failed_in_a_row = self._failed_in_a_row + 1 if state == TrialState.FAIL else 0
         self.study.tell(trial, psnr, state)
         lock.release()
-        results.write_search(self.folder, self.record())
+        save_search(self.folder, self.record())
         return f"  trial {proposal.number}: {said}"
 
-    def close(self) -> Record:
+    def close(self) -> SearchRecord:
         """Write and return what the search has found, also in other processes, with the importances."""
         done = [t for t in self.study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
-        record = self.record() | {"importance": self._importance(done)}
-        results.write_search(self.folder, record)
+        record = replace(self.record(), importance=self._importance(done))
+        save_search(self.folder, record)
         return record
 
     def starts(self, proposal: Proposal) -> str:
@@ -185,34 +185,30 @@ class Trials:
         line = f"[{len(done)} of {self.total} trials done, {pruned} pruned"
         return f"{line}{'' if best is None else f', best {best:.2f} dB'}] {_shown(proposal.point)}"
 
-    def record(self) -> Record:
+    def record(self) -> SearchRecord:
         """Return what the search has found so far, and the best point once it is complete."""
         trials = [t for t in self.study.get_trials(deepcopy=False) if t.state in _STATES]
         done = [t for t in trials if t.state == TrialState.COMPLETE]
         complete = sum(t.state != TrialState.FAIL for t in trials) >= self.total
         best = max(done, key=lambda t: (t.value, -t.number)) if done and complete else None
-        return {
-            "name": self.search.name,
-            "study": self.search.study.name,
-            "label": self.search.label,
-            "dataset": self.search.dataset,
-            "space": dict(self.search.entry.space),
-            "pruner": self.search.tune.pruner,
-            "epochs": self.search.tune.epochs,
-            "trials": self.total,
-            "history": [
-                {
-                    "number": t.number,
-                    "state": _STATES[t.state],
-                    "point": self._point(t.params),
-                    "psnr": _psnr(t),
-                    "epochs": t.last_step or 0,
-                }
+        return SearchRecord(
+            name=self.search.name,
+            study=self.search.study.name,
+            label=self.search.label,
+            dataset=self.search.dataset,
+            space=dict(self.search.entry.space),
+            pruner=self.search.tune.pruner,
+            epochs=self.search.tune.epochs,
+            trials=self.total,
+            history=[
+                TrialRecord(t.number, _STATES[t.state], self._point(t.params), _psnr(t), t.last_step or 0)
                 for t in trials
             ],
-            "best": best and {"number": best.number, "point": self._point(best.params), "psnr": best.value},
-            "importance": {},
-        }
+            best=None
+            if best is None
+            else {"number": best.number, "point": self._point(best.params), "psnr": best.value},
+            importance={},
+        )
 
     def _importance(self, done: Sequence[FrozenTrial]) -> dict[str, float]:
         """Share of each key in the variance of validation PSNR; empty where there is too little to tell."""
@@ -242,9 +238,9 @@ def _outcome(answer: Answer) -> tuple[TrialState, float | None, str]:
         record = results.read(answer.run_dir) if status is Status.DONE else None
     except UserError as damage:
         return TrialState.FAIL, None, f"failed: {damage}"
-    if record is None or record["status"] not in results.TRAINED:
+    if not isinstance(record, Complete):
         return TrialState.FAIL, None, f"failed: {reason or 'it left no record'}"
-    psnr = float(record["metrics"]["val/psnr"])
+    psnr = record.metrics["val/psnr"]
     return TrialState.COMPLETE, psnr, f"{psnr:.2f} dB, {terminal.shown(Path(answer.run_dir))}"
 
 

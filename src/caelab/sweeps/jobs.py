@@ -25,8 +25,8 @@ from omegaconf import DictConfig
 from caelab import durable, terminal
 from caelab.composition import compose
 from caelab.config import folders
-from caelab.runs import results
 from caelab.runs.outcome import Outcome, Status
+from caelab.runs.record import RECORD
 from caelab.training.attempt import attempt
 
 compose.register_resolvers()  # a process that unpickles a job imports this module and nothing before it
@@ -156,7 +156,7 @@ class Task:
         (self._apart if self.pool else self._carry_out)(number, cfg, settings)
 
     def _apart(self, number: int, cfg: DictConfig, settings: Any) -> None:
-        fresh = not Path(settings.runtime.output_dir, results.RECORD).exists()
+        fresh = not Path(settings.runtime.output_dir, RECORD).exists()
         if fresh and sys.platform == "linux" and not self.devices:  # with CUDA a fork might inherit its state
             import caelab.training.run  # noqa: F401  # once for all of this process's jobs: it takes seconds
         for _ in range(ATTEMPTS):

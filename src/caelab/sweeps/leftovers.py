@@ -12,6 +12,7 @@ from filelock import FileLock
 from caelab import durable
 from caelab.errors import UserError
 from caelab.runs import previous, results
+from caelab.runs.record import RECORD
 from caelab.sweeps.launching import BOARD
 
 _AGE = 3600.0  # seconds without a change, after which nobody writes a file that has not got its name
@@ -45,7 +46,7 @@ def _of_a_folder(path: Path, inside: list[str], files: list[str]) -> Iterator[tu
         with _unused(board) as unused:
             if unused:
                 yield _removed(board), "board of a sweep that is over"
-    if ".hydra" in inside or results.RECORD in files:
+    if ".hydra" in inside or RECORD in files:
         inside[:] = [name for name in inside if name not in (".hydra", "checkpoints", results.PREVIOUS)]
         with _unused(path) as unused:
             if unused:

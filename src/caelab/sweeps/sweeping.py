@@ -17,6 +17,7 @@ from caelab.config import machine
 from caelab.errors import RunsFailed, UserError
 from caelab.runs import results
 from caelab.runs.outcome import Outcome, Status
+from caelab.runs.record import Record
 from caelab.runs.run_dir import held
 from caelab.sweeps import launching
 from caelab.sweeps.jobs import AT_ONCE, Answer, answer
@@ -50,8 +51,8 @@ class Sweep:
         self._batch = OmegaConf.select(config, "hydra.sweeper.max_batch_size")
         if self._batch is not None and self._batch < 1:
             raise UserError(f"hydra.sweeper.max_batch_size={self._batch}: must be at least 1")
-        self.records: dict[Path, results.Record] = {}
-        self.index: dict[str, tuple[Path, results.Record]] = {}
+        self.records: dict[Path, Record] = {}
+        self.index: dict[str, tuple[Path, Record]] = {}
         self.earlier = self.failed = self.total = 0
         self._launched = 0
         self._seconds: list[float] = []
@@ -146,7 +147,7 @@ class Sweep:
         except UserError as damage:
             reason = reason or str(damage)
         if left is not None:
-            self.index[left["fingerprint"]] = (path, left)
+            self.index[left.fingerprint] = (path, left)
         if left is None or reason:
             known = {"choices": answer.choices, "config": answer.config, "seed": answer.config.get("seed")}
             self.fail(path, answer.overrides, str(reason), **known)
@@ -156,7 +157,7 @@ class Sweep:
     def fail(self, path: Path, overrides: Job, reason: str, **more: Any) -> None:
         """Note a run that did not finish; it may have no record that could say so."""
         self.failed += 1
-        self.records[path] = {"status": "failed", "error": reason, "overrides": list(overrides), **more}
+        self.records[path] = Record(status="failed", error=reason, overrides=list(overrides), **more)
 
     def _progress(self, name: str, left: int) -> None:
         """Say what starts, how far the sweep is, and how long it may take."""

@@ -22,7 +22,7 @@ from caelab.config.job import Job
 from caelab.errors import PrunedError
 from caelab.runs import results
 from caelab.runs.outcome import Outcome, Status
-from caelab.runs.results import Record
+from caelab.runs.record import Complete
 from caelab.runs.run_dir import BusyError, drop, tidy
 from caelab.training.trial import TRIAL
 
@@ -31,7 +31,7 @@ def attempt(cfg: DictConfig) -> Outcome:
     """Carry out a job of a sweep; a failure is told and returned, and the next job goes on."""
     try:
         record = train(compose.job(cfg))
-        return Outcome(Status.DONE, float(record["metrics"]["val/psnr"]))
+        return Outcome(Status.DONE, float(record.metrics["val/psnr"]))
     except PrunedError as end:
         return Outcome(Status.PRUNED, reason=str(end))
     except BusyError as error:
@@ -48,7 +48,7 @@ def attempt(cfg: DictConfig) -> Outcome:
         gc.collect()  # a Trainer is full of cycles
 
 
-def train(job: Job) -> Record:
+def train(job: Job) -> Complete:
     """Carry out a run, or take its finished record.
 
     Raises:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from caelab import terminal
 from caelab.errors import PrunedError, UserError
+from caelab.runs.record import Time
 from caelab.training.checkpoint_file import CheckpointFile
 
 if TYPE_CHECKING:
@@ -162,15 +163,16 @@ class Stopwatch(Callback):
         """Start this process's part of the fit."""
         self._began = time.perf_counter()
 
-    def record(self) -> dict[str, float | int | None]:
+    def record(self, images_per_epoch: int) -> Time:
         """Return what the run record holds."""
-        return {
-            "fit_seconds": self.fit_seconds,
-            "test_seconds": self.test_seconds,
-            "epochs": self.epochs,
-            "steps": self.steps,
-            "images_per_second": self.images_per_second,
-        }
+        return Time(
+            self.epochs,
+            self.fit_seconds,
+            self.test_seconds,
+            self.steps,
+            self.images_per_second,
+            images_per_epoch,
+        )
 
     @property
     def images_per_second(self) -> float | None:

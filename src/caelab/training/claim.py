@@ -10,6 +10,7 @@ from caelab.composition import compose
 from caelab.config.job import Job
 from caelab.errors import UserError
 from caelab.runs import previous, results
+from caelab.runs.record import RECORD
 
 
 @contextmanager
@@ -45,10 +46,10 @@ def claim(job: Job, trained: bool = False) -> None:
     saved = run_dir / results.ARTIFACTS["config"]
     known = saved.with_name("fingerprint")  # the config does not tell what a folder of pictures held
     _refuse_others(saved, known, job.identity, run_dir)
-    if job.config["force"] and (run_dir / results.RECORD).exists():
+    if job.config["force"] and (run_dir / RECORD).exists():
         previous.set_aside(run_dir)
     elif not trained:
-        (run_dir / results.RECORD).unlink(missing_ok=True)
+        (run_dir / RECORD).unlink(missing_ok=True)
     for folder in (run_dir, saved.parent, run_dir / "checkpoints"):
         _clear(folder)
     saved.parent.mkdir(exist_ok=True)

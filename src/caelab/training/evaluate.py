@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from caelab.config.grammar import written
 from caelab.errors import UserError
 from caelab.inference import restore
 from caelab.runs import results, trust
-from caelab.runs.results import Record
+from caelab.runs.record import Complete
 from caelab.training.scoring import score
 
 
@@ -40,16 +41,16 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
     net = restore.load(run)
     data = instantiate(cfg["dataset"], "dataset")
     if not any(override.lstrip("+").startswith("dataset") for override in overrides):
-        data.expected = record["data"]["sha256"]
+        data.expected = record.data.sha256
     if data.shape != net.shape:
         raise UserError(
             f"dataset={name} has images of {_times(data.shape)}, the run takes {_times(net.shape)}"
         )
     corruption = instantiate(cfg["corruption"], "corruption")
-    measured = score(net, data, restore.loss(record), corruption)
-    found = {"dataset": name, "corruption": cfg["corruption"], **measured}
+    metrics, images = score(net, data, restore.loss(record), corruption)
+    found = {"dataset": name, "corruption": cfg["corruption"], "data": asdict(images), "metrics": metrics}
     kind = "" if choices["corruption"] == "none" else f"-{choices['corruption']}"
-    file = Path("evaluations", texts.one_name(f"{name}{kind}-{found['data']['sha256'][:10]}.json"))
+    file = Path("evaluations", texts.one_name(f"{name}{kind}-{images.sha256[:10]}.json"))
     (run / file).parent.mkdir(exist_ok=True)
     durable.write(run / file, json.dumps(found, indent=2, allow_nan=False) + "\n")
     return {**found, "choices": choices, "file": file}
@@ -59,21 +60,21 @@ def _times(shape: tuple[int, ...]) -> str:
     return "x".join(str(n) for n in shape)
 
 
-def _config(record: Record, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _config(record: Complete, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the config that is asked for, and its choices: the run's own where nothing else is named."""
     for override in overrides:
         key = override.lstrip("+").partition("=")[0]
         if key.partition(".")[0] not in ("dataset", "corruption", "paths"):
             raise UserError(f"{override}: only dataset, corruption and paths.data can be changed here")
-    place = restore.node(record, "dataset").get("data_dir", record["config"]["paths"]["data"])
-    trust.check(place, "paths", f"run {record['fingerprint'][:10]}")
+    place = restore.node(record, "dataset").get("data_dir", record.config["paths"]["data"])
+    trust.check(place, "paths", f"run {record.fingerprint[:10]}")
     words = [f"paths.data={written(place)}", *overrides, "logger=none"]
     of_the_run = {
         group: restore.node(record, group)
         for group in ("dataset", "corruption")
         if not any(override.startswith(f"{group}=") for override in overrides)
     }
-    chosen = {group: str(record["choices"].get(group, "none")) for group in of_the_run}
+    chosen = {group: str(record.choices[group]) for group in of_the_run}
     known = {group: option for group, option in chosen.items() if option in options.options(group)}
     cfg, choices = compose.config([*(f"{group}={option}" for group, option in known.items()), *words])
     config = compose.plain(cfg)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -11,8 +12,7 @@ from caelab.corruptions import TEST, Corruption, keys
 from caelab.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from caelab.metrics.quality import mse, psnr
 from caelab.models.pca import PCA
-from caelab.runs import results
-from caelab.runs.results import Record
+from caelab.runs.record import Complete
 
 FOLDER = "floors"
 """Folder below the data folder that keeps what was measured."""
@@ -20,7 +20,7 @@ FOLDER = "floors"
 _RATE = 1e10  # operations in float64 that two cores do a second, at least
 
 
-def measured(record: Record, data: ImageDataModule, corruption: Corruption, folder: Path) -> float | None:
+def measured(record: Complete, data: ImageDataModule, corruption: Corruption, folder: Path) -> float | None:
     """Test PSNR (dB) of PCA: from the cache, or fitted now, which is done once per data and size.
 
     Args:
@@ -32,21 +32,21 @@ def measured(record: Record, data: ImageDataModule, corruption: Corruption, fold
     Returns:
         None where there is no such floor, and where fitting it would take longer than the run did.
     """
-    if results.floor(record) or "test/psnr" not in record["metrics"]:
+    if record.floor or "test/psnr" not in record.metrics:
         return None
     found = kept(record, folder)
     if found is not None or not _pays(record):
         return found
-    pca = PCA(data.shape, record["size"]["effective_code"])
+    pca = PCA(data.shape, record.size.effective_code)
     pca.initialise(data.splits["train"])
     found = _psnr(pca, data, corruption)
     file = _file(record, folder)
     file.parent.mkdir(parents=True, exist_ok=True)
-    durable.write(file, json.dumps({"test/psnr": found, "data": record["data"]}) + "\n")
+    durable.write(file, json.dumps({"test/psnr": found, "data": asdict(record.data)}) + "\n")
     return found
 
 
-def kept(record: Record, folder: Path) -> float | None:
+def kept(record: Complete, folder: Path) -> float | None:
     """Return what the cache holds for such a run; None where it holds nothing."""
     try:
         return float(json.loads(_file(record, folder).read_text())["test/psnr"])
@@ -54,24 +54,24 @@ def kept(record: Record, folder: Path) -> float | None:
         return None
 
 
-def _file(record: Record, folder: Path) -> Path:
+def _file(record: Complete, folder: Path) -> Path:
     """Place of a floor: that of the images, what is done to them, and the numbers of the code."""
-    settings = results.settings(record)
+    settings = record.settings
     same = {
         key: value
         for key, value in settings.items()
         if key.startswith(("dataset.", "corruption.")) and key != "dataset.batch_size"
     }
-    text = json.dumps([record["size"]["effective_code"], record["data"], same], sort_keys=True)
+    text = json.dumps([record.size.effective_code, asdict(record.data), same], sort_keys=True)
     return folder / FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
-def _pays(record: Record) -> bool:
+def _pays(record: Complete) -> bool:
     """Whether PCA of so many numbers is a floor of the run, and fitting it takes less time than the run."""
-    size, images = record["size"], record["data"]["train"]
-    least, most = sorted((images, size["input_numbers"]))
+    size, images = record.size, record.data.train
+    least, most = sorted((images, size.input_numbers))
     seconds = (2 * most * least**2 + 10 * least**3) / _RATE  # the products, and the eigenvectors
-    return bool(size["effective_code"] < least and seconds < record["time"]["fit_seconds"])
+    return bool(size.effective_code < least and seconds < record.time.fit_seconds)
 
 
 def _psnr(pca: PCA, data: ImageDataModule, corruption: Corruption) -> float:

@@ -4,8 +4,10 @@ import logging
 import os
 import time
 from contextlib import suppress
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
@@ -18,7 +20,7 @@ from caelab.errors import PrunedError, UserError
 from caelab.inference.trained import checkpoint
 from caelab.plotting import figures
 from caelab.runs import previous, results
-from caelab.runs.results import Record
+from caelab.runs.record import Complete, Record, is_finished, save
 from caelab.runs.run_dir import drop, locked
 from caelab.training import describe, environment, floor, loggers, pictures
 from caelab.training.checkpoint_file import to_resume
@@ -31,10 +33,10 @@ from caelab.training.trial import TRIAL
 
 log = logging.getLogger(__name__)
 
-_OF_THE_FIT = ("metrics", "best_epoch", "size", "floor", "batch_size", "time")  # keys of a record
+_OF_THE_FIT = ("metrics", "best_epoch", "size", "floor", "batch_size", "time")
 
 
-def run(job: Job) -> Record:
+def run(job: Job) -> Complete:
     """Carry out one run, or go on with it from its last finished epoch.
 
     Returns:
@@ -56,7 +58,7 @@ def run(job: Job) -> Record:
     with locked(run_dir), full_disk_told(run_dir):
         previous.restore(run_dir)
         before = None if job.config["force"] else results.settled(run_dir, job.identity, trial=True)
-        if before and (before["status"] == "finished" or TRIAL in os.environ):
+        if before and (is_finished(before) or TRIAL in os.environ):
             return before  # by another process, since this one looked
         if not (run_dir / results.ARTIFACTS["best"]).is_file():
             before = None  # there is nothing that could be tested
@@ -69,14 +71,12 @@ def run(job: Job) -> Record:
             with full_disk_told(run_dir):
                 active += loggers.start(job, record)
                 parts = build(job, active)
-                record |= _carry_out(job, parts, before)
-                loggers.conclude(active, record, run_dir, partial(_floor, parts, record))
+                complete = _carry_out(job, record, parts, before)
+                loggers.conclude(active, complete, run_dir, partial(_floor, parts, complete))
             failed = False
         except PrunedError as end:
             failed = False
-            results.write(
-                run_dir, record | {"status": "pruned", "error": str(end), "finished": results.now()}
-            )
+            save(run_dir, replace(record, status="pruned", error=str(end), finished=results.now()))
             raise
         except Exception as error:
             log.exception("the run failed")
@@ -85,58 +85,62 @@ def run(job: Job) -> Record:
             raise
         finally:
             loggers.close(active, failed)
-        status = "trial" if TRIAL in os.environ else "finished"
-        record |= {"status": status, "finished": results.now()}
-        del record["error"]
-        if status == "finished":
-            for name in {*KEEP["both"]} - {*KEEP[job.config["keep"]]}:
-                record["artifacts"].pop(name, None)
-        results.write(run_dir, record)
-        drop(run_dir, record)
+        if is_finished(complete):
+            gone = {*KEEP["both"]} - {*KEEP[job.config["keep"]]}
+            left = {name: path for name, path in complete.artifacts.items() if name not in gone}
+            complete = replace(complete, artifacts=left)
+        save(run_dir, complete)
+        drop(run_dir, complete)
         previous.discard(run_dir / results.PREVIOUS)
-    return record
+    return complete
 
 
 def _write_failed(run_dir: Path, record: Record, error: Exception) -> None:
     line = explain.line(error) or f"{type(error).__name__}: {error}"
     with suppress(OSError):  # a full disk cannot take the record either
-        results.write(run_dir, record | {"status": "failed", "error": line, "finished": results.now()})
+        save(run_dir, replace(record, status="failed", error=line, finished=results.now()))
 
 
-def _follow(job: Job) -> Record:
+def _follow(job: Job) -> Complete:
     """Take part in a run that the first process leads; that one speaks, locks and writes for all."""
     terminal.console.quiet = True
     share_log()
-    return results.start(job) | _carry_out(job, build(job, []), None)
+    return _carry_out(job, results.start(job), build(job, []), None)
 
 
-def _carry_out(job: Job, parts: Parts, before: Record | None) -> Record:
+def _carry_out(job: Job, record: Record, parts: Parts, before: Complete | None) -> Complete:
     """Train, unless the run was trained ``before`` as a trial, and test, unless this one is a trial."""
     shown = images_an_epoch(parts.trainer, parts.data)
     _announce(job, parts, shown)
     learns = any(p.requires_grad for p in parts.module.parameters())
     if before and learns:
         terminal.say("  trained before, as a trial; now it is tested")
-        record = {key: before[key] for key in _OF_THE_FIT if key in before}
+        of_the_fit = {key: getattr(before, key) for key in _OF_THE_FIT}
     else:
         if learns:
             _fit(parts, fresh=job.config["from"] is None)
         else:
             _fit_at_once(parts)
-        record = _fitted(parts)
-        record |= {"batch_size": parts.data.batch_size} if learns else {}
-        record["time"] |= {"images_per_epoch": shown}
-    if TRIAL not in os.environ:
-        record["metrics"] |= _test(parts, job.run_dir)
-        record["time"] |= {"test_seconds": parts.stopwatch.test_seconds}
+        of_the_fit = _fitted(parts, shown, learns)
+    metrics = {} if TRIAL in os.environ else _test(parts, job.run_dir)
     if before and learns:
-        parts.environments.follow([*before.get("earlier_environments", []), before["environment"]])
-    return record | {
-        "data": describe.dataset(parts.data),
-        "environment": parts.environments.present,
-        "earlier_environments": parts.environments.earlier,
-        "artifacts": {k: v for k, v in results.ARTIFACTS.items() if (job.run_dir / v).exists()},
-    }
+        parts.environments.follow([*before.earlier_environments, before.environment])
+    known = {one.name: getattr(record, one.name) for one in fields(record)}
+    return Complete(
+        **known
+        | of_the_fit
+        | {
+            "status": "trial" if TRIAL in os.environ else "finished",
+            "error": "",
+            "metrics": of_the_fit["metrics"] | metrics,
+            "time": replace(of_the_fit["time"], test_seconds=parts.stopwatch.test_seconds),
+            "data": describe.dataset(parts.data),
+            "environment": parts.environments.present,
+            "earlier_environments": parts.environments.earlier,
+            "artifacts": {k: v for k, v in results.ARTIFACTS.items() if (job.run_dir / v).exists()},
+            "finished": results.now(),
+        }
+    )
 
 
 def _announce(job: Job, parts: Parts, shown: int) -> None:
@@ -160,9 +164,9 @@ def _announce(job: Job, parts: Parts, shown: int) -> None:
         terminal.say(f"  trainer.precision={precision}: {slow}")
 
 
-def _fitted(parts: Parts) -> Record:
+def _fitted(parts: Parts, shown: int, learns: bool) -> dict[str, Any]:
     """What the record says of the fit."""
-    checkpoints = parts.checkpoints
+    checkpoints, net = parts.checkpoints, parts.module.net
     if not checkpoints.figures:
         raise UserError(
             "no validation took place, so no checkpoint could be chosen; a callback ended the run"
@@ -170,9 +174,10 @@ def _fitted(parts: Parts) -> Record:
     return {
         "metrics": dict(checkpoints.figures),
         "best_epoch": checkpoints.epoch,
-        "time": parts.stopwatch.record(),
-        "size": describe.network(parts.module.net),
-        **({"floor": parts.module.net.floor} if parts.module.net.floor else {}),
+        "time": parts.stopwatch.record(shown),
+        "size": describe.network(net),
+        "floor": net.floor,
+        "batch_size": parts.data.batch_size if learns else None,
     }
 
 
@@ -225,8 +230,8 @@ def _test(parts: Parts, run_dir: Path) -> dict[str, float]:
     return metrics
 
 
-def _floor(parts: Parts, record: Record) -> float | None:
+def _floor(parts: Parts, record: Complete) -> float | None:
     """Test PSNR (dB) of PCA on as many numbers, where that is known or pays."""
     return floor.measured(
-        record, parts.data, parts.module.corruption.cpu(), Path(record["config"]["paths"]["data"])
+        record, parts.data, parts.module.corruption.cpu(), Path(record.config["paths"]["data"])
     )

@@ -12,7 +12,7 @@ from caelab.metrics.image_quality import published_protocol
 from caelab.metrics.reliance import latent_reliance
 from caelab.models.autoencoder import Autoencoder
 from caelab.plotting import figures
-from caelab.runs.results import Record
+from caelab.runs.record import Data
 from caelab.training import describe
 from caelab.training.module import AutoencoderModule
 from caelab.training.trainer import share_log
@@ -33,11 +33,13 @@ def measure(
     return found, images
 
 
-def score(net: Autoencoder, data: ImageDataModule, loss: nn.Module, corruption: Corruption) -> Record:
+def score(
+    net: Autoencoder, data: ImageDataModule, loss: nn.Module, corruption: Corruption
+) -> tuple[dict[str, float], Data]:
     """Measure a trained network on the test split of any data of its shape.
 
     Returns:
-        ``{"data": {...}, "metrics": {"test/psnr": ..., "published/psnr": ..., ...}}``.
+        ``test/psnr``, ``published/psnr`` and the other figures, and what the images are.
     """
     share_log()
     limit_threads()
@@ -51,4 +53,4 @@ def score(net: Autoencoder, data: ImageDataModule, loss: nn.Module, corruption: 
         enable_progress_bar=False,
     )
     found, _ = measure(trainer, AutoencoderModule(net, loss, torch.optim.Adam, corruption=corruption), data)
-    return {"data": describe.dataset(data), "metrics": found}
+    return found, describe.dataset(data)

@@ -18,6 +18,7 @@ from caelab.errors import UserError
 from caelab.inference.restore import datamodule, load
 from caelab.runs import results
 from caelab.runs.analyses import analyses
+from caelab.runs.record import save
 
 anomaly = analyses()["anomaly"]
 
@@ -48,7 +49,11 @@ def share_of_pairs(other, normal):
 
 def test_figures_are_those_of_the_images_of_the_other_classes(run, drawn):
     found = anomaly(run.run_dir)
-    net, own, whole = load(run.run_dir), datamodule(run.record), datamodule(run.record, classes=None)
+    net, own, whole = (
+        load(run.run_dir),
+        datamodule(results.finished(run.run_dir)),
+        datamodule(results.finished(run.run_dir), classes=None),
+    )
     own.setup()
     whole.setup()
     test = whole.splits["test"]
@@ -74,7 +79,7 @@ def test_it_leaves_a_file_that_the_report_reads_and_a_picture(train, run):
     written = json.loads((run.run_dir / "anomaly.json").read_text())
     tie = {key: run.record[key] for key in ("fingerprint", "finished")}
     assert written == {"schema": 1, **tie, **found}
-    assert results.analyses(run.run_dir, run.record) == found["figures"]
+    assert results.analyses(run.run_dir, results.finished(run.run_dir)) == found["figures"]
     picture = matplotlib.image.imread(run.run_dir / "anomaly.png")
     assert picture.std() > 0.1
     assert picture.shape[0] > 4 * 150  # curves, and four rows of images
@@ -134,7 +139,7 @@ def test_the_command_line_shows_the_scores_and_goes_on_after_a_mistake(run, comm
 @pytest.mark.parametrize(("reliance", "said"), [(0.004, True), (0.006, False), (None, False)])
 def test_a_code_that_the_decoder_does_not_use_is_told(tmp_path, monkeypatch, reliance, said):
     metrics = {} if reliance is None else {"test/latent_reliance": reliance}
-    results.write(tmp_path, toys.record(metrics=metrics, config={"corruption": CLEAN}))
+    save(tmp_path, toys.typed(metrics=metrics, config={"corruption": CLEAN}))
     monkeypatch.setattr(module, "verdict", lambda result: "")
     monkeypatch.setattr(module, "table", lambda result: "")
     line = "latent reliance 0.00: distances of codes measure a vector that the decoder does not use"

@@ -14,6 +14,7 @@ from caelab.errors import UserError
 from caelab.inference.restore import datamodule, load
 from caelab.runs import results
 from caelab.runs.analyses import analyses
+from caelab.runs.record import made, save
 
 audit = analyses()["audit"]
 
@@ -37,7 +38,7 @@ def psnr(x_hat, x):
 def test_figures_are_those_of_the_best_checkpoint(run):
     found = audit(run.run_dir)
     figures = found["figures"]
-    net, data = load(run.run_dir), datamodule(run.record)
+    net, data = load(run.run_dir), datamodule(made(run.record))
     data.setup()
     x = data.splits["test"][:].float() / 255
     mean = (data.splits["train"][:].float() / 255).mean(0)
@@ -68,7 +69,7 @@ def test_it_leaves_a_file_that_the_report_reads_and_a_picture(run, capfd):
     written = json.loads((run.run_dir / "audit.json").read_text())
     tie = {key: run.record[key] for key in ("fingerprint", "finished")}
     assert written == {"schema": 1, **tie, **found}
-    assert results.analyses(run.run_dir, run.record) == found["figures"]
+    assert results.analyses(run.run_dir, made(run.record)) == found["figures"]
     with np.load(run.run_dir / "audit.npz") as kept, np.load(run.run_dir / "reconstructions.npz") as own:
         assert list(kept) == ["originals", "everything", "latent", "skips", "skip 1", "skip 2"]
         assert np.array_equal(kept["originals"], own["originals"])
@@ -134,6 +135,6 @@ def test_too_few_images_are_named(train):
     record = answer.record
     record["config"]["dataset"]["test_size"] = 1
     record["data"]["sha256"] = sha256_of(record["config"]["dataset"])
-    results.write(answer.run_dir, record)
+    save(answer.run_dir, made(record))
     with pytest.raises(UserError, match="the test split has 1 image; 2 or more are needed"):
         audit(answer.run_dir)

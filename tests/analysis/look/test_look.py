@@ -16,6 +16,7 @@ from caelab.data.datamodule import permutation
 from caelab.inference.restore import datamodule, load
 from caelab.runs import results, tables
 from caelab.runs.analyses import analyses
+from caelab.runs.record import RECORD
 
 look = analyses()["look"]
 
@@ -164,10 +165,10 @@ def test_a_constant_code(command, tmp_path):
 
 def test_a_split_that_is_too_small(command, tmp_path):
     path = leave_run(tmp_path / "small")
-    record = results.read(path)
+    record = json.loads((path / RECORD).read_text())
     record["config"]["dataset"]["test_size"] = 9
     record["data"]["sha256"] = sha256_of(record["config"]["dataset"])
-    (path / results.RECORD).write_text(json.dumps(record))
+    (path / RECORD).write_text(json.dumps(record))
     status, _, err = command(path)
     assert (status, len(err)) == (1, 1)
     assert "the test split has 9 images; a look needs 10 or more" in err[0]

@@ -16,6 +16,7 @@ from caelab.config.build import instantiate
 from caelab.errors import UserError
 from caelab.inference.restore import datamodule, load
 from caelab.runs.analyses import analyses
+from caelab.runs.record import made
 
 probe = analyses()["probe"]
 
@@ -33,7 +34,7 @@ def _quick_and_nothing_kept(monkeypatch):
 
 
 def features(answer, net):
-    data = datamodule(answer.record)
+    data = datamodule(made(answer.record))
     data.setup()
     z, y = {}, {}
     for name, split in data.splits.items():

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import matplotlib.image
 import numpy as np
@@ -20,6 +21,7 @@ from caelab.errors import UserError
 from caelab.inference.restore import datamodule
 from caelab.runs import results
 from caelab.runs.analyses import analyses
+from caelab.runs.record import save
 
 rate = analyses()["rate"]
 
@@ -54,7 +56,8 @@ def test_it_leaves_a_file_tied_to_the_run_and_a_picture(measured):
     path, found = measured
     record = results.read(path)
     written = json.loads((path / "rate.json").read_text())
-    assert written == {"schema": 1, **{key: record[key] for key in ("fingerprint", "finished")}, **found}
+    tie = {"fingerprint": record.fingerprint, "finished": record.finished}
+    assert written == {"schema": 1, **tie, **found}
     assert results.analyses(path, record) == found["figures"]
     assert matplotlib.image.imread(path / "rate.png").std() > 0.01
     assert found["images"] == {"train": 96, "test": 50}
@@ -149,9 +152,7 @@ def test_it_measures_again_where_bits_are_missing_or_it_is_told_to(run, command,
 
 def test_runs_that_are_given_together_share_a_table_and_a_picture(run, command, tmp_path):
     other = shutil.copytree(run, tmp_path / "two")
-    record = results.read(other)
-    record["seed"] = 4
-    results.write(other, record)
+    save(other, replace(results.read(other), seed=4))
     alone = (run / "rate.png").read_bytes()
     status, out, _ = command(run, other)
     assert status == 0

@@ -13,6 +13,7 @@ from caelab.metrics.quality import mse, psnr
 from caelab.models.refinement import fit
 from caelab.runs import results
 from caelab.runs.analyses import analyses
+from caelab.runs.record import made
 
 refine = analyses()["refine"]
 
@@ -20,7 +21,7 @@ refine = analyses()["refine"]
 def test_figures_are_those_of_the_first_images(train):
     run = train()
     found = refine(run.run_dir, steps=2, images=45)  # not a whole batch
-    net, data = load(run.run_dir), datamodule(run.record)
+    net, data = load(run.run_dir), datamodule(made(run.record))
     data.setup()
     x = data.splits["test"][:45].float() / 255
     with torch.no_grad():
@@ -42,7 +43,7 @@ def test_of_few_images_all_are_taken_and_the_fit_begins_at_the_figure_of_the_run
     written = json.loads((run.run_dir / "refine.json").read_text())
     tie = {key: run.record[key] for key in ("fingerprint", "finished")}
     assert written == {"schema": 1, **tie, **found}
-    assert results.analyses(run.run_dir, run.record) == found["figures"]
+    assert results.analyses(run.run_dir, made(run.record)) == found["figures"]
     assert matplotlib.image.imread(run.run_dir / "refine.png").std() > 0.01
 
 

@@ -7,8 +7,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from caelab.runs.results import TRAINED
-
 _OF_THE_MOMENT = ("started", "finished", "time", "seconds", "sweep")
 _NAMES_ONLY = (".lock", ".log")  # a log tells of the kill
 _DATE = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
@@ -68,7 +66,7 @@ def runs(folder: Path) -> dict[Path, str]:
             record = json.loads(path.read_text())
         except ValueError:
             continue
-        if record["status"] in TRAINED:
+        if record["status"] in ("finished", "trial"):
             parts = [path.parent / part for kind, part in record["artifacts"].items() if kind != "log"]
             lines = [f"{part.name} {digest(part) if part.exists() else 'missing'}" for part in parts]
             found[path.parent] = "\n".join([f"record {digest(path)}", *lines])

@@ -1,6 +1,7 @@
 """Are images of classes that a model was not trained on found?"""
 
-from caelab.runs.analyses import Analysis, Column
+from caelab.runs.analyses import Analysis
+from caelab.runs.columns import SHARE, Column
 
 ANALYSIS = Analysis(
     __name__,
@@ -15,9 +16,11 @@ curves, and the images at both ends). Train such a run with caelab-train dataset
     examples=("multirun/runs/mnist/improved_skip-mse-adam-s0-0123456789",),
     files=("anomaly.png",),
     columns={
-        "anomaly_error": Column("anomaly/auroc_error", "AUROC by reconstruction error", ".3f"),
+        "anomaly_error": Column(
+            "anomaly/auroc_error", "AUROC by reconstruction error", ".3f", "AUROC of errors", SHARE
+        ),
         "anomaly_neighbours": Column(
-            "anomaly/auroc_neighbours", "AUROC by distance to training codes", ".3f"
+            "anomaly/auroc_neighbours", "AUROC by distance to training codes", ".3f", "AUROC of codes", SHARE
         ),
     },
 )

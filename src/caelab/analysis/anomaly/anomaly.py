@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from caelab.models.autoencoder import Autoencoder
 from caelab.models.pca import PCA
 from caelab.runs import results
 from caelab.runs.analyses import Result
-from caelab.runs.results import Record
+from caelab.runs.record import Complete
 
 _LABELS = {
     "error": "reconstruction error (MSE)",
@@ -73,7 +73,7 @@ def measure(subject: Subject) -> Result:
     outliers.require_neighbours(len(parts.train))
     net = subject.network
     scores = _scores(net, parts, "network")
-    if not results.floor(subject.record):  # which is its own floor
+    if not subject.record.floor:  # which is its own floor
         scores |= {f"pca_{name}": values for name, values in _pca(parts, net.latent).items()}
     scores["pixels_neighbours"] = _in_pixels(parts)
     result = _measured(scores, parts) | {"latent": net.latent}
@@ -91,16 +91,22 @@ def _opened(subject: Subject) -> Parts:
     return parts
 
 
-def _of_the_data(record: Record) -> str:
-    """What a record says of its data, the same for all models and seeds, as JSON."""
-    same = {"config": {"dataset": record["config"]["dataset"]}, "data": record["data"]}
-    where = {"places": record.get("places"), "fingerprint": record["data"]["sha256"], "seed": 0}
-    return json.dumps(same | where, sort_keys=True)
+@dataclass(frozen=True)
+class _Images:
+    """What a record says of its data, the same for all models and seeds; the record is any of theirs."""
+
+    key: str
+    record: Complete = field(compare=False)
+
+
+def _of_the_data(record: Complete) -> _Images:
+    same = [record.config["dataset"], asdict(record.data), record.places]
+    return _Images(json.dumps(same, sort_keys=True), record)
 
 
 @lru_cache(maxsize=2)  # the runs of a study share them, and so their floors
-def _parts(record: str) -> Parts:
-    own, whole = datamodule(json.loads(record)), datamodule(json.loads(record), classes=None)
+def _parts(images: _Images) -> Parts:
+    own, whole = datamodule(images.record), datamodule(images.record, classes=None)
     for data in (own, whole):
         data.prepare_data()
         data.setup("test")
@@ -116,8 +122,8 @@ def _parts(record: str) -> Parts:
     )
 
 
-def _no_others(record: Record, class_names: tuple[str, ...]) -> str:
-    dataset = record["choices"]["dataset"]
+def _no_others(record: Complete, class_names: tuple[str, ...]) -> str:
+    dataset = record.choices["dataset"]
     if len(class_names) == 1:
         return f"dataset={dataset} has one class only ({class_names[0]}); anomalies are images of another"
     half = ",".join(map(str, range(len(class_names) // 2)))

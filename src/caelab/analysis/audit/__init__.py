@@ -1,6 +1,7 @@
 """Does a trained model's picture come through its latent?"""
 
-from caelab.runs.analyses import Analysis, Column
+from caelab.runs.analyses import Analysis
+from caelab.runs.columns import Column
 
 ANALYSIS = Analysis(
     __name__,
@@ -17,8 +18,12 @@ RUN/audit.npz.
     ),
     files=("audit.png", "audit.npz"),
     columns={
-        "psnr_other_latent": Column("audit/psnr_other_latent", "PSNR in dB with another image's latent"),
-        "psnr_other_skips": Column("audit/psnr_other_skips", "PSNR in dB with another image's skips"),
-        "psnr_pca": Column("audit/psnr_pca", "PSNR in dB of PCA with as many numbers as reach the decoder"),
+        "psnr_other_latent": Column(
+            "audit/psnr_other_latent", "PSNR in dB with another image's latent", ".2f"
+        ),
+        "psnr_other_skips": Column("audit/psnr_other_skips", "PSNR in dB with another image's skips", ".2f"),
+        "psnr_pca": Column(
+            "audit/psnr_pca", "PSNR in dB of PCA with as many numbers as reach the decoder", ".2f"
+        ),
     },
 )

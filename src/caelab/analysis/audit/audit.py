@@ -15,7 +15,7 @@ from caelab.models.contract import require_contract
 from caelab.plotting import figures
 from caelab.runs import records
 from caelab.runs.analyses import Result
-from caelab.runs.results import BYPASSING
+from caelab.runs.record import BYPASSING
 
 _GETS = {
     "everything": "its own code",
@@ -54,10 +54,10 @@ def measure(subject: Subject) -> Result:
 def _floor(subject: Subject, numbers: int) -> float | None:
     """PSNR (dB) of PCA with as many numbers as the code: of a run beside this one, or fitted here."""
     train, test = (subject.data.splits[name] for name in ("train", "test"))
-    if numbers >= subject.record["size"]["input_numbers"]:
+    if numbers >= subject.record.size.input_numbers:
         return None
     if (floor := records.floor(subject.run.parent, subject.record, numbers, "PCA")) is not None:
-        return float(floor["metrics"]["test/psnr"])
+        return float(floor.metrics["test/psnr"])
     if numbers > len(train):
         terminal.note(f"no floor: {len(train):,} training images have no {numbers:,} principal components")
         return None

@@ -1,6 +1,7 @@
 """How large is the gradient in each layer, before training and after?"""
 
-from caelab.runs.analyses import Analysis, Column
+from caelab.runs.analyses import Analysis
+from caelab.runs.columns import POSITIVE, Column
 
 ANALYSIS = Analysis(
     __name__,
@@ -17,10 +18,17 @@ RUN/gradients.json and RUN/gradients.png.
     files=("gradients.png",),
     columns={
         "gradient_ratio_start": Column(
-            "gradients/start_ratio", "first layer's gradient over the last one's, before training", ".3g"
+            "gradients/start_ratio",
+            "first layer's gradient over the last one's, before training",
+            ".3g",
+            bounds=POSITIVE,
         ),
         "gradient_ratio": Column(
-            "gradients/end_ratio", "first layer's gradient over the last one's, best weights", ".3g"
+            "gradients/end_ratio",
+            "first layer's gradient over the last one's, best weights",
+            ".3g",
+            "gradient, first over last layer",
+            POSITIVE,
         ),
     },
 )

@@ -30,8 +30,8 @@ def measure(subject: Subject) -> Result:
     x = train[:IMAGES].float() / 255
     corrupted = restore.corruption(record)(x, keys(train.index[:IMAGES], TEST))
     fresh = trained.as_started(subject.run, record)
-    if "from" in record:
-        origin.fill(fresh, record["config"]["from"])
+    if record.origin:
+        origin.fill(fresh, record.config["from"])
     else:
         fresh.initialise(train)
     start, end = (norms(one, restore.loss(record), corrupted, x) for one in (fresh, net))

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from caelab.errors import installed
-from caelab.runs.analyses import Analysis, Column, Option, whole_number
+from caelab.runs.analyses import Analysis, Option, whole_number
+from caelab.runs.columns import Column
 from caelab.terminal import nearest
 
 MAPS = ("pca", "tsne", "umap")
@@ -45,8 +46,10 @@ RUN/look.json; nothing is trained.
     files=("look/index.html",),
     columns={
         "effective_dimension": Column("look/effective_dimension", "axes of the code that are in use", ".1f"),
-        "dead": Column("look/dead", "numbers of the code that hardly vary", ",.0f"),
-        "ignored": Column("look/ignored", "numbers of the code that the decoder ignores", ",.0f"),
+        "dead": Column("look/dead", "numbers of the code that hardly vary", ",.0f", claims=False),
+        "ignored": Column(
+            "look/ignored", "numbers of the code that the decoder ignores", ",.0f", claims=False
+        ),
     },
     options={
         "map": Option("tsne", "map of the codes: pca, tsne or umap", "METHOD", map_method),

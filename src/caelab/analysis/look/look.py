@@ -45,8 +45,8 @@ def measure(subject: Subject, map: str, images: int | None, seed: int, out: Path
         out.mkdir(parents=True, exist_ok=True)  # before the work, which is lost where nothing can be written
     with terminal.item_progress() as progress:
         task = progress.add_task(f"map ({map})", total=len(parts.PARTS) + 2)
-        dataset = display(record["choices"]["dataset"])
-        heading = f"{record['choices']['model']} on {dataset}, run {record['fingerprint'][:10]}"
+        dataset = display(record.choices["dataset"])
+        heading = f"{record.choices['model']} on {dataset}, run {record.fingerprint[:10]}"
         sight = Sight(portrait, heading, classes, map, maps.project(z, map, seed))
         drawn = {}
         for name, draw in parts.PARTS.items():
@@ -102,23 +102,23 @@ def _notes(portrait: Portrait) -> list[str]:
 
 def _page(subject: Subject, portrait: Portrait, rows: list[int], method: str) -> Page:
     run, record = subject.run, subject.record
-    checkpoint = Path(run, record["artifacts"]["best"])
+    checkpoint = Path(run, record.artifacts["best"])
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    dataset = display(record["choices"]["dataset"])
-    size, time = record["size"], record["time"]
-    finished = record["finished"].replace("T", " ").replace("+00:00", " UTC")
+    dataset = display(record.choices["dataset"])
+    size, time = record.size, record.time
+    finished = record.finished.replace("T", " ").replace("+00:00", " UTC")
     about = {
         "run": f"{terminal.shown(run)}, finished {finished}",
-        "fingerprint": record["fingerprint"],
-        "command": shlex.join(["caelab-train", *record["overrides"]]),
-        "checkpoint": f"{record['artifacts']['best']}, epoch {record['best_epoch']} of {time['epochs']}, "
+        "fingerprint": record.fingerprint,
+        "command": shlex.join(["caelab-train", *record.overrides]),
+        "checkpoint": f"{record.artifacts['best']}, epoch {record.best_epoch} of {time.epochs}, "
         f"the best on validation; SHA-256 {digest[:16]}",
-        "code": f"{size['latent']:,} latent numbers, {size['effective_code']:,} reach the decoder; the "
-        f"image has {size['input_numbers']:,}",
-        "images": f"{len(rows):,} of the {record['data']['test']:,} test images of {dataset}, chosen with "
-        f"seed {portrait.seed}; test PSNR over all of them {record['metrics']['test/psnr']:.2f} dB",
+        "code": f"{size.latent:,} latent numbers, {size.effective_code:,} reach the decoder; the "
+        f"image has {size.input_numbers:,}",
+        "images": f"{len(rows):,} of the {record.data.test:,} test images of {dataset}, chosen with "
+        f"seed {portrait.seed}; test PSNR over all of them {record.metrics['test/psnr']:.2f} dB",
     }
-    title = f"{record['choices']['model']} on {dataset}"
+    title = f"{record.choices['model']} on {dataset}"
     options = ["--map", method, "--images", str(len(rows)), "--seed", str(portrait.seed)]
     return Page(
         title, shlex.join(["caelab", "look", terminal.shown(run), *options]), about, _notes(portrait), rows

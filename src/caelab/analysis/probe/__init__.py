@@ -1,6 +1,7 @@
 """What is in a trained model's features?"""
 
-from caelab.runs.analyses import Analysis, Column
+from caelab.runs.analyses import Analysis
+from caelab.runs.columns import SHARE, Column
 
 ANALYSIS = Analysis(
     __name__,
@@ -18,7 +19,23 @@ Writes RUN/probe.json and RUN/probe.png.
     ),
     files=("probe.png",),
     columns={
-        "probe_linear": Column("probe/z/linear", "test accuracy of a linear probe of the code", ".3f"),
-        "probe_knn": Column("probe/z/knn", "test accuracy of 10 nearest neighbours in the code", ".3f"),
+        "probe_linear": Column(
+            "probe/z/linear", "test accuracy of a linear probe of the code", ".3f", "linear probe of z", SHARE
+        ),
+        "probe_knn": Column(
+            "probe/z/knn",
+            "test accuracy of 10 nearest neighbours in the code",
+            ".3f",
+            "10-NN probe of z",
+            SHARE,
+        ),
+        "disentanglement": Column(
+            "probe/z/disentanglement",
+            "share of each number of the code that one factor has (DCI)",
+            ".3f",
+            "disentanglement",
+            SHARE,
+        ),
+        "mig": Column("probe/z/mig", "mutual information gap of the factors", ".3f", "MIG", SHARE),
     },
 )

@@ -1,6 +1,7 @@
 """How many bits does a trained model's code really need?"""
 
-from caelab.runs.analyses import Analysis, Column, Option
+from caelab.runs.analyses import Analysis, Option
+from caelab.runs.columns import POSITIVE, Column
 
 FINEST = 8
 """Bits of the finest quantiser there is."""
@@ -33,8 +34,26 @@ share it.
     ),
     files=("rate.png",),
     columns={
-        "bits_per_number": Column("rate/bits_per_number", "bits a number of the code until 0.1 dB is lost"),
+        "bits_per_number": Column(
+            "rate/bits_per_number",
+            "bits a number of the code until 0.1 dB is lost",
+            ".2f",
+            "bits per number",
+            POSITIVE,
+        ),
         "bits_per_image": Column("rate/enough_bits", "bits an image until 0.1 dB is lost", ",.0f"),
+        "over_jpeg": Column(
+            "rate/psnr_over_jpeg",
+            "PSNR in dB then, less that of JPEG with no more bytes",
+            ".2f",
+            "minus JPEG (dB)",
+        ),
+        "over_transform": Column(
+            "rate/psnr_over_transform",
+            "PSNR in dB then, less that of transform coding by PCA",
+            ".2f",
+            "minus PCA transform (dB)",
+        ),
     },
     options={
         "bits": Option(

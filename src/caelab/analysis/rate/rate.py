@@ -191,7 +191,7 @@ def _draw(several: Mapping[Path, Mapping[str, Any]]) -> None:
     """Draw runs on the same test images in one picture, and leave it in the directory of each."""
     lines = {}
     for run, (name, one) in zip(several, _named(several).items(), strict=True):
-        lines[name] = picture.line([one], results.untrained(results.finished(run)))
+        lines[name] = picture.line([one], results.finished(run).untrained)
     title = f"{len(several)} runs" if len(several) > 1 else terminal.shown(next(iter(several)))
     figure = picture.draw(f"{title}: what rounding the code costs", lines, next(iter(several.values())))
     for run in several:
@@ -209,7 +209,7 @@ def compare(several: Mapping[Path, Result]) -> Iterator[RenderableType]:
     """Show runs on the same test images in one table, and draw them in one picture."""
     groups: dict[tuple[str, int], dict[Path, Result]] = {}
     for run, one in several.items():
-        key = (results.finished(run)["data"]["sha256"], one["images"]["test"])
+        key = (results.finished(run).data.sha256, one["images"]["test"])
         groups.setdefault(key, {})[run] = one
     for group in groups.values():
         if len(group) > 1:

@@ -1,6 +1,7 @@
 """Is the encoder or the decoder the limit?"""
 
-from caelab.runs.analyses import Analysis, Column, Option, whole_number
+from caelab.runs.analyses import Analysis, Option, whole_number
+from caelab.runs.columns import POSITIVE, Column
 
 ANALYSIS = Analysis(
     __name__,
@@ -15,7 +16,12 @@ RUN/refine.json and RUN/refine.png.
         "multirun/runs/cifar10/{base,improved}-* --images 10000",
     ),
     files=("refine.png",),
-    columns={"refine_gain": Column("refine/gain", "PSNR in dB that fitting the latent gains")},
+    columns={
+        "refine_gain": Column(
+            "refine/gain", "PSNR in dB that fitting the latent gains", ".2f", "encoder gap (dB)", POSITIVE
+        ),
+        "refine_psnr": Column("refine/psnr", "PSNR in dB with fitted latents", ".2f"),
+    },
     options={
         "steps": Option(20, "steps of the fit", "N", whole_number(1)),
         "images": Option(1000, "of the test split, the first ones", "N", whole_number(1)),

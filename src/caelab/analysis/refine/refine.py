@@ -60,7 +60,7 @@ def measure(subject: Subject, steps: int, images: int) -> Result:
 
 
 def _refuse_corrupted(subject: Subject) -> None:
-    if (corruption := subject.record["choices"].get("corruption", "none")) != "none":
+    if (corruption := subject.record.choices.get("corruption", "none")) != "none":
         raise UserError(
             f"{terminal.shown(subject.run)}: trained with corruption={corruption}; a latent that is fitted "
             "to the clean image would know what the encoder must not see"

@@ -1,6 +1,7 @@
 """Do a trained model's decoder features tell what each pixel is of?"""
 
-from caelab.runs.analyses import Analysis, Column
+from caelab.runs.analyses import Analysis
+from caelab.runs.columns import SHARE, Column
 
 ANALYSIS = Analysis(
     __name__,
@@ -17,6 +18,15 @@ Writes RUN/segment.json and RUN/segment.png.
     ),
     files=("segment.png",),
     columns={
-        "segment_iou": Column("segment/decoder/iou", "mean IoU of pixel classes by decoder features", ".3f")
+        "segment_iou": Column(
+            "segment/decoder/iou",
+            "mean IoU of pixel classes by decoder features",
+            ".3f",
+            "IoU by decoder",
+            SHARE,
+        ),
+        "segment_foreground": Column(
+            "segment/reconstruction/foreground", "IoU of foreground by reconstruction", ".3f", bounds=SHARE
+        ),
     },
 )

@@ -12,7 +12,7 @@ from caelab.config.build import instantiate
 from caelab.config.job import Job
 from caelab.errors import UserError
 from caelab.runs import results, tracking
-from caelab.runs.results import Record
+from caelab.runs.record import Complete, Record
 from caelab.training.loggers.csv import CSV
 from caelab.training.loggers.wandb import WandB
 
@@ -50,7 +50,7 @@ def start(job: Job, record: Record) -> list[Logger]:
 
 
 def conclude(
-    loggers: Sequence[Logger], record: Record, run_dir: Path, floor: Callable[[], float | None]
+    loggers: Sequence[Logger], record: Complete, run_dir: Path, floor: Callable[[], float | None]
 ) -> None:
     """Give the loggers that keep a summary the run's figures; what goes wrong there is named.
 
