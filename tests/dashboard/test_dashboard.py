@@ -1,11 +1,13 @@
 """Dashboards: the keys that workspace and report name are those that runs have, and their JSON is W&B's."""
 
+import csv
 import json
 import re
 from collections.abc import Iterator
 
 import offline
 import pytest
+from wandb_server import Server
 
 from caelab.training import pictures
 
@@ -251,6 +253,24 @@ def test_with_a_key_both_are_saved_and_only_what_a_project_lacks_is_sent(
     assert [(run.record.seed, *place) for run, *place in sent] == [(1, "online", "team", "mine")]
     assert out.count("at team/mine") == 2
     assert not (tmp_path / "dashboard.json").exists()
+
+
+@pytest.mark.slow
+def test_a_server_gets_the_run_the_workspace_and_the_report(train, environment):
+    answer = train()
+    (answer.run_dir / "reconstructions.npz").unlink()  # so that there are no artifacts, which take more of it
+    with Server() as server:
+        done = server.call(environment, "caelab", "dashboard", "--upload")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("/me/caelab") == 2
+    curve = [row["val/psnr"] for row in server.history if "val/psnr" in row]
+    with (answer.run_dir / "metrics.csv").open() as file:
+        assert curve == pytest.approx([float(row["val/psnr"]) for row in csv.DictReader(file)], rel=1e-6)
+    assert {kind: view["displayName"] for kind, view in server.views.items()} == {
+        "runs": "caelab: all runs",
+        "project-view": "caelab: all runs",
+    }
+    assert filtered(json.loads(server.views["project-view"]["spec"])) == [{answer.record["fingerprint"]}]
 
 
 def test_a_mistake_is_one_line(train, command, monkeypatch, tmp_path):

@@ -14,6 +14,7 @@ import offline
 import pytest
 import torch
 from tiny import TINY
+from wandb_server import Server
 
 from caelab.data.shapes import Shapes
 from caelab.errors import UserError
@@ -322,6 +323,20 @@ def test_the_parts_of_a_resumed_run_are_one_run_in_wandb(train, killed):
 
     again = train(*words, "force=true")
     assert offline.read(again.run_dir).run.run_id not in ids  # another run, which starts anew
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_key")
+def test_wandb_sync_joins_the_parts_of_a_resumed_run(train, killed, environment):
+    words = ("logger=wandb", "logger.mode=offline", "trainer.max_epochs=3")
+    killed(*words, after=2)
+    answer = train(*words)
+    parts = offline.read(answer.run_dir).folders
+    with Server() as server:
+        done = server.call(environment, "wandb", "sync", *map(str, parts))
+    assert done.returncode == 0, done.stderr
+    assert [row["epoch"] for row in server.history if "val/psnr" in row] == [0, 1, 2]
+    assert [row["_step"] for row in server.history] == list(range(len(server.history)))
 
 
 @pytest.mark.usefixtures("no_key")

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +47,19 @@ def dashboard(
     project = project or os.environ.get("WANDB_PROJECT") or "caelab"
     entity = entity or os.environ.get("WANDB_ENTITY") or None
     online = key_configured() and os.environ.get("WANDB_MODE") not in ("offline", "dryrun", "disabled")
-    if online:
-        entity = entity or _own_entity()
-    if upload:
-        _upload(parts, "online" if online else "offline", entity, project)
+    with _told():
+        entity = entity or (_own_entity() if online else None)
+        if upload:
+            _upload(parts, "online" if online else "offline", entity, project)
     board = _board(names, parts, roots)
-    drawn = workspace(board, entity or "", project), document(board, entity or "", project)
+    # the report first, which makes the project where there is none
+    report, view = document(board, entity or "", project), workspace(board, entity or "", project)
     if online:
-        for one in drawn:
-            terminal.say(f"  {one.save().url}")
+        with _told():
+            for one in (report, view):
+                terminal.say(f"  {one.save().url}")
     else:
-        _write(out, board, *drawn)
+        _write(out, board, view, report)
 
 
 def _runs(roots: Sequence[str]) -> Index:
@@ -120,6 +123,17 @@ def _board(names: Sequence[str], parts: Sequence[Part], roots: Sequence[str]) ->
             f"{missing} of {count} runs were trained without W&B and are left out; --upload sends them"
         )
     return board
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what W&B refuses into one line."""
+    from wandb.errors import Error
+
+    try:
+        yield
+    except (Error, ValueError) as error:
+        raise UserError(f"W&B: {terminal.one_line(error)}") from error
 
 
 def _own_entity() -> str:

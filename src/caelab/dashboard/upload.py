@@ -20,7 +20,7 @@ def there(entity: str, project: str) -> set[str]:
     import wandb
 
     try:
-        runs = wandb.Api().runs(f"{entity}/{project}", per_page=1000)
+        runs = wandb.Api().runs(f"{entity}/{project}", per_page=1000, lazy=False)
         return {run.config["fingerprint"] for run in runs if "fingerprint" in run.config}
     except ValueError:  # which W&B raises of a project that there is not
         return set()
