@@ -101,7 +101,7 @@ def test_a_claim_that_the_seeds_do_not_settle():
     assert found.word == "undecided"
     assert found.sentence == (
         "improved beats base on CIFAR-10: undecided, +0.20 dB [-0.05, 0.45], 3 seeds: "
-        "improved cannot be told from base"
+        "improved does not differ significantly from base"
     )
 
 
@@ -136,7 +136,9 @@ def test_a_claim_that_one_comparison_contradicts_is_adjusted_for_them():
     assert found.word == "undecided"
     assert [number.against for number in found.numbers] == pytest.approx([2 * alone[0]] * 2)
     assert found.p == pytest.approx(2 * alone[0])
-    assert found.sentence.endswith(": first cannot be told from base; second cannot be told from base")
+    assert found.sentence.endswith(
+        ": first does not differ significantly from base; second does not differ significantly from base"
+    )
 
 
 def test_a_gap_of_fourteen_standard_deviations_decides_over_three_seeds():
@@ -230,7 +232,7 @@ def reliant(label, mean, noise=NOISE):
     [
         (0.1, "holds", "3 seeds, below 0.5"),
         (0.9, "contradicted", "3 seeds: improved is significantly above 0.5"),
-        (0.45, "undecided", "3 seeds: improved cannot be told from 0.5"),
+        (0.45, "undecided", "3 seeds: improved does not differ significantly from 0.5"),
     ],
 )
 def test_a_figure_against_a_bound(mean, word, end):

@@ -4,6 +4,7 @@ import base64
 import html
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def written(tmp_path, picture):
             "command": f"caelab report runs '{HOSTILE}'",
             "made": "1 May 2026",
             "environments": ["3 runs: cpu, 2 threads, torch 2.11"],
-            "chapters": [chapter(one, picture)],
+            "chapters": [chapter(one, picture, replace(picture, kind="psnr"))],
             "absent": ABSENT,
             "verdicts": verdicts(one),
         }
@@ -167,10 +168,15 @@ def test_hostile_text_stays_text(written):
 def test_markdown_shows_every_name_as_it_is(written, picture):
     made = {"environments": [NASTY], "absent": [NASTY, "# no heading"], "command": NASTY}
     one = section(*ROWS, row(NASTY, 18.0))
-    _, markdown = written(**made, chapters=[chapter(one, picture)])
+    _, markdown = written(**made, chapters=[chapter(one, replace(picture, kind="psnr"))])
     kinds = Counter(token.type for token in tokens(markdown))
-    assert not {"html_inline", "html_block", "link_open", "em_open", "s_open"} & set(kinds)
-    assert (kinds["image"], kinds["code_inline"], kinds["strong_open"]) == (1, 1, 4)  # of our own
+    assert not {"html_inline", "html_block", "em_open", "s_open"} & set(kinds)
+    assert [kinds[name] for name in ("image", "code_inline", "link_open", "strong_open")] == [
+        1,
+        1,
+        2,
+        5,
+    ]  # of our own
     assert "\x1b" not in markdown
 
 
@@ -246,6 +252,11 @@ def test_a_chapter_is_its_table_under_its_title(written):
     text, markdown = written()
     frame = tables.table(section(*ROWS, claims=CLAIMS))
     assert "\n## Table II & more, CIFAR-10\n\nIts &lt;em>question&lt;/em>.\n" in markdown
+    assert markdown.startswith("# Table II & more\n")
+    assert (
+        "\n**Of 4 claims, 1 holds, 1 is contradicted, 1 is undecided and 1 is not measured.**\n" in markdown
+    )
+    assert "[All columns](tables/table2-cifar10.md)" in markdown
     assert tables.markdown(tables.narrow(section(*ROWS), frame)) in markdown
     rows = re.findall(r"<tr[^>]*>(.*?)</tr>", text[text.index('id="table2-cifar10"') :], re.DOTALL)
     cells = [[html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", one)] for one in rows]

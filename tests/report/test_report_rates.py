@@ -77,7 +77,7 @@ def row(tmp_path):
 def test_rows_that_were_measured_are_drawn(row):
     section = Section("s", "A title", "", "cifar10", [row("a", 0.0, 2.0, None), row("b", None), row("c")])
     figure = rates(section)
-    assert figure.get_suptitle() == "A title (CIFAR-10)"
+    assert figure.get_suptitle() == "Test PSNR against bits per image, CIFAR-10"
     drawn = {one.get_label(): one.get_xydata().tolist() for one in figure.axes[0].lines}
     assert drawn["a"] == [[201, 23], [401, 25]]
     assert not {"b", "c"} & drawn.keys()

@@ -28,13 +28,19 @@ def report(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="where the report goes")] = Path("report"),
+    watch: Annotated[
+        bool, typer.Option("--watch", help="draw it anew whenever a run is done, until Ctrl-C")
+    ] = False,
 ) -> None:
     """Draw tables, figures and verdicts from records.
 
     Nothing is trained. Writes index.html, one file that opens offline; the same as index.md; every table as
-    CSV, Markdown and LaTeX in tables/; every figure as PNG and SVG in figures/. Without study= it is of what
+    CSV, Markdown and LaTeX in tables/; every figure as PNG and PDF in figures/. Without study= it is of what
     has runs: studies, and below them the runs that belong to none. study=all names what is not measured, too.
     """
-    from caelab.report.build import report as build
+    if watch:
+        from caelab.report.watch import watch as draw
+    else:
+        from caelab.report.build import report as draw
 
-    build(words or [], out)
+    draw(words or [], out)

@@ -184,7 +184,7 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
 
 
 def groups(values: Mapping[str, Mapping[Hashable, float]], level: float = 1 - ALPHA) -> dict[str, str]:
-    """Compact letter display: rows that share a letter cannot be told apart.
+    """Compact letter display: rows that share a letter do not differ significantly.
 
     Every pair is compared as ``difference`` does, Holm-adjusted over all pairs. Source of the letters: H.-P.
     Piepho, An algorithm for a letter-based representation of all-pairwise comparisons, Journal of

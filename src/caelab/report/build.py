@@ -20,15 +20,25 @@ from caelab.report.claims import verdicts
 from caelab.report.measure import apart, others, section
 from caelab.report.page import Chapter, Page
 from caelab.report.pictures import collected
-from caelab.report.rows import LISTED, Section, heading
+from caelab.report.rows import LISTED, Section, titled
 from caelab.runs import records
 from caelab.runs.labels import display
+from caelab.runs.locate import ROOT
 from caelab.studies import Study
 from caelab.studies.index import Index, index
 
 
 def report(words: Sequence[str], out: Path) -> None:
-    """Write a report into ``out`` and show its tables and verdicts.
+    """Write a report into ``out``, and show its tables and verdicts; see ``draw``."""
+    drawn, made, written = draw(words, out)
+    summary.show(drawn, made.verdicts)
+    for path in written:
+        terminal.say(f"  {terminal.shown(path)}")
+    terminal.say(f"next: open {terminal.shown(written[0])}")
+
+
+def draw(words: Sequence[str], out: Path, bar: bool = True) -> tuple[list[Section], Page, list[Path]]:
+    """Write a report into ``out``.
 
     Without a study it is of what has runs, and of nothing else.
 
@@ -36,11 +46,15 @@ def report(words: Sequence[str], out: Path) -> None:
         words: folders with runs, and KEY=VALUE as for the training.
         out: made where it is missing; its files replace those of an earlier report of the same study. What
             that drew of pictures that the records no longer hold stays, and says so.
+        bar: whether it is shown how far it is.
+
+    Returns:
+        What it shows, and the files that are its pages.
 
     Raises:
         UserError: a folder without runs, or a study, budget or override that cannot be.
     """
-    roots = [Path(word) for word in words if "=" not in word] or [Path("multirun")]
+    roots = folders(words)
     given = dict(word.split("=", 1) for word in words if "=" in word)
     own: dict[str, str] = {key: given.pop(key) for key in ("study", "budget", "seeds") if key in given}
     runs = _runs(roots)
@@ -67,15 +81,16 @@ def report(words: Sequence[str], out: Path) -> None:
         command=shlex.join(["caelab", "report", *words, "--out", str(out)]),
         made=f"{date.today():%-d %B %Y}",
         environments=_environments(drawn),
-        chapters=_chapters(drawn, out),
+        chapters=_chapters(drawn, out, bar),
         absent=[_advice(one, words) for one in sections if asked and not _begun(one)],
         verdicts=sorted(judged, key=lambda verdict: verdict.word == "not measured"),
     )
-    written = page.write(made, out)
-    summary.show(drawn, made.verdicts)
-    for path in written:
-        terminal.say(f"  {terminal.shown(path)}")
-    terminal.say(f"next: open {terminal.shown(written[0])}")
+    return drawn, made, page.write(made, out)
+
+
+def folders(words: Sequence[str]) -> list[Path]:
+    """The folders among the words of a report, or where runs lie unless something else is said."""
+    return [Path(word) for word in words if "=" not in word] or [Path(ROOT)]
 
 
 def _runs(roots: Sequence[Path]) -> Index:
@@ -117,11 +132,11 @@ def _begun(one: Section) -> bool:
     return any(row.runs for row in [row for row in one.rows if not row.floor] or one.rows)
 
 
-def _chapters(drawn: Sequence[Section], out: Path) -> list[Chapter]:
+def _chapters(drawn: Sequence[Section], out: Path, bar: bool) -> list[Chapter]:
     """Write the tables of each section, and its figures: side by side where that repays a process's start."""
     workers = max(1, min(cpu_count(), len(drawn) // 4))
     written = Parallel(workers, return_as="generator")(delayed(_drawn)(one, out) for one in drawn)
-    pictures = terminal.tracked(written, "drawing", len(drawn))
+    pictures = terminal.tracked(written, "drawing", len(drawn)) if bar else written
     return [_chapter(*each, out) for each in zip(drawn, pictures, strict=True)]
 
 
@@ -141,7 +156,8 @@ def _rates(one: Section, out: Path) -> pd.DataFrame | None:
     if raw is None:
         return None
     frame = tables.rates(raw)
-    tables.save(out / "tables", f"{one.name}-rates", raw, frame)
+    caption = f"What is best at each rate, {display(one.dataset)}."
+    tables.save(out / "tables", f"{one.name}-rates", raw, frame, frame, caption)
     return frame
 
 
@@ -157,10 +173,10 @@ def _pictures(one: Section, found: Mapping[str, Images], out: Path) -> list[Pict
     drawn: dict[str, Figure | None] = {
         "psnr": (figures.line if one.axis else figures.bars)(one),
         "curves": figures.curves(one),
-        "pareto": figures.pareto(one.rows, where),
+        "pareto": figures.pareto(one.rows, titled("Test PSNR against code size and training time", one)),
         "rate": figures.rates(one),
         "gradients": figures.gradients(one),
-        "images": figures.grid(heading(one), found),
+        "images": figures.grid(titled("Reconstructions of test images", one), found),
         "paths": figures.paths(one),
     }
     captions = _captions(one)

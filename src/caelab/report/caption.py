@@ -10,9 +10,9 @@ _SENTENCES = {
     "report PSNR (dB)": "Report: what the report printed of ten images.",
     "one a class PSNR (dB)": "One a class: of the first test image of each class, by the report's protocol.",
     "difference (dB)": "Difference: one a class minus the report's.",
-    "group": f"Rows that share a letter cannot be told apart ({_TEST}; Holm-adjusted over all pairs). The "
-    "best row is named by its comparisons with the others alone, which must all be significant and need no "
-    "adjustment, so it may share a letter.",
+    "group": f"Rows that share a letter do not differ significantly ({_TEST}; Holm-adjusted over all pairs). "
+    "The best row is named by its comparisons with the others alone, which must all be significant and need "
+    "no adjustment, so it may share a letter.",
     "code": "Code: numbers that reach the decoder, with those of the skips.",
     "latent reliance": "Latent reliance: how much of the gain in PSNR over the mean image is lost with "
     f"another image's latent; a row below {BYPASSING} is marked as bypassing: its skips carry the picture "

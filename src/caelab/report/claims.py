@@ -246,7 +246,7 @@ def _phrases(claim: _Claim) -> tuple[str, str]:
     """What is said of a comparison that refutes the claim, and of one that does not support it."""
     if claim.margin is None:
         other = "below" if claim.side == "above" else "above"
-        return f"is significantly {other}", "cannot be told from"
+        return f"is significantly {other}", "does not differ significantly from"
     margin = f"{claim.margin:g}{unit(claim.metric)}"
     return f"gains significantly more than {margin} over", f"may gain more than {margin} over"
 

@@ -31,7 +31,7 @@ from caelab.report.gradients import gradients
 from caelab.report.pareto import pareto
 from caelab.report.pictures import grid, paths
 from caelab.report.rates import rates
-from caelab.report.rows import Row, Section, heading, series
+from caelab.report.rows import Row, Section, series, titled
 from caelab.texts import visible
 
 __all__ = ["HIGHLIGHTED", "bars", "curves", "gradients", "grid", "line", "pareto", "paths", "rates", "save"]
@@ -44,23 +44,22 @@ _AXES = {"model.latent": "latent (numbers per image)", "dataset.train_size": "tr
 
 @matplotlib.rc_context(
     {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "caelab",
+        "pdf.fonttype": 42,  # text stays text
         "image.composite_image": False,  # keeps pictures in their own pixels
     }
 )
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write ``<name>.png`` (150 dpi) and ``<name>.svg`` (text as text); the same records give the same bytes.
+    """Write ``<name>.png`` (150 dpi) and ``<name>.pdf``, for a paper; the same records give the same bytes.
 
     Returns:
         The two paths, PNG first; ``folder`` is made where it is missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     settle(figure)
-    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
     for path in paths:
         with durable.file(path) as file:
-            figure.savefig(file, format=path.suffix[1:], dpi=DPI, metadata={"Date": None})
+            figure.savefig(file, format=path.suffix[1:], dpi=DPI, metadata={"CreationDate": None})
     return paths
 
 
@@ -76,7 +75,10 @@ def bars(section: Section) -> Figure:
     floors = [row for row in section.rows if row.floor and row.runs]
     labels = (visible(row.label) + ("" if row.runs else " (no runs)") for row in trained)
     names = [fill(label, 28, break_long_words=False) for label in labels]
-    figure = sheet(heading(section), 0.6 + sum(0.32 + 0.12 * name.count("\n") for name in names or [""]))
+    figure = sheet(
+        titled("Test PSNR and SSIM", section),
+        0.6 + sum(0.32 + 0.12 * name.count("\n") for name in names or [""]),
+    )
     panels = figure.subplots(1, 2, sharey=True)
     for axes, metric in zip(panels, ("test/psnr", "test/ssim"), strict=True):
         _dots(axes, trained, metric)
@@ -100,18 +102,19 @@ def line(section: Section) -> Figure:
         UserError: the axis has a value that is not a number.
     """
     found = _series(section)
-    figure = sheet(heading(section), 3.8)
+    name = _AXES.get(section.axis or "", section.axis or "")
+    figure = sheet(titled(f"Test PSNR by {name}", section), 3.8)
     axes = figure.subplots()
     styles, dashes = map(line_style, range(len(found))), map(floor_style, range(len(found)))
-    for name, rows in found.items():
+    for label, rows in found.items():
         floor = all(row.floor for row in rows.values())
         style = next(dashes) if floor else next(styles) | {"linestyle": "-"}
-        _spread(axes, f"floor: {name}" if floor else name, rows, style)
+        _spread(axes, f"floor: {label}" if floor else label, rows, style)
     ticks = sorted({x for rows in found.values() for x in rows if x is not None})
     if ticks and all(x > 0 and math.log2(x).is_integer() for x in ticks):
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [f"{x:,g}" for x in ticks])
-    axes.set_xlabel(_AXES.get(section.axis or "", section.axis or ""))
+    axes.set_xlabel(name)
     axes.set_ylabel(LABELS["test/psnr"])
     legend(figure, axes)
     return figure
@@ -125,7 +128,7 @@ def curves(section: Section) -> Figure:
     told apart, further ones are grey.
     """
     rows = [row for row in section.rows if not row.floor and any(run.curves for run in row.runs.values())]
-    figure = sheet(heading(section), 2.9)
+    figure = sheet(titled("Training loss and validation PSNR", section), 2.9)
     panels = figure.subplots(1, 2)
     for axes, key in zip(panels, ("train/loss", "val/psnr"), strict=True):
         for index, row in enumerate(rows):

@@ -5,7 +5,7 @@ from statistics import fmean
 from matplotlib.figure import Figure
 
 from caelab.analysis.gradients.picture import Line, draw
-from caelab.report.rows import Row, Section, heading
+from caelab.report.rows import Row, Section, titled
 from caelab.runs import results
 
 ANALYSIS = "gradients"
@@ -19,7 +19,7 @@ def gradients(section: Section) -> Figure | None:
         None where no row was.
     """
     lines = {row.label: line for row in section.rows if (line := _line(row)) is not None}
-    return draw(heading(section), lines) if lines else None
+    return draw(titled("Gradients by layer", section), lines) if lines else None
 
 
 def _line(row: Row) -> Line | None:

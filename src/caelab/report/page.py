@@ -15,7 +15,7 @@ from caelab.report import plots, tables
 from caelab.report.caption import RATES, caption
 from caelab.report.claims import Verdict
 from caelab.report.rows import Section
-from caelab.report.wording import chance
+from caelab.report.wording import chance, listing
 from caelab.runs.labels import display
 
 DRAWN = ("psnr", "curves", "pareto", "images")
@@ -69,9 +69,17 @@ class Chapter:
         return tables.narrow(self.listed, self.table[rows])
 
     @property
+    def figure(self) -> Picture | None:
+        """The one that shows what the study's claims are about: test PSNR, unless they say otherwise."""
+        about = {str(claim.get("metric")).partition("/")[0] for claim in self.section.claims}
+        kinds = [kind for kind in ("rate", "gradients") if about == {kind}] + ["psnr"]
+        return next((one for kind in kinds for one in self.pictures if one.kind == kind), None)
+
+    @property
     def own(self) -> list[Picture]:
         """The figures that an HTML page does not draw itself."""
-        return [one for one in self.pictures if one.kind not in DRAWN]
+        drawn = [kind for kind in DRAWN if kind != "images" or self.plain["pictures"]]
+        return [one for one in self.pictures if one.kind not in drawn]
 
     @property
     def dataset(self) -> str:
@@ -109,6 +117,21 @@ class Page:
         ]
 
     @property
+    def title(self) -> str:
+        """That of its study, where there is one."""
+        titles = {chapter.section.title for chapter in self.chapters}
+        return titles.pop() if len(titles) == 1 else "Report"
+
+    @property
+    def answer(self) -> str:
+        """How many claims hold, in a sentence; empty without any."""
+        words = [verdict.word for verdict in self.verdicts]
+        counts = [_counted(word, words.count(word)) for word in SIGNS if word in words]
+        return (
+            f"Of {len(words)} {'claim' if len(words) == 1 else 'claims'}, {listing(counts)}." if words else ""
+        )
+
+    @property
     def reading(self) -> str:
         """How to read the p values of the verdicts; empty where there is none."""
         count = sum(verdict.p is not None for verdict in self.verdicts)
@@ -126,6 +149,12 @@ class Page:
             any(f"minus {chapter.section.reference} (dB)" in chapter.table for chapter in self.chapters),
             any(row.floor for chapter in self.chapters for row in chapter.section.rows),
         )
+
+
+def _counted(word: str, count: int) -> str:
+    if word == "holds":
+        return f"{count} holds" if count == 1 else f"{count} hold"
+    return f"{count} {'is' if count == 1 else 'are'} {word}"
 
 
 def _survives(verdict: Verdict, p: float | None) -> str:

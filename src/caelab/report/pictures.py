@@ -24,7 +24,7 @@ from caelab.plotting.strips import (
     wrapped,
 )
 from caelab.plotting.style import WIDTH, sheet, styled
-from caelab.report.rows import Row, Section, heading
+from caelab.report.rows import Row, Section, titled
 from caelab.runs import arrays
 
 _ORIGINAL = "original"
@@ -117,7 +117,7 @@ def paths(section: Section) -> Figure | None:
     width = (WIDTH - margin - _MIDDLE - SPACE) / 2
     heights = [height_of(row, width / len(originals) * h / w) for row, _ in rows]
     heights[0] += TEXT  # for the heads of the columns
-    figure = sheet(heading(section), sum(heights))
+    figure = sheet(titled("What latent and skips reconstruct alone", section), sum(heights))
     panels = []
     for top, row in zip(tops(figure, heights), rows, strict=True):
         for number, strip in enumerate(row):

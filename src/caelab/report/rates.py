@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from caelab.analysis.rate.picture import TRANSFORM, Line, codecs, draw, line, lossless, transform
 from caelab.analysis.rate.tradeoff import PERFECT, best, envelope
-from caelab.report.rows import Row, Section, heading
+from caelab.report.rows import Row, Section, titled
 from caelab.runs import results
 
 ANALYSIS = "rate"
@@ -43,7 +43,7 @@ def rates(section: Section) -> Figure | None:
             lines[f"{_shared(list(own))}, best of {len(own)} sizes"] = Line(
                 envelope(curves), None, first.floor
             )
-    return draw(heading(section), lines, _beside(found))
+    return draw(titled("Test PSNR against bits per image", section), lines, _beside(found))
 
 
 def winners(section: Section) -> pd.DataFrame | None:

@@ -197,6 +197,11 @@ def series(row: Row, axis: str) -> str:
     return re.sub(rf", {re.escape(axis)}=[^,]*", "", row.label)
 
 
+def titled(what: str, section: Section) -> str:
+    """Title of a figure, such as a paper can use: what it shows, and the dataset."""
+    return f"{what}, {display(section.dataset)}"
+
+
 def heading(section: Section) -> str:
-    """Title of a section's figures: the study's, and the dataset."""
+    """Title of a section: the study's, and the dataset."""
     return f"{section.title} ({display(section.dataset)})"

@@ -14,7 +14,7 @@ from caelab.report import compare
 from caelab.report.rows import SHOWN, Row, Section
 from caelab.report.wording import listing
 from caelab.runs.analyses import analyses
-from caelab.runs.labels import PUBLISHED
+from caelab.runs.labels import PUBLISHED, display
 from caelab.runs.tables import reliance
 
 _MEASURED = {
@@ -267,24 +267,43 @@ def _lines(frame: pd.DataFrame) -> list[list[Any]]:
     return [list(frame.columns), *frame.values.tolist()]
 
 
-def latex(frame: pd.DataFrame) -> str:
-    """Return text cells as a booktabs tabular."""
-    head, *body = (" & ".join(texts.latex(str(cell)) for cell in line) for line in _lines(frame))
-    rows = "".join(f"{line} \\\\\n" for line in body)
-    kinds = "l" + "r" * (len(frame.columns) - 1)
-    inside = f"\\toprule\n{head} \\\\\n\\midrule\n{rows}\\bottomrule\n"
-    return f"\\begin{{tabular}}{{{kinds}}}\n{inside}\\end{{tabular}}\n"
+def latex(frame: pd.DataFrame, caption: str) -> str:
+    """Return text cells as a booktabs table that fits the page; it needs booktabs and graphicx."""
+    head, *body = ([texts.latex(str(cell)) for cell in line] for line in _lines(frame))
+    rows = "".join(f"{' & '.join(line)} \\\\\n" for line in body)
+    kinds = "".join("l" if name in WORDS else "r" for name in frame)
+    inside = f"\\toprule\n{' & '.join(map(_stacked, head))} \\\\\n\\midrule\n{rows}\\bottomrule\n"
+    tabular = f"\\begin{{tabular}}{{{kinds}}}\n{inside}\\end{{tabular}}"
+    width = r"\ifdim\width>\textwidth\textwidth\else\width\fi"
+    lines = [r"\begin{table}", r"\centering\small", f"\\caption{{{texts.latex(caption)}}}"]
+    lines += [f"\\resizebox{{{width}}}{{!}}{{%", f"{tabular}}}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _stacked(name: str) -> str:
+    """Return the name of a column in two lines, where it has several words."""
+    words = name.split(" ")
+    first = min(range(1, len(words)), key=lambda n: abs(len(" ".join(words[:n])) - len(name) / 2), default=0)
+    return rf"\shortstack[r]{{{' '.join(words[:first])}\\{' '.join(words[first:])}}}" if first else name
 
 
 def write(section: Section, folder: Path, raw: pd.DataFrame) -> list[Path]:
-    """Write all rows of a section as CSV (``raw``), Markdown and LaTeX (text) into ``folder``."""
-    return save(folder, section.name, raw, table(section, raw))
+    """Write all rows of a section as CSV (``raw``), Markdown (text) and LaTeX (its main columns)."""
+    frame = table(section, raw)
+    caption = f"{section.title}, {display(section.dataset)}: test split, means over seeds"
+    return save(folder, section.name, raw, frame, narrow(section, frame), f"{caption} ± 95 % t intervals.")
 
 
-def save(folder: Path, name: str, raw: pd.DataFrame, frame: pd.DataFrame) -> list[Path]:
-    """Write ``raw`` numbers as ``<name>.csv``, and text cells as ``<name>.md`` and ``<name>.tex``."""
+def save(
+    folder: Path, name: str, raw: pd.DataFrame, frame: pd.DataFrame, paper: pd.DataFrame, caption: str
+) -> list[Path]:
+    """Write ``raw`` numbers as ``<name>.csv``, text as ``<name>.md``, and ``paper`` as ``<name>.tex``."""
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {"csv": raw.to_csv(index=False), "md": markdown(frame), "tex": latex(frame)}
+    contents = {
+        "csv": raw.to_csv(index=False),
+        "md": markdown(frame),
+        "tex": latex(paper.map(short), caption),
+    }
     paths = []
     for ending, text in contents.items():
         path = folder / f"{name}.{ending}"

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from caelab.plotting.style import COLOURS, LABELS, legend, sheet, styled
-from caelab.report.rows import Section, heading
+from caelab.report.rows import Section, titled
 from caelab.runs.record import SearchRecord, TrialRecord
 
 
@@ -35,7 +35,7 @@ def search(section: Section, label: str) -> Figure:
     """
     found = section.searches[label]
     shares = dict(sorted(found.importance.items(), key=lambda pair: pair[1]))
-    figure = sheet(f"{heading(section)}: {label}", max(2.6, 0.8 + 0.3 * len(shares)))
+    figure = sheet(titled(f"Search for {label}", section), max(2.6, 0.8 + 0.3 * len(shares)))
     panels = figure.subplots(1, 2, width_ratios=[3, 2]) if shares else [figure.subplots()]
     _history(panels[0], found.history)
     if shares:
