@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from caelab import terminal
+from caelab.compat import BasicSweeper
 from caelab.composition import words
 from caelab.config import folders
 from caelab.runs.labels import image_sets

@@ -6,15 +6,18 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from caelab import terminal, texts
 from caelab.cli.arguments import examples, names
 from caelab.errors import UserError
-from caelab.runs import analyses, database, query
+from caelab.runs import analyses, database, query, tables
 from caelab.runs.query import GROUPED, Found
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Format = Literal["table", "csv", "latex", "markdown", "json"]
 
@@ -55,18 +58,17 @@ def _json(found: Found) -> None:
 
 
 def _latex(found: Found) -> None:
-    rows = [map(texts.latex, row) for row in [found.columns, *_cells(found)]]
-    head, *body = map(" & ".join, rows)
-    align = "".join("r" if right else "l" for right in _numeric(found))
-    print(rf"\begin{{tabular}}{{{align}}}", r"\toprule", rf"{head} \\", r"\midrule", sep="\n")
-    print(*(rf"{row} \\" for row in body), r"\bottomrule", r"\end{tabular}", sep="\n")
+    print(tables.latex(_frame(found), _numeric(found)), end="")
 
 
 def _markdown(found: Found) -> None:
-    head, *body = [[*map(texts.markdown, row)] for row in [found.columns, *_cells(found)]]
-    rule = ["---:" if right else "---" for right in _numeric(found)]
-    for row in [head, rule, *body]:
-        print(f"| {' | '.join(row)} |")
+    print(tables.markdown(_frame(found), _numeric(found)), end="")
+
+
+def _frame(found: Found) -> "pd.DataFrame":
+    import pandas as pd  # which most lists do without
+
+    return pd.DataFrame(_cells(found), columns=found.columns)
 
 
 _FORMATS: dict[Format, Callable[[Found], None]] = {

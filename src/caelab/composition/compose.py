@@ -15,7 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import caelab.config
-from caelab import durable, texts
+from caelab import compat, durable, texts
 from caelab.composition import words
 from caelab.config import grammar, machine, places, source
 from caelab.config.check import check
@@ -117,7 +117,7 @@ def identity(cfg: DictConfig) -> str:
     Raises:
         UserError: a folder of images, or the run that it starts from, cannot be read.
     """
-    nodes = {key: cfg._get_node(key) for key in cfg if key not in IRRELEVANT}
+    nodes = {key: compat.node(cfg, key) for key in cfg if key not in IRRELEVANT}
     named = plain(OmegaConf.create(nodes | {"paths": {key: str(key) for key in cfg.paths}}))
     dataset = {key: value for key, value in named["dataset"].items() if f"dataset.{key}" not in IRRELEVANT}
     named["dataset"] = places.by_content(dataset, plain(cfg.dataset), plain(cfg.paths), _here())

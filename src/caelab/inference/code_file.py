@@ -1,4 +1,4 @@
-"""The codes of pictures in one ``.npz``: plain arrays, no pickle, written and read a batch at a time.
+"""The codes of pictures in one ``.npz``: plain arrays and no pickle.
 
 It holds ``z`` (T, latent) and ``skip_1``, ``skip_2``, ... (T, ...), float32, for the T images that N pictures
 were cut into, in order; ``names`` (N,), ``sizes`` (N, 2) and ``tiles`` (N, 2): relative path of each
@@ -7,24 +7,20 @@ for a network of images (C, H, W); ``fingerprint`` and ``weights``: which networ
 """
 
 import math
-import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
-from typing import IO, Any, Self
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib import format as npy
 from numpy.typing import NDArray
-from torch import Tensor
 
 from caelab import durable, terminal
 from caelab.data.pictures import MOST_PIXELS
 from caelab.errors import UserError
-from caelab.inference.fitting import Fit, Size
+from caelab.inference.fitting import Fit
 from caelab.inference.inputs import Source
 from caelab.inference.stream import Entry
 from caelab.inference.trained import Trained
@@ -32,176 +28,128 @@ from caelab.models.autoencoder import Code, at_least
 from caelab.runs import arrays
 
 SCHEMA = 1
-_NUMBER = np.dtype("<f4")
+_ABOUT = ("names", "sizes", "tiles", "shape", "schema", "fit", "fingerprint", "weights")
 
 
-class Writer:
-    """Writes codes to a file that is whole or not there; to be used in a ``with``.
+def write(path: Path, model: Trained, fit: Fit, entries: Sequence[Entry], codes: Sequence[Code]) -> None:
+    """Write codes, whole or not at all.
 
     Args:
         path: of the file.
-        trained: the network that encodes.
-        fit: how pictures become its images.
+        model: that encoded.
+        fit: how pictures became its images.
+        entries: the pictures.
+        codes: of their images, in order, in batches.
     """
-
-    def __init__(self, path: Path, trained: Trained, fit: Fit) -> None:
-        self._path, self._trained, self._fit = path, trained, fit
-        self._shapes: dict[str, tuple[int, ...]] = {"z": (trained.latent,)}
-        self._shapes |= {f"skip_{i}": shape for i, shape in enumerate(trained.skips, start=1)}
-
-    def __enter__(self) -> Self:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            # Beside the file: the number of images, which an array starts with, is known at the end only.
-            folder = stack.enter_context(TemporaryDirectory(dir=self._path.parent, prefix=".codes-"))
-            self._folder = Path(folder)
-            self._raw = {
-                name: stack.enter_context((self._folder / name).open("wb+")) for name in self._shapes
-            }
-            self._stack = stack.pop_all()
-        self._count = 0
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def add(self, code: Code) -> None:
-        """Append the codes of a batch."""
-        for raw, part in zip(self._raw.values(), (code.z, *code.skips), strict=True):
-            raw.write(part.numpy().astype(_NUMBER).tobytes())
-        self._count += len(code.z)
-
-    def finish(self, entries: Sequence[Entry]) -> None:
-        """Write the file, with the pictures that the codes are of."""
-        about: dict[str, Any] = {
-            "schema": SCHEMA,
-            "names": [entry.source.name for entry in entries],
-            "sizes": [entry.size for entry in entries],
-            "tiles": [self._fit.grid(entry.size) for entry in entries],
-            "fit": self._fit.way or "",
-            "shape": self._trained.shape,
-            "fingerprint": self._trained.fingerprint,
-            "weights": self._trained.weights,
-        }
-        with durable.file(self._path) as file, zipfile.ZipFile(file, "w") as archive:
-            for name, value in about.items():
-                with archive.open(f"{name}.npy", "w") as member:
-                    npy.write_array(member, np.asarray(value), allow_pickle=False)
-            for name, raw in self._raw.items():
-                self._copy(archive, name, raw)
-
-    def _copy(self, archive: zipfile.ZipFile, name: str, raw: IO[bytes]) -> None:
-        raw.seek(0)
-        shape = (self._count, *self._shapes[name])
-        with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-            header = {"descr": npy.dtype_to_descr(_NUMBER), "fortran_order": False, "shape": shape}
-            npy.write_array_header_1_0(member, header)
-            shutil.copyfileobj(raw, member)
+    z, *skips = (torch.cat(parts).numpy() for parts in zip(*((c.z, *c.skips) for c in codes), strict=True))
+    content: dict[str, Any] = {
+        "schema": SCHEMA,
+        "names": [entry.source.name for entry in entries],
+        "sizes": [entry.size for entry in entries],
+        "tiles": [fit.grid(entry.size) for entry in entries],
+        "fit": fit.way or "",
+        "shape": model.shape,
+        "fingerprint": model.fingerprint,
+        "weights": model.weights,
+        "z": z,
+        **{f"skip_{number}": skip for number, skip in enumerate(skips, start=1)},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with durable.file(path) as file:
+        np.savez(file, **content)
 
 
-class Reader:
-    """Reads a file of codes, once it is known to be whole.
-
-    Args:
-        path: of the file.
+@dataclass(frozen=True)
+class Codes:
+    """What a file of codes holds.
 
     Attributes:
+        path: of the file.
         entries: the pictures; their sources' files are the names of their outputs.
         fit: how they were cut.
-
-    Raises:
-        UserError: there is no such file, it is damaged, or no file of codes.
+        code: of all of their images.
+        made_by: ``fingerprint`` and ``weights`` of the network that encoded.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._archive = zipfile.ZipFile(path)
-            for info in self._archive.infolist():
-                arrays.require_plain(info)
-            broken = self._archive.testzip()
-            if broken is not None:
-                raise ValueError(f"checksum of {broken}")
-            parts = ("names", "sizes", "tiles", "shape", "schema")
-            about = {name: arrays.read(self._archive, name) for name in parts}
-            texts = ("fit", "fingerprint", "weights")
-            self._text = {name: str(arrays.read(self._archive, name)) for name in texts}
-            if about["schema"] != SCHEMA:
-                raise UserError(f"{path} has schema {about['schema']}, this caelab reads {SCHEMA}")
-            channels, height, width = (at_least(1, "shape", side) for side in about["shape"].tolist())
-            self.fit = Fit((channels, height, width), self._text["fit"] or None)
-            self.entries = self._entries(about)
-            self._shapes = self._codes()
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file; caelab encode writes one") from None
-        except arrays.DAMAGE as error:
-            if isinstance(error, OSError) and error.filename:  # it cannot be opened
-                raise
-            reason = terminal.one_line(error).strip("'\"")
-            raise UserError(f"{path} is damaged, or no file of codes ({reason}); encode anew") from None
+    path: Path
+    entries: list[Entry]
+    fit: Fit
+    code: Code
+    made_by: dict[str, str]
 
-    def _entries(self, about: dict[str, NDArray[Any]]) -> list[Entry]:
-        sizes: list[Size] = [(int(height), int(width)) for height, width in about["sizes"]]
-        names = [str(name) for name in about["names"]]
-        if (most := max((height * width for height, width in sizes), default=0)) > MOST_PIXELS:
-            raise ValueError(f"a picture of {most:,} pixels; at most {MOST_PIXELS:,} are drawn")
-        if any(not _stays_below(name) for name in names):
-            raise ValueError("a name that leaves the folder of the outputs")
-        if about["tiles"].tolist() != [list(self.fit.grid(size)) for size in sizes]:
-            raise ValueError("tiles that do not fit the sizes")
-        return [Entry(Source(Path(name), name), size) for name, size in zip(names, sizes, strict=True)]
-
-    def _codes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of each array of codes, whose headers must fit the pictures and the file's size."""
-        self._count = sum(math.prod(self.fit.grid(entry.size)) for entry in self.entries)
-        stored = {Path(info.filename).stem: info.file_size for info in self._archive.infolist()}
-        skips = sum(name.startswith("skip_") for name in stored)
-        found = {}
-        for name in ("z", *(f"skip_{i}" for i in range(1, skips + 1))):
-            with self._archive.open(f"{name}.npy") as member:
-                shape, fortran, number = arrays.header(member)
-                size = member.tell() + math.prod(shape) * _NUMBER.itemsize
-            if (shape[:1], fortran, number, size) != ((self._count,), False, _NUMBER, stored[name]):
-                raise ValueError(f"{name} of {number} {shape} for {self._count} images")
-            found[name] = shape
-        return found
-
-    def require(self, trained: Trained, run: Path) -> None:
+    def require(self, model: Trained, run: Path) -> None:
         """Make sure that this network made the codes.
 
         Args:
-            trained: the network.
+            model: the network.
             run: where it comes from, for messages.
 
         Raises:
             UserError: another one did.
         """
-        for name in ("fingerprint", "weights"):
-            theirs, own = self._text[name], getattr(trained, name)
+        for name, theirs in self.made_by.items():
+            own = getattr(model, name)
             if theirs != own:
                 raise UserError(
-                    f"{self._path} holds codes of the model with {name} {theirs[:16]}, and {run} has {name} "
+                    f"{self.path} holds codes of the model with {name} {theirs[:16]}, and {run} has {name} "
                     f"{own[:16]}; decode with the model that encoded"
                 )
 
-    def codes(self, batch: int) -> Iterator[Code]:
-        """Yield the codes, in order, ``batch`` images at once: as they were encoded, if that was so many."""
-        with ExitStack() as stack:
-            members = [stack.enter_context(self._archive.open(f"{name}.npy")) for name in self._shapes]
-            for member in members:
-                arrays.header(member)
-            for start in range(0, self._count, batch):
-                rows = min(batch, self._count - start)
-                z, *skips = (
-                    _rows(member, (rows, *shape[1:]))
-                    for member, shape in zip(members, self._shapes.values(), strict=True)
-                )
-                yield Code(z, tuple(skips))
+    def batches(self, size: int) -> Iterator[Code]:
+        """Yield the codes, in order, of ``size`` images at once."""
+        parts = (torch.split(part, size) for part in (self.code.z, *self.code.skips))
+        for z, *skips in zip(*parts, strict=True):
+            yield Code(z, tuple(skips))
 
 
-def _rows(member: IO[bytes], shape: tuple[int, ...]) -> Tensor:
-    numbers = np.frombuffer(member.read(math.prod(shape) * _NUMBER.itemsize), _NUMBER)
-    return torch.tensor(numbers.astype(np.float32)).reshape(shape)
+def read(path: Path) -> Codes:
+    """Read a file of codes; nothing is read that the file cannot hold.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or no file of codes.
+    """
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            about = {name: arrays.read(archive, name) for name in _ABOUT}
+            if about["schema"] != SCHEMA:
+                raise UserError(f"{path} has schema {about['schema']}, this caelab reads {SCHEMA}")
+            channels, height, width = (at_least(1, "shape", side) for side in about["shape"].tolist())
+            fit = Fit((channels, height, width), str(about["fit"]) or None)
+            entries = _entries(about, fit)
+            count = sum(math.prod(fit.grid(entry.size)) for entry in entries)
+            code = _code(archive, count, path.stat().st_size)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; caelab encode writes one") from None
+    except arrays.DAMAGE as error:
+        if isinstance(error, OSError) and error.filename:  # it cannot be opened
+            raise
+        reason = terminal.one_line(error).strip("'\"")
+        raise UserError(f"{path} is damaged, or no file of codes ({reason}); encode anew") from None
+    return Codes(path, entries, fit, code, {name: str(about[name]) for name in ("fingerprint", "weights")})
+
+
+def _entries(about: dict[str, NDArray[Any]], fit: Fit) -> list[Entry]:
+    sizes = [(int(height), int(width)) for height, width in about["sizes"]]
+    names = [str(name) for name in about["names"]]
+    if (most := max((height * width for height, width in sizes), default=0)) > MOST_PIXELS:
+        raise ValueError(f"a picture of {most:,} pixels; at most {MOST_PIXELS:,} are drawn")
+    if any(not _stays_below(name) for name in names):
+        raise ValueError("a name that leaves the folder of the outputs")
+    if about["tiles"].tolist() != [list(fit.grid(size)) for size in sizes]:
+        raise ValueError("tiles that do not fit the sizes")
+    return [Entry(Source(Path(name), name), size) for name, size in zip(names, sizes, strict=True)]
+
+
+def _code(archive: zipfile.ZipFile, count: int, most: int) -> Code:
+    """The codes of so many images, in a file of ``most`` bytes."""
+    skips = sum(name.startswith("skip_") for name in archive.namelist())
+    parts = []
+    for name in ("z", *(f"skip_{number}" for number in range(1, skips + 1))):
+        part = arrays.read(archive, name, most)
+        if part.shape[:1] != (count,) or part.dtype != np.float32:
+            raise ValueError(f"{name} of {part.dtype} {part.shape} for {count} images")
+        parts.append(torch.from_numpy(part))
+    return Code(parts[0], tuple(parts[1:]))
 
 
 def _stays_below(name: str) -> bool:

@@ -23,12 +23,12 @@ def decode(run: Path, codes: Path, out: Path, *, force: bool = False) -> list[Pa
         UserError: no such model or file, a damaged one, one of another model, or outputs that are there.
     """
     with terminal.working(f"opening {terminal.shown(run)}"):
-        read = code_file.Reader(codes)
+        read = code_file.read(codes)
         paths = [out / entry.source.name for entry in read.entries]
         inputs.require_free(paths, force)
         model = trained.load(run)
         read.require(model, run)
-    made = (model.decode(code) for code in read.codes(model.batch))
+    made = (model.decode(code) for code in read.batches(model.batch))
     found = stream.pictures(made, read.fit, deque(read.entries))
     for path, (_, pixels) in zip(terminal.tracked(paths, "decoding"), found, strict=True):
         stream.save(pixels, path)

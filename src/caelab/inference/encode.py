@@ -61,11 +61,9 @@ def encode(
         fit = Fit(model.shape, way)
     numbers = model.latent + sum(math.prod(shape) for shape in model.skips)
     read = stream.Stream(sources, fit, "encoding")
-    with code_file.Writer(out, model, fit) as codes:
-        for x in read.batches(model.batch):
-            codes.add(model.encode(x, refine))
-        if read.entries:
-            codes.finish(read.entries)
+    codes = [model.encode(x, refine) for x in read.batches(model.batch)]
+    if read.entries:
+        code_file.write(out, model, fit, read.entries, codes)
     rows = []
     for entry in read.entries:
         tiles = math.prod(fit.grid(entry.size))

@@ -39,18 +39,25 @@ def load(
         return [read(archive, name if f"{name}.npy" in there else instead.get(name, name)) for name in names]
 
 
-def read(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """Read one array of an open file; raises as ``load``."""
+def read(archive: zipfile.ZipFile, name: str, most: int | None = None) -> NDArray[Any]:
+    """Read one array of an open file; raises as ``load``.
+
+    Args:
+        archive: the file.
+        name: of the array.
+        most: bytes, in place of ``LARGEST``.
+    """
+    most = LARGEST if most is None else most
     info = archive.getinfo(f"{name}.npy")
     require_plain(info)
-    if info.file_size > LARGEST:
-        raise ValueError(f"{name} claims {info.file_size:,} bytes; at most {LARGEST:,} are read")
-    with archive.open(info) as member:
+    if info.file_size > most:
+        raise ValueError(f"{name} claims {info.file_size:,} bytes; at most {most:,} are read")
+    with archive.open(info.filename) as member:
         shape, _, kind = header(member)
         size = member.tell() + math.prod(shape) * kind.itemsize
     if size != info.file_size and not kind.hasobject:  # which NumPy refuses itself
         raise ValueError(f"{name} claims an array {shape} of {kind}: {size:,} bytes of {info.file_size:,}")
-    with archive.open(info) as member:
+    with archive.open(info.filename) as member:
         found: NDArray[Any] = npy.read_array(member, allow_pickle=False)
         return found
 

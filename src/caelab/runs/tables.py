@@ -1,11 +1,13 @@
 """Tables of runs on the screen."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from caelab import texts
 from caelab.runs.columns import COLUMNS
 from caelab.runs.labels import PUBLISHED, TEST_IMAGES, Label, labels
 from caelab.runs.record import BYPASSING, Complete, Record, SearchRecord, Time
@@ -139,3 +141,23 @@ def _speed(time: Time) -> str:
     if time.images_per_second:
         line += f", {time.images_per_second:,.0f} training images/s"
     return line
+
+
+def markdown(frame: "pd.DataFrame", right: Sequence[bool]) -> str:
+    """Return text cells as a pipe table.
+
+    Args:
+        frame: of text.
+        right: whether a column stands at the right.
+    """
+    head, *body = ([texts.markdown(cell) for cell in row] for row in [frame.columns, *frame.to_numpy()])
+    rule = ["---:" if one else "---" for one in right]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, rule, *body])
+
+
+def latex(frame: "pd.DataFrame", right: Sequence[bool]) -> str:
+    """Return text cells as a booktabs tabular; the arguments are those of ``markdown``."""
+    shown = frame.map(texts.latex)
+    shown.columns = [texts.latex(str(name)) for name in frame]
+    kinds = "".join("r" if one else "l" for one in right)
+    return str(shown.style.hide(axis="index").to_latex(hrules=True, column_format=kinds))

@@ -21,7 +21,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from caelab import terminal
+from caelab import compat, terminal
 from caelab.config.grammar import written
 from caelab.errors import UserError
 from caelab.runs import results
@@ -129,14 +129,14 @@ class Trials:
             lock.release()  # it was told since, and its process lives
             return None
         self.study.sampler = optuna.samplers.TPESampler(seed=_SEED + left.number, n_startup_trials=STARTUP)
-        return self._proposal(Trial(self.study, left._trial_id), lock)
+        return self._proposal(compat.trial(self.study, left), lock)
 
     def _lock_of(self, number: int) -> FileLock:
         return FileLock(self.folder / f".{number}.lock", timeout=0)
 
     def _proposal(self, trial: Trial, lock: FileLock) -> Proposal:
         for key, distribution in self.space.items():
-            trial._suggest(key, distribution)  # what was drawn before a kill stays
+            compat.suggest(trial, key, distribution)  # what was drawn before a kill stays
         self._mine[trial.number] = (trial, lock)
         point = self._point(trial.params)
         reference = f"{trial.number}:{self.search.tune.pruner}:{self.folder}"

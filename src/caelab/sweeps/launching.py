@@ -14,7 +14,7 @@ from pathlib import Path
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, open_dict
 
-from caelab import terminal
+from caelab import compat, terminal
 from caelab.config import explain
 from caelab.config.machine import at_once, devices, share
 from caelab.errors import UserError
@@ -107,9 +107,7 @@ def _each(launcher: Launcher, jobs: Jobs, first: int, board: Board) -> dict[int,
     """
     choice = chosen(launcher)
     if choice == "ray":
-        from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
-
-        start_ray(launcher.ray_cfg.init)  # type: ignore[attr-defined]  # not by several threads at once
+        compat.start_ray(launcher.ray_cfg.init)  # type: ignore[attr-defined]  # not by several threads at once
     todo = deque(enumerate(jobs, first))
     reasons: dict[int, str] = {}
     broken: list[Exception] = []

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from hydra import initialize_config_dir
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
@@ -16,6 +14,7 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig
 
 from caelab import config
+from caelab.compat import Callbacks, Hydra
 from caelab.composition import compose
 from caelab.config import explain, folders
 from caelab.config.job import Job

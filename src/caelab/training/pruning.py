@@ -8,6 +8,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import Trial
 from sqlalchemy.pool import NullPool
 
+from caelab import compat
+
 STARTUP = 5
 """Trials before the sampler, and the pruner, rely on what was found."""
 _WARM_UP = 2  # epochs before the median may end a trial
@@ -23,7 +25,7 @@ def attach(reference: str) -> Trial:
     number, pruner, folder = reference.split(":", 2)
     study = open_search(Path(folder), None if pruner == "None" else pruner)
     (trial,) = [t for t in study.get_trials(deepcopy=False) if t.number == int(number)]
-    return Trial(study, trial._trial_id)
+    return compat.trial(study, trial)
 
 
 def open_search(folder: Path, pruner: str | None) -> optuna.Study:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from caelab import compat
 from caelab.errors import UserError
 from caelab.terminal import nearest
 
@@ -131,8 +132,7 @@ def _fast_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware; elsewhere it is many times slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    ways = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)
-    return device.type == "cpu" and any(bool(there()) for there in ways)
+    return device.type == "cpu" and compat.bfloat16_on_cpu()
 
 
 def _can_fuse(optimizer: Any) -> bool:
