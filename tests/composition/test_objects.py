@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 import torch
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 import caelab
@@ -23,7 +24,7 @@ from caelab.data.datamodule import ImageDataModule, Split
 from caelab.data.shapes import Shapes
 from caelab.errors import UserError
 from caelab.models.base import Base
-from caelab.runs import trust
+from caelab.runs import record, trust
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 FEW = {"dataset.train_size": 64, "trainer.accelerator": "cpu"}
@@ -60,6 +61,7 @@ class Grey(ImageDataModule):
 @pytest.fixture(autouse=True)
 def _no_classes(monkeypatch):
     monkeypatch.setattr(options, "classes", {})
+    Plugins.instance()  # Hydra's own options are in the store from then on
     monkeypatch.setattr(ConfigStore.instance(), "repo", deepcopy(ConfigStore.instance().repo))
     monkeypatch.setattr(trust, "_handed", set())
 
@@ -148,13 +150,13 @@ def test_the_run_of_a_class_is_the_run_of_its_yaml(own, train, capfd):
     assert typed.status == 0, typed.err
     run = caelab.run(FEW, model=OWide, loss=OSoft, dataset=OStripes, epochs=1)
     assert "finished before" in capfd.readouterr().out
-    assert (run.dir, run.record) == (typed.run_dir, typed.record)
-    assert list(run.record["sources"]) == ["o_soft.OSoft", "o_stripes.OStripes", "o_wide.OWide"]
+    assert (run.dir, run.record) == (typed.run_dir, record.made(typed.record))
+    assert list(run.record.sources) == ["o_soft.OSoft", "o_stripes.OStripes", "o_wide.OWide"]
 
     (own / "conf" / "model" / "o_wide.yaml").unlink()  # the same run, which now has a name of its own
     alone = caelab.run(FEW, model=OWide, loss=OSoft, dataset=OStripes, epochs=1)
-    assert alone.record["fingerprint"] == run.record["fingerprint"]
-    assert alone.record["choices"]["model"] == "o_wide.OWide"
+    assert alone.record.fingerprint == run.record.fingerprint
+    assert alone.record.choices["model"] == "o_wide.OWide"
     assert alone.load().latent == 64
     assert alone.evaluate(dataset=OStripes)["metrics"]["test/psnr"] == alone.metrics["test/psnr"]
 
@@ -163,7 +165,7 @@ def test_a_sweep_of_classes_and_a_study_with_one(own):
     from o_wide import OWide
 
     runs = caelab.sweep(SMALL | {"model.latent": (4, 8)}, model=[OWide, Gate], dataset="shapes", epochs=1)
-    assert [(run.record["choices"]["model"], run.record["size"]["latent"]) for run in runs] == [
+    assert [(run.record.choices["model"], run.record.size.latent) for run in runs] == [
         ("o_wide", 4),
         ("o_wide", 8),
         ("test_objects.Gate", 4),
@@ -176,8 +178,8 @@ def test_a_sweep_of_classes_and_a_study_with_one(own):
     (one,) = caelab.study(
         "o_few", {"dataset.train_size": 32}, model=Gate, dataset=OWideData, seeds=1, epochs=1
     )
-    assert one.record["config"]["model"]["_target_"] == "test_objects.Gate"
-    assert one.record["data"]["name"] == "small"
+    assert one.record.config["model"]["_target_"] == "test_objects.Gate"
+    assert one.record.data.name == "small"
 
 
 class OWideData(Grey):
@@ -192,11 +194,11 @@ def test_an_object_trains_once(own, capfd):
     run = caelab.run("trainer.accelerator=cpu", model=net, dataset=data, loss=loss, epochs=1)
     line = "model, loss, dataset: an object, so this run cannot be repeated, resumed or opened; for that"
     assert line in capfd.readouterr().out
-    assert run.record["size"]["parameters"] == net.size
-    assert run.record["data"]["train"] == 60
-    assert run.record["choices"]["model"] == "Gate.object"
+    assert run.record.size.parameters == net.size
+    assert run.record.data.train == 60
+    assert run.record.choices["model"] == "Gate.object"
     other = caelab.run("trainer.accelerator=cpu", model="base", dataset=data, epochs=1, seed=1)
-    assert other.record["data"] == run.record["data"]
+    assert other.record.data == run.record.data
     assert data.order_seed == 1
     assert other.load().shape == (1, 32, 32)
     mend = "an object that only its own process had; to open a run, give caelab.run its class instead"
@@ -211,7 +213,7 @@ def test_an_object_trains_once(own, capfd):
     ):
         caelab.run(FEW, model=Gate((1, 32, 32)), epochs=1)
     again = caelab.run("trainer.accelerator=cpu", model="base", dataset=data, epochs=1, seed=1)
-    assert again.record["fingerprint"] != other.record["fingerprint"]
+    assert again.record.fingerprint != other.record.fingerprint
 
 
 def test_a_stopped_object_is_not_said_to_go_on(own, monkeypatch):
@@ -350,7 +352,7 @@ def test_what_a_notebook_imports_from_beside_it_counts(notebook, own):
 def test_a_class_of_a_notebook_trains_and_is_opened_there_only(notebook, own, monkeypatch):
     main = notebook(*CELLS)
     run = caelab.run(FEW, model=main.Typed, dataset=Shapes, epochs=1)
-    assert list(run.record["sources"]) == ["__main__.Typed"]
+    assert list(run.record.sources) == ["__main__.Typed"]
     assert run.load().latent == 6
     monkeypatch.setattr(trust, "_handed", set())
     monkeypatch.setattr(trust, "_trained_with", set())
