@@ -6,8 +6,9 @@ import torch
 from scipy import ndimage, stats
 from tiny import TINY
 
-from caelab import corruptions
-from caelab.corruptions import TEST, Blur, Downsample, GaussianNoise, Masking, SaltPepper, keys, uniform
+from caelab import draws
+from caelab.corruptions import TEST, Blur, Downsample, GaussianNoise, Masking, SaltPepper
+from caelab.draws import keys, uniform
 from caelab.inference.restore import corruption, datamodule, load
 from caelab.runs.record import made
 
@@ -143,8 +144,8 @@ def test_the_trivial_answer_is_the_corrupted_image_whatever_the_batches(train):
 
 
 def test_training_noise_changes_with_the_epoch_and_survives_a_resume(train, monkeypatch, disk_full_at):
-    seen, draw = [], corruptions.uniform
-    monkeypatch.setattr(corruptions, "uniform", lambda key, n: (seen.append(key.clone()), draw(key, n))[1])
+    seen, draw = [], draws.uniform
+    monkeypatch.setattr(draws, "uniform", lambda key, n: (seen.append(key.clone()), draw(key, n))[1])
     whole = train(*NOISE, "trainer.max_epochs=3", "hydra.run.dir=multirun/whole").record["metrics"]
     trained = [key for key in seen if len(key) == 32]
     assert len(torch.cat(trained).unique()) == 3 * 96

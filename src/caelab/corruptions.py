@@ -1,7 +1,6 @@
 """What is done to an image before the network sees it; the loss and all figures compare with the clean one.
 
-Randomness is a function of an image's key, never of a generator's state: a resumed run, another batch size or
-several processes corrupt every image in the same way.
+Randomness is a function of an image's key: see ``caelab.draws``.
 """
 
 import math
@@ -11,53 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from caelab.draws import keys, normal, uniform
 from caelab.models.autoencoder import Images
-
-_GOLDEN, _FIRST, _SECOND = (
-    n - (1 << 64) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-)
-_WORD = (1 << 64) - 1
 
 VAL, TEST = 1, 2
 """Seeds of the corruption of the validation and the test split: the same in every run and epoch."""
-
-
-def keys(rows: Tensor, *seed: int) -> Tensor:
-    """One key for each image, (N,) int64.
-
-    Args:
-        rows: (N,) int64, the images' places in their split.
-        seed: whole numbers of 0 or more, such as the run's seed and the epoch.
-    """
-    state = 0
-    for part in seed:
-        state = int(_mixed(torch.tensor(_signed(state + part + 1)))) & _WORD
-    return _mixed(rows + _signed(state))
-
-
-def uniform(key: Tensor, numbers: int) -> Tensor:
-    """Random numbers in [0, 1) with 24 bits, (N, numbers) float32, from keys (N,).
-
-    The generator is SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators",
-    OOPSLA 2014), whose n-th number needs none of those before it.
-    """
-    steps = torch.arange(1, numbers + 1, device=key.device) * _GOLDEN
-    return _shifted(_mixed(key[:, None] + steps), 40).float() / (1 << 24)
-
-
-def _mixed(x: Tensor) -> Tensor:
-    x = (x ^ _shifted(x, 30)) * _FIRST
-    x = (x ^ _shifted(x, 27)) * _SECOND
-    return x ^ _shifted(x, 31)
-
-
-def _shifted(x: Tensor, bits: int) -> Tensor:
-    return (x >> bits) & ((1 << (64 - bits)) - 1)  # torch keeps the sign
-
-
-def _signed(number: int) -> int:
-    number &= _WORD
-    return number - (1 << 64) if number >> 63 else number
 
 
 class Corruption(nn.Module, ABC):
@@ -127,8 +84,7 @@ class GaussianNoise(Corruption):
 
     def forward(self, x: Tensor, key: Tensor | None) -> Tensor:
         """Corrupt ``x`` (N, C, H, W)."""
-        half = 2.0**-25  # so that 0 and 1 are as far away as each other, and never reached
-        noise: Tensor = torch.special.ndtri(_drawn(x, key) + half)
+        noise = normal(_required(key), x[0].numel()).view_as(x)
         return (x + self.std * noise).clamp(0, 1)
 
 
@@ -235,9 +191,13 @@ class Blur(Corruption):
 
 def _drawn(like: Tensor, key: Tensor | None) -> Tensor:
     """Random numbers in [0, 1) of the shape of ``like``, (N, ...)."""
+    return uniform(_required(key), like[0].numel()).view_as(like)
+
+
+def _required(key: Tensor | None) -> Tensor:
     if key is None:
         raise ValueError("a random corruption needs keys")
-    return uniform(key, like[0].numel()).view_as(like)
+    return key
 
 
 def _within(name: str, value: object, low: float, high: float) -> float:

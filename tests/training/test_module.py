@@ -5,9 +5,10 @@ import torch
 from lightning.pytorch import Trainer
 from torch import nn
 
-from caelab.corruptions import GaussianNoise, keys
+from caelab.corruptions import GaussianNoise
 from caelab.data.datamodule import permutation
 from caelab.data.shapes import Shapes
+from caelab.draws import keys
 from caelab.errors import UserError
 from caelab.models.base import Base
 from caelab.models.pca import PCA

@@ -28,6 +28,7 @@ from caelab.bench.measure import OUTPUT, STARTED
 from caelab.composition import compose
 from caelab.config import explain
 from caelab.config.build import instantiate
+from caelab.config.fingerprint import network_node
 from caelab.data.datamodule import Batches, Split
 from caelab.metrics.image_quality import ImageQuality
 from caelab.runs import records
@@ -54,7 +55,7 @@ class Task:
         self.speed = choose(speed, False, "32-true", self.device, factory)
         self.factory = partial(factory, fused=True) if self.speed.fused else factory
         torch.manual_seed(cfg["seed"])
-        net = instantiate(cfg["model"], "model", shape=data.shape).to(self.device)
+        net = instantiate(network_node(cfg), "model", shape=data.shape).to(self.device)
         self.net: nn.Module = net.to(memory_format=torch.channels_last) if self.speed.channels_last else net
         self.loss: nn.Module = instantiate(cfg["loss"], "loss")
 

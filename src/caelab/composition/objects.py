@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypedDict
 from hydra.core.config_store import ConfigStore
 
 from caelab.config import grammar, instances, notebook, options
+from caelab.config.build import PARTIAL
 from caelab.config.fingerprint import GROUPS
 from caelab.errors import UserError
 from caelab.runs import trust
@@ -72,7 +73,8 @@ class SweptKeys(TypedDict, total=False):
 
 
 _LIBRARIES = ("torch", "torchvision", "lightning")
-_OF_THE_RUN = {"model": "shape", "dataset": "order_seed"}  # arguments that no config has
+# arguments that no config has
+_OF_THE_RUN = {"model": ("shape", "bottleneck"), "bottleneck": ("latent",), "dataset": ("order_seed",)}
 
 
 def several(value: Any) -> bool:
@@ -206,12 +208,12 @@ def _script(main: Any) -> str:
 
 def _node(group: str, kind: type, target: str) -> dict[str, Any]:
     """Config of a class: its own defaults, but of a library's class, where they change with the version."""
-    node: dict[str, Any] = {"_target_": target} | ({"_partial_": True} if group == "optimizer" else {})
+    node: dict[str, Any] = {"_target_": target} | ({"_partial_": True} if group in PARTIAL else {})
     known, _ = options.arguments(kind)
     if "data_dir" in known and group == "dataset":
         node["data_dir"] = "${paths.data}"
     for name, parameter in known.items() if target.partition(".")[0] not in _LIBRARIES else ():
-        if name not in (*node, _OF_THE_RUN.get(group)) and parameter.default is not parameter.empty:
+        if name not in (*node, *_OF_THE_RUN.get(group, ())) and parameter.default is not parameter.empty:
             with suppress(UserError):  # what no config can hold stays the class's own
                 node[name] = _plain(name, parameter.default)
     return node

@@ -10,6 +10,10 @@ from caelab.config import options
 from caelab.errors import UserError
 from caelab.terminal import nearest, one_line
 
+PARTIAL = {"optimizer": "the weights", "bottleneck": "the latent"}
+"""Group whose class is called later -> what it is given then."""
+
+_EXTRAS = {"vector_quantize_pytorch": "vq"}  # module -> extra that brings it
 # What a run asks of an object: the names that it needs, and how it gets them.
 _NEEDED = {
     "model": (("encode", "decode"), "give it encode(x) -> Code and decode(code) -> x_hat"),
@@ -37,9 +41,13 @@ def instantiate(node: Any, group: str, **values: Any) -> Any:
     try:
         target = hydra.utils.get_object(node["_target_"])
     except Exception as error:
+        missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
+        if extra := _EXTRAS.get(getattr(missing, "name", None) or ""):
+            line = f"{group}: {node['_target_']} needs an extra: pip install 'caelab[{extra}]'"
+            raise UserError(line) from None
         raise UserError(f"{group}._target_={node['_target_']}: {one_line(error)}") from error
-    if group == "optimizer" and not node.get("_partial_"):
-        raise UserError("optimizer: its config needs _partial_: true, since the run gives it the weights")
+    if group in PARTIAL and not node.get("_partial_"):
+        raise UserError(f"{group}: its config needs _partial_: true, since the run gives it {PARTIAL[group]}")
     if group == "model":
         known, others = options.arguments(target)
         values = {name: value for name, value in values.items() if others or name in known}
@@ -70,6 +78,10 @@ def _check_arguments(node: Any, target: Any, group: str, values: Mapping[str, An
             mend = _NEEDED.get(group, ((), "derive it from the lab's class"))[1]
             raise UserError(f"{group}: {node['_target_']} takes no '{name}' from the run; {mend}")
     for name in names if not others else ():
+        if name == "bottleneck" and name not in known:
+            raise UserError(
+                f"bottleneck: {node['_target_']} takes none; use bottleneck=none, or another model"
+            )
         if name not in known:
             raise UserError(
                 f"{group}.{name}: {node['_target_']} takes no '{name}'{nearest(name, list(known))}"

@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-GROUPS = ("model", "loss", "optimizer", "scheduler", "dataset", "corruption")
-"""What a run is composed of; records from before schedulers and corruptions lack those."""
+GROUPS = ("model", "bottleneck", "loss", "optimizer", "scheduler", "dataset", "corruption")
+"""What a run is composed of; records from before schedulers, corruptions and bottlenecks lack those."""
 _OF_A_STUDY = ("study", "seeds", "budget")  # which were keys of its runs, too
 IRRELEVANT = (
     "hydra",
@@ -26,6 +26,9 @@ WATCHES = "watches"
 """Key of a callback that sees a run and changes none of its figures."""
 CLEAN = {"_target_": "caelab.corruptions.Clean"}
 """Config of no corruption, which records from before corruptions lack."""
+
+PLAIN = {"_target_": "caelab.bottlenecks.none.Plain", "_partial_": True}
+"""Config of no bottleneck, which records from before bottlenecks lack."""
 
 _SCHEMA = 1  # whatever the version of a record
 # Keys that came after the first records, with the value that means what those did; it leaves no trace.
@@ -46,6 +49,7 @@ _LATER = {
     "trainer.detect_anomaly": False,
     "trainer.profiler": None,
     "corruption": CLEAN,
+    "bottleneck": PLAIN,
     "callbacks": {},
     "from": None,
     "dataset.root": None,
@@ -73,6 +77,12 @@ def fingerprint(config: Mapping[str, Any], sources: Mapping[str, str] | None = N
     parts = [_SCHEMA, _relevant(acting(config), later(config)), *([sources] if sources else [])]
     canonical = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def network_node(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The node of a run's network, with its bottleneck in it where it has one."""
+    bottleneck = config.get("bottleneck", PLAIN)
+    return {**config["model"], **({} if bottleneck == PLAIN else {"bottleneck": bottleneck})}
 
 
 def acting(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,8 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensors:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``(z, skip_1, ...)``, each (N, ...)."""
-        z, skips = self.net.encode(x)
-        return (z, *skips)
+        code = self.net.encode(x)
+        return (code.z, *code.skips)
 
 
 class Decoder(nn.Module):

@@ -7,8 +7,8 @@ import hashlib
 import json
 import math
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from caelab.bottlenecks.bottleneck import Bottleneck
 from caelab.config import source
+from caelab.config.fingerprint import network_node
 from caelab.errors import UserError
 from caelab.inference import images as kinds
 from caelab.models.autoencoder import Autoencoder, Code
@@ -286,7 +288,7 @@ def build(model: Any, shape: Sequence[int], path: Path) -> Autoencoder:
     """
     if not isinstance(model, dict) or "_target_" not in model:
         raise UserError(f"{path}: its record has no model._target_")
-    check(model, "model", str(path))
+    check({key: value for key, value in model.items() if key != "bottleneck"}, "model", str(path))
     kind = named(model["_target_"], "model", str(path))
     if not str(model["_target_"]).startswith(_LAB):
         from caelab.config.build import instantiate  # Hydra, which the lab's own networks are built without
@@ -296,10 +298,21 @@ def build(model: Any, shape: Sequence[int], path: Path) -> Autoencoder:
         raise UserError(f"{path}: {model['_target_']} is no network")
     arguments = {key: value for key, value in model.items() if not key.startswith("_")}
     try:
+        if "bottleneck" in arguments:
+            arguments["bottleneck"] = _bottleneck(arguments["bottleneck"], path)
         return kind(shape=tuple(shape), **arguments)
     except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: {model['_target_']} refuses its arguments: {reason}") from None
+
+
+def _bottleneck(node: Any, path: Path) -> Callable[[int], Bottleneck]:
+    """Return what builds the bottleneck that a record or an export describes."""
+    if not isinstance(node, dict):
+        raise ValueError(f"bottleneck must be a mapping, got {node!r}")
+    check(node, "bottleneck", str(path))
+    kind = named(node.get("_target_"), "bottleneck", str(path))
+    return partial(kind, **{key: value for key, value in node.items() if not key.startswith("_")})
 
 
 def as_started(run: Path, record: Complete) -> Autoencoder:
@@ -310,7 +323,7 @@ def as_started(run: Path, record: Complete) -> Autoencoder:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(record.seed)  # as the run did
-        return build(record.config["model"], record.data.shape, run)
+        return build(network_node(record.config), record.data.shape, run)
 
 
 def _require_fit(model: Any, shape: Sequence[int], state: dict[str, Tensor], path: Path) -> None:

@@ -1,11 +1,14 @@
 """What every network of the lab is: an encoder, a decoder, and the code between them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from caelab.bottlenecks.bottleneck import Bottleneck
+from caelab.bottlenecks.none import Plain
 
 
 class Code(NamedTuple):
@@ -14,10 +17,14 @@ class Code(NamedTuple):
     Attributes:
         z: the latent, (N, latent).
         skips: the tensors that go around the latent, each (N, ...); empty for an honest bottleneck.
+        penalty: of the bottleneck, (N,), on the scale of squared errors summed over an image; None is none.
+        indices: of a discrete latent, (N, tokens, codebooks) int64; None of any other.
     """
 
     z: Tensor
     skips: tuple[Tensor, ...] = ()
+    penalty: Tensor | None = None
+    indices: Tensor | None = None
 
     @property
     def numbers(self) -> int:
@@ -39,6 +46,7 @@ class Autoencoder(nn.Module, ABC):
     Args:
         shape: (C, H, W) of one image; given by the dataset, never by the user.
         latent: numbers in ``z`` per image, at least ``least_latent``.
+        bottleneck: builds what the latent passes, from ``latent``; None lets it pass as it is.
 
     Attributes:
         floor: its name in figures, such as ``PCA``, where it is a floor: fitted without a gradient, and what
@@ -51,13 +59,16 @@ class Autoencoder(nn.Module, ABC):
     least_latent: ClassVar[int] = 1
     floor: str = ""
 
-    def __init__(self, shape: Sequence[int], latent: int) -> None:
+    def __init__(
+        self, shape: Sequence[int], latent: int, bottleneck: Callable[[int], Bottleneck] | None = None
+    ) -> None:
         super().__init__()
         if len(shape) != 3:
             raise ValueError(f"shape must be (channels, height, width), got {tuple(shape)}")
         channels, height, width = (at_least(1, "shape", n) for n in shape)
         self.shape = (channels, height, width)
         self.latent = at_least(self.least_latent, "latent", latent)
+        self.bottleneck = bottleneck_of(bottleneck or Plain, self.latent)
 
     @property
     def size(self) -> int:
@@ -66,12 +77,18 @@ class Autoencoder(nn.Module, ABC):
 
     @property
     def weight(self) -> Tensor:
-        """One of its tensors, which tells the device and the precision of all."""
-        return next(iter(self.state_dict().values()), torch.zeros(()))
+        """One of its floating-point tensors, which tells the device and the precision of all."""
+        floating = (one for one in self.state_dict().values() if one.is_floating_point())
+        return next(floating, torch.zeros(()))
 
     @abstractmethod
-    def encode(self, x: Tensor) -> Code:
-        """Map images ``x`` (N, C, H, W) in [0, 1] to their code."""
+    def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
+        """Map images ``x`` (N, C, H, W) in [0, 1] to their code.
+
+        Args:
+            x: the images.
+            key: of each, (N,) int64, for a bottleneck that draws; only in training.
+        """
 
     @abstractmethod
     def decode(self, code: Code) -> Tensor:
@@ -113,6 +130,18 @@ class Autoencoder(nn.Module, ABC):
             return self.eval()(x)  # type: ignore[no-any-return]
         finally:
             self.train(training)
+
+
+def bottleneck_of(kind: Callable[[int], Bottleneck], latent: int) -> Bottleneck:
+    """Build a bottleneck for a latent.
+
+    Raises:
+        ValueError: it refuses a value; the message starts with the key.
+    """
+    try:
+        return kind(latent)
+    except ValueError as error:
+        raise ValueError(f"bottleneck.{error}") from None
 
 
 def at_least(least: int, name: str, value: object) -> int:

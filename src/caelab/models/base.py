@@ -10,6 +10,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn.modules import activation as torch_activations
 
+from caelab.bottlenecks.bottleneck import Bottleneck
 from caelab.models.autoencoder import Autoencoder, Code, at_least, each_at_least
 
 HALVINGS = 3
@@ -74,6 +75,7 @@ class Base(Autoencoder):
             is. With less each stage also cuts ``kernel_size // 2 - padding`` pixels from each edge.
         downsample: what halves: ``stride``, a convolution of stride 2; ``max_pool`` or ``avg_pool``, of 2x2,
             behind a convolution of stride 1 with its norm and activation.
+        bottleneck: see ``Autoencoder``.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -91,8 +93,9 @@ class Base(Autoencoder):
         halvings: int = HALVINGS,
         padding: int | None = None,
         downsample: str = "stride",
+        bottleneck: Callable[[int], Bottleneck] | None = None,
     ) -> None:
-        super().__init__(shape, latent)
+        super().__init__(shape, latent, bottleneck)
         channels = each_at_least(1, "channels", channels)
         hidden = each_at_least(1, "hidden", hidden)
         if not channels:
@@ -108,19 +111,24 @@ class Base(Autoencoder):
         self.strides = stage_strides(len(channels), halvings)
         self.cut = cut_pixels(kernel_size, padding)
         self.deepest = (channels[-1], *self.sizes[-1])
-        widths = (math.prod(self.deepest), *hidden, self.latent)
+        widths = (math.prod(self.deepest), *hidden)
         self.encoder = encoder_stages(depths, self.strides, kernel_size, self.cut, act, POOLS[downsample])
-        self.to_latent = linear_layers(widths, act)
-        self.from_latent = linear_layers(widths[::-1], act)
+        self.to_latent = linear_layers((*widths, self.bottleneck.asks * self.latent), act)
+        self.from_latent = linear_layers((self.latent, *widths[::-1]), act)
         self.decoder = decoder_stages(
             depths[::-1], self.sizes[::-1], self.strides[::-1], kernel_size, self.cut, act
         )
 
-    def encode(self, x: Tensor) -> Code:
+    def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent)."""
         for stage in self.encoder:
             x = stage(x)
-        return Code(self.to_latent(x.flatten(1)))
+        return self.cross(x, key=key)
+
+    def cross(self, x: Tensor, skips: tuple[Tensor, ...] = (), key: Tensor | None = None) -> Code:
+        """Send what the last stage puts out (N, ...) through linear layers and bottleneck."""
+        z, penalty, indices = self.bottleneck(self.to_latent(x.flatten(1)), key)
+        return Code(z, skips, penalty, indices)
 
     def decode(self, code: Code) -> Tensor:
         """Map a code to ``x_hat`` (N, C, H, W), float32 in [0, 1]."""

@@ -51,7 +51,7 @@ class Classical(Autoencoder):
             raise ValueError(f"noise must be a number above 0, got {noise!r}")
         self.filter = filters[filter]
 
-    def encode(self, x: Tensor) -> Code:
+    def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, C*H*W)."""
         return Code(x.flatten(1))
 

@@ -77,15 +77,16 @@ class HonestSkip(ImprovedSkip):
         self.narrow = nn.ModuleDict({str(k): nn.Conv2d(wide[k], width, 1) for k, width in narrowed.items()})
         self.widen = nn.ModuleDict({str(k): nn.Conv2d(width, wide[k], 1) for k, width in narrowed.items()})
 
-    def encode(self, x: Tensor) -> Code:
+    def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z, skips)``, one skip (N, c, h, w) a level."""
-        z, skips = super().encode(x)
+        code = super().encode(x, key)
+        skips = code.skips
         if self.narrow:
             skips = tuple(conv(skip) for conv, skip in zip(self.narrow.values(), skips, strict=True))
         if self.training and self.skip_dropout and skips:
-            kept = torch.rand(len(x), 1, 1, 1, device=z.device) >= self.skip_dropout
+            kept = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.skip_dropout
             skips = tuple(skip.where(kept, 0) for skip in skips)
-        return Code(z, skips)
+        return code._replace(skips=skips)
 
     def decode(self, code: Code) -> Tensor:
         """Map a code to ``x_hat`` (N, C, H, W), float32 in [0, 1]."""

@@ -59,14 +59,14 @@ class ImprovedSkip(Improved):
         super().__init__(shape, latent, **options)
         self.skip_levels = levels_within(len(self.encoder), skip_levels)
 
-    def encode(self, x: Tensor) -> Code:
+    def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z, skips)``, one skip (N, c, h, w) a level."""
         skips = []
         for level, stage in enumerate(self.encoder, start=1):
             x = stage(x)
             if level in self.skip_levels:
                 skips.append(x)
-        return Code(self.to_latent(x.flatten(1)), tuple(skips))
+        return self.cross(x, tuple(skips), key)
 
     def decode(self, code: Code) -> Tensor:
         """Map a code to ``x_hat`` (N, C, H, W), float32 in [0, 1]."""

@@ -109,10 +109,10 @@ class InternalSkip(Base):
             add_residual_blocks(self.encoder, depths, act)
             add_residual_blocks(self.decoder, depths[::-1], act)
 
-    def encode(self, x: Tensor) -> Code:
+    def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent)."""
         x = through(self.encoder, self.encoder_skips, self.encoder_resamplers, x)
-        return Code(self.to_latent(x.flatten(1)))
+        return self.cross(x, key=key)
 
     def decode(self, code: Code) -> Tensor:
         """Map a code to ``x_hat`` (N, C, H, W), float32 in [0, 1]."""

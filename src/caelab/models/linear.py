@@ -71,7 +71,7 @@ class Linear(Autoencoder):
         self.matrix.copy_(matrix)
         self.bias.copy_(clean - matrix @ given)
 
-    def encode(self, x: Tensor) -> Code:
+    def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, C*H*W)."""
         return Code(x.flatten(1))
 

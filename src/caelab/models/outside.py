@@ -54,7 +54,7 @@ class Outside(Autoencoder):
         self.net = net
         self.floor = getattr(net, "floor", "")
 
-    def encode(self, x: Tensor) -> Code:
+    def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to their code."""
         return self.net.encode(x)  # type: ignore[no-any-return]
 

@@ -93,7 +93,7 @@ class PCA(Autoencoder):
                 (self._project(images[part] / 255), self._project(corrupted[part])) for part in parts
             )
 
-    def encode(self, x: Tensor) -> Code:
+    def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent) float32."""
         with torch.autocast(x.device.type, enabled=False):
             z = self._project(x)

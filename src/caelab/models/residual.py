@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from caelab.bottlenecks.bottleneck import Bottleneck, Discrete
 from caelab.models.autoencoder import Autoencoder, Code, Images, at_least
 from caelab.models.pca import PCA
 
@@ -63,6 +64,8 @@ class Residual(Autoencoder):
         encoder_blocks: of the encoder; 0 leaves it linear.
         steps: of the encoder, each of which costs two passes of the decoder.
         pca: whether the linear layers start as PCA, rather than at random.
+        bottleneck: see ``Autoencoder``; it comes behind the steps. For one that asks for a spread of each
+            number beside it, a linear layer of its own reads that from the image.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -78,20 +81,26 @@ class Residual(Autoencoder):
         encoder_blocks: int = 3,
         steps: int = 1,
         pca: bool = True,
+        bottleneck: Callable[[int], Bottleneck] | None = None,
     ) -> None:
-        super().__init__(shape, latent)
+        super().__init__(shape, latent, bottleneck)
         numbers = math.prod(self.shape)
         if latent > numbers:
             raise ValueError(f"latent must be at most {numbers}, the numbers in one image, got {latent}")
         self.pca = pca
         self.to_latent, self.from_latent = Scaled(numbers, latent), Scaled(latent, numbers)
-        self.encoder = self.decoder = None
+        self.encoder = self.decoder = self.to_spread = None
         at_least(1, "encoder_channels", encoder_channels)
         if at_least(0, "encoder_blocks", encoder_blocks):
             self.encoder = Correction(2 * self.shape[0], self.shape[0], encoder_channels, encoder_blocks)
         at_least(1, "channels", channels)
         if at_least(0, "blocks", blocks):
             self.decoder = Correction(self.shape[0], self.shape[0], channels, blocks)
+        if self.bottleneck.asks > 1:
+            self.to_spread = Scaled(numbers, (self.bottleneck.asks - 1) * latent)
+        self.unit: Tensor | None
+        units = torch.ones(latent) if isinstance(self.bottleneck, Discrete) else None
+        self.register_buffer("unit", units)  # of each number of z, where it crosses as levels or entries
         self.rates = nn.Parameter(torch.full((at_least(0, "steps", steps), latent), _RATE))
 
     @torch.no_grad()
@@ -101,8 +110,14 @@ class Residual(Autoencoder):
         Raises:
             ValueError: there are fewer images than ``latent``.
         """
-        if not self.pca:
-            return
+        if self.pca:
+            self._start(images)
+        if self.unit is not None:
+            x = torch.stack([images[n : n + 1][0] for n in range(0, len(images), -(-len(images) // 2000))])
+            z = self.to_latent((x.float() / 255).flatten(1).to(self.unit.device))
+            self.unit.copy_(z.std(0).clamp(min=1e-6))
+
+    def _start(self, images: Images) -> None:
         fitted = PCA(self.shape, self.latent)
         fitted.initialise(images)
         if fitted.latent < self.latent:
@@ -111,7 +126,7 @@ class Residual(Autoencoder):
         self.to_latent.start(fitted.components, -(fitted.components @ fitted.mean))
         self.from_latent.start(fitted.components.T, fitted.mean)
 
-    def encode(self, x: Tensor) -> Code:
+    def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent) float32."""
         if self.encoder is not None:
             x_0 = self._linear(self.to_latent(x.flatten(1)))
@@ -120,11 +135,16 @@ class Residual(Autoencoder):
             z = self.to_latent(x.flatten(1))
         for rate in self.rates.float():
             z = z + rate * self._pull(z, x)
-        return Code(z)
+        if self.to_spread is not None:
+            z = torch.cat([z, self.to_spread(x.flatten(1))], 1)
+        if self.unit is not None:
+            z = z / self.unit
+        z, penalty, indices = self.bottleneck(z, key)
+        return Code(z, penalty=penalty, indices=indices)
 
     def decode(self, code: Code) -> Tensor:
         """Map a code to ``x_hat`` (N, C, H, W), float32 in [0, 1]."""
-        x = self._linear(code.z)
+        x = self._linear(code.z if self.unit is None else code.z * self.unit)
         if self.decoder is not None:
             x = x + self.decoder(x)[0]
         return x.float().clamp(0, 1)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caelab import durable
-from caelab.corruptions import TEST, VAL, Corruption, keys
+from caelab.corruptions import TEST, VAL, Corruption
+from caelab.draws import keys
 from caelab.metrics.quality import mse, psnr
 from caelab.models.autoencoder import Autoencoder
 from caelab.texts import visible

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from caelab import durable
-from caelab.config.fingerprint import CLEAN, IRRELEVANT, acting, later
+from caelab.config.fingerprint import CLEAN, IRRELEVANT, acting, later, network_node
 from caelab.runs import record_file
 
 SCHEMA = 1
@@ -31,6 +31,7 @@ class Size:
         effective_code: numbers per image that reach the decoder.
         flops_per_image: of one forward pass.
         input_numbers: of one image.
+        bits: of a discrete latent, per image; None of any other.
     """
 
     parameters: int
@@ -38,6 +39,7 @@ class Size:
     effective_code: int
     flops_per_image: int
     input_numbers: int
+    bits: float | None = None
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ class Complete(Record):
     @property
     def model(self) -> dict[str, Any]:
         """Config of the network as it was trained: fitted to few images, it may have fewer numbers."""
-        config: dict[str, Any] = self.config["model"]
+        config = network_node(self.config)
         asked = config.get("latent")
         fewer = self.untrained and isinstance(asked, int) and self.size.latent < asked
         return config | {"latent": self.size.latent} if fewer else config
@@ -321,7 +323,7 @@ def _today(record: Record) -> Record:
     older = "corruption" not in record.config
     found = replace(
         record,
-        choices={"scheduler": "none", "corruption": "none"} | record.choices,
+        choices=dict.fromkeys(("bottleneck", "scheduler", "corruption"), "none") | record.choices,
         config={"corruption": CLEAN} | record.config,
     )
     if not isinstance(found, Complete):

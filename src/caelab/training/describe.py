@@ -9,13 +9,15 @@ from caelab.runs.record import Data, Size
 
 
 def network(net: Autoencoder) -> Size:
-    """Sizes of a network: numbers learnt, latent, effective code, FLOPs of one forward pass, input."""
+    """Sizes of a network: numbers learnt, latent, effective code, FLOPs of one forward pass, input, bits."""
     image = torch.zeros(1, *net.shape, device=net.weight.device, dtype=net.weight.dtype)
     net.eval()
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         code = net.encode(image)
         net.decode(code)
-    return Size(net.size, net.latent, code.numbers, counter.get_total_flops(), image.numel())
+    return Size(
+        net.size, net.latent, code.numbers, counter.get_total_flops(), image.numel(), net.bottleneck.bits
+    )
 
 
 def dataset(data: ImageDataModule) -> Data:

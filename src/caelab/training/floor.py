@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from caelab import durable
-from caelab.corruptions import TEST, Corruption, keys
+from caelab.corruptions import TEST, Corruption
 from caelab.data.datamodule import EVALUATION_BATCH, ImageDataModule
+from caelab.draws import keys
 from caelab.metrics.quality import mse, psnr
 from caelab.models.pca import PCA
 from caelab.runs.record import Complete

@@ -12,14 +12,16 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
-from caelab.corruptions import TEST, VAL, Clean, Corruption, keys
+from caelab.corruptions import TEST, VAL, Clean, Corruption
 from caelab.data.datamodule import Batches
+from caelab.draws import keys
 from caelab.errors import UserError
 from caelab.metrics.image_quality import ImageQuality
 from caelab.models.autoencoder import Autoencoder
 from caelab.schedulers import Constant
 from caelab.training.speed import Speed
 
+_BOTTLENECK = 1  # beside seed and epoch: its draws are other ones than the corruption's
 # Reading a loss makes the CPU wait for a GPU; there the losses are read in groups of this many steps.
 _READ_EVERY_ON_GPU = 50
 
@@ -49,7 +51,7 @@ class AutoencoderModule(LightningModule):
     ) -> None:
         super().__init__()
         self.net = net
-        self._train_net = net.forward
+        self._train_net = self._through
         self.loss = loss
         self.optimizer = optimizer
         self.seed = seed
@@ -58,6 +60,8 @@ class AutoencoderModule(LightningModule):
         self.flip = flip
         self.quality = ImageQuality()
         self.mean_loss = MeanMetric(nan_strategy=math.nan)  # a NaN shows; by default it is left out
+        self.penalties = MeanMetric(nan_strategy=math.nan)
+        self._penalties = MeanMetric(nan_strategy=math.nan)
         self._sizes: list[int] = []
         self._unread: list[Tensor] = []
         self._read: list[float] = []
@@ -69,7 +73,7 @@ class AutoencoderModule(LightningModule):
         if speed.fused:
             self.optimizer = partial(self.optimizer, fused=True)
         # a function, no module: a compiled module would rename every key of a checkpoint
-        self._train_net = speed.compiled(self.net.forward)
+        self._train_net = speed.compiled(self._through)
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer, and where there is one its schedule by steps, as Lightning takes them."""
@@ -86,19 +90,30 @@ class AutoencoderModule(LightningModule):
         parameters = [p for p in self.parameters() if p.requires_grad]
         return self.optimizer(parameters) if parameters else None
 
-    def forward(self, batch: Tensor, key: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Turn a uint8 batch into ``(x_hat, x)``, each (N, C, H, W) float32 in [0, 1].
+    def forward(
+        self, batch: Tensor, key: Tensor | None = None, draw: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Turn a uint8 batch into ``(x_hat, x, penalty)``: (N, C, H, W) float32 in [0, 1] each, and (N,).
 
         Args:
             batch: clean images (N, C, H, W).
             key: of each image's corruption, (N,) int64, where that is random.
+            draw: of what each image's bottleneck draws, likewise; only in training.
         """
         x = batch.float() / 255
-        net = self._train_net if self.training else self.net.forward
-        return net(self.corruption(x, key).to(self.dtype)), x
+        net = self._train_net if self.training else self._through
+        x_hat, penalty = net(self.corruption(x, key).to(self.dtype), draw)
+        return x_hat, x, penalty
+
+    def _through(self, x: Tensor, draw: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        code = self.net.encode(x) if draw is None else self.net.encode(x, draw)
+        return self.net.decode(code), code.penalty
 
     def _keys(self, batches: Any, batch_idx: int, *seed: int) -> Tensor | None:
-        return keys(batches.rows(batch_idx).to(self.device), *seed) if self.corruption.random else None
+        return self._drawn(batches, batch_idx, *seed) if self.corruption.random else None
+
+    def _drawn(self, batches: Any, batch_idx: int, *seed: int) -> Tensor:
+        return keys(batches.rows(batch_idx).to(self.device), *seed)
 
     def _score(self, x_hat: Tensor, x: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
@@ -107,7 +122,9 @@ class AutoencoderModule(LightningModule):
     def on_train_epoch_start(self) -> None:
         """Make the epoch's randomness a function of (seed, epoch), so that a resumed run repeats it."""
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+        self.net.bottleneck.start_epoch(self.current_epoch)
         self._sizes, self._unread, self._read = [], [], []
+        self._penalties.reset()
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Return the loss of one batch (N, C, H, W) uint8.
@@ -119,9 +136,17 @@ class AutoencoderModule(LightningModule):
             mirrored = torch.rand(len(batch), 1, 1, 1, device=batch.device) < 0.5
             batch = torch.where(mirrored, batch.flip(-1), batch)
         key = self._keys(self._loader, batch_idx, self.seed, self.current_epoch)
-        loss = self._score(*self(batch, key))
+        draw = None
+        if self.net.bottleneck.random:
+            draw = self._drawn(self._loader, batch_idx, self.seed, self.current_epoch, _BOTTLENECK)
+        x_hat, x, penalty = self(batch, key, draw)
+        loss = self._score(x_hat, x)
         self._sizes.append(len(batch))
         self._unread.append(loss.detach())
+        if penalty is not None:
+            price = penalty.mean() / x[0].numel()
+            self._penalties.update(price.detach(), weight=len(batch))
+            loss = loss + price
         if (
             processes := self.trainer.world_size
         ) > 1:  # their gradients are averaged, whatever each one's share
@@ -154,16 +179,18 @@ class AutoencoderModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start the epoch's figures anew."""
-        self.quality.reset()
-        self.mean_loss.reset()
+        for measured in (self.quality, self.mean_loss, self.penalties):
+            measured.reset()
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Add one batch (N, C, H, W) uint8 to the epoch's figures."""
         self._measure(batch, self._keys(self.trainer.val_dataloaders, batch_idx, VAL))
 
     def _measure(self, batch: Tensor, key: Tensor | None) -> None:
-        x_hat, x = self(batch, key)
+        x_hat, x, penalty = self(batch, key)
         self.quality.update(x_hat, x)
+        if penalty is not None:
+            self.penalties.update(penalty.mean() / x[0].numel(), weight=len(batch))
         self.mean_loss.update(self._score(x_hat.clamp(0, 1), x), weight=len(batch))
 
     def on_validation_epoch_end(self) -> None:
@@ -179,6 +206,8 @@ class AutoencoderModule(LightningModule):
             both = torch.tensor([total, sum(self._sizes)], dtype=torch.float64, device=self.device)
             total, images = self.trainer.strategy.reduce(both, reduce_op="sum").tolist()
             figures["train/loss"] = torch.tensor(total / images, dtype=torch.float32)
+            if self._penalties.update_called:
+                figures["train/penalty"] = self._penalties.compute()
             for config in self.trainer.lr_scheduler_configs:
                 figures["train/lr"] = torch.tensor(config.scheduler.get_last_lr()[0])
         self.log_dict(figures)
@@ -199,6 +228,8 @@ class AutoencoderModule(LightningModule):
 
     def _figures(self, split: str) -> dict[str, Tensor]:
         measured = {"loss": self.mean_loss.compute(), **self.quality.compute()}
+        if self.penalties.update_called:
+            measured["penalty"] = self.penalties.compute()
         figures = {f"{split}/{k}": torch.as_tensor(v, dtype=torch.float32) for k, v in measured.items()}
         for key, value in figures.items():
             if not math.isfinite(value):

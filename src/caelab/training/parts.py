@@ -10,7 +10,9 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ProgressBa
 from lightning.pytorch.loggers import Logger
 
 from caelab import terminal
+from caelab.bottlenecks.bottleneck import Bottleneck, Discrete
 from caelab.config.build import instantiate
+from caelab.config.fingerprint import network_node
 from caelab.config.job import Job
 from caelab.config.machine import limit_threads
 from caelab.config.refusals import limits
@@ -68,8 +70,10 @@ def build(job: Job, loggers: list[Logger]) -> Parts:
     module = _module(config, data.shape)
     speed = _speed(config, device, module.optimizer)
     _remember(config)
+    _require_tokens(module.net.bottleneck, config["dataset"].get("train_size"))
     data.prepare_data()
     data.setup("fit")
+    _require_tokens(module.net.bottleneck, len(data.splits["train"]))
     if config["speed"] == AUTO and trainer.alone(config["trainer"]["devices"], device):
         speed = speed.over(
             config["trainer"]["max_epochs"] * len(data.splits["train"]) // data.batch_size, device
@@ -128,8 +132,9 @@ def _data(job: Job) -> ImageDataModule:
 def _module(config: dict[str, Any], shape: tuple[int, int, int]) -> AutoencoderModule:
     """Build network, loss, corruption, optimizer and schedule, for images (C, H, W) of that shape."""
     optimizer = instantiate(config["optimizer"], "optimizer")
+    instantiate(config["bottleneck"], "bottleneck")  # its mistakes by its own name
     torch.manual_seed(config["seed"])
-    net = outside.network(instantiate(config["model"], "model", shape=shape), shape)
+    net = outside.network(instantiate(network_node(config), "model", shape=shape), shape)
     if config["from"] is not None:
         origin.fill(net, config["from"])
     loss, corruption, scheduler = (
@@ -145,6 +150,17 @@ def _module(config: dict[str, Any], shape: tuple[int, int, int]) -> AutoencoderM
     except (ValueError, TypeError) as error:
         raise UserError(f"optimizer: {error}") from None
     return module
+
+
+def _require_tokens(bottleneck: Bottleneck, images: int | None) -> None:
+    """Refuse a codebook of which some entries could never be used."""
+    if images is None or not isinstance(bottleneck, Discrete) or not bottleneck.learnt:
+        return
+    if bottleneck.entries > (tokens := images * bottleneck.tokens):
+        of = f"{images:,} images of {bottleneck.tokens}"
+        raise UserError(
+            f"bottleneck.entries={bottleneck.entries}: there are {tokens:,} training tokens, {of}; give fewer"
+        )
 
 
 def _speed(config: dict[str, Any], device: torch.device, optimizer: Any) -> Speed:

@@ -5,11 +5,13 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
+from caelab.bottlenecks.bottleneck import Bottleneck, Crossing
 from caelab.config.machine import limit_threads
 from caelab.corruptions import Corruption
-from caelab.data.datamodule import ImageDataModule
+from caelab.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from caelab.metrics.image_quality import published_protocol
 from caelab.metrics.reliance import latent_reliance
+from caelab.models import contract
 from caelab.models.autoencoder import Autoencoder
 from caelab.plotting import figures
 from caelab.runs.record import Data
@@ -30,7 +32,23 @@ def measure(
     reliance = latent_reliance(module.net, data.splits["train"], data.splits["test"], full["test/psnr"])
     if reliance is not None:
         found["test/latent_reliance"] = reliance
+    found |= {f"test/{name}": value for name, value in _of_codes(module.net.eval(), data).items()}
     return found, images
+
+
+@torch.inference_mode()
+def _of_codes(net: Autoencoder, data: ImageDataModule) -> dict[str, float]:
+    """What the bottleneck says of the codes of all test images, clean ones."""
+    if type(net.bottleneck).measure is Bottleneck.measure:
+        return {}
+    test = data.splits["test"]
+    codes = [
+        net.encode(contract.pixels(net, test[start : start + EVALUATION_BATCH]))
+        for start in range(0, len(test), EVALUATION_BATCH)
+    ]
+    indices = [code.indices for code in codes if code.indices is not None]
+    whole = Crossing(torch.cat([code.z for code in codes]), None, torch.cat(indices) if indices else None)
+    return net.bottleneck.measure(whole)
 
 
 def score(

@@ -11,7 +11,8 @@ from caelab import durable, terminal
 from caelab.analysis.gradients.norms import norms
 from caelab.analysis.gradients.picture import Line, draw
 from caelab.analysis.runner import Subject
-from caelab.corruptions import TEST, keys
+from caelab.corruptions import TEST
+from caelab.draws import keys
 from caelab.inference import origin, restore, trained
 from caelab.runs.analyses import Result
 

@@ -35,9 +35,14 @@ def measure(subject: Subject, bits: tuple[int, ...], force: bool) -> Result:
         its shape; and what ``floors`` returns.
 
     Raises:
-        UserError: constriction is missing, fewer than 2 test images, a code that is not finite, or a network
-            that does not keep the ``Code`` contract.
+        UserError: constriction is missing, fewer than 2 test images, a code that is discrete or not finite,
+            or a network that does not keep the ``Code`` contract.
     """
+    if (certain := subject.record.size.bits) is not None:
+        raise UserError(
+            f"{terminal.shown(subject.run)}: its latent is discrete, {certain:,.0f} bits an image; "
+            "caelab rate rounds codes that are not"
+        )
     earlier = None if force else subject.earlier
     if earlier is None or not {*bits} <= {point["bits"] for point in earlier["points"]}:
         result = _codes(subject, bits)

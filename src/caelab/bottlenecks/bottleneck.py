@@ -1,0 +1,147 @@
+"""What every bottleneck of the lab is."""
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Crossing(NamedTuple):
+    """What comes out of a bottleneck.
+
+    Attributes:
+        z: what reaches the decoder, (N, latent) float32.
+        penalty: of each image, (N,), on the scale of squared errors summed over an image; None is no penalty.
+        indices: of a discrete code, (N, tokens, codebooks) int64; None for any other.
+    """
+
+    z: Tensor
+    penalty: Tensor | None = None
+    indices: Tensor | None = None
+
+
+class Bottleneck(nn.Module, ABC):
+    """Base of all bottlenecks.
+
+    Args:
+        latent: numbers in ``z`` per image.
+
+    Attributes:
+        asks: numbers that the encoder gives for each of ``latent``.
+        random: whether training draws, and so needs keys. Outside training nothing is drawn.
+    """
+
+    asks: ClassVar[int] = 1
+    random: ClassVar[bool] = False
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.latent = latent
+
+    @abstractmethod
+    def forward(self, h: Tensor, key: Tensor | None = None) -> Crossing:
+        """Let a latent cross.
+
+        Args:
+            h: what the encoder gives, (N, asks * latent).
+            key: of each image, (N,) int64; only in training, and only where ``random``.
+        """
+
+    @property
+    def bits(self) -> float | None:
+        """Bits of a discrete code per image: tokens times log2 of the entries; None for any other."""
+        return None
+
+    def start_epoch(self, epoch: int) -> None:  # noqa: B027 - most kinds are the same in every epoch
+        """Be told which epoch of training begins, counted from 0."""
+
+    def measure(self, codes: Crossing) -> dict[str, float]:
+        """Figures of the codes of a whole split: name -> number."""
+        return {}
+
+
+class Discrete(Bottleneck):
+    """Base of the kinds whose code is indices: the latent is cut into tokens that share one codebook.
+
+    Args:
+        latent: numbers in ``z`` per image; ``dim`` must divide it.
+        dim: numbers of a token.
+        entries: of the codebook; of each, where there are several.
+        codebooks: that add up to a token.
+
+    Attributes:
+        learnt: whether the entries are learnt from tokens, of which there must then be as many.
+
+    Raises:
+        ValueError: a value that cannot be; the message starts with the parameter's name.
+    """
+
+    learnt: ClassVar[bool] = True
+
+    def __init__(self, latent: int, dim: int, entries: int, codebooks: int = 1) -> None:
+        super().__init__(latent)
+        for name, value, least in (("dim", dim, 1), ("entries", entries, 2), ("codebooks", codebooks, 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
+        if latent % dim:
+            near = ", ".join(str(n) for n in range(max(1, dim - 3), dim + 4) if latent % n == 0)
+            hint = f"; {near} would" if near else ""
+            raise ValueError(f"dim must divide the {latent} numbers of the latent, got {dim}{hint}")
+        self.dim, self.entries, self.codebooks = dim, entries, codebooks
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of an image."""
+        return self.latent // self.dim
+
+    @property
+    def bits(self) -> float:
+        """Tokens times codebooks times log2 of the entries."""
+        return self.tokens * self.codebooks * math.log2(self.entries)
+
+    def forward(self, h: Tensor, key: Tensor | None = None) -> Crossing:
+        """Let a latent (N, latent) cross, in float32."""
+        tokens = h.float().reshape(-1, self.tokens, self.dim)
+        with torch.autocast(h.device.type, enabled=False):
+            quantised, penalty, indices = self.quantise(tokens)
+        return Crossing(quantised.flatten(1), penalty, indices.long())
+
+    @abstractmethod
+    def quantise(self, tokens: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Replace tokens (N, tokens, dim): by what, penalty (N,), indices (N, tokens, codebooks)."""
+
+    @abstractmethod
+    def lookup(self, indices: Tensor) -> Tensor:
+        """Return ``z`` (N, latent) of indices (N, tokens, codebooks)."""
+
+    def measure(self, codes: Crossing) -> dict[str, float]:
+        """``usage``: share of the entries that occur; ``perplexity``: 2 to the entropy of their frequencies.
+
+        Each is the mean over the codebooks, and at most 1 and ``entries``.
+        """
+        assert codes.indices is not None
+        usage, perplexity = [], []
+        for book in codes.indices.flatten(0, 1).T:  # (N * tokens,)
+            counts = book.unique(return_counts=True)[1].double()
+            shares = counts / counts.sum()
+            usage.append(len(shares) / self.entries)
+            perplexity.append(float((-(shares * shares.log()).sum()).exp()))
+        return {
+            "usage": sum(usage) / self.codebooks,
+            "perplexity": sum(perplexity) / self.codebooks,
+        }
+
+
+def above(name: str, value: object, least: float, *, equal: bool = True) -> float:
+    """Return ``value`` if it is a number of ``least`` or more; where not ``equal``, above it.
+
+    Raises:
+        ValueError: it is not; the message starts with ``name``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    if value < least or (value == least and not equal):
+        raise ValueError(f"{name} must be {'at least' if equal else 'above'} {least:g}, got {value}")
+    return float(value)

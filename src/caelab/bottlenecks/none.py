@@ -1,0 +1,13 @@
+"""No bottleneck but the size of the latent."""
+
+from torch import Tensor
+
+from caelab.bottlenecks.bottleneck import Bottleneck, Crossing
+
+
+class Plain(Bottleneck):
+    """The latent crosses as it is."""
+
+    def forward(self, h: Tensor, key: Tensor | None = None) -> Crossing:
+        """Return ``h`` (N, latent)."""
+        return Crossing(h)

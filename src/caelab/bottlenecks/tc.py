@@ -1,0 +1,33 @@
+"""A distribution whose numbers are pushed apart."""
+
+import math
+
+from torch import Tensor
+
+from caelab.bottlenecks.variational import Variational, divergence, log_density
+
+
+class TotalCorrelation(Variational):
+    """Beta-TCVAE: of the divergence only the part between the numbers, their total correlation, is weighed.
+
+    Chen et al., "Isolating Sources of Disentanglement in Variational Autoencoders" (2018), eq. 4: the KL
+    divergence plus ``beta - 1`` times the total correlation, which is estimated over the images of a step
+    (their minibatch-weighted sampling; the size of the dataset only adds a constant to it, and is left out).
+
+    Args:
+        latent: numbers in ``z`` per image.
+        beta: weight of the total correlation, 0 or more; 1 is ``bottleneck=variational`` in expectation.
+        warm_up: epochs over which the whole penalty rises from 0.
+    """
+
+    def __init__(self, latent: int, beta: float = 6.0, warm_up: int = 0) -> None:
+        super().__init__(latent, 1.0, 0.0, warm_up)
+        self.weight = Variational(latent, beta).beta
+
+    def price(self, z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """KL divergence and the weighted total correlation, (N,) nats."""
+        pairs = log_density(z[:, None], mean[None], log_variance[None])  # (N, N, latent)
+        count = math.log(len(z))
+        joint = pairs.sum(2).logsumexp(1) - count
+        product = (pairs.logsumexp(1) - count).sum(1)
+        return divergence(mean, log_variance).sum(1) + (self.weight - 1) * (joint - product)
