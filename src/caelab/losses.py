@@ -9,6 +9,8 @@ import math
 
 from torch import Tensor, nn
 
+from caelab.metrics import quality
+
 
 class WeightedSum(nn.Module):
     """``alpha * first(x_hat, x) + beta * second(x_hat, x)``: equation 6 of the report, for any two losses.
@@ -44,3 +46,49 @@ class WeightedSum(nn.Module):
         """Compare ``x_hat`` with ``x``, both (N, C, H, W) float32 in [0, 1]; returns a scalar."""
         loss: Tensor = self.alpha * self.first(x_hat, x) + self.beta * self.second(x_hat, x)
         return loss
+
+
+class Charbonnier(nn.Module):
+    """The mean of ``sqrt((x_hat - x)^2 + epsilon^2)`` over all pixels: L1, rounded off near zero.
+
+    Charbonnier et al., "Two Deterministic Half-Quadratic Regularization Algorithms for Computed Imaging"
+    (1994); as a loss of networks Lai et al., "Deep Laplacian Pyramid Networks" (2017), eq. 5.
+
+    Args:
+        epsilon: finite, above 0.
+
+    Raises:
+        ValueError: a value that cannot be; the message starts with its name.
+    """
+
+    def __init__(self, epsilon: float = 1e-3) -> None:
+        super().__init__()
+        if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not 0 < epsilon < math.inf:
+            raise ValueError(f"epsilon must be a finite number above 0, got {epsilon!r}")
+        self.epsilon = epsilon
+
+    def forward(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """Compare ``x_hat`` with ``x``, both (N, C, H, W) float32 in [0, 1]; returns a scalar."""
+        return ((x_hat - x).square() + self.epsilon**2).sqrt().mean()
+
+
+class SSIM(nn.Module):
+    """``1 - SSIM``, the mean over images: Wang et al., "Image Quality Assessment" (2004).
+
+    Between 0 and 2; see ``caelab.metrics.quality.ssim``.
+    """
+
+    def forward(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """Compare ``x_hat`` with ``x``, both (N, C, H, W) float32 in [0, 1]; returns a scalar."""
+        return 1 - quality.ssim(x_hat, x).mean()
+
+
+class MultiScaleSSIM(nn.Module):
+    """``1 - MS-SSIM``, the mean over images: Wang et al., "Multiscale Structural Similarity" (2003).
+
+    Between 0 and 1; see ``caelab.metrics.quality.ms_ssim``, also for how small images have fewer scales.
+    """
+
+    def forward(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """Compare ``x_hat`` with ``x``, both (N, C, H, W) float32 in [0, 1]; returns a scalar."""
+        return 1 - quality.ms_ssim(x_hat, x).mean()

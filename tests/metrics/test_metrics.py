@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from caelab.metrics.image_quality import ImageQuality, published_protocol
-from caelab.metrics.quality import psnr, ssim
+from caelab.metrics.quality import ms_ssim, psnr, scales, ssim
 
 
 def photos(side, colour):
@@ -301,3 +301,19 @@ def test_what_cannot_be_compared_is_refused(measure):
 )
 def test_psnr_in_closed_form(mse, decibels):
     assert psnr(torch.tensor(mse, dtype=torch.float64)).item() == pytest.approx(decibels, abs=1e-4)
+
+
+SCALES = {176: (5, 11), 88: (4, 11), 87: (3, 11), 44: (3, 11), 43: (3, 7), 28: (3, 7), 27: (2, 7), 7: (1, 7)}
+
+
+@pytest.mark.parametrize(("side", "expected"), SCALES.items())
+def test_small_images_have_fewer_scales(side, expected):
+    assert scales(side) == expected
+    x = torch.rand(2, 1, side, side + 3, generator=torch.Generator().manual_seed(0))
+    assert ms_ssim(x, x).tolist() == pytest.approx([1, 1], abs=1e-5)
+    assert all(0 <= value < 0.5 for value in ms_ssim(x, x.flip(0)).tolist())
+
+
+def test_images_below_the_smallest_window_have_no_scale():
+    with pytest.raises(ValueError, match=r"^image_size must be at least 7 for MS-SSIM, got 6"):
+        scales(6)

@@ -1,6 +1,7 @@
 """PSNR and SSIM as functions of tensors: the one definition of each, which ``docs/metrics.md`` gives."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 PSNR_CAP = 100.0
@@ -9,6 +10,8 @@ PSNR_CAP = 100.0
 WINDOW = 11
 SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2  # SSIM's constants K1 and K2, squared, at data range 1
+_SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weight of each scale of MS-SSIM, finest first
+_LEAST = 1e-6  # of a similarity: a power of 0 has no gradient
 _NUMBERS = 1 << 21  # of a band of a large image
 _CACHED = 1 << 17  # numbers at a time that leave SSIM's maps in a processor's cache: 1.4 to 2.5 times as fast
 
@@ -52,16 +55,56 @@ def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
     require_window(x, WINDOW)
     count = len(x) if x.device.type != "cpu" else _CACHED // x.shape[1:].numel()
     pairs = zip(*(torch.split(images, max(1, count)) for images in (x_hat, x)), strict=True)
-    return torch.cat([_ssim(*pair) for pair in pairs])
+    return torch.cat([_similarity(*pair)[0] for pair in pairs])
 
 
-def _ssim(x_hat: Tensor, x: Tensor) -> Tensor:
+def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Multi-scale structural similarity of each image: Wang et al. (2003), eq. 7.
+
+    Each scale halves the image by averaging. Five scales with SSIM's window want 176 pixels a side; smaller
+    images have fewer, as ``scales`` says, and the weights of those that are left add up to 1. A negative
+    similarity counts as 0.
+
+    Args:
+        x_hat: (N, C, H, W) in [0, 1], float32.
+        x: of the same shape.
+
+    Returns:
+        (N,) float32 in [0, 1].
+
+    Raises:
+        ValueError: the images are smaller than a window of 7.
+    """
+    count, window = scales(min(x.shape[-2:]))
+    weights = [weight / sum(_SCALES[:count]) for weight in _SCALES[:count]]
+    product = torch.ones(len(x), dtype=x.dtype, device=x.device)
+    for scale, weight in enumerate(weights, start=1):
+        similarity, contrast = _similarity(x_hat, x, window)
+        product = product * (similarity if scale == count else contrast).clamp(min=_LEAST) ** weight
+        x_hat, x = F.avg_pool2d(x_hat, 2), F.avg_pool2d(x, 2)
+    return product
+
+
+def scales(side: int) -> tuple[int, int]:
+    """Scales and window of MS-SSIM for images whose shorter side has so many pixels.
+
+    Raises:
+        ValueError: not even one scale fits.
+    """
+    for count, window in ((5, WINDOW), (4, WINDOW), (3, WINDOW), (3, 7), (2, 7), (1, 7)):
+        if side >> (count - 1) >= window:
+            return count, window
+    raise ValueError(f"image_size must be at least 7 for MS-SSIM, got {side}")
+
+
+def _similarity(x_hat: Tensor, x: Tensor, window: int = WINDOW) -> tuple[Tensor, Tensor]:
+    """SSIM of each image, and its part without the luminance, each (N,)."""
     # With d = x - x_hat, SSIM = (1 - mean(d)^2 / (mean(x)^2 + mean(x_hat)^2 + C1)) *
     # (1 - var(d) / (var(x) + var(x_hat) + C2)): what small differences say is not lost to rounding. Taking
     # the image's mean away first does the same for the variances.
     offset = x.mean((2, 3), keepdim=True)
     d, x, x_hat = x - x_hat, x - offset, x_hat - offset
-    blurred = gaussian(torch.stack((x, d, x.square() + x_hat.square(), d.square())))
+    blurred = gaussian(torch.stack((x, d, x.square() + x_hat.square(), d.square())), window)
     mean_x, mean_d, mean_squares, mean_dd = blurred.unbind()
     mean_x_hat = mean_x - mean_d
     variances = mean_squares - mean_x.square() - mean_x_hat.square()
@@ -69,17 +112,19 @@ def _ssim(x_hat: Tensor, x: Tensor) -> Tensor:
     luminance = mean_d.square() / ((mean_x + offset).square() + (mean_x_hat + offset).square() + C1)
     structure = variance_d / (variances + C2)
     similarity: Tensor = (1 - luminance) * (1 - structure)  # (N, C, H - 10, W - 10)
-    return similarity.mean((1, 2, 3))
+    return similarity.mean((1, 2, 3)), (1 - structure).mean((1, 2, 3))
 
 
-def gaussian(images: Tensor) -> Tensor:
+def gaussian(images: Tensor, window: int = WINDOW) -> Tensor:
     """Blur (..., H, W) with SSIM's window where all of it fits: (..., H - 10, W - 10).
+
+    Another window has the same form, its sigma in proportion.
 
     Sums of shifted images, not a convolution or a matrix product: as fast at this size, and out of reach of
     autocast and of TF32, whose ten bits would show in SSIM's second decimal place.
     """
-    half = WINDOW // 2
-    weights = torch.exp(-0.5 * (torch.arange(half + 1, dtype=torch.float64) / SIGMA) ** 2)
+    half, sigma = window // 2, SIGMA * window / WINDOW
+    weights = torch.exp(-0.5 * (torch.arange(half + 1, dtype=torch.float64) / sigma) ** 2)
     centre, *wings = (weights / (2 * weights.sum() - weights[0])).tolist()
     for dim in (-2, -1):
         length = images.shape[dim] - 2 * half
