@@ -8,6 +8,7 @@ from test_devices import PLAIN, TWO, call
 
 import caelab
 from caelab.inference import restore
+from caelab.runs import record
 from caelab.training.module import AutoencoderModule
 
 KINDS = {
@@ -43,7 +44,7 @@ def test_the_penalty_is_logged_apart_from_the_loss(train):
     answer = train("bottleneck=variational", "bottleneck.beta=4", "optimizer=sgd", "optimizer.lr=1e-9")
     row = [*csv.DictReader((answer.run_dir / "metrics.csv").read_text().splitlines())]
     row = row[answer.record["best_epoch"] - 1]
-    net, data = restore.load(answer.run_dir), restore.datamodule(answer.record)
+    net, data = restore.load(answer.run_dir), restore.datamodule(record.made(answer.record))
     data.setup()
     x = data.splits["val"][:].float() / 255
     with torch.no_grad():
