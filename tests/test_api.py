@@ -222,6 +222,7 @@ def small_shapes(tmp_path, monkeypatch):
     monkeypatch.setenv("CAELAB_DATA", str(tmp_path / "data"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [api, handle])
 def test_the_examples_in_docstrings_hold(small_shapes, module):
     run = caelab.run(model="base", dataset="shapes", epochs=1)

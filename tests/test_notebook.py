@@ -32,6 +32,7 @@ def test_the_outputs_that_are_kept_are_small_and_name_no_machine():
     assert "multirun/runs/mnist/" in said[1]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_cells_run_anew(tmp_path, environment, monkeypatch):
     monkeypatch.setenv("CAELAB_DATA", environment["CAELAB_DATA"])

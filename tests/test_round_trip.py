@@ -16,6 +16,7 @@ def carried_out(folder, command, *words):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_an_exported_model_encodes_and_decodes_elsewhere(train, lab, tmp_path):
     model = ("model=improved_skip", "model.skip_levels=[2]")
     answer = train(*model)

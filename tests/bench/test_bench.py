@@ -152,6 +152,7 @@ def test_growth_is_measured_and_kept(monkeypatch, capfd, tmp_path):
         ]
 
 
+@pytest.mark.slow
 def test_this_lab_is_measured_through_its_command_line():
     figures = measure.carry_out("auto", TINY)
     assert figures["images_per_second"] > 0

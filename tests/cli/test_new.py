@@ -11,6 +11,7 @@ from caelab.studies import files
 SMALL = ("dataset.train_size=64", "trainer.max_epochs=1", "trainer.accelerator=cpu")
 
 
+@pytest.mark.slow
 def test_model_loss_dataset_and_study_run_as_they_are(lab, train, tmp_path):
     said = [lab("new", kind, name) for kind, name in (("model", "n_wide"), ("loss", "n_soft"))]
     assert said[0] == (

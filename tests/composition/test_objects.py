@@ -365,6 +365,7 @@ def test_a_class_of_a_notebook_trains_and_is_opened_there_only(notebook, own, mo
         caelab.run(FEW, model=main.Typed, epochs=2)
 
 
+@pytest.mark.slow
 def test_the_script_of_the_page_trains_and_its_runs_are_opened_elsewhere(own, environment):
     (block,) = re.findall(r"```python\n(from functools.*?)```", PAGE.read_text(), re.DOTALL)
     (own / "o_script.py").write_text(block.replace('"dataset.train_size": 500', str(SMALL)[1:-1]))

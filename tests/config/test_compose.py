@@ -28,7 +28,10 @@ MISTAKES = [
         ["+trainer.max_epoch=3"],
         "trainer.max_epoch: lightning.pytorch.Trainer takes no 'max_epoch'; did you mean",
     ),
-    (["loss=mse", "loss.alpha=1"], "loss.alpha: the chosen loss has no such key, only l1_bce, l1_mse"),
+    (
+        ["loss=mse", "loss.alpha=1"],
+        "loss.alpha: the chosen loss has no such key, only l1_bce, l1_ms_ssim,",
+    ),
     (["accelerator=gpu"], "accelerator: there is no such key; did you mean 'trainer.accelerator'?"),
     (
         ["trainer.gradient_clip_algorithm=norm"],
@@ -48,7 +51,7 @@ MISTAKES = [
     (["~seed"], "~seed: every run needs seed; omit ~seed"),
     (["~trainer.max_epochs"], "~trainer.max_epochs: every run needs trainer.max_epochs"),
     (["~dataset"], "~dataset: every run needs dataset"),
-    (["loss=null"], "loss=null: there is no such loss; known: bce, l1, l1_bce, l1_mse, mse"),
+    (["loss=null"], "loss=null: there is no such loss; known: bce, charbonnier, l1, l1_bce, l1_ms_ssim,"),
     (["optimizer=null"], "optimizer=null: there is no such optimizer; known: adadelta"),
     (["hydra/launcher=null"], "hydra/launcher=null: there is no such hydra/launcher"),
     (["trainer=null"], "trainer=null: trainer has keys of its own, as in trainer.max_epochs=VALUE"),

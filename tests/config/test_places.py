@@ -144,11 +144,10 @@ def test_a_folder_that_has_moved_with_its_run_is_found_as_it_was_named(
 
 
 def test_a_place_in_a_record_names_no_code(elsewhere):
-    record = elsewhere.record | {
-        "places": {"path": {"_target_": "os.system"}, "batch_size": "/", "root": "/no"}
-    }
-    with pytest.raises(UserError, match=r"elsewhere/d: there is no such folder"):
-        datamodule(made(record)).setup("test")
+    with pytest.raises(ValueError, match=r"^'places.path' is \{'_target_': 'os.system'\}"):
+        made(elsewhere.record | {"places": {"path": {"_target_": "os.system"}}})
+    record = made(elsewhere.record | {"places": {"batch_size": "/", "root": "/no"}})
+    assert datamodule(record).batch_size == elsewhere.record["config"]["dataset"]["batch_size"]
 
 
 def identity(tmp_path, **dataset):

@@ -190,6 +190,7 @@ def test_the_screen_shows_the_table_and_the_verdicts(command, runs):
     assert "3 rows not run" in [line.strip() for line in shown]
 
 
+@pytest.mark.slow
 def test_what_a_report_costs_does_not_grow_with_the_square_of_its_runs(tmp_path, runs, monkeypatch):
     """Each record is read once; figures and pages hold the best 40 rows, the CSV all."""
     record = json.loads((runs / "base-0" / RECORD).read_text())

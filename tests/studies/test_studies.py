@@ -2,6 +2,7 @@
 
 import math
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from caelab.composition import compose
 from caelab.config.build import instantiate
 from caelab.config.check import check
 from caelab.errors import UserError
+from caelab.runs.record import TrialRecord
 
 
 def no_score(trial):
@@ -256,23 +258,27 @@ def test_a_search_is_another_one_under_other_words():
     assert len({search.name, other.name, quick.name}) == 3
 
 
+def trial(state):
+    return TrialRecord(number=0, state=state, point={}, psnr=None, epochs=0)
+
+
 def test_the_best_of_a_search_becomes_a_row():
     study = studies.load("search_residual")
     (search,) = study.searches("cifar10")
     assert "found" not in [row.label for row in study.variants("cifar10", no_score)]
-    done = [{"state": "finished"}, {"state": "pruned"}] * (study.tune.trials // 2)
+    done = [trial("finished"), trial("pruned")] * (study.tune.trials // 2)
     space = study.tune.entries["found"].space
     point = {key: values[0] if isinstance(values, list) else values["low"] for key, values in space.items()}
     point["model.blocks"] = 4
-    searched = {search.name: {"best": {"point": point}, "history": done}}
+    searched = {search.name: SimpleNamespace(best={"point": point}, history=done)}
     found = study.variants("cifar10", no_score, searched)[0]
     assert (found.label, found.settings) == ("found", point)
     assert found.config["model"]["blocks"] == 4
     assert found.config["trainer"]["max_epochs"] == study.epochs
     for fewer in (
-        {"best": None, "history": []},
-        searched[search.name] | {"history": done[1:]},
-        searched[search.name] | {"history": [*done[1:], {"state": "failed"}]},
+        SimpleNamespace(best=None, history=[]),
+        SimpleNamespace(best={"point": point}, history=done[1:]),
+        SimpleNamespace(best={"point": point}, history=[*done[1:], trial("failed")]),
     ):
         assert "found" not in [r.label for r in study.variants("cifar10", no_score, {search.name: fewer})]
     with pytest.raises(UserError, match="model.blocks=2: study=search_residual varies that itself"):

@@ -259,6 +259,7 @@ claims:
 """
 
 
+@pytest.mark.slow
 def test_the_best_of_a_search_is_run_over_the_seeds(train, tmp_path, monkeypatch, capfd):
     shutil.copytree(config.CONF, tmp_path / "conf")
     (tmp_path / "conf" / "study" / "toy.yaml").write_text(STUDY)

@@ -113,7 +113,7 @@ def test_a_picture_shows_the_best_runs_only(train, monkeypatch):
         record["config"]["optimizer"]["lr"]: record["metrics"]["test/psnr"] for record in answer.records
     }
     best = sorted(figures_of, key=figures_of.__getitem__)[1:]
-    assert sorted(r["config"]["optimizer"]["lr"] for r in shown[0].values()) == sorted(best)
+    assert sorted(r.config["optimizer"]["lr"] for r in shown[0].values()) == sorted(best)
     assert "picture of the best 2: multirun" in answer.out
 
 
@@ -124,6 +124,7 @@ def test_several_devices_are_refused(train):
     assert not answer.records
 
 
+@pytest.mark.slow
 def test_two_sweeps_share_their_runs(tmp_path, environment):
     """Each run is trained by one of them, and both end with all of it."""
     words = (*TINY, "dataset.train_size=500", "seed=0,1", "model=base,improved")
@@ -150,6 +151,7 @@ def test_two_sweeps_share_their_runs(tmp_path, environment):
         assert "failed: " not in out
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_and_data_load_once(train, monkeypatch):
     from caelab.data import shapes
 

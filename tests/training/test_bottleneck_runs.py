@@ -24,7 +24,10 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind in ("variational", "vq") else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS],
+)
 def test_a_resumed_run_ends_where_a_whole_one_does(train, killed, kind):
     words = [f"bottleneck={kind}", *KINDS[kind], "trainer.max_epochs=3"]
     whole = train(*words, "hydra.run.dir=multirun/whole")

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
@@ -108,12 +109,13 @@ def test_stopwatch_leaves_out_validation_and_each_process_first_epoch(monkeypatc
     again.start()
     train_epoch(again, 2, 50)
     train_epoch(again, 3, 4)
-    assert again.record() == {
+    assert asdict(again.record(images_per_epoch=20)) == {
         "fit_seconds": 112 + 55 + 9,
         "test_seconds": 0.0,
         "epochs": 4,
         "steps": 8,
         "images_per_second": 40 / 6,
+        "images_per_epoch": 20,
     }
 
 

@@ -13,7 +13,7 @@ import typer
 from caelab import terminal, texts
 from caelab.cli.arguments import examples, names
 from caelab.errors import UserError
-from caelab.runs import analyses, database, query, tables
+from caelab.runs import analyses, database, query
 from caelab.runs.query import GROUPED, Found
 
 if TYPE_CHECKING:
@@ -58,10 +58,14 @@ def _json(found: Found) -> None:
 
 
 def _latex(found: Found) -> None:
+    from caelab.runs import tables  # Hydra's grammar
+
     print(tables.latex(_frame(found), _numeric(found)), end="")
 
 
 def _markdown(found: Found) -> None:
+    from caelab.runs import tables
+
     print(tables.markdown(_frame(found), _numeric(found)), end="")
 
 

@@ -1,6 +1,7 @@
 """The command line of anomalies: what it leaves beside a run, what it shows, and what mistakes say."""
 
 import json
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -161,7 +162,7 @@ def test_a_run_that_knows_every_class_is_refused(train, command, monkeypatch, cl
 
 
 def test_data_of_one_class_are_refused():
-    line = module._no_others({"choices": {"dataset": "folder"}}, ("images",))
+    line = module._no_others(SimpleNamespace(choices={"dataset": "folder"}), ("images",))
     assert line == "dataset=folder has one class only (images); anomalies are images of another"
 
 
