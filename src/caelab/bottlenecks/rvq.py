@@ -4,6 +4,7 @@ from torch import Tensor
 from vector_quantize_pytorch import ResidualVQ
 
 from caelab.bottlenecks.bottleneck import Discrete, above
+from caelab.bottlenecks.vq import summed
 
 
 class RVQ(Discrete):
@@ -46,6 +47,8 @@ class RVQ(Discrete):
             threshold_ema_dead_code=0,
             rotation_trick=False,
         )
+        for layer in self.codebook.layers:
+            layer._codebook.all_reduce_fn = summed
 
     def quantise(self, tokens: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Replace tokens (N, tokens, dim) by sums of entries."""

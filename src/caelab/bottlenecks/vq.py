@@ -1,7 +1,7 @@
 """A latent of tokens, each replaced by the nearest entry of a codebook."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from vector_quantize_pytorch import VectorQuantize
 
 from caelab.bottlenecks.bottleneck import Discrete, above
@@ -47,6 +47,7 @@ class VQ(Discrete):
             threshold_ema_dead_code=above("revive", revive, 0),
             rotation_trick=False,
         )
+        self.codebook._codebook.all_reduce_fn = summed
 
     def quantise(self, tokens: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Replace tokens (N, tokens, dim) by the nearest entries."""
@@ -59,3 +60,12 @@ class VQ(Discrete):
         """Return ``z`` (N, latent) of indices (N, tokens, 1)."""
         entries: Tensor = self.codebook.codebook
         return torch.nn.functional.embedding(indices[..., 0], entries).flatten(1)
+
+
+def summed(statistics: Tensor) -> None:
+    """Add up, in place, what each device has counted of a codebook.
+
+    The library decides whether there are several devices when it is built, which here is before they start.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(statistics)
