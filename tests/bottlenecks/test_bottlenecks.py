@@ -104,8 +104,8 @@ def test_each_network_takes_each_kind(model, name):
     assert all(weight.grad is not None for weight in net.parameters())
 
 
-@pytest.mark.parametrize("name", ["none", "noise", "variational", "fsq"])
-def test_residual_takes_these_kinds(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_residual_takes_each_kind(name):
     net = network("residual", name)
     net.initialise((torch.rand(300, *net.shape) * 255).to(torch.uint8))
     x = torch.rand(4, *net.shape)

@@ -60,8 +60,8 @@ class AutoencoderModule(LightningModule):
         self.flip = flip
         self.quality = ImageQuality()
         self.mean_loss = MeanMetric(nan_strategy=math.nan)  # a NaN shows; by default it is left out
-        self.penalties = MeanMetric(nan_strategy=math.nan)
-        self._penalties = MeanMetric(nan_strategy=math.nan)
+        self.val_penalties = MeanMetric(nan_strategy=math.nan)
+        self.train_penalties = MeanMetric(nan_strategy=math.nan)
         self._sizes: list[int] = []
         self._unread: list[Tensor] = []
         self._read: list[float] = []
@@ -124,7 +124,7 @@ class AutoencoderModule(LightningModule):
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
         self.net.bottleneck.start_epoch(self.current_epoch)
         self._sizes, self._unread, self._read = [], [], []
-        self._penalties.reset()
+        self.train_penalties.reset()
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Return the loss of one batch (N, C, H, W) uint8.
@@ -145,7 +145,7 @@ class AutoencoderModule(LightningModule):
         self._unread.append(loss.detach())
         if penalty is not None:
             price = penalty.mean() / x[0].numel()
-            self._penalties.update(price.detach(), weight=len(batch))
+            self.train_penalties.update(price.detach(), weight=len(batch))
             loss = loss + price
         if (
             processes := self.trainer.world_size
@@ -179,7 +179,7 @@ class AutoencoderModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start the epoch's figures anew."""
-        for measured in (self.quality, self.mean_loss, self.penalties):
+        for measured in (self.quality, self.mean_loss, self.val_penalties):
             measured.reset()
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
@@ -190,7 +190,7 @@ class AutoencoderModule(LightningModule):
         x_hat, x, penalty = self(batch, key)
         self.quality.update(x_hat, x)
         if penalty is not None:
-            self.penalties.update(penalty.mean() / x[0].numel(), weight=len(batch))
+            self.val_penalties.update(penalty.mean() / x[0].numel(), weight=len(batch))
         self.mean_loss.update(self._score(x_hat.clamp(0, 1), x), weight=len(batch))
 
     def on_validation_epoch_end(self) -> None:
@@ -206,8 +206,8 @@ class AutoencoderModule(LightningModule):
             both = torch.tensor([total, sum(self._sizes)], dtype=torch.float64, device=self.device)
             total, images = self.trainer.strategy.reduce(both, reduce_op="sum").tolist()
             figures["train/loss"] = torch.tensor(total / images, dtype=torch.float32)
-            if self._penalties.update_called:
-                figures["train/penalty"] = self._penalties.compute()
+            if self.train_penalties.update_called:
+                figures["train/penalty"] = self.train_penalties.compute()
             for config in self.trainer.lr_scheduler_configs:
                 figures["train/lr"] = torch.tensor(config.scheduler.get_last_lr()[0])
         self.log_dict(figures)
@@ -228,8 +228,8 @@ class AutoencoderModule(LightningModule):
 
     def _figures(self, split: str) -> dict[str, Tensor]:
         measured = {"loss": self.mean_loss.compute(), **self.quality.compute()}
-        if self.penalties.update_called:
-            measured["penalty"] = self.penalties.compute()
+        if self.val_penalties.update_called:
+            measured["penalty"] = self.val_penalties.compute()
         figures = {f"{split}/{k}": torch.as_tensor(v, dtype=torch.float32) for k, v in measured.items()}
         for key, value in figures.items():
             if not math.isfinite(value):
