@@ -1,6 +1,7 @@
 """Files of codes: what is in them, read in batches, and what is wrong with them."""
 
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -196,3 +197,53 @@ def test_a_file_that_is_not_there_or_of_another_schema_is_one_line(path):
         read(path)
     with pytest.raises(UserError, match=r"none\.npz: no such file; caelab encode writes one$"):
         read(path.with_name("none.npz"))
+
+
+@pytest.fixture(scope="module")
+def discrete(tmp_path_factory):
+    """A run with a codebook of 300 entries, and skips."""
+    pytest.importorskip("vector_quantize_pytorch")
+    node = {"_target_": "caelab.bottlenecks.vq.VQ", "_partial_": True, "dim": 2, "entries": 300}
+    from caelab.bottlenecks.vq import VQ  # needs the extra
+
+    torch.manual_seed(0)
+    kind = partial(VQ, dim=2, entries=300)
+    net = ImprovedSkip((3, 16, 16), latent=6, channels=[4, 8], skip_levels=[2], bottleneck=kind)
+    path = leave_network(
+        tmp_path_factory.mktemp("discrete"), net, latent=6, channels=[4, 8], skip_levels=[2], bottleneck=node
+    )
+    return caelab.load(path)
+
+
+def test_a_discrete_latent_is_held_as_indices(tmp_path, discrete):
+    x = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    code, path = discrete.encode(x), tmp_path / "codes.npz"
+    assert code.indices.shape == (5, 3, 1)
+    entries = [Entry(Source(tmp_path, f"{i}.png"), (16, 16)) for i in range(5)]
+    rows = (slice(0, 2), slice(2, 5))
+    parts = [Code(code.z[r], (code.skips[0][r],), indices=code.indices[r]) for r in rows]
+    code_file.write(path, discrete, Fit((3, 16, 16), None), entries, parts)
+    with np.load(path, allow_pickle=False) as found:
+        assert found["indices"].dtype == np.uint16  # 300 entries are too many for 8 bits
+        assert np.array_equal(found["indices"], code.indices)
+        assert "z" not in found
+    assert code_file.size(discrete) == 3 * 2 + 4 * 8 * 4 * 4
+    decoded = [discrete.decode(part) for part in read(path).batches(discrete.batch)]
+    assert torch.equal(torch.cat(decoded), discrete.reconstruct(x))
+
+
+@pytest.mark.parametrize("wrong", [np.full((5, 3, 1), 300), np.zeros((5, 2, 1))])
+def test_indices_that_no_codebook_has_are_refused(tmp_path, discrete, wrong):
+    code = Code(torch.zeros(5, 6), (torch.zeros(5, 8, 4, 4),), indices=torch.from_numpy(wrong).long())
+    with pytest.raises(UserError, match=r"takes \(N, 3, 1\), each at least 0 and below 300"):
+        discrete.decode(code)
+
+
+def test_indices_are_refused_by_a_model_without_a_codebook(trained, codes):
+    with pytest.raises(UserError, match="not discrete"):
+        trained.decode(codes._replace(indices=torch.zeros(8, 2, 1, dtype=torch.int64)))
+
+
+def test_no_discrete_latent_is_fitted(discrete):
+    with pytest.raises(UserError, match="its latent is discrete"):
+        discrete.encode(torch.zeros(1, 3, 16, 16), refine=1)

@@ -440,3 +440,17 @@ def test_the_name_of_a_dataset_is_no_path(row, tmp_path):
     one = replace(section(row("base", BASE)), dataset="../../my/photos")
     folder = tmp_path / "tables"
     assert sorted(tables.write(one, folder, tables.numbers(one))) == sorted(folder.iterdir())
+
+
+def test_bits_and_codebook_usage_stand_where_a_row_has_them(row):
+    plain, discrete = row("plain", BASE), row("discrete", BASE)
+    assert "bits" not in tables.numbers(section(plain))
+    runs = {}
+    for seed, run in discrete.runs.items():
+        size, metrics = replace(run.record.size, bits=252.0), run.record.metrics | {"test/usage": 0.25}
+        runs[seed] = Run(run.path, replace(run.record, size=size, metrics=metrics))
+    both = section(plain, replace(discrete, runs=runs))
+    frame = tables.table(both)
+    assert list(frame["bits"]) == ["", "252"]
+    assert list(frame["codebook usage"]) == ["", "0.250 [0.250, 0.250]"]
+    assert {"bits", "codebook usage"} <= {*tables.main(both, frame)}

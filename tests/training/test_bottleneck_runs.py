@@ -1,12 +1,14 @@
 """Runs with a bottleneck: what they log and record, that they resume, and what is refused before data."""
 
 import csv
+import json
 
 import pytest
 import torch
 from test_devices import PLAIN, TWO, call
 
 import caelab
+from caelab.bottlenecks.variational import Variational
 from caelab.inference import restore
 from caelab.runs import record
 from caelab.training.module import AutoencoderModule
@@ -66,6 +68,7 @@ def test_a_discrete_run_counts_its_bits_and_is_found_again(train, lab, tmp_path)
     assert 0 < answer.record["metrics"]["test/usage"] <= 1
     assert 1 <= answer.record["metrics"]["test/perplexity"] <= 25
     assert answer.record["choices"]["bottleneck"] == "fsq"
+    assert "19 bits an image; test codes use " in answer.out
     model = caelab.load(answer.run_dir)
     code = model.encode(torch.rand(3, 3, 32, 32))
     assert {float(number) for number in code.z.unique()} <= {-1, -0.5, 0, 0.5, 1}
@@ -74,6 +77,21 @@ def test_a_discrete_run_counts_its_bits_and_is_found_again(train, lab, tmp_path)
     (exported,) = (tmp_path / "out").rglob("*.safetensors")
     again = caelab.load(exported)
     assert torch.equal(again.encode(torch.rand(3, 3, 32, 32)).z.unique(), code.z.unique())
+    status, out, err = lab("rate", answer.run_dir, "--bits", "2")
+    assert status == 0, err
+    found = json.loads((answer.run_dir / "rate.json").read_text())
+    (point,) = found["points"]
+    assert found["figures"]["rate/psnr"] == pytest.approx(answer.record["metrics"]["test/psnr"], abs=1e-4)
+    assert found["figures"]["rate/enough_bits"] == point["rate"] > point["entropy"]
+    assert f"{point['rate']:.1f} bits an image; 18.6 if every entry were as frequent" in out
+
+
+@pytest.mark.parametrize(("figure", "line"), [(0.0, "0 of 8 latent numbers"), (3.0, "3 of 8 latent numbers")])
+def test_a_collapsed_posterior_is_told(train, monkeypatch, figure, line):
+    monkeypatch.setattr(Variational, "measure", lambda *_: {"active_numbers": figure})
+    out = train("bottleneck=variational").out
+    assert f"{line} tell something of an image" in out
+    assert ("the posterior has collapsed" in out) == (not figure)
 
 
 def test_averaged_weights_have_the_codebook_that_belongs_to_them(train, monkeypatch):

@@ -1,9 +1,11 @@
 """The codes of pictures in one ``.npz``: plain arrays and no pickle.
 
-It holds ``z`` (T, latent) and ``skip_1``, ``skip_2``, ... (T, ...), float32, for the T images that N pictures
-were cut into, in order; ``names`` (N,), ``sizes`` (N, 2) and ``tiles`` (N, 2): relative path of each
-picture's output, its height and width, rows and columns of its images; ``fit`` and ``shape``: how it was cut,
-for a network of images (C, H, W); ``fingerprint`` and ``weights``: which network can decode them; ``schema``.
+It holds ``z`` (T, latent) and ``skip_1``, ``skip_2``, ... (T, ...), float32, for the T images that N
+pictures were cut into, in order; in place of ``z`` ``indices`` (T, tokens, codebooks), whole numbers of as
+few bytes as their entries need, where the latent is discrete; ``names`` (N,), ``sizes`` (N, 2) and
+``tiles`` (N, 2): relative path of each picture's output, its height and width, rows and columns of its
+images; ``fit`` and ``shape``: how it was cut, for a network of images (C, H, W); ``fingerprint`` and
+``weights``: which network can decode them; ``schema``.
 """
 
 import math
@@ -18,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from caelab import durable, terminal
+from caelab.bottlenecks.bottleneck import Discrete
 from caelab.data.pictures import MOST_PIXELS
 from caelab.errors import UserError
 from caelab.inference.fitting import Fit
@@ -42,6 +45,8 @@ def write(path: Path, model: Trained, fit: Fit, entries: Sequence[Entry], codes:
         codes: of their images, in order, in batches.
     """
     z, *skips = (torch.cat(parts).numpy() for parts in zip(*((c.z, *c.skips) for c in codes), strict=True))
+    indices = [code.indices.numpy() for code in codes if code.indices is not None]
+    latent = {"indices": np.concatenate(indices).astype(kind(model))} if indices else {"z": z}
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "names": [entry.source.name for entry in entries],
@@ -51,12 +56,25 @@ def write(path: Path, model: Trained, fit: Fit, entries: Sequence[Entry], codes:
         "shape": model.shape,
         "fingerprint": model.fingerprint,
         "weights": model.weights,
-        "z": z,
+        **latent,
         **{f"skip_{number}": skip for number, skip in enumerate(skips, start=1)},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with durable.file(path) as file:
         np.savez(file, **content)
+
+
+def kind(model: Trained) -> np.dtype[Any]:
+    """Type of the numbers in which a file holds the latents of a model."""
+    bottleneck = model.network.bottleneck
+    return np.min_scalar_type(bottleneck.entries - 1) if isinstance(bottleneck, Discrete) else np.dtype("f4")
+
+
+def size(model: Trained) -> int:
+    """Bytes of the code of one image of a model."""
+    bottleneck = model.network.bottleneck
+    latent = bottleneck.tokens * bottleneck.codebooks if isinstance(bottleneck, Discrete) else model.latent
+    return latent * kind(model).itemsize + 4 * sum(math.prod(shape) for shape in model.skips)
 
 
 @dataclass(frozen=True)
@@ -67,7 +85,7 @@ class Codes:
         path: of the file.
         entries: the pictures; their sources' files are the names of their outputs.
         fit: how they were cut.
-        code: of all of their images.
+        code: of all of their images; its ``z`` is empty where its ``indices`` say what it is.
         made_by: ``fingerprint`` and ``weights`` of the network that encoded.
     """
 
@@ -97,9 +115,11 @@ class Codes:
 
     def batches(self, size: int) -> Iterator[Code]:
         """Yield the codes, in order, of ``size`` images at once."""
-        parts = (torch.split(part, size) for part in (self.code.z, *self.code.skips))
-        for z, *skips in zip(*parts, strict=True):
-            yield Code(z, tuple(skips))
+        for start in range(0, len(self.code.z), size):
+            rows = slice(start, start + size)
+            indices = None if self.code.indices is None else self.code.indices[rows]
+            skips = tuple(skip[rows] for skip in self.code.skips)
+            yield Code(self.code.z[rows], skips, indices=indices)
 
 
 def read(path: Path) -> Codes:
@@ -142,14 +162,19 @@ def _entries(about: dict[str, NDArray[Any]], fit: Fit) -> list[Entry]:
 
 def _code(archive: zipfile.ZipFile, count: int, most: int) -> Code:
     """The codes of so many images, in a file of ``most`` bytes."""
-    skips = sum(name.startswith("skip_") for name in archive.namelist())
-    parts = []
-    for name in ("z", *(f"skip_{number}" for number in range(1, skips + 1))):
+
+    def read(name: str, numbers: type[np.generic] = np.float32) -> NDArray[Any]:
         part = arrays.read(archive, name, most)
-        if part.shape[:1] != (count,) or part.dtype != np.float32:
+        if part.shape[:1] != (count,) or not np.issubdtype(part.dtype, numbers):
             raise ValueError(f"{name} of {part.dtype} {part.shape} for {count} images")
-        parts.append(torch.from_numpy(part))
-    return Code(parts[0], tuple(parts[1:]))
+        return part
+
+    last = sum(name.startswith("skip_") for name in archive.namelist())
+    skips = tuple(torch.from_numpy(read(f"skip_{number}")) for number in range(1, last + 1))
+    if "indices.npy" not in archive.namelist():
+        return Code(torch.from_numpy(read("z")), skips)
+    indices = torch.from_numpy(read("indices", np.unsignedinteger).astype(np.int64))
+    return Code(torch.empty(count, 0), skips, indices=indices)
 
 
 def _stays_below(name: str) -> bool:

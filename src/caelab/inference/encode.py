@@ -59,7 +59,6 @@ def encode(
     with terminal.working(f"opening {terminal.shown(run)}"):
         model = trained.load(run)
         fit = Fit(model.shape, way)
-    numbers = model.latent + sum(math.prod(shape) for shape in model.skips)
     read = stream.Stream(sources, fit, "encoding")
     codes = [model.encode(x, refine) for x in read.batches(model.batch)]
     if read.entries:
@@ -69,7 +68,7 @@ def encode(
         tiles = math.prod(fit.grid(entry.size))
         pixels = math.prod((fit.shape[0], *entry.size))
         file = entry.source.file
-        rows.append(Row(str(file), tiles, file.stat().st_size, pixels, 4 * numbers * tiles))
+        rows.append(Row(str(file), tiles, file.stat().st_size, pixels, code_file.size(model) * tiles))
     read.tell()
     return rows, len(read.skipped)
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from caelab.bottlenecks.bottleneck import Bottleneck
+from caelab.bottlenecks.bottleneck import Bottleneck, Discrete
 from caelab.config import source
 from caelab.config.fingerprint import network_node
 from caelab.errors import UserError
@@ -95,28 +95,38 @@ class Trained:
     def encode(self, images: Any, refine: int = 0) -> Code:
         """Map images to their code: ``z`` (N, latent) and skips (N, ...), float32 on the CPU.
 
+        That of a discrete latent also has ``indices`` (N, tokens, codebooks), int64.
+
         Args:
             images: of the kinds above.
             refine: steps by which ``caelab.models.refinement.fit`` then fits each latent to its image:
                 better codes for the same decoder, for more time.
 
         Raises:
-            UserError: images that it cannot take, with what they are and what they must be, or steps below 0.
+            UserError: images that it cannot take, with what they are and what they must be, steps below 0, or
+                steps for a discrete latent.
         """
         if refine < 0:
             raise UserError(f"refine={refine}: must be 0 or more steps")
         parts = [self._encode(x, refine) for x in self._batches(kinds.take(images, self.shape).x)]
         skips = zip(*(part.skips for part in parts), strict=True)
+        indices = [part.indices for part in parts if part.indices is not None]
         return Code(
-            torch.cat([part.z for part in parts]).float(), tuple(torch.cat(skip).float() for skip in skips)
+            torch.cat([part.z for part in parts]).float(),
+            tuple(torch.cat(skip).float() for skip in skips),
+            indices=torch.cat(indices) if indices else None,
         )
 
     def decode(self, code: Code) -> Tensor:
         """Map a code of ``encode`` to images (N, C, H, W), float32 in [0, 1] on the CPU.
 
+        Where it has ``indices``, they say what its ``z`` is.
+
         Raises:
-            UserError: the code is not one of this network, by its shapes.
+            UserError: the code is not one of this network, by its shapes or its indices.
         """
+        if code.indices is not None:
+            code = code._replace(z=self._looked_up(code.indices))
         whole = [torch.as_tensor(part).float() for part in (code.z, *code.skips)]
         self._check(whole)
         parts = zip(*(torch.split(part, self.batch) for part in whole), strict=True)
@@ -137,6 +147,18 @@ class Trained:
         parts = [stack.finished(self._decode(self._encode(x))) for x in self._batches(stack.x)]
         return stack.back(torch.cat(parts))
 
+    @torch.inference_mode()
+    def _looked_up(self, indices: Tensor) -> Tensor:
+        """``z`` of indices (N, tokens, codebooks)."""
+        bottleneck = self.network.bottleneck
+        if not isinstance(bottleneck, Discrete):
+            raise UserError("a code with indices; the latent of this network is not discrete")
+        places, entries = (bottleneck.tokens, bottleneck.codebooks), bottleneck.entries
+        if indices.shape[1:] != places or not ((indices >= 0) & (indices < entries)).all():
+            takes = f"(N, {', '.join(map(str, places))}), each at least 0 and below {entries:,}"
+            raise UserError(f"indices of shape {tuple(indices.shape)}; this network takes {takes}")
+        return bottleneck.lookup(indices.to(self.network.weight.device)).cpu()
+
     def _batches(self, x: Tensor) -> Iterator[Tensor]:
         for part in torch.split(x, self.batch):
             yield kinds.network_input(part, self.shape[0])
@@ -147,7 +169,8 @@ class Trained:
         code = self.network.encode(x)
         if refine:
             code = fit(self.network, x, code, refine).code
-        return Code(code.z.cpu(), tuple(skip.cpu() for skip in code.skips))
+        indices = None if code.indices is None else code.indices.cpu()
+        return Code(code.z.cpu(), tuple(skip.cpu() for skip in code.skips), indices=indices)
 
     @torch.inference_mode()
     def _decode(self, code: Code) -> Tensor:

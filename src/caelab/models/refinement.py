@@ -40,8 +40,10 @@ def fit(net: Autoencoder, x: Tensor, code: Code, steps: int) -> Fitted:
         steps: each is a forward-mode, a forward and a backward pass through the decoder.
 
     Raises:
-        UserError: the decoder has no gradient with respect to ``z``.
+        UserError: the code is discrete, or the decoder has no gradient with respect to ``z``.
     """
+    if code.indices is not None:
+        raise UserError("its latent is discrete: no small step leads from one entry to the next")
     with torch.inference_mode(False), torch.enable_grad():
         x, z, *skips = (part.detach().clone() for part in (x, code.z, *code.skips))
 

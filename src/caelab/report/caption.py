@@ -14,6 +14,10 @@ _SENTENCES = {
     "The best row is named by its comparisons with the others alone, which must all be significant and need "
     "no adjustment, so it may share a letter.",
     "code": "Code: numbers that reach the decoder, with those of the skips.",
+    "bits": "Bits: of a discrete latent, which is tokens times log2 of the entries.",
+    "codebook usage": "Codebook usage: the share of its entries that occur in the codes of all test images; "
+    "perplexity: how many equally frequent entries have the entropy of theirs.",
+    "active numbers": "Active numbers: those of the latent that tell something of an image.",
     "latent reliance": "Latent reliance: how much of the gain in PSNR over the mean image is lost with "
     f"another image's latent; a row below {BYPASSING} is marked as bypassing: its skips carry the picture "
     "around the latent.",

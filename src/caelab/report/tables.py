@@ -13,7 +13,7 @@ from caelab.metrics.statistics import ALPHA, MIN_SEEDS, Difference, difference, 
 from caelab.report import compare
 from caelab.report.rows import SHOWN, Row, Section
 from caelab.report.wording import listing
-from caelab.runs.analyses import analyses
+from caelab.runs.analyses import columns
 from caelab.runs.labels import PUBLISHED, display
 from caelab.runs.tables import reliance
 
@@ -32,7 +32,7 @@ COLUMNS = 8
 VALIDATION = "validation PSNR (dB)"
 """Column of the screen's tables: what rows are ordered by."""
 
-_MAIN = ("code", "latent reliance", "seeds", "group", "settings", VALIDATION, "seconds")
+_MAIN = ("code", "bits", "latent reliance", "seeds", "group", "settings", VALIDATION, "seconds")
 NAMED = 3
 """Rows that a sentence names, at most."""
 
@@ -41,6 +41,7 @@ _SIZES = {
     "parameters": ("size", "parameters"),
     "latent": ("size", "latent"),
     "code": ("size", "effective_code"),
+    "bits": ("size", "bits"),
     "flops": ("size", "flops_per_image"),
     "seconds": ("time", "fit_seconds"),
     "epochs": ("time", "epochs"),
@@ -61,14 +62,13 @@ def numbers(section: Section) -> pd.DataFrame:
         for name, key in _MEASURED.items()
         if section.dataset in PUBLISHED or not key.startswith("published/")
     }
-    analysed = {
-        name: key for name, key in _analysed().items() if any(row.values(key) for row in section.rows)
-    }
+    further = {name: key for name, key in _further().items() if any(row.values(key) for row in section.rows)}
+    sizes = {name: key for name, key in _SIZES.items() if _known(section, *key)}
     lines = []
     for row in section.rows:
         line: dict[str, Any] = {"variant": row.label, "floor": row.floor, "seeds": len(row.runs)}
         line |= {f"report_{key}": value for key, value in row.published.items()}
-        for name, metric in (measured | analysed).items():
+        for name, metric in (measured | further).items():
             line |= _interval(name, row, metric)
         line["difference"] = line.get("published_psnr", math.nan) - line.get("report_psnr", math.nan)
         line["group"] = letters.get(row.label, "")
@@ -80,16 +80,21 @@ def numbers(section: Section) -> pd.DataFrame:
                 "against_high": difference.high,
             }
             line["against_p"] = p
-        line |= {name: row.mean(*key) for name, key in _SIZES.items()}
+        line |= {name: row.mean(*key) for name, key in sizes.items()}
         line["bypassing"] = row.bypassing
         line |= {"settings": _settings(row), "gain": row.gain, "note": _note(row)}
         lines.append(line)
     return pd.DataFrame(lines)
 
 
-def _analysed() -> dict[str, str]:
-    """Title -> key of each figure of an analysis that has a title."""
-    named = [one for analysis in analyses().values() for one in analysis.columns.values() if one.title]
+def _known(section: Section, part: str, key: str) -> bool:
+    return any(row.mean(part, key) is not None for row in section.rows)
+
+
+def _further() -> dict[str, str]:
+    """Title -> key of each figure that has a title, but those that every run has."""
+    every = {*_MEASURED.values(), "val/psnr"}
+    named = [one for one in columns().values() if one.title and "/" in one.path and one.path not in every]
     return {one.title: one.path for one in named}
 
 
@@ -174,7 +179,7 @@ def table(section: Section, raw: pd.DataFrame | None = None) -> pd.DataFrame:
     """
     raw = numbers(section) if raw is None else raw
     name = f"minus {section.reference} (dB)"
-    columns = {
+    cells = {
         "variant": list(raw["variant"]),
         "seeds": [f"{n}" for n in raw["seeds"]],
         "note": list(raw["note"]),
@@ -194,13 +199,14 @@ def table(section: Section, raw: pd.DataFrame | None = None) -> pd.DataFrame:
         "parameters": _whole(raw, "parameters"),
         "latent": _whole(raw, "latent"),
         "code": _whole(raw, "code"),
+        "bits": _whole(raw, "bits"),
         "latent reliance": _reliance(raw),
-        **{name: _spread(raw, name, 3) for name in _analysed()},
+        **{name: _spread(raw, name, 3) for name in _further()},
         "MFLOPs": [_text(value / 1e6, ".2f") for value in _column(raw, "flops")],
         "seconds": _whole(raw, "seconds"),
         "epochs": _whole(raw, "epochs"),
     }
-    return pd.DataFrame({key: values for key, values in columns.items() if any(values)})
+    return pd.DataFrame({key: values for key, values in cells.items() if any(values)})
 
 
 def _column(raw: pd.DataFrame, name: str) -> list[float]:
@@ -315,23 +321,23 @@ def save(
 def rates(raw: pd.DataFrame) -> pd.DataFrame:
     """Return what ``report.rates.winners`` has found as formatted text."""
     sides = {side: f"{side} PSNR (dB)" for side in ("network", "floor", "codec")}
-    columns = {"bytes": _whole(raw, "bytes")}
+    cells = {"bytes": _whole(raw, "bytes")}
     for side, name in sides.items():
-        columns |= {side: list(raw[side]), name: _plain(raw, f"{side}_psnr", 2)}
-    return pd.DataFrame(columns | {"best": list(raw["best"])})
+        cells |= {side: list(raw[side]), name: _plain(raw, f"{side}_psnr", 2)}
+    return pd.DataFrame(cells | {"best": list(raw["best"])})
 
 
 def main(section: Section, frame: pd.DataFrame) -> list[str]:
     """Name the columns of a section's table that matter most, at most ``COLUMNS``, the first one first.
 
-    Figures that the study's claims are about come before those of other analyses.
+    Figures that the study's claims are about come before others.
     """
     claimed = {claim.get("metric") for claim in section.claims}
-    analysed = sorted(known := _analysed(), key=lambda name: known[name] not in claimed)
+    further = sorted(known := _further(), key=lambda name: known[name] not in claimed)
     published = ("report PSNR (dB)", "one a class PSNR (dB)") if "report PSNR (dB)" in frame else ()
     around = ["latent reliance"] if any(row.bypassing for row in section.rows) else []
     against = f"minus {section.reference} (dB)"
-    order = ["variant", "full PSNR (dB)", *published, against, *analysed, "full SSIM", *around, *_MAIN]
+    order = ["variant", "full PSNR (dB)", *published, against, *further, "full SSIM", *around, *_MAIN]
     return [name for name in dict.fromkeys(order) if name in frame][:COLUMNS]
 
 

@@ -87,6 +87,20 @@ COLUMNS = {
     "parameters": Column("size.parameters", "parameters of the network", ",", "parameters"),
     "latent": Column("size.latent", "numbers in the latent", ",", "latent"),
     "effective_code": Column("size.effective_code", "numbers that reach the decoder", ",", "effective code"),
+    "bits": Column("size.bits", "bits of a discrete latent per image", ",.0f"),
+    "usage": Column(
+        "test/usage", "share of the codebook that occurs in test codes", ".3f", "codebook usage", SHARE
+    ),
+    "perplexity": Column(
+        "test/perplexity",
+        "entries in use, by the entropy of their frequencies",
+        ",.1f",
+        "perplexity",
+        (1.0, math.inf),
+    ),
+    "active_numbers": Column(
+        "test/active_numbers", "numbers of the latent that tell something", ",.0f", "active numbers", POSITIVE
+    ),
     "latent_reliance": Column(
         "test/latent_reliance",
         "share of the quality that comes through the latent",

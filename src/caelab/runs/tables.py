@@ -124,6 +124,8 @@ def summary(record: Complete, run_dir: Path, floor: Complete | None) -> None:
         f"reach the decoder ({size.input_numbers:,} in the image){_path(record)}; "
         f"best epoch {record.best_epoch} of {time.epochs}; {_speed(time)}"
     )
+    if line := _crossing(record):
+        say(line)
     for name in ("reconstructions.png", "result.json"):
         say(f"  {shown(run_dir / name)}")
 
@@ -134,6 +136,23 @@ def _path(record: Complete) -> str:
         return ""
     value = record.metrics.get("test/latent_reliance")
     return f"; latent reliance {reliance(value) or 'unknown'}"
+
+
+def _crossing(record: Complete) -> str:
+    """Say what a bottleneck makes of its codebook or of its numbers; empty where it makes nothing of them."""
+    figures = record.metrics
+    if (bits := record.size.bits) is not None:
+        line = f"{bits:,.0f} bits an image"
+        if "test/usage" in figures:
+            line += f"; test codes use {figures['test/usage']:.1%} of the codebook, "
+            line += f"perplexity {figures['test/perplexity']:,.1f}"
+        return line
+    if (active := figures.get("test/active_numbers")) is None:
+        return ""
+    line = f"{active:,.0f} of {record.size.latent:,} latent numbers tell something of an image"
+    if not active:
+        line += ": the posterior has collapsed; a smaller bottleneck.beta, or bottleneck.warm_up, may help"
+    return line
 
 
 def _speed(time: Time) -> str:

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from caelab import durable, terminal
-from caelab.analysis.rate import distortion, picture, quantisation, tradeoff
+from caelab.analysis.rate import distortion, indices, picture, quantisation, tradeoff
 from caelab.analysis.rate.floors import floors
 from caelab.analysis.rate.tradeoff import LOST
 from caelab.analysis.runner import Subject
@@ -22,7 +22,8 @@ from caelab.runs.labels import labels
 def measure(subject: Subject, bits: tuple[int, ...], force: bool) -> Result:
     """Measure rate and distortion of a network on the whole test split of its data.
 
-    What was measured before is taken where it has all these bits.
+    What was measured before is taken where it has all these bits. The indices of a discrete code are coded as
+    they are.
 
     Args:
         subject: the run.
@@ -30,19 +31,16 @@ def measure(subject: Subject, bits: tuple[int, ...], force: bool) -> Result:
         force: whether to measure again what was measured before.
 
     Returns:
-        ``figures``; ``points``, a line a quantiser; ``enough``, where ``LOST`` is lost, or None; ``code``:
-        ``numbers``, its ``psnr`` as it is, and the share ``clipped``; ``images`` of each split; ``image``,
-        its shape; and what ``floors`` returns.
+        ``figures``; ``points``, a line a quantiser, of which a discrete code needs one, ``bits`` 0;
+        ``enough``, where ``LOST`` is lost, or None; ``code``: ``numbers``, its ``psnr`` as it is, the share
+        ``clipped``, and ``bits`` of one that is discrete; ``images`` of each split; ``image``, its shape; and
+        what ``floors`` returns.
 
     Raises:
-        UserError: constriction is missing, fewer than 2 test images, a code that is discrete or not finite,
-            or a network that does not keep the ``Code`` contract.
+        UserError: constriction is missing, fewer than 2 test images, a code that is not finite or partly
+            discrete, or a network that does not keep the ``Code`` contract.
     """
-    if (certain := subject.record.size.bits) is not None:
-        raise UserError(
-            f"{terminal.shown(subject.run)}: its latent is discrete, {certain:,.0f} bits an image; "
-            "caelab rate rounds codes that are not"
-        )
+    bits = bits if subject.record.size.bits is None else (indices.AS_IT_IS,)
     earlier = None if force else subject.earlier
     if earlier is None or not {*bits} <= {point["bits"] for point in earlier["points"]}:
         result = _codes(subject, bits)
@@ -63,14 +61,18 @@ def _codes(subject: Subject, bits: tuple[int, ...]) -> Result:
     net, splits = subject.network, subject.data.splits
     watch = partial(terminal.tracked, description="codes")
     try:
-        curve = distortion.measure(net, splits["train"], splits["test"], bits, watch)
+        if (fixed := net.bottleneck.bits) is None:
+            curve = distortion.measure(net, splits["train"], splits["test"], bits, watch)
+        else:
+            curve = indices.measure(net, splits["train"], splits["test"], watch)
     except UserError as error:
         raise UserError(f"{terminal.shown(subject.run)}: {error}") from None
     points = [point._asdict() for point in curve.points]
     return {
         "points": points,
         "enough": tradeoff.enough(curve.psnr, points),
-        "code": {"numbers": curve.numbers, "psnr": curve.psnr, "clipped": curve.clipped},
+        "code": {"numbers": curve.numbers, "psnr": curve.psnr, "clipped": curve.clipped}
+        | ({} if fixed is None else {"bits": fixed}),
         "images": {"train": curve.training, "test": len(splits["test"])},
         "image": list(net.shape),
     }
@@ -95,10 +97,14 @@ def _beside(result: Mapping[str, Any], size: float) -> dict[str, float | None]:
 
 def _figures(result: Mapping[str, Any]) -> dict[str, float]:
     code = result["code"]
-    figures = {"rate/psnr": code["psnr"], "rate/float32_bits": 32.0 * code["numbers"]}
-    for point in result["points"]:
-        for key, name in {"rate": "bits", "entropy": "entropy", "psnr": "psnr"}.items():
-            figures[f"rate/{name}_{point['bits']}"] = point[key]
+    figures = {"rate/psnr": code["psnr"]}
+    if "bits" in code:
+        figures["rate/entropy"] = result["points"][0]["entropy"]
+    else:
+        figures["rate/float32_bits"] = 32.0 * code["numbers"]
+        for point in result["points"]:
+            for key, name in {"rate": "bits", "entropy": "entropy", "psnr": "psnr"}.items():
+                figures[f"rate/{name}_{point['bits']}"] = point[key]
     if (end := result["enough"]) is not None:
         figures["rate/enough_bits"] = end["rate"]
         figures["rate/bits_per_number"] = end["rate"] / code["numbers"]
@@ -116,12 +122,16 @@ def answer(result: Mapping[str, Any]) -> list[str]:
         lost = code["psnr"] - points[-1]["psnr"]
         line = f"more than {points[-1]['rate'] / code['numbers']:.2f} bits a number: with these "
         return [f"{line}({points[-1]['rate']:,.0f} an image) {lost:.2f} dB are still lost, of {whole}"]
-    bound = "at most " if end["rate"] == points[0]["rate"] else ""
     size = end["rate"] / 8
-    lines = [
-        f"{bound}{end['rate'] / code['numbers']:.2f} bits a number, {end['rate']:,.0f} an image, until "
-        f"{LOST:g} dB is lost, of {whole}"
-    ]
+    if "bits" in code:
+        line = f"{end['rate']:,.1f} bits an image; {code['bits']:,.1f} if every entry were as frequent"
+    else:
+        bound = "at most " if end["rate"] == points[0]["rate"] else ""
+        line = (
+            f"{bound}{end['rate'] / code['numbers']:.2f} bits a number, {end['rate']:,.0f} an image, until "
+        )
+        line += f"{LOST:g} dB is lost, of {whole}"
+    lines = [line]
     for key, what in (("payload", "without headers"), ("file", "as whole files")):
         others = []
         for name, curve in _curves(result, key).items():
@@ -151,18 +161,24 @@ def table(result: Mapping[str, Any]) -> Table:
         shown.add_column(column, justify="right")
     for point in result["points"]:
         bits = point["rate"]
-        cells = [f"8 sd/{2 ** point['bits']}", f"{bits / code['numbers']:.2f}", f"{bits:,.1f}"]
+        step = f"8 sd/{2 ** point['bits']}" if point["bits"] else "indices"
+        cells = [step, f"{bits / code['numbers']:.2f}", f"{bits:,.1f}"]
         cells += [f"{point['entropy']:,.1f}", f"{bits / pixels:.3f}", f"{bits / 8:,.1f}"]
         cells += [f"{point['psnr']:.2f}", f"{code['psnr'] - point['psnr']:z.2f}"]
         beside = _beside(result, bits / 8).values()
         shown.add_row(*cells, *("-" if psnr is None else f"{psnr:.2f}" for psnr in beside))
-    for name, each, numbers, psnr in (
-        ("float32", "32.00", 4 * code["numbers"], f"{code['psnr']:.2f}"),
-        ("the image", "", channels * pixels, ""),
+    name, own = ("equal entries", code["bits"]) if "bits" in code else ("float32", 32.0 * code["numbers"])
+    whole = 8.0 * channels * pixels
+    for cells in (
+        [name, f"{own / code['numbers']:.2f}", *_sizes(own, pixels), f"{code['psnr']:.2f}"],
+        ["the image", "", *_sizes(whole, pixels)],
     ):
-        cells = [name, each, f"{8 * numbers:,}", "", f"{8 * numbers / pixels:.3f}", f"{numbers:,}", psnr]
         shown.add_row(*cells, style="dim")
     return shown
+
+
+def _sizes(bits: float, pixels: int) -> list[str]:
+    return [f"{bits:,.0f}", "", f"{bits / pixels:.3f}", f"{bits / 8:,.0f}"]
 
 
 _MINUS = {f"minus {name} (dB)": f"psnr_over_{name.lower()}" for name in ("transform", "JPEG", "WebP", "AVIF")}

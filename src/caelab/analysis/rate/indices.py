@@ -1,0 +1,151 @@
+"""Discrete codes as bits: their indices, coded by how often training codes take each entry."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from caelab.analysis.rate.distortion import Curve, Point
+from caelab.analysis.rate.quantisation import Whole, library
+from caelab.bottlenecks.bottleneck import Discrete
+from caelab.data.datamodule import EVALUATION_BATCH, Split
+from caelab.errors import UserError
+from caelab.metrics.quality import mse, psnr
+from caelab.metrics.reliance import Watch
+from caelab.models.autoencoder import Autoencoder
+from caelab.models.contract import encoded, evaluating, require_contract
+
+AS_IT_IS = 0
+"""Bits of the quantiser of a code that needs none."""
+
+Shares = NDArray[np.float64]
+
+
+def measure(net: Autoencoder, train: Split, test: Split, watch: Watch = iter) -> Curve:
+    """Code the indices of all test images, decode them, and look at what the decoder makes of them.
+
+    Args:
+        net: trained, on the CPU, with a discrete bottleneck.
+        train: images whose indices alone set the models of the coder.
+        test: N images, 2 or more.
+        watch: of the passes over training and test images.
+
+    Returns:
+        A curve of one point. Its ``entropy`` is the one of the test images' own frequencies at each place.
+
+    Raises:
+        UserError: a network that does not keep the ``Code`` contract, numbers that go around the latent, or
+            no library to code with.
+        RuntimeError: the coder returned other indices than it was given.
+    """
+    require_contract(net, test)
+    bottleneck = net.bottleneck
+    assert isinstance(bottleneck, Discrete)
+    with evaluating(net):
+        if skips := encoded(net, test[:1]).skips:
+            around = sum(skip[0].numel() for skip in skips)
+            raise UserError(
+                f"{around:,} numbers go around its discrete latent; "
+                "caelab rate codes the indices of networks without skips"
+            )
+        symbols = _indices(net, train, watch)
+        coder = Coder(frequencies(symbols, bottleneck.entries, bottleneck.codebooks))
+        known, psnrs, bits = [], [], 0
+        for start in watch(range(0, len(test), EVALUATION_BATCH)):
+            images = test[start : start + EVALUATION_BATCH]
+            symbols = _symbols(net, images)
+            words = coder.encode(symbols)
+            decoded = coder.decode(words, len(symbols))
+            if not (decoded == symbols).all():
+                raise RuntimeError("the decoded indices are not those that were coded")
+            shape = (len(symbols), bottleneck.tokens, bottleneck.codebooks)
+            z = bottleneck.lookup(torch.from_numpy(decoded.astype(np.int64)).reshape(shape))
+            code = encoded(net, images)._replace(z=z)
+            psnrs.append(psnr(mse(net.decode(code), images.float() / 255)))
+            known.append(symbols)
+            bits += 8 * words.nbytes
+    mean = torch.cat(psnrs).mean().item()
+    rate, least = bits / len(test), entropy(np.concatenate(known), bottleneck.entries)
+    return Curve(mean, [Point(AS_IT_IS, rate, least, mean)], net.latent, 0.0, len(train))
+
+
+def _indices(net: Autoencoder, images: Split, watch: Watch) -> Whole:
+    starts = watch(range(0, len(images), EVALUATION_BATCH))
+    return np.concatenate([_symbols(net, images[start : start + EVALUATION_BATCH]) for start in starts])
+
+
+def _symbols(net: Autoencoder, images: torch.Tensor) -> Whole:
+    """Indices of images as (N, tokens times codebooks)."""
+    indices = encoded(net, images).indices
+    assert indices is not None
+    return indices.flatten(1).int().cpu().numpy()
+
+
+def frequencies(symbols: Whole, entries: int, codebooks: int = 1) -> list[Shares]:
+    """Estimate how likely each entry is at each place of a code.
+
+    There may be fewer images than entries, so that a place has not seen all that may come. Of n symbols, d of
+    them different, the share ``d / (n + d)`` is kept for those, as in Witten and Bell, "The zero-frequency
+    problem" (1991), method C; it is spread as the places of that codebook together have it.
+
+    Args:
+        symbols: (N, places), each in [0, entries); the codebooks take turns.
+        entries: of each codebook.
+        codebooks: how many there are.
+
+    Returns:
+        Of each place, (entries,), which add up to 1; none is 0.
+    """
+    counts = np.stack([np.bincount(place, minlength=entries) for place in symbols.T])  # (places, entries)
+    books = [counts[book::codebooks].sum(0) + 0.5 for book in range(codebooks)]  # Krichevsky and Trofimov
+    shares = []
+    for place, own in enumerate(counts):
+        together, different = books[place % codebooks], np.count_nonzero(own)
+        shares.append((own + different * together / together.sum()) / (own.sum() + different))
+    return shares
+
+
+def entropy(symbols: Whole, entries: int) -> float:
+    """Bits an image below which no static model of single indices can code these.
+
+    Args:
+        symbols: (N, places), each in [0, entries).
+        entries: of the codebook.
+    """
+    bits = 0.0
+    for place in symbols.T:
+        shares = np.bincount(place, minlength=entries) / len(place)
+        seen = shares[shares > 0]
+        bits -= float((seen * np.log2(seen)).sum())
+    return max(0.0, bits)
+
+
+class Coder:
+    """A range coder of indices.
+
+    Args:
+        shares: of each entry, of each place.
+
+    Raises:
+        UserError: constriction is not installed.
+    """
+
+    def __init__(self, shares: Sequence[Shares]) -> None:
+        self._stream = library()
+        model = self._stream.model.Categorical
+        self._models: list[Any] = [model(one.astype(np.float32), perfect=False) for one in shares]
+
+    def encode(self, symbols: Whole) -> NDArray[np.uint32]:
+        """Map symbols (N, places) to the words of one stream."""
+        encoder = self._stream.queue.RangeEncoder()
+        for model, place in zip(self._models, np.ascontiguousarray(symbols.T), strict=True):
+            encoder.encode(place, model)
+        words: NDArray[np.uint32] = encoder.get_compressed()
+        return words
+
+    def decode(self, words: NDArray[np.uint32], n: int) -> Whole:
+        """Read the symbols (N, places) of ``n`` images from their stream."""
+        decoder = self._stream.queue.RangeDecoder(words)
+        return np.stack([decoder.decode(model, n) for model in self._models], 1)
