@@ -34,7 +34,7 @@ demo: $(READY) ## three autoencoders and a linear floor on real MNIST: one table
 # A failed run does not keep the report from being written; the exit status tells of it.
 reproduce: $(TOOLS) ## every study whose data are at hand, then the report; BUDGET=quick takes minutes
 	$(BIN)/caelab study all --budget $(BUDGET); status=$$?; \
-	$(BIN)/caelab report study=all budget=$(BUDGET) --out report/$(BUDGET) && exit $$status
+	$(BIN)/caelab report all --budget $(BUDGET) --out report/$(BUDGET) && exit $$status
 
 # Each report says the command that wrote it.
 results: $(READY) ## draw the reports in docs/results again from their records

@@ -68,7 +68,7 @@ def test_a_sweep_hands_its_study_over_and_names_the_command(train, carried_out):
     assert (answer.status, answer.err) == (0, "")
     assert answer.out.splitlines() == [
         "the same as: caelab study table1 table2 --seeds 5 --budget quick dataset=mnist",
-        "next: caelab report study=table1,table2 budget=quick seeds=5 dataset=mnist",
+        "next: caelab report table1 table2 --budget quick --seeds 5 dataset=mnist",
     ]
     assert carried_out == [(["table1", "table2"], "quick", "5", ["dataset=mnist"])]
     flag = train("-m", "--cfg=job", "study=table1", tiny=False)

@@ -275,7 +275,9 @@ def test_a_server_gets_the_run_the_workspace_and_the_report(train, environment):
 
 def test_a_mistake_is_one_line(train, command, monkeypatch, tmp_path):
     train("logger=wandb", "trainer.max_epochs=1")
-    assert command("tabel2")[2] == ["caelab: study=tabel2: there is no such study; did you mean 'table2'?"]
+    assert command("tabel2")[2] == [
+        "caelab: tabel2: there is no such folder or study; did you mean 'table2'?"
+    ]
     (tmp_path / "empty").mkdir()
     assert command("empty")[2] == ["caelab: empty: there is no finished run in it; give folders with runs"]
     monkeypatch.setattr("caelab.cli.dashboard.find_spec", lambda _: None)

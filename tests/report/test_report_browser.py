@@ -7,6 +7,7 @@ import pytest
 import toys
 from browser import CHROMIUM, browser
 
+from caelab.report.asked import asked
 from caelab.report.build import report
 from caelab.runs import results
 
@@ -44,7 +45,7 @@ def page(tmp_path_factory):
     runs = [(*variant, seed, psnr) for variant, found in PSNR.items() for seed, psnr in enumerate(found)]
     for number, run in enumerate(runs, 1):
         leave(folder / "runs" / str(number), number, *run)
-    report([str(folder / "runs")], folder / "report")
+    report(asked([str(folder / "runs")]), folder / "report")
     return folder / "report/index.html"
 
 

@@ -16,6 +16,7 @@ from caelab import studies
 from caelab.composition import compose
 from caelab.plotting.embed import plotly
 from caelab.report import figures, pictures, tables
+from caelab.report.asked import asked
 from caelab.report.build import report
 from caelab.runs import records, results
 from caelab.runs.record import RECORD
@@ -29,7 +30,7 @@ LOST = (
 ENVIRONMENT = {"device": "cpu", "torch": "2.11.0", "caelab": "0.1.0", "precision": "32-true"}
 SIZE = {"parameters": 9, "latent": 8, "effective_code": 8, "flops_per_image": 10, "input_numbers": 12}
 KINDS = ["curves", "images", "pareto", "psnr"]
-COMMAND = ["study=table2", "dataset=cifar10,mnist,cinic10"]
+COMMAND = ["table2", "dataset=cifar10,mnist,cinic10"]
 
 
 def leave(path, variant, seed, psnr=20.0, **changes):
@@ -75,7 +76,7 @@ def runs(tmp_path_factory):
 def made(tmp_path_factory, runs):
     """A report in a folder that was there and empty."""
     out = tmp_path_factory.mktemp("report")
-    report([str(runs), *COMMAND], out)
+    report(asked([str(runs), *COMMAND]), out)
     return out
 
 
@@ -162,7 +163,7 @@ def test_a_second_report_replaces_the_first(command, made, runs, tmp_path):
     out, bare = tmp_path / "report", tmp_path / "bare"
     shutil.copytree(made, out)
     shutil.copytree(runs, bare, ignore=shutil.ignore_patterns("*.npz"))  # records, as they are kept in git
-    status, shown, _ = command(bare, "study=table2", "seeds=1", "--out", out)
+    status, shown, _ = command(bare, "table2", "--seeds", 1, "--out", out)
     assert status == 0
     assert files(out) == files(made)
     assert [name for name in files(out) if (out / name).read_bytes() == (made / name).read_bytes()] == [
@@ -181,7 +182,7 @@ def test_a_second_report_replaces_the_first(command, made, runs, tmp_path):
 
 def test_the_screen_shows_the_table_and_the_verdicts(command, runs):
     # --out between the words, as people type it; the folder is made
-    status, shown, _ = command("study=table2", "--out", "new/report", runs)
+    status, shown, _ = command("table2", "--out", "new/report", runs)
     assert status == 0
     assert shown.index(HOLDS) < shown.index(LOST)
     assert shown[-3:-1] == ["  new/report/index.html", "  new/report/index.md"]
@@ -209,7 +210,7 @@ def test_what_a_report_costs_does_not_grow_with_the_square_of_its_runs(tmp_path,
 
     for module, name in ((records, "load"), (pictures, "_read"), (figures, "save"), (tables, "groups")):
         counted(module, name)
-    report([str(tmp_path / "many")], tmp_path / "report")
+    report(asked([str(tmp_path / "many")]), tmp_path / "report")
     assert calls == {"load": 60, "_read": 40, "save": 4}
     with (tmp_path / "report/tables/runs-own.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 60
@@ -251,24 +252,26 @@ def test_without_a_study_the_report_is_of_what_has_runs(command, runs, tmp_path)
 
 
 MISTAKES = {
-    "nowhere": "nowhere: there is no such folder; give folders with runs, such as multirun",
+    "nowhere": "nowhere: there is no such folder or study; give folders with runs, such as multirun",
     "": "multirun: there is no such folder; give folders with runs, such as multirun",
     "empty": "empty: there is no run in it",
-    "RUNS study=tabel2": "study=tabel2: there is no such study; did you mean 'table2'?",
-    "RUNS study=table2 budget=quik": "budget=quik: there is no such budget; did you mean 'quick'?",
-    "RUNS study=table2 budget=quick": (
-        "RUNS: 8 runs, but none of budget=quick and these words; give the report the words that the training "
-        "was given"
+    "RUNS tabel2": "tabel2: there is no such folder or study; did you mean 'table2'?",
+    "RUNS table2 --budget quik": "budget=quik: there is no such budget; did you mean 'quick'?",
+    "RUNS table2 --budget quick": (
+        "RUNS: 8 runs, but none of --budget quick and these words; give the report the words that the "
+        "training was given"
     ),
-    "RUNS study=beyond": (  # which shares a floor with table2
-        "RUNS: 8 runs, but none of budget=full and these words; give the report the words that the training "
-        "was given"
+    "RUNS beyond": (  # which shares a floor with table2
+        "RUNS: 8 runs, but none of --budget full and these words; give the report the words that the "
+        "training was given"
     ),
-    "RUNS study=table2 seeds=abc": "seeds=abc: must be a whole number, 1 or more",
-    "RUNS study=table2 seeds=0": "seeds=0: must be a whole number, 1 or more",
-    "RUNS study=table2 seeds=²": "seeds=²: must be a whole number, 1 or more",
-    "RUNS study=table2 seed=3": "seed=3: study=table2 varies that itself; seeds=N sets how many",
-    "RUNS study=table2 dataset=cifar": "dataset=cifar: there is no such dataset; did you mean 'cifar10'?",
+    "RUNS table2 --seeds abc": "seeds=abc: must be a whole number, 1 or more",
+    "RUNS table2 --seeds 0": "seeds=0: must be a whole number, 1 or more",
+    "RUNS table2 --seeds ²": "seeds=²: must be a whole number, 1 or more",
+    "RUNS study=table2": "study=table2: the name of a study stands alone, as in table2",
+    "RUNS table2 budget=quick": "budget=quick: an option of the studies, as in --budget quick",
+    "RUNS table2 seed=3": "seed=3: study=table2 varies that itself; --seeds N sets how many",
+    "RUNS table2 dataset=cifar": "dataset=cifar: there is no such dataset; did you mean 'cifar10'?",
 }
 
 

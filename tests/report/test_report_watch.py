@@ -56,6 +56,6 @@ def test_a_mistake_ends_it(steps, tmp_path, monkeypatch, lab):
     monkeypatch.chdir(tmp_path)
     leave(tmp_path / "runs/a", 1, "base", "mse", 0, 20.0)
     steps()
-    status, _, err = lab("report", "runs", "study=tabel2", "--watch")
+    status, _, err = lab("report", "runs", "tabel2", "--watch")
     assert status == 1
-    assert err == "caelab: study=tabel2: there is no such study; did you mean 'table2'?\n"
+    assert err == "caelab: tabel2: there is no such folder or study; did you mean 'table2'?\n"

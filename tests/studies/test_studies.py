@@ -220,7 +220,7 @@ def test_what_a_run_logs_to_is_no_part_of_what_it_is():
         ),
         (
             ("table2", "full", None, ["seed=3"]),
-            "seed=3: study=table2 varies that itself; seeds=N sets how many",
+            "seed=3: study=table2 varies that itself; --seeds N sets how many",
         ),
         (("table2", "full", None, ["optimizer=adam,sgd"]), "optimizer=adam,sgd: a study is a sweep already"),
         (("table2", "full", None, ["a=[3"]), "a=[3: not an override; give KEY=VALUE"),

@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from caelab.studies import names
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md"))))
 COMMAND = re.compile(r"(?:python -m )?caelab[-. ](\w+)(.*)")
@@ -50,10 +52,9 @@ def tiny(words: Sequence[str]) -> list[str]:
     words = [word.replace("psnr > 26", "psnr > 0") for word in words]
     replaced = re.compile(r"dataset[.=]|seeds=|trainer\.(max_epochs|accelerator)=")
     kept = ["multirun/runs/RUN" if word == "RUN" else word for word in words if not replaced.match(word)]
-    own = words[0] == "report" and "study=" in str(words) and "docs/results/runs" not in words
+    own = words[0] == "report" and {*words} & {*names()} and "docs/results/runs" not in words
     if words[0] in ("train", "sweep", "study") or own:
-        seeds = {"study": ["--seeds", "1"], "report": ["seeds=1"]}
-        return [*kept, *TINY, *seeds.get(words[0], [])]
+        return [*kept, *TINY, *([] if words[0] in ("train", "sweep") else ["--seeds", "1"])]
     again = ["--force"] if "--out" in kept else []  # the pages write to one folder more than once
     return [*kept, *again, *(DATA if len(kept) < len(words) else [])]
 

@@ -27,11 +27,11 @@ def words(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def studies(context: typer.Context, incomplete: str) -> list[str]:
-    """Complete a word of ``caelab study``: a study's name, or ``KEY=VALUE``."""
+    """Complete a word of ``caelab study`` or ``report``: a study's name, or ``KEY=VALUE``."""
     from caelab.config import folders, options
 
     earlier = list(context.params["words"] or ())
-    with suppress(UserError), folders.seen(context.params["config_dir"] or ()):
+    with suppress(UserError), folders.seen(context.params.get("config_dir") or ()):
         names = [] if "=" in (*earlier[-1:], *incomplete) else options.files("study")
         return [*_begin(names, incomplete), *_words(earlier, incomplete)]
     return []

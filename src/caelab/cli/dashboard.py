@@ -54,5 +54,6 @@ def dashboard(
     if not find_spec("wandb_workspaces"):
         raise UserError("caelab dashboard: it needs wandb-workspaces; pip install 'caelab[dashboard]'")
     from caelab.dashboard.dashboard import dashboard as make
+    from caelab.report.asked import asked
 
-    make(words or [], entity, project, upload, out, budget=budget, seeds=seeds)
+    make(asked(words or [], budget, seeds), entity, project, upload, out)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from caelab.cli import completion
 from caelab.cli.arguments import examples
 
 
@@ -13,8 +14,8 @@ def add(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
             "caelab report multirun/runs/cifar10",
-            "caelab report study=table2 budget=quick --out report",
-            "caelab report docs/results/runs study=table1,table2",
+            "caelab report table2 --budget quick --out report",
+            "caelab report docs/results/runs table1 table2",
         )
     )(report)
 
@@ -23,10 +24,14 @@ def report(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FOLDER]... [study=NAME,...] [budget=quick] [seeds=N] [KEY=VALUE]...",
-            help="folders of runs, sweeps or many of them (default: multirun); words that trained a study",
+            metavar="[STUDY]... [FOLDER]... [KEY=VALUE]...",
+            help="studies, or all (default: what has runs), with the words that trained them; folders of "
+            "runs, sweeps or many of them (default: multirun)",
+            autocompletion=completion.studies,
         ),
     ] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="N", help="runs a row of the studies")] = None,
+    budget: Annotated[str | None, typer.Option(help="of the studies: full, or quick")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="where the report goes")] = Path("report"),
     watch: Annotated[
         bool, typer.Option("--watch", help="draw it anew whenever a run is done, until Ctrl-C")
@@ -35,12 +40,14 @@ def report(
     """Draw tables, figures and verdicts from records.
 
     Nothing is trained. Writes index.html, one file that opens offline; the same as index.md; every table as
-    CSV, Markdown and LaTeX in tables/; every figure as PNG and PDF in figures/. Without study= it is of what
-    has runs: studies, and below them the runs that belong to none. study=all names what is not measured, too.
+    CSV, Markdown and LaTeX in tables/; every figure as PNG and PDF in figures/. Without a study it is of
+    what has runs: studies, and below them the runs that belong to none. all names what is not measured, too.
     """
+    from caelab.report.asked import asked
+
     if watch:
         from caelab.report.watch import watch as draw
     else:
         from caelab.report.build import report as draw
 
-    draw(words or [], out)
+    draw(asked(words or [], budget, seeds), out)

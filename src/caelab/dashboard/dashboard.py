@@ -2,17 +2,18 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from caelab import durable, studies, terminal
+from caelab import durable, terminal
 from caelab.dashboard.board import Board, Part, in_wandb, known
 from caelab.dashboard.document import document
 from caelab.dashboard.upload import send, there
 from caelab.dashboard.workspace import workspace
 from caelab.errors import UserError
+from caelab.report.asked import Asked
 from caelab.report.claims import verdicts
 from caelab.report.measure import others, section
 from caelab.report.rows import Run
@@ -22,28 +23,22 @@ from caelab.studies.index import Index, index
 from caelab.training.loggers.wandb import key_configured
 
 
-def dashboard(
-    words: Sequence[str], entity: str | None, project: str | None, upload: bool, out: Path, **own: str | None
-) -> None:
+def dashboard(asked: Asked, entity: str | None, project: str | None, upload: bool, out: Path) -> None:
     """Make a workspace and a report in W&B, or write into a file what would be sent.
 
     Args:
-        words: studies, folders with runs, and KEY=VALUE that the studies were trained with.
+        asked: of which studies and runs.
         entity: whose project it is; None is that of the environment, or the user's own.
         project: where the runs are; None is that of the environment, or ``caelab``.
         upload: whether to send the runs that were trained without W&B.
         out: the file, where there is no key.
-        own: ``budget`` and ``seeds`` of the studies.
 
     Raises:
-        UserError: no runs, no such study, or no run that W&B knows.
+        UserError: no runs, no such budget, or no run that W&B knows.
     """
-    roots = [word for word in words if Path(word).is_dir()] or ["multirun"]
-    overrides = [word for word in words if "=" in word]
-    names = [word for word in words if word not in (*roots, *overrides)]
-    runs = _runs(roots)
-    plans = _plans(names, runs, overrides, own)
-    parts = _parts(plans, runs, records.searches(*roots), rest=not names)
+    runs = _runs(asked.roots)
+    plans = [study for _, study in asked.plans(runs)]
+    parts = _parts(plans, runs, records.searches(*asked.roots), rest=not asked.names)
     project = project or os.environ.get("WANDB_PROJECT") or "caelab"
     entity = entity or os.environ.get("WANDB_ENTITY") or None
     online = key_configured() and os.environ.get("WANDB_MODE") not in ("offline", "dryrun", "disabled")
@@ -51,7 +46,7 @@ def dashboard(
         entity = entity or (_own_entity() if online else None)
         if upload:
             _upload(parts, "online" if online else "offline", entity, project)
-    board = _board(names, parts, roots)
+    board = _board(asked, parts)
     # the report first, which makes the project where there is none
     report, view = document(board, entity or "", project), workspace(board, entity or "", project)
     if online:
@@ -62,27 +57,13 @@ def dashboard(
         _write(out, board, view, report)
 
 
-def _runs(roots: Sequence[str]) -> Index:
+def _runs(roots: Sequence[Path]) -> Index:
     runs = index(*roots)
     if not any(record.status == "finished" for _, record in runs.values()):
-        raise UserError(f"{', '.join(roots)}: there is no finished run in it; give folders with runs")
+        raise UserError(
+            f"{', '.join(map(str, roots))}: there is no finished run in it; give folders with runs"
+        )
     return runs
-
-
-def _plans(
-    names: Sequence[str], runs: Index, overrides: Sequence[str], own: Mapping[str, str | None]
-) -> list[Study]:
-    """The studies that are named, or those that have trained some of the runs."""
-    budget = own["budget"]
-    chosen = [(name, budget or "full") for name in names] or _trained(runs, budget)
-    return [studies.load(name, budget, own["seeds"], overrides) for name, budget in chosen]
-
-
-def _trained(runs: Index, budget: str | None) -> list[tuple[str, str]]:
-    """Studies and budgets that have trained some of the runs."""
-    sweeps = [str(record.sweep or "").rpartition("-") for _, record in runs.values()]
-    known = {(name, one): None for name, _, one in sweeps if name in studies.names()}
-    return [pair for pair in known if budget in (None, pair[1])]
 
 
 def _parts(plans: Sequence[Study], runs: Index, searched: Any, rest: bool) -> list[Part]:
@@ -108,16 +89,16 @@ def _upload(parts: Sequence[Part], mode: str, entity: str | None, project: str) 
         )
 
 
-def _board(names: Sequence[str], parts: Sequence[Part], roots: Sequence[str]) -> Board:
+def _board(asked: Asked, parts: Sequence[Part]) -> Board:
     shown = [Part(known(part.section), part.verdicts) for part in parts]
     shown = [part for part in shown if part.runs]
     count = len({run.path for part in parts for run in part.runs})
     if not shown:
         raise UserError(
-            f"{', '.join(names or roots)}: {count} finished runs, none of them in W&B; "
+            f"{', '.join(asked.names or map(str, asked.roots))}: {count} finished runs, none of them in W&B; "
             "--upload sends them, and logger=wandb has new ones logged"
         )
-    board = Board(f"caelab: {', '.join(names) or 'all runs'}", shown)
+    board = Board(f"caelab: {', '.join(asked.names) or 'all runs'}", shown)
     if missing := count - len(board.runs):
         terminal.say(
             f"{missing} of {count} runs were trained without W&B and are left out; --upload sends them"

@@ -1,6 +1,5 @@
-"""The report: ``caelab report [RUNS ...] --out DIR``."""
+"""The report: ``caelab report [STUDY ...] [FOLDER ...] --out DIR``."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -16,6 +15,7 @@ from caelab.errors import UserError
 from caelab.plotting.embed import Picture
 from caelab.plotting.strips import Images
 from caelab.report import figures, page, plots, rates, summary, tables, trials
+from caelab.report.asked import Asked
 from caelab.report.claims import verdicts
 from caelab.report.measure import apart, others, section
 from caelab.report.page import Chapter, Page
@@ -23,27 +23,25 @@ from caelab.report.pictures import collected
 from caelab.report.rows import LISTED, Section, titled
 from caelab.runs import records
 from caelab.runs.labels import display
-from caelab.runs.locate import ROOT
-from caelab.studies import Study
-from caelab.studies.index import Index, index
+from caelab.studies.index import index
 
 
-def report(words: Sequence[str], out: Path) -> None:
+def report(asked: Asked, out: Path) -> None:
     """Write a report into ``out``, and show its tables and verdicts; see ``draw``."""
-    drawn, made, written = draw(words, out)
+    drawn, made, written = draw(asked, out)
     summary.show(drawn, made.verdicts)
     for path in written:
         terminal.say(f"  {terminal.shown(path)}")
     terminal.say(f"next: open {terminal.shown(written[0])}")
 
 
-def draw(words: Sequence[str], out: Path, bar: bool = True) -> tuple[list[Section], Page, list[Path]]:
+def draw(asked: Asked, out: Path, bar: bool = True) -> tuple[list[Section], Page, list[Path]]:
     """Write a report into ``out``.
 
     Without a study it is of what has runs, and of nothing else.
 
     Args:
-        words: folders with runs, and KEY=VALUE as for the training.
+        asked: of what.
         out: made where it is missing; its files replace those of an earlier report of the same study. What
             that drew of pictures that the records no longer hold stays, and says so.
         bar: whether it is shown how far it is.
@@ -52,73 +50,39 @@ def draw(words: Sequence[str], out: Path, bar: bool = True) -> tuple[list[Sectio
         What it shows, and the files that are its pages.
 
     Raises:
-        UserError: a folder without runs, or a study, budget or override that cannot be.
+        UserError: folders without runs, or a budget or override that cannot be.
     """
-    roots = folders(words)
-    given = dict(word.split("=", 1) for word in words if "=" in word)
-    own: dict[str, str] = {key: given.pop(key) for key in ("study", "budget", "seeds") if key in given}
-    runs = _runs(roots)
-    asked = "study" in own
-    plans = _plans(own, [f"{key}={value}" for key, value in given.items()], runs)
-    searched = records.searches(*roots)
+    where = ", ".join(map(str, asked.roots))
+    runs = index(*asked.roots)
+    if not runs:
+        raise UserError(f"{where}: there is no run in it")
+    plans = asked.plans(runs)
+    searched = records.searches(*asked.roots)
     sections = [
         replace(section(study, dataset, runs, searched), study=name)
         for name, study in plans
         for dataset in study.datasets
     ]
     begun = [one for one in sections if _begun(one)]
-    judged = [verdict for one in (sections if asked else begun) for verdict in verdicts(one)]
-    if not asked:
+    judged = [verdict for one in (sections if asked.names else begun) for verdict in verdicts(one)]
+    if not asked.names:
         begun = [_run_only(one) for one in begun]
         judged = [verdict for verdict in judged if verdict.word != "not measured"]
-    drawn = [part for one in begun for part in apart(one)] + ([] if asked else others(runs, begun))
+    drawn = [part for one in begun for part in apart(one)] + ([] if asked.names else others(runs, begun))
     if not drawn:
         raise UserError(
-            f"{', '.join(map(str, roots))}: {len(runs)} runs, but none of budget={own.get('budget', 'full')} "
-            "and these words; give the report the words that the training was given"
+            f"{where}: {len(runs)} runs, but none of --budget {asked.budget or 'full'} and these words; "
+            "give the report the words that the training was given"
         )
     made = Page(
-        command=shlex.join(["caelab", "report", *words, "--out", str(out)]),
+        command=asked.command("report", ["--out", str(out)]),
         made=f"{date.today():%-d %B %Y}",
         environments=_environments(drawn),
         chapters=_chapters(drawn, out, bar),
-        absent=[_advice(one, words) for one in sections if asked and not _begun(one)],
+        absent=[_advice(one, asked) for one in sections if asked.names and not _begun(one)],
         verdicts=sorted(judged, key=lambda verdict: verdict.word == "not measured"),
     )
     return drawn, made, page.write(made, out)
-
-
-def folders(words: Sequence[str]) -> list[Path]:
-    """The folders among the words of a report, or where runs lie unless something else is said."""
-    return [Path(word) for word in words if "=" not in word] or [Path(ROOT)]
-
-
-def _runs(roots: Sequence[Path]) -> Index:
-    for root in roots:
-        if not root.is_dir():
-            raise UserError(f"{root}: there is no such folder; give folders with runs, such as multirun")
-    runs = index(*roots)
-    if not runs:
-        raise UserError(f"{', '.join(map(str, roots))}: there is no run in it")
-    return runs
-
-
-def _plans(own: Mapping[str, str], common: Sequence[str], runs: Index) -> list[tuple[str, Study]]:
-    """The studies that are asked for, or else those of whose sweeps there are runs, by their files' names."""
-    budget, asked = own.get("budget", "full"), own.get("study")
-    names = studies.names() if asked == studies.ALL else list(dict.fromkeys((asked or "").split(",")))
-    plans = [(name, budget) for name in names] if asked else _trained(runs, own.get("budget"))
-    return [
-        (name if asked or of == "full" else f"{name}-{of}", studies.load(name, of, own.get("seeds"), common))
-        for name, of in plans
-    ]
-
-
-def _trained(runs: Index, budget: str | None) -> list[tuple[str, str]]:
-    """Name and budget of each study of whose sweeps there are runs."""
-    sweeps = {record.sweep for _, record in runs.values()}
-    budgets = studies.BUDGETS if budget is None else (budget,)
-    return [(name, of) for name in studies.names() for of in budgets if f"{name}-{of}" in sweeps]
 
 
 def _run_only(one: Section) -> Section:
@@ -227,10 +191,8 @@ def _environments(drawn: Sequence[Section]) -> list[str]:
     return [f"{count} {'run' if count == 1 else 'runs'}: {line}" for line, count in counts.items()]
 
 
-def _advice(one: Section, words: Sequence[str]) -> str:
-    typed = dict(word.split("=", 1) for word in words if "=" in word)
-    rest = [f"{key}={value}" for key, value in typed.items() if key not in ("study", *studies.OPTIONS)]
-    command = studies.command([one.study], typed, rest)
+def _advice(one: Section, asked: Asked) -> str:
+    command = studies.command([one.study], asked.options, asked.overrides)
     large = "; it fetches 687 MB, or put CINIC-10.tar.gz into the data folder"
     more = large if one.dataset == "cinic10" else ""
     return f"{one.title}, {display(one.dataset)}: {command}{more}"

@@ -34,8 +34,8 @@ def _report(
     names: Sequence[str], seeds: str | None, budget: str, overrides: Sequence[str], output: Path
 ) -> str:
     """The command that draws the report of these studies."""
-    own = {"study": ",".join(names), "budget": "" if budget == "full" else budget, "seeds": seeds}
-    words = [f"{key}={value}" for key, value in own.items() if value]
-    words += [word for word in overrides if not word.startswith(("~", "hydra", "paths.", "force="))]
+    own = {"budget": "" if budget == "full" else budget, "seeds": seeds or ""}
+    options = [text for key, value in own.items() if value for text in (f"--{key}", value)]
+    words = [word for word in overrides if not word.startswith(("~", "hydra", "paths.", "force="))]
     folder = [] if output == Path(ROOT) else [terminal.shown(output)]
-    return shlex.join(["caelab", "report", *folder, *words])
+    return shlex.join(["caelab", "report", *folder, *names, *options, *words])

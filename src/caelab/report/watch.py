@@ -6,31 +6,31 @@ from datetime import datetime
 from pathlib import Path
 
 from caelab import terminal
-from caelab.report.build import draw, folders
+from caelab.report.asked import Asked
+from caelab.report.build import draw
 from caelab.runs import records
 from caelab.runs.record import RECORD
 
 _EVERY = 5.0  # seconds between looks at the folders
 
 
-def watch(words: Sequence[str], out: Path) -> None:
+def watch(asked: Asked, out: Path) -> None:
     """Draw a report whenever a run or an analysis is done, until Ctrl-C; say one line each time.
 
     Args:
-        words: as of a report.
+        asked: as of a report.
         out: where it goes.
 
     Raises:
-        UserError: a mistake in the words.
+        UserError: what ``draw`` raises.
     """
-    roots = folders(words)
     before: dict[str, int] = {}
-    terminal.say(f"watching {', '.join(map(terminal.shown, roots))}; Ctrl-C ends it")
+    terminal.say(f"watching {', '.join(map(terminal.shown, asked.roots))}; Ctrl-C ends it")
     try:
         while True:
-            now = _state(roots)
+            now = _state(asked.roots)
             if now and now != before:
-                _, _, (page, *_) = draw(words, out, bar=False)
+                _, _, (page, *_) = draw(asked, out, bar=False)
                 count = f"{len(now):,} {'run' if len(now) == 1 else 'runs'}"
                 terminal.say(f"{datetime.now():%H:%M:%S} {count}, {terminal.shown(page)}")
             before = now

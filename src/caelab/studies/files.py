@@ -123,5 +123,5 @@ def _refuse_varied(study: Study, common: Sequence[str]) -> None:
         if override.is_sweep_override():
             raise UserError(f"{override.input_line}: a study is a sweep already; give one value")
         if override.key_or_group in varied:
-            hint = "seeds=N sets how many" if override.key_or_group == "seed" else "leave it out"
+            hint = "--seeds N sets how many" if override.key_or_group == "seed" else "leave it out"
             raise UserError(f"{override.input_line}: study={study.name} varies that itself; {hint}")
