@@ -10,6 +10,7 @@ import pytest
 from caelab import studies
 from caelab.composition import compose
 from caelab.config import CONF, options
+from caelab.runs.record_file import ARCHIVE, archived
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,8 +21,12 @@ def identity(*words):
 
 def record(fingerprint):
     """The record of a run in docs."""
-    (path,) = (ROOT / "docs" / "results" / "runs").glob(f"*/*-{fingerprint[:10]}/result.json")
-    return json.loads(path.read_text())
+    kept = (ROOT / "docs" / "results" / "runs").glob(f"*/{ARCHIVE}")
+    runs = [
+        files for path in kept for name, files in archived(path.parent).items() if fingerprint[:10] in name
+    ]
+    (files,) = runs
+    return json.loads(files["result.json"])
 
 
 @pytest.mark.parametrize("name", options.options("experiment"))

@@ -10,6 +10,7 @@ from toys import config
 
 from caelab.composition import compose
 from caelab.config.fingerprint import fingerprint
+from caelab.runs.record_file import ARCHIVE
 
 RECORDS = Path(__file__).parents[2] / "docs/results/runs"
 
@@ -145,11 +146,11 @@ def test_fingerprints_stay(words):
 
 
 def test_records_in_docs_have_the_fingerprint_of_their_config():
-    paths = list(RECORDS.rglob("result.json"))
-    assert len(paths) > 600
-    for path in paths:
-        record = json.loads(path.read_text())
+    lines = [json.loads(line) for path in RECORDS.rglob(ARCHIVE) for line in path.read_text().splitlines()]
+    assert len(lines) > 600
+    for line in lines:
+        record = line["result.json"]
         config, folder = record["config"], record["config"]["paths"]["data"]
         assert config["dataset"]["data_dir"] == folder
         config["dataset"]["data_dir"] = "data"
-        assert fingerprint(config) == record["fingerprint"], path
+        assert fingerprint(config) == record["fingerprint"], line["run"]

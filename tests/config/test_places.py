@@ -15,6 +15,7 @@ from caelab.errors import UserError
 from caelab.inference.restore import datamodule
 from caelab.runs.analyses import analyses
 from caelab.runs.record import made
+from caelab.runs.record_file import ARCHIVE
 from caelab.texts import one_name
 from caelab.training.evaluate import evaluate
 
@@ -216,6 +217,6 @@ def test_a_dataset_with_a_slash_in_its_name_stays_in_the_data_folder(tmp_path):
 
 def test_no_record_in_the_docs_names_a_place_of_a_machine():
     docs = Path(__file__).parents[2] / "docs" / "results"
-    records = [json.loads(path.read_text()) for path in docs.rglob("result.json")]
-    assert len(records) > 100
-    assert not any("places" in record for record in records)
+    lines = [json.loads(line) for path in docs.rglob(ARCHIVE) for line in path.read_text().splitlines()]
+    assert len(lines) > 100
+    assert not any("places" in line["result.json"] for line in lines)

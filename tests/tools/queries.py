@@ -36,7 +36,7 @@ from caelab.metrics import statistics
 from caelab.metrics.statistics import Interval
 from caelab.report import compare
 from caelab.report.rows import Row, Run
-from caelab.runs import records
+from caelab.runs import record_file, records
 from caelab.runs.record import is_finished
 
 # Settings of a command that say where a run is kept and how it is shown.
@@ -160,7 +160,7 @@ def _values(row: Row, key: str) -> list[float]:
 
 
 def _inside(path: Path, key: str) -> Any:
-    text = path.read_text()
+    text = record_file.text(path)
     if path.suffix == ".json":
         return _at(json.loads(text), key)
     return _at({next(iter(row.values())): row for row in csv.DictReader(text.splitlines())}, key)

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from caelab.data.datamodule import ImageDataModule
+from caelab.errors import UserError
 from caelab.inference.restore import datamodule, load
 from caelab.models.autoencoder import Autoencoder
 from caelab.runs import results
 from caelab.runs.analyses import Analysis, Result
+from caelab.runs.record_file import ARCHIVE
 from caelab.runs.run_dir import locked
 
 
@@ -77,6 +79,8 @@ def analyse(analysis: Analysis, run: Path, options: dict[str, Any], again: bool 
             what the analysis itself refuses.
     """
     subject = Subject(analysis, run)
+    if not run.is_dir():
+        raise UserError(f"{run} lies in {run.parent / ARCHIVE}, which holds no checkpoints; train it anew")
     with locked(run):
         if subject.earlier is not None and not again:  # nor did another process just now
             return subject.earlier

@@ -15,6 +15,7 @@ from caelab.cli.arguments import examples, names
 from caelab.errors import UserError
 from caelab.runs import analyses, database, query
 from caelab.runs.query import GROUPED, Found
+from caelab.runs.record_file import ARCHIVE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,6 +171,8 @@ def _delete(found: Found, yes: bool) -> None:
     from caelab.runs.run_dir import BusyError, remove
 
     sizes = {Path(row[0]): row[found.columns.index("size")] for row in found.rows}
+    if kept := [path for path in sizes if not path.is_dir()]:
+        raise UserError(f"{kept[0]} lies in {kept[0].parent / ARCHIVE}, of which nothing is deleted")
     what = f"{len(sizes)} {'run' if len(sizes) == 1 else 'runs'}, {sum(sizes.values()):,.1f} MB"
     if not (yes or typer.confirm(f"delete {what}?")):
         raise UserError("nothing is deleted")

@@ -37,7 +37,7 @@ def run(text: str, root: str | Path = ROOT) -> Path:
         for status in ("finished", "trial")
     )
     if text == _LAST and runs:
-        return max(runs, key=lambda path: (runs[path].finished, (path / RECORD).stat().st_mtime))
+        return max(runs, key=lambda path: (runs[path].finished, _written(path / RECORD)))
     meant = _meant(text, runs) or _meant(text, trials)  # of a trial the command says how it is tested
     if len(meant) == 1:
         return meant[0]
@@ -46,6 +46,11 @@ def run(text: str, root: str | Path = ROOT) -> Path:
     if meant:
         raise UserError(f"{text}: {len(meant)} runs begin so: {_listed(meant)}")
     raise UserError(f"{text}: no such directory, and no run below {root} begins so: {_listed(list(runs))}")
+
+
+def _written(path: Path) -> float:
+    """When a file was written last; 0 for one of an archive."""
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def _meant(text: str, runs: dict[Path, Record]) -> list[Path]:

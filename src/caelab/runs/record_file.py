@@ -1,12 +1,15 @@
-"""Small files of runs, which may be anybody's: read where all that the lab relies on is there."""
+"""Small files of runs, which may be anybody's: read where all that the lab relies on is there.
+
+They lie in the directory of each run, or those of many runs together in an archive beside such directories.
+"""
 
 import json
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
@@ -15,6 +18,10 @@ DAMAGE = (ValueError, OSError)
 """What reading a file of a run raises where it is damaged."""
 LIMIT = 16 << 20
 """Bytes of a record, at most; those on record have 4,000."""
+ARCHIVE = "runs.jsonl"
+"""Name of an archive: JSON lines, one a run, ``{"run": name of its directory, file: content, ...}``.
+
+The content of a JSON file is an object, that of any other file text. A file in the directory comes first."""
 KEY = "key"
 """In the metadata of a dataclass's field: its key in a file, where that is not its name."""
 _LARGEST = 1 << 63  # of whole numbers, as everything takes them
@@ -25,11 +32,18 @@ def text(path: Path) -> str:
     """Read a small file of a run.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is no file, too large, or not UTF-8.
+        FileNotFoundError: there is none, in the archive neither.
+        ValueError: it is no file, too large, or not UTF-8; or the archive is damaged.
         OSError: the disk refuses it.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        kept = archived(path.parent.parent).get(path.parent.name, {}).get(path.name)
+        if kept is None:
+            raise
+        return kept
+    if not stat.S_ISREG(mode):
         raise ValueError("it is no file")
     # A pipe that has taken its place meanwhile would wait for somebody to write.
     with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
@@ -37,6 +51,50 @@ def text(path: Path) -> str:
     if len(content) > LIMIT:
         raise ValueError(f"more than {LIMIT:,} bytes")
     return content.decode()
+
+
+def archived(folder: Path) -> Mapping[str, Mapping[str, str]]:
+    """Name of each run in the archive of a folder -> its files: name -> text. Empty where there is none.
+
+    Raises:
+        ValueError: it is damaged.
+        OSError: the disk refuses it.
+    """
+    path = folder / ARCHIVE
+    try:
+        state = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    if not stat.S_ISREG(state.st_mode):
+        raise ValueError("it is no file")
+    return _archive(path.absolute(), state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=16)
+def _archive(path: Path, *_: int) -> dict[str, dict[str, str]]:
+    found = {}
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            run, files = _line(line, f"line {number}")
+            found[run] = files
+    return found
+
+
+def _line(line: str, where: str) -> tuple[str, dict[str, str]]:
+    try:
+        content = parse(line)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    run = content.pop("run", None)
+    if not isinstance(run, str) or run in ("", "..") or run != os.path.basename(run):
+        raise ValueError(f"{where}: run is {shown(run)}")
+    return run, {name: one if isinstance(one, str) else json.dumps(one) for name, one in content.items()}
+
+
+def files(run: Path) -> list[str]:
+    """Names of the small files of a run: in its directory, and in the archive beside it."""
+    own = os.listdir(run) if run.is_dir() else []
+    return sorted({*own, *archived(run.parent).get(run.name, {})})
 
 
 def parse(content: str) -> dict[str, Any]:

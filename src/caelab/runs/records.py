@@ -45,7 +45,7 @@ def _below(root: str | Path, name: str) -> list[Path]:
 
 
 def folders(root: str | Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield every folder below ``root`` and the names of its files, in order.
+    """Yield every folder below ``root`` and the names of its files, in order; so also each run of an archive.
 
     What lies inside of runs is left out, which takes most of the time, and what a forced run has set aside.
     """
@@ -58,6 +58,20 @@ def folders(root: str | Path) -> Iterator[tuple[str, list[str]]]:
             if not (name == results.PREVIOUS or name.startswith(durable.ASIDE) or (run and name in of_a_run))
         ]
         yield path, files
+        if record_file.ARCHIVE in files:
+            yield from _archived(Path(path))
+
+
+def _archived(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield each run of a folder's archive as if it had its directory there, and the names of its files."""
+    try:
+        runs = record_file.archived(folder)
+    except record_file.DAMAGE as error:
+        left_out(folder / record_file.ARCHIVE, "archive of runs", one_line(error))
+        return
+    for name, files in runs.items():
+        if not (folder / name / RECORD).exists():
+            yield str(folder / name), [*files]
 
 
 @cache

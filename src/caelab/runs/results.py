@@ -172,8 +172,9 @@ def _analysis(path: Path) -> dict[str, Any] | None:
 
 def analyses(run_dir: Path, record: Record) -> dict[str, float]:
     """Figures of all analyses of a run: those that hold for this very training of it."""
-    names = sorted(path.stem for path in run_dir.glob("*.json") if path.name != RECORD)
-    found = [one for name in names if (one := analysis(run_dir, name, record)) is not None]
+    names = (Path(name) for name in record_file.files(run_dir) if name != RECORD)
+    jsons = [name.stem for name in names if name.suffix == ".json"]
+    found = [one for name in jsons if (one := analysis(run_dir, name, record)) is not None]
     return {key: value for one in found for key, value in one["figures"].items()}
 
 
