@@ -38,7 +38,7 @@ def test_files_card_and_table(run, command):
         [part, "autoencoder.safetensors", f"{size:.2f}", "0.0e+00"]
         for part in ("encoder", "decoder", "autoencoder")
     ]
-    assert out.splitlines()[-1].endswith("run/export/safetensors")
+    assert out.splitlines()[-2].endswith("run/export/safetensors")
 
 
 def test_nothing_is_overwritten_without_force(run, command):

@@ -58,7 +58,7 @@ def test_the_command_line_prints_a_table(train, lab):
     assert f"{answer.record['metrics']['test/psnr']:.2f}" in lab("evaluate", answer.run_dir)[1]
     shown = lab("evaluate", "last", "corruption=blur")[1].strip()
     assert "on shapes, given with corruption=blur" in " ".join(shown.split())
-    place = shown.splitlines()[-1]
+    place = shown.splitlines()[-2]
     assert Path(place.strip()).name.startswith("shapes-blur-")
     assert Path(place.strip()).is_file()
 

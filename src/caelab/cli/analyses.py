@@ -96,6 +96,9 @@ def _analysed(analysis: Analysis, runs: Sequence[Path], options: dict[str, Any])
             terminal.say(f"{result['seconds']:.0f} s; {terminal.shown(page)}")
     if len(results) > 1 and hasattr(analysis.module, "compare"):
         _show(analysis.module.compare(results))
+    if results:
+        folders = dict.fromkeys(terminal.shown(run.parent) for run in results)
+        terminal.say(f"next: caelab report {' '.join(folders)}")
     return whole
 
 

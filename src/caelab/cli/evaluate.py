@@ -41,3 +41,4 @@ def evaluate(
     title = f"{terminal.shown(run)} on {found['dataset']}{given}"
     tables.protocols(found["metrics"], found["data"]["test"], title, found["dataset"] in PUBLISHED)
     terminal.say(f"  {terminal.shown(run / found['file'])}")
+    terminal.say(f"next: caelab audit {terminal.shown(run)}")

@@ -28,8 +28,10 @@ def export(
     are read back and compared with the network on real images; where any number differs by more than 1e-4
     nothing is left.
     """
+    from caelab.export.export import CARD, table
     from caelab.export.export import export as write
-    from caelab.export.export import table
 
     terminal.console.print(table(write(run, format, out, force=force)))
-    terminal.say(f"  {terminal.shown(out or run / 'export' / format)}")
+    folder = out or run / "export" / format
+    terminal.say(f"  {terminal.shown(folder)}")
+    terminal.say(f"next: {terminal.shown(folder / CARD)} says how it is loaded")

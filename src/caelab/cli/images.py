@@ -76,6 +76,7 @@ def encode(
     if rows:
         terminal.console.print(summary(rows))
         terminal.say(f"  {terminal.shown(out)}")
+        terminal.say(f"next: caelab decode {terminal.shown(run)} {terminal.shown(out)} --out rebuilt")
     sys.exit(bool(skipped))
 
 

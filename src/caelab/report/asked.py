@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from caelab import studies
@@ -10,7 +11,10 @@ from caelab.errors import UserError
 from caelab.runs.locate import ROOT
 from caelab.studies import Study
 from caelab.studies.index import Index
-from caelab.terminal import nearest
+from caelab.terminal import NEAR, nearest
+
+GIVE = "; give folders with runs, such as multirun"
+"""What to do where there is no folder."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def asked(words: Sequence[str], budget: str | None = None, seeds: str | None = N
         seeds: runs a row.
 
     Raises:
-        UserError: a word that is none of these.
+        UserError: a word that is none of these. That there is no ``multirun`` is nothing to say yet.
     """
     known = [*studies.names(), studies.ALL]
     overrides = [word for word in words if "=" in word]
@@ -86,10 +90,9 @@ def asked(words: Sequence[str], budget: str | None = None, seeds: str | None = N
             raise UserError(f"{word}: an option of the studies, as in --{key} {value}")
     names = [word for word in words if word in known]
     roots = [word for word in words if word not in (*names, *overrides)]
-    for root in roots or [ROOT]:
+    for root in roots:
         if not Path(root).is_dir():
-            what, near = ("folder or study", nearest(root, known)) if roots else ("folder", "")
-            hint = near or "; give folders with runs, such as multirun"
-            raise UserError(f"{root}: there is no such {what}{hint}")
+            near = nearest(root, known) if get_close_matches(root, known, 1, NEAR) else ""
+            raise UserError(f"{root}: there is no such folder or study{near or GIVE}")
     chosen = studies.names() if studies.ALL in names else list(dict.fromkeys(names))
     return Asked([Path(root) for root in roots or [ROOT]], chosen, overrides, budget, seeds)

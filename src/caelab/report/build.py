@@ -15,7 +15,7 @@ from caelab.errors import UserError
 from caelab.plotting.embed import Picture
 from caelab.plotting.strips import Images
 from caelab.report import figures, page, plots, rates, summary, tables, trials
-from caelab.report.asked import Asked
+from caelab.report.asked import GIVE, Asked
 from caelab.report.claims import verdicts
 from caelab.report.measure import apart, others, section
 from caelab.report.page import Chapter, Page
@@ -55,7 +55,8 @@ def draw(asked: Asked, out: Path, bar: bool = True) -> tuple[list[Section], Page
     where = ", ".join(map(str, asked.roots))
     runs = index(*asked.roots)
     if not runs:
-        raise UserError(f"{where}: there is no run in it")
+        there = all(root.is_dir() for root in asked.roots)
+        raise UserError(f"{where}: there is no {'run in it' if there else f'such folder{GIVE}'}")
     plans = asked.plans(runs)
     searched = records.searches(*asked.roots)
     sections = [
