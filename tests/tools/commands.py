@@ -85,7 +85,8 @@ def prepare(folder: Path) -> None:
     for file in ("holiday.jpg", "photos/one.png"):
         Image.linear_gradient("L").convert("RGB").resize((70, 50)).save(folder / file)
     (folder / "docs").symlink_to(ROOT / "docs")
-    leave_files(folder)
+    for page in ("extend", "bottlenecks"):
+        leave_files(folder, page)
 
 
 def fault(folder: Path, words: Sequence[str]) -> str:
