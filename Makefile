@@ -63,6 +63,7 @@ commands: $(TOOLS) ## each command of README.md and docs/, on tiny data, and onc
 figures: $(TOOLS) ## the figures and drawings of README.md and docs/, made anew
 	$(BIN)/python tests/tools/pages.py
 	$(BIN)/python tests/tools/drawings.py
+	$(BIN)/python tests/tools/crossings.py
 
 # Of the kills a half, so that it stays below 40 minutes on two cores; make survive tries them all.
 check: PART = 0.5

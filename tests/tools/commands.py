@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from caelab.studies import names
+from caelab import studies
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md"))))
@@ -52,11 +52,20 @@ def tiny(words: Sequence[str]) -> list[str]:
     words = [word.replace("psnr > 26", "psnr > 0") for word in words]
     replaced = re.compile(r"dataset[.=]|seeds=|trainer\.(max_epochs|accelerator)=")
     kept = ["multirun/runs/RUN" if word == "RUN" else word for word in words if not replaced.match(word)]
-    own = words[0] == "report" and {*words} & {*names()} and "docs/results/runs" not in words
+    own = words[0] == "report" and {*words} & {*studies.names()} and "docs/results/runs" not in words
     if words[0] in ("train", "sweep", "study") or own:
-        return [*kept, *TINY, *([] if words[0] in ("train", "sweep") else ["--seeds", "1"])]
+        more = [word for word in TINY if word.partition("=")[0] not in varied(words)]
+        budget = [] if len(more) == len(TINY) else ["--budget", "quick"]
+        return [*kept, *more, *([] if words[0] in ("train", "sweep") else ["--seeds", "1", *budget])]
     again = ["--force"] if "--out" in kept else []  # the pages write to one folder more than once
     return [*kept, *again, *(DATA if len(kept) < len(words) else [])]
+
+
+def varied(words: Sequence[str]) -> set[str]:
+    """Keys that the studies among the words set themselves, and so refuse."""
+    plans = [studies.load(word) for word in words if word in studies.names()]
+    entries = [entry for one in plans for entry in (*one.runs.values(), *one.floors.values())]
+    return {override.partition("=")[0] for entry in entries for override in entry.overrides} - {"dataset"}
 
 
 def misspelt(words: Sequence[str]) -> list[str]:
