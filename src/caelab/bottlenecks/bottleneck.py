@@ -31,10 +31,12 @@ class Bottleneck(nn.Module, ABC):
     Attributes:
         asks: numbers that the encoder gives for each of ``latent``.
         random: whether training draws, and so needs keys. Outside training nothing is drawn.
+        near_normal: whether training holds codes near the standard normal, which can then be drawn from.
     """
 
     asks: ClassVar[int] = 1
     random: ClassVar[bool] = False
+    near_normal: ClassVar[bool] = False
 
     def __init__(self, latent: int) -> None:
         super().__init__()

@@ -23,6 +23,7 @@ class MMD(Bottleneck):
     """
 
     random = True
+    near_normal = True
 
     def __init__(self, latent: int, weight: float = 10.0) -> None:
         super().__init__(latent)

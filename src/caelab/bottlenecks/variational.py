@@ -34,6 +34,7 @@ class Variational(Bottleneck):
 
     asks = 2
     random = True
+    near_normal = True
 
     def __init__(self, latent: int, beta: float = 1.0, free_bits: float = 0.0, warm_up: int = 0) -> None:
         super().__init__(latent)
