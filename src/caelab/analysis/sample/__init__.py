@@ -1,0 +1,82 @@
+"""What does a trained model draw of its own?"""
+
+from caelab.runs.analyses import Analysis, Option, whole_number
+from caelab.runs.columns import POSITIVE, SHARE, Column
+from caelab.terminal import nearest
+
+PRIORS = {"normal": "normal", "gmm": "mixture"}
+"""Name of each prior that there is -> its name in titles."""
+
+FIGURES = {
+    "frechet": "Fréchet distance on caelab's features",
+    "precision": "share of the {} that lie among real images",
+    "recall": "share of real images that lie among the {}",
+    "density": "how deep the {} lie among real images; 1 is as deep as these themselves",
+    "coverage": "share of real images that have one of the {} nearby",
+}
+"""Figure of a set of images -> what it is."""
+
+_TITLED = ("frechet", "coverage")  # in tables of reports; the others are columns of caelab runs
+
+
+def _priors(text: str) -> tuple[str, ...]:
+    """Read ``normal,gmm``; each once, in the order that they are given in."""
+    names = tuple(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in PRIORS:
+            raise ValueError(f"there is no prior {name!r}{nearest(name, list(PRIORS))}")
+    return names
+
+
+def _columns() -> dict[str, Column]:
+    """A column for each figure of each prior, and for what a fitted prior gains over the normal one."""
+    columns = {}
+    for prior, title in PRIORS.items():
+        of = f"samples of the {title} prior"
+        for figure, meaning in FIGURES.items():
+            distance = figure == "frechet"
+            columns[f"{figure}_{prior}"] = Column(
+                f"sample/{figure}_{prior}",
+                f"{meaning}, {of}" if distance else meaning.format(of),
+                ".2f" if distance else ".3f",
+                f"{'Fréchet' if distance else figure}, {title}" if figure in _TITLED else "",
+                POSITIVE if figure in ("frechet", "density") else SHARE,
+                claims=not distance,  # less of it is better
+            )
+        if prior != "normal":
+            columns[f"frechet_gain_{prior}"] = Column(
+                f"sample/frechet_gain_{prior}",
+                f"Fréchet distance of the normal prior, less that of the {title}",
+                ".2f",
+            )
+            columns[f"coverage_gain_{prior}"] = Column(
+                f"sample/coverage_gain_{prior}",
+                f"coverage of the {title}, less that of the normal prior",
+                ".3f",
+            )
+    return columns
+
+
+ANALYSIS = Analysis(
+    __name__,
+    """What does the model draw, from codes that it never saw?
+
+Draws codes from priors, decodes them, and compares the samples with held-out images: Fréchet distance,
+precision, recall, density and coverage, on the features of a small classifier that is trained once for each
+dataset. The same figures of reconstructions and of other held-out images stand beside them. The prior normal
+is the standard normal distribution where training holds the codes near it, else one that is fitted to the
+training codes; gmm is a mixture of ten. Needs classes, and a code that is neither discrete nor passed by
+skips. Writes RUN/sample.json and RUN/sample.png.
+""",
+    examples=(
+        "multirun/runs/mnist/improved-mse-adam-s0-0123456789",
+        "multirun/runs/cifar10/* --prior gmm --number 100",
+    ),
+    files=("sample.png",),
+    columns=_columns(),
+    options={
+        "prior": Option(("normal", "gmm"), f"to draw codes from: {', '.join(PRIORS)}", "NAME,...", _priors),
+        "number": Option(64, "of samples in the picture", "N", whole_number(1, 1_024)),
+        "seed": Option(0, "of all draws and fits", "S", whole_number(0, 2**32 - 1)),
+    },
+)

@@ -1,0 +1,199 @@
+"""Samples of a trained network from priors of its code, held against images that it was not trained on."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.console import RenderableType
+from rich.table import Table
+from torch import Tensor
+
+from caelab import durable, terminal
+from caelab.analysis.runner import Subject
+from caelab.analysis.sample import FIGURES, PRIORS, features, picture
+from caelab.analysis.sample.likeness import NEIGHBOURS, Reference
+from caelab.analysis.sample.priors import FITS
+from caelab.data.datamodule import EVALUATION_BATCH, Split, in_order, permutation
+from caelab.errors import UserError
+from caelab.models.autoencoder import Autoencoder, Code
+from caelab.models.contract import encoded, evaluating, require_contract
+from caelab.runs.analyses import Result
+
+CODES = 50_000
+"""Training images at most whose codes a prior is fitted to."""
+
+IMAGES = 10_000
+"""Images at most of each set that is compared."""
+
+_SEED = 3_141_593  # of the images that are taken where there are more; the same for every run
+
+
+def measure(subject: Subject, prior: tuple[str, ...], number: int, seed: int) -> Result:
+    """Draw from priors, decode, and compare with validation images; test images are compared likewise.
+
+    All sets have equally many images, so that their figures can be compared.
+
+    Args:
+        subject: the run.
+        prior: names, keys of ``FITS``.
+        number: of samples in the picture.
+        seed: of draws and fits.
+
+    Returns:
+        ``figures``; ``sets``, the figures of each set of images; ``priors``, what each is; ``images``, how
+        many were used for what; ``classifier``; ``number`` and ``seed``.
+
+    Raises:
+        UserError: a discrete code, skips, no classes, too few images, a code that is not finite, or what a
+            prior refuses.
+    """
+    run = terminal.shown(subject.run)
+    _refuse(subject, run)
+    net, splits = subject.network, subject.data.splits
+    if len(subject.data.class_names) < 2:
+        raise UserError(
+            f"{run}: its images have no classes, and figures of samples need a classifier's features"
+        )
+    count = min(len(splits["val"]), len(splits["test"]), IMAGES)
+    if count <= NEIGHBOURS:
+        raise UserError(
+            f"{run}: {count} validation or test images are too few; samples are compared with more than "
+            f"{NEIGHBOURS}"
+        )
+    train = _some(splits["train"], CODES)
+    real, test = (_some(splits[name], count) for name in ("val", "test"))
+    try:
+        z = _codes(net, train)
+        require_contract(net, test)
+        priors = {name: FITS[name](z, net.bottleneck, seed) for name in prior}
+    except UserError as error:
+        raise UserError(f"{run}: {error}") from None
+    sources = {name: partial(_samples, net, one.draw(count, seed)) for name, one in priors.items()}
+    sources |= {"reconstructions": partial(_reconstructions, net, test), "images": partial(_batches, test)}
+    judge = features.classifier(subject.data)
+    seen = judge.read(_batches(real))
+    reference = Reference(seen)
+    sets: dict[str, dict[str, float]] = {}
+    shown: dict[str, Tensor] = {}
+    for name, source in terminal.tracked(sources.items(), "comparing images", len(sources)):
+        kept: list[Tensor] = []
+        sets[name] = reference.likeness(judge.read(_keeping(source(), number, kept)))._asdict()
+        shown[name] = torch.cat(kept)
+    result = {
+        "figures": _figures(sets),
+        "sets": sets,
+        "priors": {name: one.about for name, one in priors.items()},
+        "images": {"train": len(train), "each": count},
+        "classifier": {
+            "accuracy": judge.accuracy(seen, real.targets),
+            "classes": len(subject.data.class_names),
+        },
+        "number": number,
+        "seed": seed,
+    }
+    with durable.file(subject.picture) as file:
+        picture.draw(run, {_title(name): (sets[name], x) for name, x in shown.items()}).savefig(file)
+    return result
+
+
+def _refuse(subject: Subject, run: str) -> None:
+    """Refuse what has no prior of its latent alone, before data are fetched for it."""
+    size = subject.record.size
+    if size.bits is not None:
+        raise UserError(
+            f"{run}: its latent is discrete, {size.bits:,.0f} bits an image; "
+            "caelab sample draws codes that are not"
+        )
+    if size.effective_code > size.latent:
+        raise UserError(
+            f"{run}: {size.effective_code - size.latent:,} numbers an image go around its latent by "
+            "skips, and a latent alone is not decoded; caelab sample takes networks without skips"
+        )
+
+
+def _some(split: Split, limit: int) -> Split:
+    """All images of a split, or as many as that, the same for every run."""
+    if len(split) <= limit:
+        return split
+    return Split(split.images, split.labels, split.index[in_order(permutation(len(split), _SEED)[:limit])])
+
+
+def _codes(net: Autoencoder, train: Split) -> Tensor:
+    """Latents (N, latent) float32 of training images."""
+    starts = terminal.tracked(range(0, len(train), EVALUATION_BATCH), "training codes")
+    with evaluating(net):
+        parts = [encoded(net, train[start : start + EVALUATION_BATCH]).z.float() for start in starts]
+    z = torch.cat(parts)  # outside of inference, so that a prior may be fitted to it by gradients
+    if not z.isfinite().all():
+        raise UserError("the codes of its training images are not finite")
+    return z
+
+
+def _samples(net: Autoencoder, z: Tensor) -> Iterator[Tensor]:
+    """What the decoder makes of codes (N, latent), in batches (n, C, H, W) uint8."""
+    with evaluating(net):
+        for part in torch.split(z, EVALUATION_BATCH):
+            yield _pixels(net.decode(Code(part.to(net.weight))))
+
+
+def _reconstructions(net: Autoencoder, split: Split) -> Iterator[Tensor]:
+    return (_pixels(net.reconstruct(images)) for images in _batches(split))
+
+
+def _batches(split: Split) -> Iterator[Tensor]:
+    return (split[start : start + EVALUATION_BATCH] for start in range(0, len(split), EVALUATION_BATCH))
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """Images in [0, 1] as a file would have them."""
+    return (255 * images.clamp(0, 1)).round().byte()
+
+
+def _keeping(batches: Iterator[Tensor], number: int, kept: list[Tensor]) -> Iterator[Tensor]:
+    """Pass batches on, and keep the first images."""
+    for batch in batches:
+        if (missing := number - sum(map(len, kept))) > 0:
+            kept.append(batch[:missing])
+        yield batch
+
+
+def _figures(sets: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    figures = {f"sample/{key}_{name}": value for name, found in sets.items() for key, value in found.items()}
+    if "normal" in sets:
+        normal = sets["normal"]
+        for name in PRIORS.keys() & sets.keys() - {"normal"}:
+            figures[f"sample/frechet_gain_{name}"] = normal["frechet"] - sets[name]["frechet"]
+            figures[f"sample/coverage_gain_{name}"] = sets[name]["coverage"] - normal["coverage"]
+    return figures
+
+
+def _title(name: str) -> str:
+    """What a set of images is called."""
+    others = {"reconstructions": "reconstructions of test images", "images": "test images"}
+    return others.get(name) or f"samples, {PRIORS[name]} prior"
+
+
+def show(run: Path, result: Result) -> Iterator[RenderableType]:
+    """Say what each prior is, and show the figures of each set of images."""
+    lines = [f"{name}: {about}" for name, about in result["priors"].items()]
+    yield "\n  ".join([f"{terminal.shown(run)}:", *lines])
+    yield table(result)
+
+
+def table(result: Result) -> Table:
+    """Return the figures as a table, a line a set of images."""
+    images, judge = result["images"], result["classifier"]
+    shown = Table(
+        title=f"{images['each']:,} images of each kind, held against {images['each']:,} validation images",
+        title_justify="left",
+        caption=f"on the features of a classifier, right about {100 * judge['accuracy']:.1f} % of them; "
+        "test images have what samples of a perfect model would have",
+        caption_justify="left",
+    )
+    for column in ("images", "Fréchet distance", *list(FIGURES)[1:]):
+        shown.add_column(column, justify="left" if column == "images" else "right")
+    for name, found in result["sets"].items():
+        cells = [f"{found[key]:.2f}" if key == "frechet" else f"{found[key]:.3f}" for key in FIGURES]
+        shown.add_row(_title(name), *cells)
+    return shown
