@@ -2,6 +2,7 @@
 
 import json
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -182,3 +183,10 @@ def test_mistakes(lab, arguments, line):
     assert status
     assert line in err
     assert err.count("\n") == 1
+
+
+def test_the_page_shows_the_figures_on_record():
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "benchmarks.md").read_text()
+    for file in (docs / "results/bench").glob("*.json"):
+        assert command.markdown(file).strip() in page
