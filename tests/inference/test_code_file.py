@@ -2,6 +2,7 @@
 
 import zipfile
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_it_is_read_in_batches(path, trained, codes, batch):
     ]
     assert reader.fit == Fit((3, 16, 16), "tile")
     assert reader.require(trained, path) is None
-    found = list(reader.batches(batch))
+    found = [code for _, code in reader.batches(SimpleNamespace(batch=batch))]
     assert [len(code.z) for code in found] == [len(part) for part in codes.z.split(batch)]
     for i, part in enumerate((codes.z, *codes.skips)):
         assert torch.equal(torch.cat([(code.z, *code.skips)[i] for code in found]), part)
@@ -228,7 +229,7 @@ def test_a_discrete_latent_is_held_as_indices(tmp_path, discrete):
         assert np.array_equal(found["indices"], code.indices)
         assert "z" not in found
     assert code_file.size(discrete) == 3 * 2 + 4 * 8 * 4 * 4
-    decoded = [discrete.decode(part) for part in read(path).batches(discrete.batch)]
+    decoded = [sized.decode(part) for sized, part in read(path).batches(discrete)]
     assert torch.equal(torch.cat(decoded), discrete.reconstruct(x))
 
 

@@ -90,7 +90,7 @@ def test_where_no_file_can_be_read_nothing_is_written(folder, command):
         (["in", "--out", "codes"], "--out codes: must end in .npz"),
         (["--out", "codes.npz"], "no image is given; name files or folders after RUN"),
         (["in", "--out", "old.npz"], "old.npz is there already; give another --out, or --force to overwrite"),
-        (["in", "--out", "codes.npz", "--fit", "til"], "--fit til: must be one of resize, crop, tile"),
+        (["in", "--out", "codes.npz", "--fit", "til"], "--fit til: must be one of resize, crop, tile, whole"),
     ],
 )
 def test_mistakes_are_one_line(folder, command, words, message):

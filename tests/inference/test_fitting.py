@@ -74,13 +74,13 @@ def test_without_a_way_only_the_networks_size_is_taken():
     assert np.array_equal(fit.join(image[None], (4, 6)), image)
     with pytest.raises(UserError) as caught:
         tiles(fit, noise(6, 4))
-    assert str(caught.value) == "4x6 pixels, the network takes 6x4; give --fit resize, crop or tile"
+    assert str(caught.value) == "4x6 pixels, the network takes 6x4; give --fit resize, crop, tile or whole"
 
 
 @pytest.mark.parametrize(
     ("shape", "way", "message"),
     [
-        ((3, 4, 4), "scale", "--fit scale: must be one of resize, crop, tile"),
+        ((3, 4, 4), "scale", "--fit scale: must be one of resize, crop, tile, whole"),
         ((2, 4, 4), None, "the network takes images of 2 channels; pictures have 1 or 3"),
     ],
 )

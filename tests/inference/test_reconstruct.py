@@ -16,6 +16,8 @@ from caelab.inference.reconstruct import reconstruct, summary
 
 GENERATOR = np.random.default_rng(0)
 
+FIT = "the network takes 16x16; give --fit resize, crop, tile or whole"
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -160,8 +162,8 @@ def test_where_no_file_can_be_read_there_is_no_table(run, folder, command):
     status, out, lines = command("run", "in/b", "--out", "out")
     assert (status, out) == (1, "")
     assert lines == [
-        "caelab: in/b/1.png: skipped: 50x7 pixels, the network takes 16x16; give --fit resize, crop or tile",
-        "caelab: in/b/dot.png: skipped: 1x1 pixels, the network takes 16x16; give --fit resize, crop or tile",
+        f"caelab: in/b/1.png: skipped: 50x7 pixels, {FIT}",
+        f"caelab: in/b/dot.png: skipped: 1x1 pixels, {FIT}",
         "caelab: skipped 2 of 2 files",
     ]
     assert not (folder / "out/overview.png").exists()
@@ -191,7 +193,10 @@ def test_older_outputs_are_not_overwritten(run, folder, command):
             "none: no such directory, and no finished run below multirun; train one",
         ),
         (["none.safetensors", "in", "--out", "out"], "none.safetensors: no such file"),
-        (["run", "in", "--out", "out", "--fit", "scale"], "--fit scale: must be one of resize, crop, tile"),
+        (
+            ["run", "in", "--out", "out", "--fit", "scale"],
+            "--fit scale: must be one of resize, crop, tile, whole",
+        ),
         (["run", "in", "--out", "in", "--force"], "in/a/1.png: is an input, and would be overwritten; give"),
         (["run", "in", "--out", "run/result.json"], "run/result.json: File exists"),
     ],

@@ -24,7 +24,7 @@ FILE = re.compile(r"`([\w/]+\.(?:py|yaml))`[^`]*(?:`[^`\n]+`[^`]*)*?:\n\n```\w+\
 DATA = ("dataset=shapes", "dataset.train_size=300", "dataset.val_size=20", "dataset.test_size=30")
 TINY = (*DATA, "dataset.batch_size=100", "trainer.max_epochs=1", "trainer.accelerator=cpu")
 # of some classes, so that there are anomalies
-RUN = ("train", "model=improved", *TINY, "dataset.classes=[0,1]", "hydra.run.dir=multirun/runs/RUN")
+RUNS = {"RUN": ("model=improved", "dataset.classes=[0,1]"), "SPATIAL": ("model=spatial",)}
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -51,7 +51,7 @@ def tiny(words: Sequence[str]) -> list[str]:
         return [*words, "--help"]  # it takes long by what it is, and its words are still read
     words = [word.replace("psnr > 26", "psnr > 0") for word in words]
     replaced = re.compile(r"dataset[.=]|seeds=|trainer\.(max_epochs|accelerator)=")
-    kept = ["multirun/runs/RUN" if word == "RUN" else word for word in words if not replaced.match(word)]
+    kept = [f"multirun/runs/{word}" if word in RUNS else word for word in words if not replaced.match(word)]
     own = words[0] == "report" and {*words} & {*studies.names()} and "docs/results/runs" not in words
     if words[0] in ("train", "sweep", "study") or own:
         more = [word for word in TINY if word.partition("=")[0] not in varied(words)]
@@ -88,8 +88,9 @@ def prepare(folder: Path) -> None:
     """Leave what the commands speak of: a run, photos, and the runs of the documentation."""
     from PIL import Image
 
-    status, err = carried_out(folder, RUN)
-    assert status == 0, err
+    for name, words in RUNS.items():
+        status, err = carried_out(folder, ("train", *words, *TINY, f"hydra.run.dir=multirun/runs/{name}"))
+        assert status == 0, err
     (folder / "photos").mkdir()
     for file in ("holiday.jpg", "photos/one.png"):
         Image.linear_gradient("L").convert("RGB").resize((70, 50)).save(folder / file)

@@ -15,7 +15,7 @@ Images = Annotated[list[Path] | None, typer.Argument(metavar="IMAGES...", help="
 Out = Annotated[Path, typer.Option(metavar="DIR", help="where the images go")]
 Codes = Annotated[Path, typer.Option(metavar="FILE.npz", help="where the codes go")]
 Fit = Annotated[
-    str | None, typer.Option(metavar="WAY", help="resize, crop or tile, for images of another size")
+    str | None, typer.Option(metavar="WAY", help="resize, crop, tile or whole, for images of another size")
 ]
 Refine = Annotated[
     int, typer.Option(metavar="STEPS", min=0, help="steps by which each latent is then fitted to its image")
@@ -42,7 +42,8 @@ def reconstruct(
 
     Writes a PNG of each image's name to DIR, reconstructions.csv with their PSNR and SSIM, and overview.png.
     Images of another size than the model's need --fit: resize scales them, and their reconstructions back;
-    crop takes their middle; tile cuts them into images of the model's size.
+    crop takes their middle; tile cuts them into images of the model's size; whole leaves them as they are,
+    for a model that takes any size (model=spatial).
     """
     from caelab.inference.reconstruct import OVERVIEW, TABLE, summary
     from caelab.inference.reconstruct import reconstruct as rebuild

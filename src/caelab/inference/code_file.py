@@ -2,10 +2,10 @@
 
 It holds ``z`` (T, latent) and ``skip_1``, ``skip_2``, ... (T, ...), float32, for the T images that N
 pictures were cut into, in order; in place of ``z`` ``indices`` (T, tokens, codebooks), whole numbers of as
-few bytes as their entries need, where the latent is discrete; ``names`` (N,), ``sizes`` (N, 2) and
-``tiles`` (N, 2): relative path of each picture's output, its height and width, rows and columns of its
-images; ``fit`` and ``shape``: how it was cut, for a network of images (C, H, W); ``fingerprint`` and
-``weights``: which network can decode them; ``schema``.
+few bytes as their entries need, where the latent is discrete; either in one row, (n,), of pictures that
+were encoded whole; ``names`` (N,), ``sizes`` (N, 2) and ``tiles`` (N, 2): relative path of each picture's
+output, its height and width, rows and columns of its images; ``fit`` and ``shape``: how it was cut, for a
+network of images (C, H, W); ``fingerprint`` and ``weights``: which network can decode them; ``schema``.
 """
 
 import math
@@ -23,7 +23,7 @@ from caelab import durable, terminal
 from caelab.bottlenecks.bottleneck import Discrete
 from caelab.data.pictures import MOST_PIXELS
 from caelab.errors import UserError
-from caelab.inference.fitting import Fit
+from caelab.inference.fitting import WHOLE, Fit
 from caelab.inference.inputs import Source
 from caelab.inference.stream import Entry
 from caelab.inference.trained import Trained
@@ -44,9 +44,12 @@ def write(path: Path, model: Trained, fit: Fit, entries: Sequence[Entry], codes:
         entries: the pictures.
         codes: of their images, in order, in batches.
     """
-    z, *skips = (torch.cat(parts).numpy() for parts in zip(*((c.z, *c.skips) for c in codes), strict=True))
-    indices = [code.indices.numpy() for code in codes if code.indices is not None]
-    latent = {"indices": np.concatenate(indices).astype(kind(model))} if indices else {"z": z}
+    latents = [code.z if code.indices is None else code.indices for code in codes]
+    if fit.way == WHOLE:  # of which each has as many as its picture asks for
+        latents = [latent.flatten() for latent in latents]
+    name = "z" if codes[0].indices is None else "indices"
+    latent = {name: torch.cat(latents).numpy().astype(kind(model))}
+    skips = [torch.cat(parts).numpy() for parts in zip(*(code.skips for code in codes), strict=True)]
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "names": [entry.source.name for entry in entries],
@@ -113,13 +116,34 @@ class Codes:
                     f"{own[:16]}; decode with the model that encoded"
                 )
 
-    def batches(self, size: int) -> Iterator[Code]:
-        """Yield the codes, in order, of ``size`` images at once."""
+    def batches(self, model: Trained) -> Iterator[tuple[Trained, Code]]:
+        """Yield the codes, in order, each batch with the model for images of its size."""
+        if self.fit.way == WHOLE:
+            yield from self._whole(model)
+            return
+        size = model.batch
         for start in range(0, len(self.code.z), size):
             rows = slice(start, start + size)
             indices = None if self.code.indices is None else self.code.indices[rows]
             skips = tuple(skip[rows] for skip in self.code.skips)
-            yield Code(self.code.z[rows], skips, indices=indices)
+            yield model, Code(self.code.z[rows], skips, indices=indices)
+
+    def _whole(self, model: Trained) -> Iterator[tuple[Trained, Code]]:
+        """Yield the codes of whole pictures, one by one."""
+        indices = self.code.indices
+        flat, start = self.code.z if indices is None else indices, 0
+        for entry in self.entries:
+            sized = model.at(*entry.size)
+            bottleneck = sized.network.bottleneck
+            shape = [1, sized.latent]
+            if isinstance(bottleneck, Discrete):
+                shape = [1, bottleneck.tokens, bottleneck.codebooks]
+            part = flat[start : start + math.prod(shape)]
+            if len(part) < math.prod(shape):
+                raise UserError(f"{self.path} is damaged: it ends within {entry.source.name}; encode anew")
+            start += math.prod(shape)
+            part = part.reshape(shape)
+            yield sized, Code(part) if indices is None else Code(torch.empty(1, 0), indices=part)
 
 
 def read(path: Path) -> Codes:
@@ -137,7 +161,7 @@ def read(path: Path) -> Codes:
             fit = Fit((channels, height, width), str(about["fit"]) or None)
             entries = _entries(about, fit)
             count = sum(math.prod(fit.grid(entry.size)) for entry in entries)
-            code = _code(archive, count, path.stat().st_size)
+            code = _code(archive, None if fit.way == WHOLE else count, path.stat().st_size)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; caelab encode writes one") from None
     except arrays.DAMAGE as error:
@@ -160,12 +184,13 @@ def _entries(about: dict[str, NDArray[Any]], fit: Fit) -> list[Entry]:
     return [Entry(Source(Path(name), name), size) for name, size in zip(names, sizes, strict=True)]
 
 
-def _code(archive: zipfile.ZipFile, count: int, most: int) -> Code:
-    """The codes of so many images, in a file of ``most`` bytes."""
+def _code(archive: zipfile.ZipFile, count: int | None, most: int) -> Code:
+    """The codes of so many images, in a file of ``most`` bytes; None is of whole pictures, in one row."""
 
     def read(name: str, numbers: type[np.generic] = np.float32) -> NDArray[Any]:
         part = arrays.read(archive, name, most)
-        if part.shape[:1] != (count,) or not np.issubdtype(part.dtype, numbers):
+        fits = part.ndim == 1 if count is None else part.shape[:1] == (count,)
+        if not (fits and np.issubdtype(part.dtype, numbers)):
             raise ValueError(f"{name} of {part.dtype} {part.shape} for {count} images")
         return part
 
@@ -174,7 +199,7 @@ def _code(archive: zipfile.ZipFile, count: int, most: int) -> Code:
     if "indices.npy" not in archive.namelist():
         return Code(torch.from_numpy(read("z")), skips)
     indices = torch.from_numpy(read("indices", np.unsignedinteger).astype(np.int64))
-    return Code(torch.empty(count, 0), skips, indices=indices)
+    return Code(torch.empty(len(indices), 0), skips, indices=indices)
 
 
 def _stays_below(name: str) -> bool:

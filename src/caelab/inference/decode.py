@@ -28,7 +28,7 @@ def decode(run: Path, codes: Path, out: Path, *, force: bool = False) -> list[Pa
         inputs.require_free(paths, force)
         model = trained.load(run)
         read.require(model, run)
-    made = (model.decode(code) for code in read.batches(model.batch))
+    made = (sized.decode(code) for sized, code in read.batches(model))
     found = stream.pictures(made, read.fit, deque(read.entries))
     for path, (_, pixels) in zip(terminal.tracked(paths, "decoding"), found, strict=True):
         stream.save(pixels, path)

@@ -10,7 +10,7 @@ from rich.table import Table
 from caelab import terminal
 from caelab.errors import UserError
 from caelab.inference import code_file, inputs, stream, trained
-from caelab.inference.fitting import Fit
+from caelab.inference.fitting import WHOLE
 
 ENDING = ".npz"
 FIRST = 5
@@ -58,9 +58,9 @@ def encode(
     inputs.require_free([out], force, [source.file for source in sources])
     with terminal.working(f"opening {terminal.shown(run)}"):
         model = trained.load(run)
-        fit = Fit(model.shape, way)
+        fit = model.fit(way)
     read = stream.Stream(sources, fit, "encoding")
-    codes = [model.encode(x, refine) for x in read.batches(model.batch)]
+    codes = [model.at(x.shape[2], x.shape[3]).encode(x, refine) for x in read.batches(model.batch)]
     if read.entries:
         code_file.write(out, model, fit, read.entries, codes)
     rows = []
@@ -68,7 +68,8 @@ def encode(
         tiles = math.prod(fit.grid(entry.size))
         pixels = math.prod((fit.shape[0], *entry.size))
         file = entry.source.file
-        rows.append(Row(str(file), tiles, file.stat().st_size, pixels, code_file.size(model) * tiles))
+        size = code_file.size(model.at(*entry.size) if way == WHOLE else model)
+        rows.append(Row(str(file), tiles, file.stat().st_size, pixels, size * tiles))
     read.tell()
     return rows, len(read.skipped)
 

@@ -10,7 +10,8 @@ from PIL import Image, ImageOps
 
 from caelab.errors import UserError
 
-WAYS = ("resize", "crop", "tile")
+WHOLE = "whole"
+WAYS = ("resize", "crop", "tile", WHOLE)
 
 Pixels = NDArray[Any]
 """(..., H, W, C), uint8 in [0, 255] or float32 in [0, 1]."""
@@ -27,7 +28,8 @@ class Fit:
         shape: (C, H, W) of the network's images.
         way: ``resize`` scales a picture to the network's size, whatever its proportions, and back; ``crop``
             keeps its middle, scaled, as ``dataset=folder`` does in training; ``tile`` cuts it into images
-            from the top left, the last ones filled up with the picture's edge; None takes that size only.
+            from the top left, the last ones filled up with the picture's edge; ``whole`` leaves it as it is,
+            for a network that takes any size; None takes the network's size only.
 
     Raises:
         UserError: there is no such way, or pictures have no such channels.
@@ -54,7 +56,7 @@ class Fit:
         return -(-size[0] // self.size[0]), -(-size[1] // self.size[1])
 
     def cut(self, picture: Image.Image) -> Iterator[Pixels]:
-        """Yield the network's images, (n, H, W, C), row by row of the grid.
+        """Yield the network's images, (n, H, W, C), row by row; with ``whole`` the picture itself.
 
         Raises:
             UserError: no way is given, and the picture has another size.
@@ -62,6 +64,9 @@ class Fit:
         height, width = self.size
         if self.way == "tile":
             yield from self._tiles(pixels(picture))
+            return
+        if self.way == WHOLE:
+            yield pixels(picture)[None]
             return
         if self.way is None and picture.size != (width, height):
             raise UserError(

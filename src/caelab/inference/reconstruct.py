@@ -79,10 +79,14 @@ def reconstruct(
     inputs.require_free(outputs, force, [source.file for source in sources])
     with terminal.working(f"opening {terminal.shown(run)}"):
         model = trained.load(run)
-        fit = Fit(model.shape, way)
+        fit = model.fit(way)
     out.mkdir(parents=True, exist_ok=True)
     read = stream.Stream(sources, fit, "reconstructing")
-    made = (model.decode(model.encode(x, refine)) for x in read.batches(model.batch))
+    made = (
+        sized.decode(sized.encode(x, refine))
+        for x in read.batches(model.batch)
+        for sized in (model.at(x.shape[2], x.shape[3]),)
+    )
     rows: list[Row] = []
     shown: dict[str, list[tuple[Tensor, str]]] = {"original": [], "reconstruction": []}
     with (out / TABLE).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from caelab import terminal
 from caelab.data.pictures import DEEP, MODES, remarks, require_decodable, upright
-from caelab.inference.fitting import Fit, Pixels, Size, picture
+from caelab.inference.fitting import WHOLE, Fit, Pixels, Size, picture
 from caelab.inference.images import network_input, to_bytes
 from caelab.inference.inputs import Source
 
@@ -53,7 +53,13 @@ class Stream:
         self._remarks: dict[str, list[Path]] = defaultdict(list)
 
     def batches(self, size: int) -> Iterator[Tensor]:
-        """Yield images (n, C, H, W) float32 in [0, 1], ``size`` of them at once, and fewer at the end."""
+        """Yield images (n, C, H, W) float32 in [0, 1], ``size`` of them at once, and fewer at the end.
+
+        Whole pictures, each of which has a size of its own, come one by one.
+        """
+        if self._fit.way == WHOLE:
+            yield from self._images()
+            return
         held: list[Tensor] = []
         rows = 0
         for images in self._images():
@@ -138,7 +144,7 @@ def pictures(made: Iterator[Tensor], fit: Fit, entries: deque[Entry]) -> Iterato
             tiles = whole[:needed].movedim(1, -1).numpy()  # (n, H, W, C)
             yield entry, fit.join(tiles, entry.size)
             whole = whole[needed:]
-        held, rows = [whole], len(whole)
+        held, rows = [whole] if len(whole) else [], len(whole)
 
 
 def _images(fit: Fit, entry: Entry) -> int:

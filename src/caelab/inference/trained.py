@@ -22,6 +22,7 @@ from caelab.config import source
 from caelab.config.fingerprint import network_node
 from caelab.errors import UserError
 from caelab.inference import images as kinds
+from caelab.inference.fitting import WHOLE, Fit
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.outside import network as of_the_lab
 from caelab.models.refinement import fit
@@ -91,6 +92,33 @@ class Trained:
     def skips(self) -> list[tuple[int, ...]]:
         """Shape of each tensor that goes around the latent, for one image."""
         return [tuple(skip.shape[1:]) for skip in self._encode(torch.zeros(1, *self.shape)).skips]
+
+    def at(self, height: int, width: int) -> "Trained":
+        """Return this network, with these very weights, for images of so many pixels.
+
+        Raises:
+            UserError: it takes images of one size only.
+        """
+        if (height, width) == self.shape[1:]:
+            return self
+        sized = getattr(self.network, "at", None)
+        if sized is None:
+            own = f"{self.shape[1]}x{self.shape[2]}"
+            raise UserError(f"{type(self.network).__name__} takes images of {own} only")
+        return Trained(sized((self.shape[0], height, width)), self.fingerprint, self.metrics)
+
+    def fit(self, way: str | None) -> Fit:
+        """Return how pictures become images of this network.
+
+        Raises:
+            UserError: there is no such way, or it is not one for this network.
+        """
+        if way == WHOLE and not hasattr(self.network, "at"):
+            name = type(self.network).__name__
+            raise UserError(
+                f"--fit {WHOLE}: {name} takes images of one size, unlike model=spatial; give tile"
+            )
+        return Fit(self.shape, way)
 
     def encode(self, images: Any, refine: int = 0) -> Code:
         """Map images to their code: ``z`` (N, latent) and skips (N, ...), float32 on the CPU.

@@ -63,10 +63,7 @@ class Autoencoder(nn.Module, ABC):
         self, shape: Sequence[int], latent: int, bottleneck: Callable[[int], Bottleneck] | None = None
     ) -> None:
         super().__init__()
-        if len(shape) != 3:
-            raise ValueError(f"shape must be (channels, height, width), got {tuple(shape)}")
-        channels, height, width = (at_least(1, "shape", n) for n in shape)
-        self.shape = (channels, height, width)
+        self.shape = image_shape(shape)
         self.latent = at_least(self.least_latent, "latent", latent)
         self.bottleneck = bottleneck_of(bottleneck or Plain, self.latent)
 
@@ -142,6 +139,18 @@ def bottleneck_of(kind: Callable[[int], Bottleneck], latent: int) -> Bottleneck:
         return kind(latent)
     except ValueError as error:
         raise ValueError(f"bottleneck.{error}") from None
+
+
+def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Return ``shape`` if it is (C, H, W) of an image.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if len(shape) != 3:
+        raise ValueError(f"shape must be (channels, height, width), got {tuple(shape)}")
+    channels, height, width = (at_least(1, "shape", n) for n in shape)
+    return channels, height, width
 
 
 def at_least(least: int, name: str, value: object) -> int:

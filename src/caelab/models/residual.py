@@ -1,6 +1,7 @@
 """The strongest honest bottleneck of the lab: linear layers that start as PCA, convolutions around them."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from caelab.bottlenecks.bottleneck import Bottleneck, Discrete
-from caelab.models.autoencoder import Autoencoder, Code, Images, at_least
+from caelab.models.autoencoder import Autoencoder, Code, Images, at_least, image_shape
 from caelab.models.pca import PCA
 
 _START = 0.01  # of the usual scale: what the convolutions add to the linear path before the first step
@@ -19,7 +20,138 @@ _RATE = 0.5  # of the encoder's steps before training; 1 would be Newton's, were
 Adjoint = Callable[[Tensor], Tensor]
 
 
-class Residual(Autoencoder):
+class Corrected(Autoencoder):
+    """A linear autoencoder that starts as principal components, and convolutions that correct it.
+
+    Args:
+        shape: (C, H, W) of one image.
+        latent: numbers in ``z``.
+        pixels: numbers that a linear layer reads at once.
+        numbers: that it makes of them.
+        channels: of the decoder's blocks.
+        blocks: of the decoder; 0 leaves it linear.
+        encoder_channels: of the encoder's blocks.
+        encoder_blocks: of the encoder; 0 leaves it linear.
+        steps: of the encoder, each of which costs two passes of the decoder.
+        pca: whether the linear layers start as PCA, rather than at random.
+        bottleneck: see ``Autoencoder``.
+
+    Raises:
+        ValueError: a value that cannot be; the message starts with the parameter's name.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent: int,
+        pixels: int,
+        numbers: int,
+        channels: int,
+        blocks: int,
+        encoder_channels: int,
+        encoder_blocks: int,
+        steps: int,
+        pca: bool,
+        bottleneck: Callable[[int], Bottleneck] | None,
+    ) -> None:
+        super().__init__(shape, latent, bottleneck)
+        self.pca = pca
+        self.to_latent, self.from_latent = Scaled(pixels, numbers), Scaled(numbers, pixels)
+        self.encoder = self.decoder = self.to_spread = None
+        at_least(1, "encoder_channels", encoder_channels)
+        if at_least(0, "encoder_blocks", encoder_blocks):
+            self.encoder = Correction(2 * self.shape[0], self.shape[0], encoder_channels, encoder_blocks)
+        at_least(1, "channels", channels)
+        if at_least(0, "blocks", blocks):
+            self.decoder = Correction(self.shape[0], self.shape[0], channels, blocks)
+        if self.bottleneck.asks > 1:
+            self.to_spread = Scaled(pixels, (self.bottleneck.asks - 1) * numbers)
+        self.unit: Tensor | None
+        units = torch.ones(numbers) if isinstance(self.bottleneck, Discrete) else None
+        self.register_buffer("unit", units)  # of each number of z, where it crosses as levels or entries
+        self.rates = nn.Parameter(torch.full((at_least(0, "steps", steps), numbers), _RATE))
+
+    @abstractmethod
+    def start(self, images: Images) -> None:
+        """Start the linear layers as the principal components of images (N, C, H, W) uint8."""
+
+    @abstractmethod
+    def apart(self, x: Tensor) -> Tensor:
+        """Cut images (N, C, H, W) into what a linear layer reads at once: (N, ..., pixels)."""
+
+    def places(self, z: Tensor) -> Tensor:
+        """Cut ``z`` (N, latent) into what a linear layer reads at once: (N, ..., numbers)."""
+        return z
+
+    @abstractmethod
+    def together(self, parts: Tensor) -> Tensor:
+        """Put (N, ..., pixels) together to images (N, C, H, W)."""
+
+    @torch.no_grad()
+    def initialise(self, images: Images) -> None:
+        """Start the linear layers as the principal components of images (N, C, H, W) uint8.
+
+        Raises:
+            ValueError: there are fewer images than the components need.
+        """
+        if self.pca:
+            self.start(images)
+        if self.unit is not None:
+            x = torch.stack([images[n : n + 1][0] for n in range(0, len(images), -(-len(images) // 2000))])
+            z = self.to_latent(self.apart((x.float() / 255).to(self.unit.device)))
+            self.unit.copy_(z.flatten(0, -2).std(0).clamp(min=1e-6))
+
+    def take(self, components: Tensor, mean: Tensor) -> None:
+        """Start the linear layers as components (numbers, pixels) around a mean (pixels,)."""
+        self.to_latent.start(components, -(components @ mean))
+        self.from_latent.start(components.T, mean)
+
+    def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
+        """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent) float32."""
+        if self.encoder is not None:
+            x_0 = self._linear(self._project(x))
+            z = self._project(x + self.encoder(torch.cat([x, x_0], 1))[0])
+        else:
+            z = self._project(x)
+        for rate in self.rates.float():
+            z = z + self._each(rate) * self._pull(z, x)
+        if self.to_spread is not None:
+            z = torch.cat([z, self.to_spread(self.apart(x)).flatten(1)], 1)
+        if self.unit is not None:
+            z = z / self._each(self.unit)
+        z, penalty, indices = self.bottleneck(z, key)
+        return Code(z, penalty=penalty, indices=indices)
+
+    def decode(self, code: Code) -> Tensor:
+        """Map a code to ``x_hat`` (N, C, H, W), float32 in [0, 1]."""
+        x = self._linear(code.z if self.unit is None else code.z * self._each(self.unit))
+        if self.decoder is not None:
+            x = x + self.decoder(x)[0]
+        return x.float().clamp(0, 1)
+
+    def _each(self, values: Tensor) -> Tensor:
+        """A value of each number that a linear layer makes as one of each number in ``z``, (latent,)."""
+        return values.repeat(self.latent // len(values))
+
+    def _project(self, x: Tensor) -> Tensor:
+        return self.to_latent(self.apart(x)).flatten(1)  # type: ignore[no-any-return]
+
+    def _linear(self, z: Tensor) -> Tensor:
+        return self.together(self.from_latent(self.places(z)))
+
+    def _pull(self, z: Tensor, x: Tensor) -> Tensor:
+        """Return ``J^T (x - x_hat)`` (N, latent), float32: the change of ``z`` that ``x_hat`` asks for."""
+        x_hat = self._linear(z)
+        if self.decoder is None:
+            missing = x - x_hat.clamp(0, 1)
+        else:
+            correction, adjoint = self.decoder(x_hat)
+            missing = x - (x_hat + correction).float().clamp(0, 1)
+            missing = missing + adjoint(missing)
+        return self.from_latent.adjoint(self.apart(missing)).flatten(1)
+
+
+class Residual(Corrected):
     """Linear layers that start as principal components; residual convolutions correct what they lose.
 
     All that reaches the decoder is ``z``::
@@ -83,86 +215,44 @@ class Residual(Autoencoder):
         pca: bool = True,
         bottleneck: Callable[[int], Bottleneck] | None = None,
     ) -> None:
-        super().__init__(shape, latent, bottleneck)
-        numbers = math.prod(self.shape)
-        if latent > numbers:
+        numbers = math.prod(image_shape(shape))
+        if isinstance(latent, int) and latent > numbers:
             raise ValueError(f"latent must be at most {numbers}, the numbers in one image, got {latent}")
-        self.pca = pca
-        self.to_latent, self.from_latent = Scaled(numbers, latent), Scaled(latent, numbers)
-        self.encoder = self.decoder = self.to_spread = None
-        at_least(1, "encoder_channels", encoder_channels)
-        if at_least(0, "encoder_blocks", encoder_blocks):
-            self.encoder = Correction(2 * self.shape[0], self.shape[0], encoder_channels, encoder_blocks)
-        at_least(1, "channels", channels)
-        if at_least(0, "blocks", blocks):
-            self.decoder = Correction(self.shape[0], self.shape[0], channels, blocks)
-        if self.bottleneck.asks > 1:
-            self.to_spread = Scaled(numbers, (self.bottleneck.asks - 1) * latent)
-        self.unit: Tensor | None
-        units = torch.ones(latent) if isinstance(self.bottleneck, Discrete) else None
-        self.register_buffer("unit", units)  # of each number of z, where it crosses as levels or entries
-        self.rates = nn.Parameter(torch.full((at_least(0, "steps", steps), latent), _RATE))
+        super().__init__(
+            shape,
+            latent,
+            pixels=numbers,
+            numbers=latent,
+            channels=channels,
+            blocks=blocks,
+            encoder_channels=encoder_channels,
+            encoder_blocks=encoder_blocks,
+            steps=steps,
+            pca=pca,
+            bottleneck=bottleneck,
+        )
 
     @torch.no_grad()
-    def initialise(self, images: Images) -> None:
+    def start(self, images: Images) -> None:
         """Start the linear layers as the principal components of images (N, C, H, W) uint8.
 
         Raises:
             ValueError: there are fewer images than ``latent``.
         """
-        if self.pca:
-            self._start(images)
-        if self.unit is not None:
-            x = torch.stack([images[n : n + 1][0] for n in range(0, len(images), -(-len(images) // 2000))])
-            z = self.to_latent((x.float() / 255).flatten(1).to(self.unit.device))
-            self.unit.copy_(z.std(0).clamp(min=1e-6))
-
-    def _start(self, images: Images) -> None:
         fitted = PCA(self.shape, self.latent)
         fitted.initialise(images)
         if fitted.latent < self.latent:
             most = f"{fitted.latent}, the number of training images"
             raise ValueError(f"latent must be at most {most}, got {self.latent}")
-        self.to_latent.start(fitted.components, -(fitted.components @ fitted.mean))
-        self.from_latent.start(fitted.components.T, fitted.mean)
+        self.take(fitted.components, fitted.mean)
 
-    def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
-        """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent) float32."""
-        if self.encoder is not None:
-            x_0 = self._linear(self.to_latent(x.flatten(1)))
-            z = self.to_latent((x + self.encoder(torch.cat([x, x_0], 1))[0]).flatten(1))
-        else:
-            z = self.to_latent(x.flatten(1))
-        for rate in self.rates.float():
-            z = z + rate * self._pull(z, x)
-        if self.to_spread is not None:
-            z = torch.cat([z, self.to_spread(x.flatten(1))], 1)
-        if self.unit is not None:
-            z = z / self.unit
-        z, penalty, indices = self.bottleneck(z, key)
-        return Code(z, penalty=penalty, indices=indices)
+    def apart(self, x: Tensor) -> Tensor:
+        """All of an image at once: (N, C, H, W) as (N, C*H*W)."""
+        return x.flatten(1)
 
-    def decode(self, code: Code) -> Tensor:
-        """Map a code to ``x_hat`` (N, C, H, W), float32 in [0, 1]."""
-        x = self._linear(code.z if self.unit is None else code.z * self.unit)
-        if self.decoder is not None:
-            x = x + self.decoder(x)[0]
-        return x.float().clamp(0, 1)
-
-    def _linear(self, z: Tensor) -> Tensor:
-        x: Tensor = self.from_latent(z)
-        return x.reshape(-1, *self.shape)
-
-    def _pull(self, z: Tensor, x: Tensor) -> Tensor:
-        """Return ``J^T (x - x_hat)`` (N, latent), float32: the change of ``z`` that ``x_hat`` asks for."""
-        x_hat = self._linear(z)
-        if self.decoder is None:
-            missing = x - x_hat.clamp(0, 1)
-        else:
-            correction, adjoint = self.decoder(x_hat)
-            missing = x - (x_hat + correction).float().clamp(0, 1)
-            missing = missing + adjoint(missing)
-        return self.from_latent.adjoint(missing.flatten(1))
+    def together(self, parts: Tensor) -> Tensor:
+        """Put (N, ..., C*H*W) together to images (N, C, H, W)."""
+        return parts.reshape(-1, *self.shape)
 
 
 class Scaled(nn.Module):

@@ -1,0 +1,97 @@
+"""Pictures of any size, encoded and decoded whole by a network that takes any size."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from toys import leave_network, leave_run
+
+import caelab
+from caelab.errors import UserError
+from caelab.models.spatial import Spatial
+
+SMALL = {
+    "latent_channels": 6,
+    "factor": 4,
+    "channels": 8,
+    "encoder_channels": 8,
+    "blocks": 1,
+    "encoder_blocks": 1,
+}
+SIZES = {"a": (16, 16), "b": (20, 33), "c": (7, 5)}
+VQ = {"_target_": "caelab.bottlenecks.vq.VQ", "_partial_": True, "dim": 3, "entries": 300}
+
+
+@pytest.fixture(params=[None, VQ], ids=["numbers", "indices"])
+def folder(request, tmp_path, monkeypatch):
+    """Three pictures, the working directory above them, and a run with random weights."""
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for name, size in SIZES.items():
+        pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"in/{name}.png")
+    torch.manual_seed(0)
+    node = request.param
+    bottleneck = None
+    if node:
+        pytest.importorskip("vector_quantize_pytorch")
+        from hydra.utils import instantiate
+
+        bottleneck = instantiate(node)
+    words = SMALL | ({"bottleneck": node} if node else {})
+    net = Spatial((3, 16, 16), **SMALL, bottleneck=bottleneck)
+    net.initialise(torch.from_numpy(generator.integers(0, 256, (40, 3, 16, 16), dtype=np.uint8)))
+    leave_network(tmp_path / "run", net, **words)
+    return tmp_path
+
+
+def test_decode_writes_what_reconstruct_does(folder, lab):
+    assert lab("reconstruct", "run", "in", "--out", "rebuilt", "--fit", "whole")[0] == 0
+    assert lab("encode", "run", "in", "--out", "codes.npz", "--fit", "whole")[0] == 0
+    assert lab("decode", "run", "codes.npz", "--out", "decoded")[0] == 0
+    model = caelab.load("run")
+    for name, size in SIZES.items():
+        with Image.open(f"in/{name}.png") as picture:
+            pixels = np.asarray(picture)
+        expected = model.at(*size).reconstruct(pixels)
+        assert expected.shape == pixels.shape
+        for place in ("rebuilt", "decoded"):
+            with Image.open(f"{place}/{name}.png") as rebuilt:
+                assert np.array_equal(np.asarray(rebuilt), expected)
+    with open("rebuilt/reconstructions.csv", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert [(int(row["height"]), int(row["width"])) for row in rows] == [*SIZES.values()]
+    places = 4 * 4 + 5 * 9 + 2 * 2
+    with np.load("codes.npz") as codes:
+        if "z" in codes:
+            assert codes["z"].shape == (6 * places,)
+        else:
+            assert codes["indices"].shape == (2 * places,)
+            assert codes["indices"].dtype == np.uint16
+
+
+def test_codes_that_end_too_early_are_damaged(folder, lab):
+    assert lab("encode", "run", "in", "--out", "codes.npz", "--fit", "whole")[0] == 0
+    with np.load("codes.npz") as codes:
+        arrays = {name: codes[name] for name in codes}
+    name = "z" if "z" in arrays else "indices"
+    np.savez("codes.npz", **arrays | {name: arrays[name][:-1]})
+    status, _, err = lab("decode", "run", "codes.npz", "--out", "decoded")
+    assert status == 1
+    assert "codes.npz is damaged: it ends within c.png" in err
+
+
+def test_a_network_of_one_size_refuses(tmp_path, monkeypatch, lab):
+    monkeypatch.chdir(tmp_path)
+    leave_run(tmp_path / "run")
+    Image.new("RGB", (20, 20)).save("own.png")
+    status, _, err = lab("reconstruct", "run", "own.png", "--out", "rebuilt", "--fit", "whole")
+    assert (status, err) == (
+        1,
+        "caelab: --fit whole: Base takes images of one size, unlike model=spatial; give tile\n",
+    )
+    with pytest.raises(UserError, match="Base takes images of 16x16 only"):
+        caelab.load("run").at(20, 20)
