@@ -134,7 +134,7 @@ def test_a_run_composes_them_names_them_and_a_study_too(train, lab, tmp_path):
     data = [word for word in TINY if word.startswith(("dataset", "trainer.acc"))]
     assert "latent: 7" in train("--cfg", "job", "model=mine", tiny=False).out
     shown = train("--help", tiny=False).out
-    assert "linear, mine, pca" in shown
+    assert "linear, mine, patch_pca, pca" in shown
     assert "mine" in files.names()
     answer = train("model=mine", "trainer.max_epochs=1", *data, tiny=False)
     assert answer.status == 0, answer.err
