@@ -106,7 +106,7 @@ def test_the_same_seed_draws_the_same(run, measured):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("--prior", "gnn"), "--prior gnn: there is no prior 'gnn'; known: gmm, normal"),
+        (("--prior", "gnn"), "--prior gnn: there is no prior 'gnn'; known: flow, gmm, normal"),
         (("--prior", "gmm,"), "--prior gmm,: there is no prior ''"),
         (("--number", "0"), "--number 0: must be a whole number, from 1 to 1,024"),
         (("--seed", "x"), "--seed x: must be a whole number"),
@@ -116,6 +116,13 @@ def test_mistakes_are_told_in_one_line(run, command, words, line):
     status, _, lines = command(run, *words)
     assert (status, len(lines)) == (1, 1)
     assert lines[0].startswith(f"caelab: {line}")
+
+
+def test_the_missing_library_is_named(run, command, monkeypatch):
+    monkeypatch.setattr("caelab.analysis.sample.installed", lambda package: package != "zuko")
+    status, _, lines = command(run, "--prior", "normal,flow")
+    message = "zuko is not installed; pip install 'caelab[flow]', or take --prior gmm"
+    assert (status, lines) == (1, [f"caelab: --prior normal,flow: {message}"])
 
 
 def test_what_has_no_prior_of_its_latent_is_refused_before_data_are_read(run, command, monkeypatch):

@@ -1,10 +1,11 @@
 """What does a trained model draw of its own?"""
 
+from caelab.errors import installed
 from caelab.runs.analyses import Analysis, Option, whole_number
 from caelab.runs.columns import POSITIVE, SHARE, Column
 from caelab.terminal import nearest
 
-PRIORS = {"normal": "normal", "gmm": "mixture"}
+PRIORS = {"normal": "normal", "gmm": "mixture", "flow": "flow"}
 """Name of each prior that there is -> its name in titles."""
 
 FIGURES = {
@@ -20,11 +21,17 @@ _TITLED = ("frechet", "coverage")  # in tables of reports; the others are column
 
 
 def _priors(text: str) -> tuple[str, ...]:
-    """Read ``normal,gmm``; each once, in the order that they are given in."""
+    """Read ``normal,gmm``; each once, in the order that they are given in.
+
+    Raises:
+        ValueError: there is no such prior, or it needs a package that is not installed.
+    """
     names = tuple(dict.fromkeys(text.split(",")))
     for name in names:
         if name not in PRIORS:
             raise ValueError(f"there is no prior {name!r}{nearest(name, list(PRIORS))}")
+        if name == "flow" and not installed("zuko"):
+            raise ValueError("zuko is not installed; pip install 'caelab[flow]', or take --prior gmm")
     return names
 
 
@@ -65,12 +72,12 @@ Draws codes from priors, decodes them, and compares the samples with held-out im
 precision, recall, density and coverage, on the features of a small classifier that is trained once for each
 dataset. The same figures of reconstructions and of other held-out images stand beside them. The prior normal
 is the standard normal distribution where training holds the codes near it, else one that is fitted to the
-training codes; gmm is a mixture of ten. Needs classes, and a code that is neither discrete nor passed by
-skips. Writes RUN/sample.json and RUN/sample.png.
+training codes; gmm is a mixture of ten, and flow a normalising flow (caelab[flow]), fitted likewise. Needs
+classes, and a code that is neither discrete nor passed by skips. Writes RUN/sample.json and RUN/sample.png.
 """,
     examples=(
         "multirun/runs/mnist/improved-mse-adam-s0-0123456789",
-        "multirun/runs/cifar10/* --prior gmm --number 100",
+        "multirun/runs/cifar10/* --prior normal,gmm,flow --number 100",
     ),
     files=("sample.png",),
     columns=_columns(),

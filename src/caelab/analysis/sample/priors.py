@@ -86,12 +86,9 @@ def mixture(codes: Tensor, bottleneck: Bottleneck, seed: int) -> Mixture:
         raise UserError(
             f"its {len(codes)} training images are fewer than the {COMPONENTS} parts of a mixture"
         )
+    _require_spread(codes, "mixture")
     x = codes.double()
     scale = x.std(0).max()
-    if not scale > 0:
-        raise UserError(
-            "all training images have the same code, so no mixture can be fitted; take --prior normal"
-        )
     fit = GaussianMixture(COMPONENTS, max_iter=_STEPS, random_state=seed)
     with terminal.waiting() as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # which ``about`` tells
@@ -106,8 +103,28 @@ def mixture(codes: Tensor, bottleneck: Bottleneck, seed: int) -> Mixture:
     )
 
 
+def flow(codes: Tensor, bottleneck: Bottleneck, seed: int) -> Prior:
+    """Fit a normalising flow to codes: see ``caelab.analysis.sample.flow``.
+
+    Raises:
+        UserError: all codes are the same.
+    """
+    from caelab.analysis.sample.flow import fit  # zuko
+
+    _require_spread(codes, "flow")
+    return fit(codes, seed)
+
+
+def _require_spread(codes: Tensor, what: str) -> None:
+    if not (codes != codes[0]).any():
+        raise UserError(
+            f"all training images have the same code, so no {what} can be fitted; take --prior normal"
+        )
+
+
 FITS: dict[str, Callable[[Tensor, Bottleneck, int], Prior]] = {
     "normal": standard_or_fitted,
     "gmm": mixture,
+    "flow": flow,
 }
 """Name -> what fits a prior to codes (N, latent) float32 of a bottleneck, with a seed."""
