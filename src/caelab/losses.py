@@ -10,6 +10,7 @@ import math
 from torch import Tensor, nn
 
 from caelab.metrics import quality
+from caelab.metrics.measures.ms_ssim import ms_ssim
 
 
 class WeightedSum(nn.Module):
@@ -86,9 +87,9 @@ class SSIM(nn.Module):
 class MultiScaleSSIM(nn.Module):
     """``1 - MS-SSIM``, the mean over images: Wang et al., "Multiscale Structural Similarity" (2003).
 
-    Between 0 and 1; see ``caelab.metrics.quality.ms_ssim``, also for how small images have fewer scales.
+    Between 0 and 1; see ``caelab.metrics.measures.ms_ssim``, also for how small images have fewer scales.
     """
 
     def forward(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """Compare ``x_hat`` with ``x``, both (N, C, H, W) float32 in [0, 1]; returns a scalar."""
-        return 1 - quality.ms_ssim(x_hat, x).mean()
+        return 1 - ms_ssim(x_hat, x).mean()

@@ -63,6 +63,12 @@ MISTAKES = [
     (["optimizer.lr=null"], "optimizer.lr=null: torch.optim.Adam needs a value"),
     (["optimizer.lr=inf"], "optimizer.lr=inf: must be a finite number"),
     (["ema=nan"], "ema=nan: must be a finite number"),
+    (["metrics=[ms_sim]"], "metrics=[ms_sim]: there is no measure 'ms_sim'; did you mean 'ms_ssim'?"),
+    (["metrics=gmsd"], "metrics=gmsd: give a list, as in metrics=[gmsd]"),
+    (
+        ["metrics=[haarpsi]", "dataset=shapes", "dataset.image_size=15"],
+        "metrics=[haarpsi]: image_size must be at least 16 for HaarPSI, got 15",
+    ),
     (
         ["loss=l1_mse", "~loss.alpha"],
         "loss.alpha is required: caelab.losses.WeightedSum has",

@@ -154,3 +154,15 @@ def test_records_in_docs_have_the_fingerprint_of_their_config():
         assert config["dataset"]["data_dir"] == folder
         config["dataset"]["data_dir"] = "data"
         assert fingerprint(config) == record["fingerprint"], line["run"]
+
+
+def test_a_run_is_known_by_what_it_is_measured_by_in_any_order():
+    plain = compose.identity(config())
+    for names in (["psnr", "ssim"], ["ssim", "mse"], []):
+        assert compose.identity(config(metrics=names)) == plain
+    more = {
+        compose.identity(config(metrics=names))
+        for names in (["gmsd", "ms_ssim"], ["ms_ssim", "psnr", "gmsd"])
+    }
+    assert len(more) == 1
+    assert plain not in more

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from caelab.metrics.image_quality import ImageQuality, published_protocol
-from caelab.metrics.quality import ms_ssim, psnr, scales, ssim
+from caelab.metrics.measures.ms_ssim import ms_ssim, scales
+from caelab.metrics.quality import psnr, ssim
 
 
 def photos(side, colour):

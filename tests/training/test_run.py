@@ -21,6 +21,7 @@ from caelab.data.datamodule import permutation
 from caelab.errors import UserError
 from caelab.inference.restore import datamodule, load
 from caelab.metrics.image_quality import published_protocol
+from caelab.metrics.measures import measures
 from caelab.models.base import Base
 from caelab.runs.record import made
 from caelab.training.module import AutoencoderModule
@@ -159,6 +160,27 @@ def test_pca_is_a_run_like_any_other(train):
     again = train("model=base", "model.latent=8", *shapes(), tiny=False)
     assert f"{record['metrics']['test/psnr']:.2f}" in again.out  # the floor stands below the figures
     assert "PCA of 8 numbers" in again.out
+
+
+def test_what_is_measured_stands_in_curves_and_record_and_changes_nothing_else(train):
+    plain = train("trainer.max_epochs=1").record
+    names = ["gmsd", "haarpsi", "ms_ssim", "sharpness"]
+    answer = train("trainer.max_epochs=1", f"metrics=[{','.join(names)}]")
+    both = zip(answer.records, answer.run_dirs, strict=True)
+    ((record, run_dir),) = [one for one in both if one[0]["config"]["metrics"] == names]
+    metrics = record["metrics"]
+    net, data = load(run_dir), datamodule(made(record))
+    data.setup()
+    images = data.splits["test"][:]
+    x, x_hat = images.float() / 255, net.reconstruct(images)
+    for name in names:
+        expected = measures()[name].of(x_hat, x).double().mean().item()
+        assert metrics[f"test/{name}"] == pytest.approx(expected, rel=1e-5)
+        assert f"val/{name}" in metrics
+    columns = (run_dir / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {f"val/{name}" for name in names} <= {*columns}
+    same = {key: value for key, value in metrics.items() if key.partition("/")[2] not in names}
+    assert same == plain["metrics"]
 
 
 def shapes() -> list[str]:

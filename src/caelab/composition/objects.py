@@ -46,6 +46,7 @@ class Keys(TypedDict, total=False):
     flip: bool
     ema: float | None
     compile: bool
+    metrics: list[str]
     keep: str
     force: bool
 
@@ -68,6 +69,7 @@ class SweptKeys(TypedDict, total=False):
     flip: bool | Iterable[bool]
     ema: float | None | Iterable[float | None]
     compile: bool | Iterable[bool]
+    metrics: list[str]
     keep: str
     force: bool
 

@@ -6,6 +6,7 @@ from typing import Any
 from caelab.config import hints, options, refusals
 from caelab.config.grammar import MISSING, written
 from caelab.errors import UserError
+from caelab.metrics import measures
 from caelab.terminal import nearest
 
 KEEP = {"both": ("best", "last"), "best": ("best",), "none": ()}
@@ -42,6 +43,7 @@ def check(config: dict[str, Any], choices: dict[str, Any]) -> None:
     _check_values(config, top)
     _check_values(options.flat(config["trainer"], "trainer."), options.options("trainer")["train"])
     _check_ranges(config)
+    _check_measures(config["metrics"])
     refusals.check(config["trainer"])
 
 
@@ -87,3 +89,12 @@ def _check_ranges(values: dict[str, Any]) -> None:
         raise UserError(f"keep={values['keep']}: not a choice{nearest(str(values['keep']), list(KEEP))}")
     if not 0 <= seed < 2**32:
         raise UserError(f"seed={seed}: must be within 0..{2**32 - 1}")
+
+
+def _check_measures(names: Any) -> None:
+    if not isinstance(names, list):
+        raise UserError(f"metrics={written(names)}: give a list, as in metrics=[{names}]")
+    try:
+        measures.asked(names)
+    except ValueError as error:
+        raise UserError(f"metrics={written(names)}: {error}") from None

@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from caelab.metrics.measures import ALWAYS
+
 GROUPS = ("model", "bottleneck", "loss", "optimizer", "scheduler", "dataset", "corruption")
 """What a run is composed of; records from before schedulers, corruptions and bottlenecks lack those."""
 _OF_A_STUDY = ("study", "seeds", "budget")  # which were keys of its runs, too
@@ -37,6 +39,7 @@ _LATER = {
     "compile": False,
     "flip": False,
     "ema": None,
+    "metrics": [],
     "scheduler": {"_target_": "caelab.schedulers.Constant"},
     "trainer.strategy": "auto",
     "trainer.gradient_clip_val": None,
@@ -86,13 +89,21 @@ def network_node(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def acting(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the callbacks that change no figure."""
+    """Leave out the callbacks that change no figure, and the measures that every run has."""
     callbacks = {
         name: node
         for name, node in config.get("callbacks", {}).items()
         if not (isinstance(node, Mapping) and node.get(WATCHES))
     }
-    return {**config, "callbacks": callbacks}
+    measured = {"metrics": _further(config["metrics"])} if "metrics" in config else {}
+    return {**config, "callbacks": callbacks, **measured}
+
+
+def _further(names: Any) -> Any:
+    """Measures that not every run has, in one order; what is no list of names stays as it is."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return names
+    return sorted({*names} - ALWAYS.keys())
 
 
 def later(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import wandb_workspaces.reports.v2 as wr
 
 from caelab.dashboard.board import Keys
+from caelab.metrics.measures import measures
 from caelab.report.rows import Run
 from caelab.training import pictures
 
@@ -20,10 +21,12 @@ _CURVES = {
     "val/ssim": "SSIM, validation",
     "train/loss": "Loss, training",
     "val/loss": "Loss, validation",
+    **{f"val/{name}": f"{one.title}, validation" for name, one in measures().items()},
 }
 _BARS = {
     "test/psnr": "PSNR (dB), test",
     "test/ssim": "SSIM, test",
+    **{f"test/{name}": f"{one.title}, test" for name, one in measures().items()},
     "pca/gain": "PSNR (dB) over PCA of as many numbers, test",
     "test/latent_reliance": "Latent reliance: below 0.5 the picture goes around the latent",
 }

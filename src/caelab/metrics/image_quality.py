@@ -1,6 +1,6 @@
-"""PSNR and SSIM over many images, under the two protocols of ``docs/metrics.md``."""
+"""PSNR, SSIM and other measures over many images, under the two protocols of ``docs/metrics.md``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -8,14 +8,19 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from caelab.metrics.measures import Measure
 from caelab.metrics.quality import PSNR_CAP, psnr, require_window, ssim, unit_range
 
 
 class ImageQuality(Metric):
-    """PSNR, SSIM, MSE and L1 over all images it has seen: the ``full`` protocol.
+    """PSNR, SSIM, MSE, L1 and further measures over all images it has seen: the ``full`` protocol.
 
     Each image counts once, however the images are split into batches or over processes. Images are clamped
     to [0, 1] and compared in float32, also under autocast; averages are taken in float64 on the CPU.
+
+    Args:
+        measures: name -> further measure.
+        kwargs: of torchmetrics' ``Metric``.
     """
 
     higher_is_better = None
@@ -26,29 +31,37 @@ class ImageQuality(Metric):
     l1: list[Tensor]
     ssim: list[Tensor]
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, measures: Mapping[str, Measure] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        for name in ("mse", "l1", "ssim"):
+        self.measures = dict(measures or {})
+        for name in ("mse", "l1", "ssim", *self.measures):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, x_hat: Tensor, x: Tensor) -> None:
         """Add the images ``x`` (N, C, H, W) and their reconstructions, floating point in [0, 1].
 
         Raises:
-            ValueError: the two differ in shape, are not floating point, or have a side below 11.
+            ValueError: the two differ in shape, are not floating point, have a side below 11, or are what a
+                measure does not take.
         """
         x_hat, x = unit_range(x_hat, x)
         difference = x_hat - x
         self.mse.append(difference.square().mean((1, 2, 3)))
         self.l1.append(difference.abs().mean((1, 2, 3)))
         self.ssim.append(ssim(x_hat, x))
+        with torch.autocast(x.device.type, enabled=False):
+            for name, measure in self.measures.items():
+                getattr(self, name).append(measure.of(x_hat, x))
 
     def per_image(self) -> dict[str, Tensor]:
-        """Return ``psnr``, ``ssim``, ``mse``, ``l1`` of each image so far, (N,) float64 on the CPU, in order.
+        """Return ``psnr``, ``ssim``, ``mse``, ``l1`` and further measures of each image so far, in order.
+
+        Each is (N,) float64 on the CPU.
 
         With several processes, those of this process.
         """
-        values = {name: dim_zero_cat(getattr(self, name)).cpu().double() for name in ("ssim", "mse", "l1")}
+        names = ("ssim", "mse", "l1", *self.measures)
+        values = {name: dim_zero_cat(getattr(self, name)).cpu().double() for name in names}
         return {"psnr": psnr(values["mse"]), **values}
 
     def compute(self) -> dict[str, float]:
@@ -56,7 +69,7 @@ class ImageQuality(Metric):
 
         Returns:
             ``psnr`` (mean of the images' PSNR), ``psnr_pooled`` (PSNR of the mean MSE), ``ssim``, ``mse``,
-            ``l1``, and ``perfect``, the number of images whose PSNR is capped.
+            ``l1``, each further measure, and ``perfect``, the number of images whose PSNR is capped.
         """
         images = self.per_image()
         means = {name: value.mean().item() for name, value in images.items()}

@@ -10,8 +10,7 @@ PSNR_CAP = 100.0
 WINDOW = 11
 SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2  # SSIM's constants K1 and K2, squared, at data range 1
-_SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weight of each scale of MS-SSIM, finest first
-_LEAST = 1e-6  # of a similarity: a power of 0 has no gradient
+_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 _NUMBERS = 1 << 21  # of a band of a large image
 _CACHED = 1 << 17  # numbers at a time that leave SSIM's maps in a processor's cache: 1.4 to 2.5 times as fast
 
@@ -55,50 +54,11 @@ def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
     require_window(x, WINDOW)
     count = len(x) if x.device.type != "cpu" else _CACHED // x.shape[1:].numel()
     pairs = zip(*(torch.split(images, max(1, count)) for images in (x_hat, x)), strict=True)
-    return torch.cat([_similarity(*pair)[0] for pair in pairs])
+    return torch.cat([similarity(*pair)[0] for pair in pairs])
 
 
-def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
-    """Multi-scale structural similarity of each image: Wang et al. (2003), eq. 7.
-
-    Each scale halves the image by averaging. Five scales with SSIM's window want 176 pixels a side; smaller
-    images have fewer, as ``scales`` says, and the weights of those that are left add up to 1. A negative
-    similarity counts as 0.
-
-    Args:
-        x_hat: (N, C, H, W) in [0, 1], float32.
-        x: of the same shape.
-
-    Returns:
-        (N,) float32 in [0, 1].
-
-    Raises:
-        ValueError: the images are smaller than a window of 7.
-    """
-    count, window = scales(min(x.shape[-2:]))
-    weights = [weight / sum(_SCALES[:count]) for weight in _SCALES[:count]]
-    product = torch.ones(len(x), dtype=x.dtype, device=x.device)
-    for scale, weight in enumerate(weights, start=1):
-        similarity, contrast = _similarity(x_hat, x, window)
-        product = product * (similarity if scale == count else contrast).clamp(min=_LEAST) ** weight
-        x_hat, x = F.avg_pool2d(x_hat, 2), F.avg_pool2d(x, 2)
-    return product
-
-
-def scales(side: int) -> tuple[int, int]:
-    """Scales and window of MS-SSIM for images whose shorter side has so many pixels.
-
-    Raises:
-        ValueError: not even one scale fits.
-    """
-    for count, window in ((5, WINDOW), (4, WINDOW), (3, WINDOW), (3, 7), (2, 7), (1, 7)):
-        if side >> (count - 1) >= window:
-            return count, window
-    raise ValueError(f"image_size must be at least 7 for MS-SSIM, got {side}")
-
-
-def _similarity(x_hat: Tensor, x: Tensor, window: int = WINDOW) -> tuple[Tensor, Tensor]:
-    """SSIM of each image, and its part without the luminance, each (N,)."""
+def similarity(x_hat: Tensor, x: Tensor, window: int = WINDOW) -> tuple[Tensor, Tensor]:
+    """SSIM of each image (N, C, H, W) in [0, 1], and its part without the luminance, each (N,)."""
     # With d = x - x_hat, SSIM = (1 - mean(d)^2 / (mean(x)^2 + mean(x_hat)^2 + C1)) *
     # (1 - var(d) / (var(x) + var(x_hat) + C2)): what small differences say is not lost to rounding. Taking
     # the image's mean away first does the same for the variances.
@@ -111,8 +71,8 @@ def _similarity(x_hat: Tensor, x: Tensor, window: int = WINDOW) -> tuple[Tensor,
     variance_d = mean_dd - mean_d.square()
     luminance = mean_d.square() / ((mean_x + offset).square() + (mean_x_hat + offset).square() + C1)
     structure = variance_d / (variances + C2)
-    similarity: Tensor = (1 - luminance) * (1 - structure)  # (N, C, H - 10, W - 10)
-    return similarity.mean((1, 2, 3)), (1 - structure).mean((1, 2, 3))
+    whole: Tensor = (1 - luminance) * (1 - structure)  # (N, C, H - 10, W - 10)
+    return whole.mean((1, 2, 3)), (1 - structure).mean((1, 2, 3))
 
 
 def gaussian(images: Tensor, window: int = WINDOW) -> Tensor:
@@ -134,6 +94,25 @@ def gaussian(images: Tensor, window: int = WINDOW) -> Tensor:
             blurred = blurred.add_(pair, alpha=weight)
         images = blurred
     return images
+
+
+def yiq(x: Tensor) -> Tensor:
+    """Luminance and colours (N, 3, H, W) of RGB images, by NTSC's matrix; grey ones (N, 1, H, W) stay.
+
+    Raises:
+        ValueError: they are neither.
+    """
+    if x.shape[1] not in (1, 3):
+        raise ValueError(f"it takes grey or RGB images, got {x.shape[1]} channels")
+    if x.shape[1] == 1:
+        return x
+    red, green, blue = x.unbind(1)  # sums, no matrix product: out of reach of autocast and of TF32
+    return torch.stack([r * red + g * green + b * blue for r, g, b in _YIQ], 1)
+
+
+def halved(x: Tensor) -> Tensor:
+    """Means of 2x2 pixels of (N, C, H, W): half the size, rounded up, with zeros beyond an odd side."""
+    return F.avg_pool2d(F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2)), 2)
 
 
 def unit_range(x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,15 +153,15 @@ def of_one(x_hat: Tensor, x: Tensor) -> tuple[float, float | None]:
     channels, height, width = x.shape
     rows = max(1, _NUMBERS // (channels * width))
     windows = height - WINDOW + 1 if width >= WINDOW else 0  # rows of the image of similarities
-    squares, similarity = 0.0, 0.0
+    squares, total = 0.0, 0.0
     for top in range(0, height, rows):
         # with what the last rows' windows reach of the next band
         pair = [_unit(image[None, :, top : top + rows + WINDOW - 1]) for image in (x_hat, x)]
         squares += (pair[0] - pair[1])[:, :, :rows].square().sum(dtype=torch.float64).item()
         if (here := min(rows, windows - top)) > 0:
-            similarity += here * ssim(*pair).item()
+            total += here * ssim(*pair).item()
     error = torch.tensor(squares / x.numel(), dtype=torch.float64)
-    return psnr(error).item(), similarity / windows if windows > 0 else None
+    return psnr(error).item(), total / windows if windows > 0 else None
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from caelab.metrics.measures import measures
 from caelab.runs.record import BYPASSING
 
 _TEST = "t tests, paired by seed where rows start from the same weights, Welch's elsewhere"
@@ -21,6 +22,7 @@ _SENTENCES = {
     "latent reliance": "Latent reliance: how much of the gain in PSNR over the mean image is lost with "
     f"another image's latent; a row below {BYPASSING} is marked as bypassing: its skips carry the picture "
     "around the latent.",
+    **{one.title: f"{one.title[0].upper()}{one.title[1:]}: {one.meaning}." for one in measures().values()},
     "linear probe of z": "Probes: test accuracy, from 0 to 1, of what tells the class from the latent.",
     "disentanglement": "Disentanglement and MIG: whether each known factor has a number of the latent to "
     "itself.",

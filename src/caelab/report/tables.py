@@ -92,10 +92,12 @@ def _known(section: Section, part: str, key: str) -> bool:
 
 
 def _further() -> dict[str, str]:
-    """Title -> key of each figure that has a title, but those that every run has."""
-    every = {*_MEASURED.values(), "val/psnr"}
-    named = [one for one in columns().values() if one.title and "/" in one.path and one.path not in every]
-    return {one.title: one.path for one in named}
+    """Title -> key of each figure that has a title, but those that every run has, and those of validation."""
+    named = [one for one in columns().values() if one.title and "/" in one.path]
+    every = _MEASURED.values()
+    return {
+        one.title: one.path for one in named if one.path not in every and not one.path.startswith("val/")
+    }
 
 
 def _letters(section: Section) -> dict[str, str]:

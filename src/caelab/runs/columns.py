@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from caelab.metrics.measures import measures
 from caelab.runs.record import Record
 
 Bounds = tuple[float, float]
@@ -62,6 +63,28 @@ class Column:
         return "" if value is None else format(value, self.form)
 
 
+_MEASURED = {
+    name: Column(
+        f"test/{name}",
+        f"test {one.title}: {one.meaning}",
+        one.form,
+        one.title,
+        one.bounds,
+        claims=one.higher is not False,
+    )
+    for name, one in measures().items()
+}
+_VALIDATED = {
+    f"val_{name}": Column(
+        f"val/{name}",
+        f"validation {one.title} of the chosen checkpoint",
+        one.form,
+        bounds=one.bounds,
+        claims=False,
+    )
+    for name, one in measures().items()
+}
+
 COLUMNS = {
     "run": Column("", "directory, relative to the working directory"),
     "status": Column("status", "finished, failed, trial (not tested), or pruned by a search"),
@@ -75,6 +98,7 @@ COLUMNS = {
     "ssim": Column("test/ssim", "test SSIM, at most 1", ".3f", "SSIM", _SSIM),
     "mse": Column("test/mse", "test mean squared error, pixels in [0, 1]", ".5f", claims=False),
     "l1": Column("test/l1", "test mean absolute error, pixels in [0, 1]", ".4f", claims=False),
+    **_MEASURED,
     "published_psnr": Column("published/psnr", "PSNR in dB, one image a class", ".2f"),
     "published_ssim": Column("published/ssim", "SSIM, one image a class", ".3f", bounds=_SSIM),
     "val_psnr": Column(
@@ -84,6 +108,10 @@ COLUMNS = {
         "validation PSNR (dB)",
         claims=False,
     ),
+    "val_ssim": Column(
+        "val/ssim", "validation SSIM of the chosen checkpoint", ".3f", bounds=_SSIM, claims=False
+    ),
+    **_VALIDATED,
     "parameters": Column("size.parameters", "parameters of the network", ",", "parameters"),
     "latent": Column("size.latent", "numbers in the latent", ",", "latent"),
     "effective_code": Column("size.effective_code", "numbers that reach the decoder", ",", "effective code"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from caelab import texts
+from caelab.metrics.measures import measures
 from caelab.runs.columns import COLUMNS
 from caelab.runs.labels import PUBLISHED, TEST_IMAGES, Label, labels
 from caelab.runs.record import BYPASSING, Complete, Record, SearchRecord, Time
@@ -30,11 +31,8 @@ def reliance(value: float | None) -> str:
     return f"{value:.2f} bypassing" if value < BYPASSING else f"{value:.2f}"
 
 
-_SHOWN = [
-    COLUMNS[name]
-    for name in ("parameters", "latent", "effective_code", "latent_reliance", "val_psnr", "psnr", "ssim")
-]
-_SHOWN += [COLUMNS["epochs"], COLUMNS["seconds"]]
+_SHOWN = ("parameters", "latent", "effective_code", "latent_reliance", "val_psnr", "psnr", "ssim")
+_SPENT = ("epochs", "seconds")
 
 
 def _named(records: list[Record]) -> tuple[list[tuple[Label, Complete]], list[tuple[Label, Record]]]:
@@ -77,7 +75,9 @@ def frame(records: list[Record]) -> "pd.DataFrame":
     import pandas as pd
 
     done, others = _named(records)
-    rows = [label | {one.title: one.value(r, r.metrics) for one in _SHOWN} for label, r in done]
+    further = [name for name in measures() if any(f"test/{name}" in r.metrics for _, r in done)]
+    shown = [COLUMNS[name] for name in (*_SHOWN, *further, *_SPENT)]
+    rows = [label | {one.title: one.value(r, r.metrics) for one in shown} for label, r in done]
     table = pd.DataFrame([*rows, *(label | {"error": record.error} for label, record in others)])
     for key in [*done, *others][0][0]:
         with suppress(ValueError):  # a label is text, also where it is a number
@@ -93,13 +93,16 @@ def protocols(
     floor: tuple[str, float] | None = None,
 ) -> None:
     """Print test figures, also under the published protocol, and a floor (its name, its PSNR in dB) below."""
+    further = [COLUMNS[name] for name in measures() if f"test/{name}" in metrics]
+    titles = [one.title for one in further]
     table = Table(title=title, title_justify="left")
-    for column in ("protocol", "images", "PSNR (dB)", "PSNR pooled (dB)", "SSIM"):
+    for column in ("protocol", "images", "PSNR (dB)", "PSNR pooled (dB)", "SSIM", *titles):
         table.add_column(column, justify="left" if column == "protocol" else "right")
     full = [
         _decibel(metrics["test/psnr"]),
         _decibel(metrics["test/psnr_pooled"]),
         f"{metrics['test/ssim']:.3f}",
+        *(one.cell(metrics[one.path]) for one in further),
     ]
     table.add_row("full", f"{images:,}", *full)
     if published:

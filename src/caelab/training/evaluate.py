@@ -47,7 +47,8 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
             f"dataset={name} has images of {_times(data.shape)}, the run takes {_times(net.shape)}"
         )
     corruption = instantiate(cfg["corruption"], "corruption")
-    metrics, images = score(net, data, restore.loss(record), corruption)
+    measured = record.config.get("metrics", ())
+    metrics, images = score(net, data, restore.loss(record), corruption, measured)
     found = {"dataset": name, "corruption": cfg["corruption"], "data": asdict(images), "metrics": metrics}
     kind = "" if choices["corruption"] == "none" else f"-{choices['corruption']}"
     file = Path("evaluations", texts.one_name(f"{name}{kind}-{images.sha256[:10]}.json"))

@@ -1,7 +1,7 @@
 """The one LightningModule: network + loss + optimizer factory + metrics; it knows no variant."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from caelab.data.datamodule import Batches
 from caelab.draws import keys
 from caelab.errors import UserError
 from caelab.metrics.image_quality import ImageQuality
+from caelab.metrics.measures import Measure
 from caelab.models.autoencoder import Autoencoder
 from caelab.schedulers import Constant
 from caelab.training.speed import Speed
@@ -37,6 +38,7 @@ class AutoencoderModule(LightningModule):
         corruption: of what the network is given; loss and figures compare with the clean images.
         scheduler: maps the optimizer and the number of steps to its schedule, or to None.
         flip: whether training images are mirrored, left to right, with a chance of one half.
+        measures: name -> what is measured beside what always is.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class AutoencoderModule(LightningModule):
         corruption: Corruption | None = None,
         scheduler: Callable[[Optimizer, int], LRScheduler | None] | None = None,
         flip: bool = False,
+        measures: Mapping[str, Measure] | None = None,
     ) -> None:
         super().__init__()
         self.net = net
@@ -58,7 +61,7 @@ class AutoencoderModule(LightningModule):
         self.corruption = corruption or Clean()
         self.scheduler = scheduler or Constant()
         self.flip = flip
-        self.quality = ImageQuality()
+        self.quality = ImageQuality(measures)
         self.mean_loss = MeanMetric(nan_strategy=math.nan)  # a NaN shows; by default it is left out
         self.val_penalties = MeanMetric(nan_strategy=math.nan)
         self.train_penalties = MeanMetric(nan_strategy=math.nan)

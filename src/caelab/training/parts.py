@@ -19,6 +19,7 @@ from caelab.config.refusals import limits
 from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
 from caelab.inference import origin
+from caelab.metrics.measures import Measure, asked
 from caelab.metrics.quality import WINDOW
 from caelab.models import outside
 from caelab.runs import trust
@@ -144,12 +145,25 @@ def _module(config: dict[str, Any], shape: tuple[int, int, int]) -> AutoencoderM
         corruption(torch.zeros(1, *shape), torch.zeros(1, dtype=torch.int64))
     except ValueError as error:
         raise UserError(f"corruption.{error}") from None
-    module = AutoencoderModule(net, loss, optimizer, config["seed"], corruption, scheduler, config["flip"])
+    measures = _measures(config["metrics"], shape)
+    seed, flip = config["seed"], config["flip"]
+    module = AutoencoderModule(net, loss, optimizer, seed, corruption, scheduler, flip, measures)
     try:
         module.build_optimizer()
     except (ValueError, TypeError) as error:
         raise UserError(f"optimizer: {error}") from None
     return module
+
+
+def _measures(names: list[str], shape: tuple[int, int, int]) -> dict[str, Measure]:
+    """What is measured beside what always is, tried on one image of that shape."""
+    measures, blank = asked(names), torch.zeros(1, *shape)
+    for name, measure in measures.items():
+        try:
+            measure.of(blank, blank)
+        except ValueError as error:
+            raise UserError(f"metrics=[{name}]: {error}") from None
+    return measures
 
 
 def _require_tokens(bottleneck: Bottleneck, images: int | None) -> None:

@@ -1,5 +1,7 @@
 """The figures of a trained network on a test split: of a run's own, or of any other of its shape."""
 
+from collections.abc import Sequence
+
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
@@ -10,6 +12,7 @@ from caelab.config.machine import limit_threads
 from caelab.corruptions import Corruption
 from caelab.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from caelab.metrics.image_quality import published_protocol
+from caelab.metrics.measures import asked
 from caelab.metrics.reliance import latent_reliance
 from caelab.models import contract
 from caelab.models.autoencoder import Autoencoder
@@ -52,9 +55,20 @@ def _of_codes(net: Autoencoder, data: ImageDataModule) -> dict[str, float]:
 
 
 def score(
-    net: Autoencoder, data: ImageDataModule, loss: nn.Module, corruption: Corruption
+    net: Autoencoder,
+    data: ImageDataModule,
+    loss: nn.Module,
+    corruption: Corruption,
+    metrics: Sequence[str] = (),
 ) -> tuple[dict[str, float], Data]:
     """Measure a trained network on the test split of any data of its shape.
+
+    Args:
+        net: trained.
+        data: whose test split is scored.
+        loss: that is measured, too.
+        corruption: of what the network is given.
+        metrics: names of what is measured beside what always is.
 
     Returns:
         ``test/psnr``, ``published/psnr`` and the other figures, and what the images are.
@@ -70,5 +84,6 @@ def score(
         enable_checkpointing=False,
         enable_progress_bar=False,
     )
-    found, _ = measure(trainer, AutoencoderModule(net, loss, torch.optim.Adam, corruption=corruption), data)
+    module = AutoencoderModule(net, loss, torch.optim.Adam, corruption=corruption, measures=asked(metrics))
+    found, _ = measure(trainer, module, data)
     return found, describe.dataset(data)
