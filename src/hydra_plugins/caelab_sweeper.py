@@ -13,7 +13,7 @@ from caelab.compat import BasicSweeper
 from caelab.composition import words
 from caelab.config import folders
 from caelab.runs.labels import image_sets
-from caelab.runs.record import Record, is_finished
+from caelab.runs.record import Record, chosen_by, is_finished
 from caelab.sweeps import launching
 from caelab.sweeps.sweeping import Job, Sweep, group
 
@@ -72,7 +72,8 @@ def _compare(runs: dict[Path, Record], output: Path) -> None:
     if len(done) > 1 and len(set(image_sets(list(done.values())))) == 1:
         from caelab.report.comparison import compare_runs
 
-        best = sorted(done, key=lambda path: -done[path].metrics["val/psnr"])[:_PICTURED]
+        key = chosen_by(done.values())
+        best = sorted(done, key=lambda path: -done[path].score(key))[:_PICTURED]
         pictured = {path: record for path, record in done.items() if path in best}
         picture = compare_runs(pictured, output)
         of = "" if len(pictured) == len(done) else f" of the best {_PICTURED}"

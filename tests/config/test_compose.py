@@ -64,6 +64,17 @@ MISTAKES = [
     (["optimizer.lr=inf"], "optimizer.lr=inf: must be a finite number"),
     (["ema=nan"], "ema=nan: must be a finite number"),
     (["metrics=[ms_sim]"], "metrics=[ms_sim]: there is no measure 'ms_sim'; did you mean 'ms_ssim'?"),
+    (
+        ["select=val/pnsr"],
+        "select=val/pnsr: no checkpoint is chosen by that; did you mean 'val/psnr'?",
+    ),
+    (["select=val/gmsd"], "select=val/gmsd: it is not measured; give metrics=[gmsd]"),
+    (["select=test/psnr"], "no checkpoint is chosen by that; known: val/l1, val/loss, val/mse, val/psnr,"),
+    (
+        ["select=val/sharpness", "metrics=[sharpness]"],
+        "select=val/sharpness: no checkpoint is chosen by that;",
+    ),
+    (["select=null"], "select=null: a value is needed, as in select=val/psnr"),
     (["metrics=gmsd"], "metrics=gmsd: give a list, as in metrics=[gmsd]"),
     (
         ["metrics=[haarpsi]", "dataset=shapes", "dataset.image_size=15"],

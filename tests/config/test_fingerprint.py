@@ -156,6 +156,11 @@ def test_records_in_docs_have_the_fingerprint_of_their_config():
         assert fingerprint(config) == record["fingerprint"], line["run"]
 
 
+def test_a_run_is_known_by_what_chooses_its_checkpoint():
+    assert compose.identity(config(select="val/psnr")) == compose.identity(config())
+    assert compose.identity(config(select="val/ssim")) != compose.identity(config())
+
+
 def test_a_run_is_known_by_what_it_is_measured_by_in_any_order():
     plain = compose.identity(config())
     for names in (["psnr", "ssim"], ["ssim", "mse"], []):

@@ -69,6 +69,26 @@ def lines(section):
     return {line["variant"]: line for line in tables.numbers(section).to_dict("records")}
 
 
+def test_rows_say_what_chose_their_checkpoints_where_they_differ(row):
+    base, other = row("base", BASE), row("other", NEAR + BASE)
+    assert lines(section(base, other))["other"]["note"] == ""
+    for run in other.runs.values():
+        run.record.config["select"] = "val/ssim"
+        run.record.metrics["val/ssim"] = 0.5
+    both = section(base, other, row("PCA 256", [26.8], floor=True))
+    assert {label: line["note"] for label, line in lines(both).items()} == {
+        "base": "chosen by val/psnr",
+        "other": "chosen by val/ssim",
+        "PCA 256": "",
+    }
+    text = "\n".join(printed(both)[0])
+    assert "checkpoints of base were chosen by val/psnr" in text
+    assert "validation PSNR (dB)" in text
+    alone = "\n".join(printed(section(other))[0])
+    assert "chosen by" not in alone
+    assert "validation SSIM" in alone
+
+
 def test_the_best_row_is_named_where_three_seeds_tell(row):
     base, floor = row("base", BASE), row("PCA 256", [26.8], floor=True)
     clear = section(base, row("improved", BASE + ABOVE), floor)

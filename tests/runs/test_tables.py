@@ -49,6 +49,21 @@ def test_best_on_validation_first_and_failures_below_with_their_reasons():
     assert list(frame["error"])[2] == "no luck"
 
 
+def test_what_chose_the_checkpoints_of_all_orders_them():
+    loss = {"val/psnr": 20.0, "test/psnr": 20.0, "test/ssim": 0.5}
+    chosen = {"config": {"select": "val/loss"}}
+    runs = [
+        record("a", metrics=loss | {"val/loss": 0.2, "val/psnr": 22.0, "test/gmsd": 0.125}, **chosen),
+        record("b", metrics=loss | {"val/loss": 0.1}, **chosen),
+    ]
+    frame = tables.frame(runs)
+    assert list(frame["model"]) == ["b", "a"]
+    assert list(frame["validation loss"]) == [0.1, 0.2]
+    assert frame["GMSD"].isna().tolist() == [True, False]
+    mixed = tables.frame([*runs, record("c", validation=21.0)])  # by validation PSNR, which all have
+    assert list(mixed["model"]) == ["a", "c", "b"]
+
+
 def test_a_trial_stands_among_the_runs_without_test_figures():
     trial = record("a", status="trial", metrics={"val/psnr": 21.5})
     frame = tables.frame([record("b", validation=21.0), trial, record("c", validation=22.0)])

@@ -259,7 +259,7 @@ def test_a_search_is_another_one_under_other_words():
 
 
 def trial(state):
-    return TrialRecord(number=0, state=state, point={}, psnr=None, epochs=0)
+    return TrialRecord(number=0, state=state, point={}, value=None, epochs=0)
 
 
 def test_the_best_of_a_search_becomes_a_row():

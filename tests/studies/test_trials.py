@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from caelab.errors import UserError
 from caelab.report import measure
 from caelab.runs import records
 from caelab.runs.outcome import Outcome, Status
-from caelab.runs.record import SearchRecord, TrialRecord
+from caelab.runs.record import SearchRecord, TrialRecord, save
 from caelab.studies import execute
 from caelab.studies.index import score
 from caelab.studies.trials import Trials
@@ -54,7 +54,7 @@ def test_an_abandoned_trial_is_taken_up_and_nothing_else_changes(tmp_path):
     assert broken["found"].history == whole["found"].history
     assert [trial.number for trial in whole["found"].history] == list(range(8))
     best = max(range(8), key=lambda number: height(whole[number]))
-    assert whole["found"].best == {"number": best, "point": whole[best], "psnr": height(whole[best])}
+    assert whole["found"].best == {"number": best, "point": whole[best], "value": height(whole[best])}
     assert sum(whole["found"].importance.values()) == pytest.approx(1)
     for number in range(8):
         assert 1e-5 <= whole[number]["optimizer.lr"] <= 1e-1
@@ -140,11 +140,11 @@ def test_a_trial_that_is_told_while_another_process_looks_is_not_taken(tmp_path,
         assert other.number == 1
 
 
-def reports(asked, values):
-    """Report validation PSNR of epoch after epoch, as a run does; return whether each is the last."""
+def reports(asked, values, select="val/psnr"):
+    """Report a figure of epoch after epoch, as a run does; return whether each is the last."""
     key = f"+hydra.job.env_set.{TRIAL}="
     (reference,) = [word.removeprefix(key) for word in asked.job if word.startswith(key)]
-    trial = attach(reference)
+    trial = attach(reference, select)
     given_up = []
     for epoch, value in enumerate(values, start=1):
         trial.report(value, epoch)
@@ -168,8 +168,41 @@ def test_a_trial_below_the_median_ends_early(tmp_path):
         assert trials.ask() == []
         found = trials.close()
     early = found.history[5]
-    assert (early.state, early.psnr, early.epochs) == ("pruned", 11.9, 2)
-    assert (found.best["number"], found.best["psnr"]) == (4, 14.0)
+    assert (early.state, early.value, early.epochs) == ("pruned", 11.9, 2)
+    assert (found.best["number"], found.best["value"]) == (4, 14.0)
+
+
+def test_a_search_by_a_loss_takes_the_least(tmp_path):
+    search = a_search(6, pruner="median")
+    search = replace(search, study=replace(search.study, recipe=["select=val/loss"]))
+    assert search.name != a_search(6).name
+    with Trials(search, tmp_path) as trials:
+        for loss in (0.5, 0.4, 0.3, 0.2, 0.1):
+            (one,) = trials.ask()
+            assert reports(one, [loss] * 3, "val/loss") == [False] * 3
+            run = tmp_path / f"run-{one.number}"
+            run.mkdir()
+            figures = {"val/psnr": 20.0, "val/loss": loss}
+            save(run, typed(status="trial", config={"select": "val/loss"}, metrics=figures))
+            said = trials.tell(one, Answer(str(run), [], {}, {}, Outcome(Status.DONE)))
+            assert said.startswith(f"  trial {one.number}: {loss:g}, ")
+        (one,) = trials.ask()
+        assert reports(one, [0.31, 0.31], "val/loss") == [False, True]  # 0.3 is the median
+        trials.tell(one, Answer(str(tmp_path), [], {}, {}, Outcome(Status.PRUNED, reason="pruned")))
+        found = trials.close()
+    assert found.select == "val/loss"
+    assert (found.best["number"], found.best["value"]) == (4, 0.1)
+
+
+def test_older_searches_are_read(tmp_path):
+    found = carry_out(tmp_path, tmp_path)["found"]
+    (path,) = tmp_path.rglob("search.json")
+    older = json.loads(path.read_text())
+    del older["select"]
+    for trial in [older["best"], *older["history"]]:
+        trial["psnr"] = trial.pop("value")
+    path.write_text(json.dumps(older))
+    assert records.searches(tmp_path) == {found.name: found}
 
 
 def test_a_failed_trial_does_not_count_and_many_in_a_row_end_the_search(tmp_path):
@@ -277,7 +310,7 @@ def test_the_best_of_a_search_is_run_over_the_seeds(train, tmp_path, monkeypatch
             assert not any("hydra" in override for override in record.overrides)
             assert (record.status, record.time.epochs) == ("trial", 1), path
     assert found.best["point"] == {"optimizer.lr": 0.01}
-    assert found.best["psnr"] == max(tried.values()) == tried[0.01]
+    assert found.best["value"] == max(tried.values()) == tried[0.01]
     rates = [run.record.config["optimizer"]["lr"] for run in runs]
     assert rates == [0.01, 0.001] * 2
     stamps = {run.dir: run.record.finished for run in runs}
@@ -323,7 +356,7 @@ def test_search_json_is_plain(tmp_path):
     (path,) = tmp_path.rglob("search.json")
     assert json.loads(path.read_text()) == {"schema": 1, **asdict(found)}
     finished = [trial for trial in found.history if trial.state == "finished"]
-    assert [trial.psnr for trial in finished] == [height(trial.point) for trial in finished]  # on validation
+    assert [trial.value for trial in finished] == [height(trial.point) for trial in finished]  # on validation
     path.write_text("{")
     assert records.searches(tmp_path) == {}
 

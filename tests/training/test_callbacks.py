@@ -53,6 +53,33 @@ def test_best_is_the_highest_and_last_the_latest(tmp_path):
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
+@pytest.mark.parametrize(("select", "best"), [("val/psnr", 2), ("val/loss", 3), ("val/ssim", 1)])
+def test_best_is_what_is_selected_the_least_where_less_is_better(tmp_path, select, best):
+    checkpoints = Checkpoints(tmp_path, select)
+    figures = [(20.0, 0.3, 0.9), (22.0, 0.2, 0.8), (21.0, 0.1, 0.7), (20.5, 0.4, 0.9)]
+    for number, values in enumerate(figures, start=1):
+        trainer = FakeTrainer(values[0])
+        named = zip(("val/psnr", "val/loss", "val/ssim"), values, strict=True)
+        trainer.callback_metrics |= {key: torch.tensor(value) for key, value in named}
+        checkpoints.on_validation_end(trainer, None)
+        checkpoints.save(trainer, number)
+    assert checkpoints.epoch == best
+    assert psnr(checkpoints.best) == figures[best - 1][0]
+
+
+def test_early_stopping_watches_what_is_selected():
+    def node(*words):
+        cfg, _ = compose.config(["callbacks=early_stopping", "metrics=[gmsd]", "logger=none", *words])
+        stopping = compose.plain(cfg)["callbacks"]["early_stopping"]
+        return stopping["monitor"], stopping["mode"]
+
+    assert node() == ("val/psnr", "max")
+    assert node("select=val/gmsd") == ("val/gmsd", "min")
+    assert node("select=val/gmsd", "callbacks.early_stopping.monitor=val/ssim") == ("val/ssim", "max")
+    own = ["callbacks.early_stopping.monitor=train/loss", "callbacks.early_stopping.mode=min"]
+    assert node(*own) == ("train/loss", "min")
+
+
 def test_a_kill_while_writing_leaves_the_old_files_whole(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     epoch(checkpoints, 1, 20.0)
@@ -188,7 +215,11 @@ def test_a_callback_of_ones_own_acts(train, tmp_path):
             "only with a + in front, +callbacks.early_stopping.strict=",
         ),
         (
-            [*STOPS, "callbacks.early_stopping.monitor=val/psn"],
+            [*STOPS, "callbacks.early_stopping.monitor=val/penalty"],
+            "callbacks.early_stopping.monitor: nothing is chosen by 'val/penalty'",
+        ),
+        (
+            [*STOPS, "callbacks.early_stopping.monitor=val/psn", "callbacks.early_stopping.mode=max"],
             "callbacks: Early stopping conditioned on metric",
         ),
         (["+callbacks.mine=3"], "callbacks.mine=3: give its class, as in +callbacks.mine._target_="),

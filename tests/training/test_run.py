@@ -150,6 +150,19 @@ def test_the_best_epoch_is_chosen_on_validation(train):
     assert answer.record["metrics"]["val/psnr"] == pytest.approx(max(psnr))
 
 
+def test_a_run_can_be_chosen_by_what_it_is_measured_by(train):
+    words = ("trainer.max_epochs=4", "optimizer.lr=0.05", "metrics=[gmsd]", "select=val/gmsd")
+    answer = train(*words)
+    rows = [row.split(",") for row in (answer.run_dir / "metrics.csv").read_text().splitlines()]
+    values = [float(row[rows[0].index("val/gmsd")]) for row in rows[1:]]
+    assert answer.record["best_epoch"] == values.index(min(values)) + 1
+    assert answer.record["metrics"]["val/gmsd"] == pytest.approx(min(values))
+    record = made(answer.record)
+    assert record.select == "val/gmsd"
+    assert record.score("val/gmsd") == -record.metrics["val/gmsd"]
+    assert "val/gmsd 0." in answer.out
+
+
 def test_pca_is_a_run_like_any_other(train):
     answer = train("model=pca", "model.latent=8", *shapes(), tiny=False)
     record = answer.record

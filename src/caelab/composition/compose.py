@@ -22,6 +22,7 @@ from caelab.config.check import check
 from caelab.config.fingerprint import IRRELEVANT, acting, fingerprint
 from caelab.config.job import Job
 from caelab.errors import UserError
+from caelab.metrics import measures
 from caelab.runs import tracking
 
 # A launcher's file in conf/ holds what differs from its plugin's defaults, which Hydra 1.3 adds by name.
@@ -67,10 +68,23 @@ def variant_of_job() -> str:
     return tracking.variant(settings.overrides.task, str(settings.runtime.choices["model"]))
 
 
+def mode(monitor: str) -> str:
+    """What Lightning calls whether more of a figure is better: ``max`` or ``min``.
+
+    Raises:
+        UserError: that is not known of it.
+    """
+    try:
+        return "max" if measures.higher(monitor) else "min"
+    except ValueError as error:
+        raise UserError(f"callbacks.early_stopping.monitor: {error}, or give its mode, min or max") from None
+
+
 def register_resolvers() -> None:
     """Make the resolvers that conf/ uses, such as ``${run_dir:}``, known; may be called again."""
     OmegaConf.register_new_resolver("data_folder", data_folder, replace=True)
     OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
+    OmegaConf.register_new_resolver("mode", mode, replace=True)
     OmegaConf.register_new_resolver("variant", variant_of_job, replace=True)
     OmegaConf.register_new_resolver("at_once", at_once, replace=True)
 

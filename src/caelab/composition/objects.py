@@ -47,6 +47,7 @@ class Keys(TypedDict, total=False):
     ema: float | None
     compile: bool
     metrics: list[str]
+    select: str
     keep: str
     force: bool
 
@@ -70,6 +71,7 @@ class SweptKeys(TypedDict, total=False):
     ema: float | None | Iterable[float | None]
     compile: bool | Iterable[bool]
     metrics: list[str]
+    select: str | Iterable[str]
     keep: str
     force: bool
 

@@ -43,7 +43,7 @@ def check(config: dict[str, Any], choices: dict[str, Any]) -> None:
     _check_values(config, top)
     _check_values(options.flat(config["trainer"], "trainer."), options.options("trainer")["train"])
     _check_ranges(config)
-    _check_measures(config["metrics"])
+    _check_measures(config["metrics"], config["select"])
     refusals.check(config["trainer"])
 
 
@@ -91,10 +91,15 @@ def _check_ranges(values: dict[str, Any]) -> None:
         raise UserError(f"seed={seed}: must be within 0..{2**32 - 1}")
 
 
-def _check_measures(names: Any) -> None:
+def _check_measures(names: Any, select: Any) -> None:
     if not isinstance(names, list):
         raise UserError(f"metrics={written(names)}: give a list, as in metrics=[{names}]")
     try:
-        measures.asked(names)
+        known = measures.selectable(names)
     except ValueError as error:
         raise UserError(f"metrics={written(names)}: {error}") from None
+    if select in known:
+        return
+    if select in measures.selectable([*measures.measures()]):
+        raise UserError(f"select={select}: it is not measured; give metrics=[{select.removeprefix('val/')}]")
+    raise UserError(f"select={select}: no checkpoint is chosen by that{nearest(str(select), [*known])}")

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from caelab.metrics.measures import ALWAYS
+from caelab.metrics.measures import ALWAYS, SELECT
 
 GROUPS = ("model", "bottleneck", "loss", "optimizer", "scheduler", "dataset", "corruption")
 """What a run is composed of; records from before schedulers, corruptions and bottlenecks lack those."""
@@ -40,6 +40,7 @@ _LATER = {
     "flip": False,
     "ema": None,
     "metrics": [],
+    "select": SELECT,
     "scheduler": {"_target_": "caelab.schedulers.Constant"},
     "trainer.strategy": "auto",
     "trainer.gradient_clip_val": None,

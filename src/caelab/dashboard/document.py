@@ -5,7 +5,7 @@ import wandb_workspaces.reports.v2 as wr
 from caelab.dashboard import panels
 from caelab.dashboard.board import Board, Part, keys
 from caelab.report import compare
-from caelab.report.rows import Row, Section, heading
+from caelab.report.rows import Row, Section, best_first, heading
 from caelab.report.wording import unit
 
 _SHOWN = ("test/psnr", "test/ssim")
@@ -30,7 +30,7 @@ def _part(part: Part) -> list[wr.H1 | wr.P | wr.UnorderedList | wr.PanelGrid]:
 
 def sentences(section: Section) -> list[str]:
     """Say of each row what its runs have measured, best validation first, and how far it is from the best."""
-    rows = sorted(section.rows, key=lambda row: -row.chosen_by)
+    rows = best_first(section.rows)
     trained = [row for row in rows if not row.floor]
     best = trained[0] if trained else None
     return [_sentence(row, best) for row in rows]

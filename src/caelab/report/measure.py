@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from types import MappingProxyType
 
-from caelab.report.rows import Row, Run, Section
+from caelab.report.rows import Row, Run, Section, best_first
 from caelab.runs.labels import image_sets, labels, lines
 from caelab.runs.record import Record, SearchRecord, is_finished
 from caelab.studies import Study
@@ -151,7 +151,7 @@ def _rows(dataset: str, variants: Sequence[Mapping[int, Run]]) -> list[Row]:
         if taken[label] > 1:
             label += f" ({taken[label]})"
         rows.append(Row(label, dataset, record.untrained, runs=found))
-    return sorted(rows, key=lambda row: -row.chosen_by)
+    return best_first(rows)
 
 
 def _shared(variants: Sequence[Mapping[int, Run]]) -> str:

@@ -11,9 +11,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from caelab.metrics.measures import score
 from caelab.runs import record_file, records, results
 from caelab.runs.labels import display
-from caelab.runs.record import BYPASSING, Complete, SearchRecord
+from caelab.runs.record import BYPASSING, Complete, SearchRecord, chosen_by
 from caelab.terminal import one_line
 from caelab.texts import file_name
 
@@ -113,9 +114,14 @@ class Row:
         return fmean(found) if found and None not in found else None
 
     @property
-    def chosen_by(self) -> float:
-        """Mean validation PSNR (dB) over the runs, by which rows are put in order; -inf without runs."""
-        return fmean(self.values("val/psnr").values() or [-math.inf])
+    def select(self) -> str:
+        """Key of the figure that its runs' checkpoints were chosen by."""
+        return chosen_by(run.record for run in self.runs.values())
+
+    def score(self, key: str) -> float:
+        """Mean of a validation figure over the runs, negated where less is better; -inf without runs."""
+        values = self.values(key).values()
+        return score(key, fmean(values)) if values else -math.inf
 
     @property
     def gain(self) -> float:
@@ -177,7 +183,7 @@ class Section:
         floors = [row for row in self.rows if row.floor]
         if len(trained) <= most and len(floors) <= _FLOORS:
             return self
-        best = [row for rows, size in ((trained, most), (floors, _FLOORS)) for row in _best(rows)[:size]]
+        best = [row for rows, size in ((trained, most), (floors, _FLOORS)) for row in best_first(rows)[:size]]
         title = f"{self.title}, best {len(best)} of {len(self.rows):,} rows"
         text = f"{self.text} All {len(self.rows):,} rows stand in tables/{self.name}.csv."
         return replace(self, rows=best, title=title, text=text)
@@ -187,9 +193,24 @@ class Section:
         return next((row for row in self.rows if row.label == label), None)
 
 
-def _best(rows: Sequence[Row]) -> list[Row]:
-    """Rows by mean validation PSNR, best first; those without runs last."""
-    return sorted(rows, key=lambda row: -row.chosen_by)
+def best_first(rows: Sequence[Row]) -> list[Row]:
+    """Rows by what chose the checkpoints of all, or else by validation PSNR; those without runs last."""
+    key = ordered_by(rows)
+    return sorted(rows, key=lambda row: -row.score(key))
+
+
+def ordered_by(rows: Sequence[Row]) -> str:
+    """Key of the validation figure that rows are put in order by: see ``chosen_by``."""
+    return chosen_by(run.record for row in rows for run in row.runs.values())
+
+
+def by_choice(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Key -> the trained rows whose checkpoints it chose, where that is not the same for all of them."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.runs and not row.floor:
+            found.setdefault(row.select, []).append(row)
+    return found if len(found) > 1 else {}
 
 
 def series(row: Row, axis: str) -> str:

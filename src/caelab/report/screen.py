@@ -9,9 +9,11 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from caelab.report.rows import SHOWN, Row, Section
-from caelab.report.tables import NAMED, VALIDATION, WORDS, best, gaps, main, numbers, short, table
+from caelab.metrics.measures import score
+from caelab.report.rows import SHOWN, Row, Section, best_first, by_choice, ordered_by
+from caelab.report.tables import NAMED, WORDS, best, gaps, main, numbers, short, table
 from caelab.report.wording import listing, still_improving
+from caelab.runs.columns import column
 from caelab.runs.labels import display
 
 _BREAKS = re.compile(r" (?=[a-z])")  # where a cell of figures may be broken
@@ -29,7 +31,7 @@ class Shown:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it as wide as the screen allows."""
         rows = [row for row in self.section.rows if row.runs or set(row.missing.values()) != {"not run"}]
-        ordered = replace(self.section, rows=sorted(rows, key=lambda row: -row.chosen_by))
+        ordered = replace(self.section, rows=best_first(rows))
         if rows:
             yield _table(ordered, options.max_width)
         else:
@@ -44,7 +46,9 @@ def _title(section: Section) -> str:
 def _table(section: Section, width: int) -> Table:
     raw = numbers(section).iloc[:SHOWN]
     frame = table(section, raw).map(short)
-    frame[VALIDATION] = [f"{row.chosen_by:.2f}" if row.runs else "" for row in section.rows[:SHOWN]]
+    key = ordered_by(section.rows)
+    values = [score(key, row.score(key)) if row.runs else None for row in section.rows[:SHOWN]]
+    frame[column(key).title] = [*map(column(key).cell, values)]
     widths = _fitting(frame, main(section, frame), width)
     shown = Table(title=_title(section), title_justify="left")
     for name, inside in widths.items():
@@ -80,6 +84,9 @@ def _remarks(section: Section, started: Sequence[Row]) -> Iterator[str]:
         yield f"{waiting} {'row' if waiting == 1 else 'rows'} not run"
     if (rest := len(started) - SHOWN) > 0:
         yield f"{rest:,} more in the CSV of a report"
+    for key, rows in by_choice(started).items():
+        names = listing(row.label for row in rows) if len(rows) <= NAMED else f"{len(rows)} rows"
+        yield f"checkpoints of {names} were chosen by {key}"
     for row in started:
         if lost := gaps(row):
             yield f"{row.label}: {lost}"

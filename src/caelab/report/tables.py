@@ -11,9 +11,10 @@ import pandas as pd
 from caelab import durable, texts
 from caelab.metrics.statistics import ALPHA, MIN_SEEDS, Difference, difference, groups, holm, winner
 from caelab.report import compare
-from caelab.report.rows import SHOWN, Row, Section
+from caelab.report.rows import SHOWN, Row, Section, by_choice, ordered_by
 from caelab.report.wording import listing
 from caelab.runs.analyses import columns
+from caelab.runs.columns import column
 from caelab.runs.labels import PUBLISHED, display
 from caelab.runs.tables import reliance
 
@@ -29,10 +30,7 @@ _MEASURED = {
 COLUMNS = 8
 """Columns of a table that has to fit a page, at most."""
 
-VALIDATION = "validation PSNR (dB)"
-"""Column of the screen's tables: what rows are ordered by."""
-
-_MAIN = ("code", "bits", "latent reliance", "seeds", "group", "settings", VALIDATION, "seconds")
+_MAIN = ("code", "bits", "latent reliance", "seeds", "group", "settings")
 NAMED = 3
 """Rows that a sentence names, at most."""
 
@@ -56,7 +54,7 @@ def numbers(section: Section) -> pd.DataFrame:
     the last fifth of the epochs added to validation PSNR. More than ``SHOWN`` trained rows, whose pairs are
     too many, are not compared.
     """
-    letters, compared = _letters(section), _compared(section)
+    letters, compared, differ = _letters(section), _compared(section), bool(by_choice(section.rows))
     measured = {
         name: key
         for name, key in _MEASURED.items()
@@ -82,7 +80,7 @@ def numbers(section: Section) -> pd.DataFrame:
             line["against_p"] = p
         line |= {name: row.mean(*key) for name, key in sizes.items()}
         line["bypassing"] = row.bypassing
-        line |= {"settings": _settings(row), "gain": row.gain, "note": _note(row)}
+        line |= {"settings": _settings(row), "gain": row.gain, "note": _note(row, differ)}
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -159,9 +157,10 @@ def _settings(row: Row) -> str:
     return ", ".join(f"{key}={value}" for key, value in row.settings.items() if f"{key}=" not in row.label)
 
 
-def _note(row: Row) -> str:
+def _note(row: Row, differ: bool) -> str:
+    chosen = f"chosen by {row.select}" if differ and row.runs and not row.floor else ""
     improving = f"still improving (+{row.gain:.2f} dB in the last fifth)" if row.improving else ""
-    return "; ".join(filter(None, (improving, gaps(row))))
+    return "; ".join(filter(None, (chosen, improving, gaps(row))))
 
 
 def gaps(row: Row) -> str:
@@ -337,9 +336,10 @@ def main(section: Section, frame: pd.DataFrame) -> list[str]:
     claimed = {claim.get("metric") for claim in section.claims}
     further = sorted(known := _further(), key=lambda name: known[name] not in claimed)
     published = ("report PSNR (dB)", "one a class PSNR (dB)") if "report PSNR (dB)" in frame else ()
+    last = [*_MAIN, column(ordered_by(section.rows)).title, "seconds"]
     around = ["latent reliance"] if any(row.bypassing for row in section.rows) else []
     against = f"minus {section.reference} (dB)"
-    order = ["variant", "full PSNR (dB)", *published, against, *further, "full SSIM", *around, *_MAIN]
+    order = ["variant", "full PSNR (dB)", *published, against, *further, "full SSIM", *around, *last]
     return [name for name in dict.fromkeys(order) if name in frame][:COLUMNS]
 
 

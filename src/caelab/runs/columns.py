@@ -79,7 +79,8 @@ _VALIDATED = {
         f"val/{name}",
         f"validation {one.title} of the chosen checkpoint",
         one.form,
-        bounds=one.bounds,
+        f"validation {one.title}",
+        one.bounds,
         claims=False,
     )
     for name, one in measures().items()
@@ -109,8 +110,14 @@ COLUMNS = {
         claims=False,
     ),
     "val_ssim": Column(
-        "val/ssim", "validation SSIM of the chosen checkpoint", ".3f", bounds=_SSIM, claims=False
+        "val/ssim",
+        "validation SSIM of the chosen checkpoint",
+        ".3f",
+        "validation SSIM",
+        _SSIM,
+        claims=False,
     ),
+    "chosen_by": Column("select", "key of the figure that the checkpoint was chosen by"),
     **_VALIDATED,
     "parameters": Column("size.parameters", "parameters of the network", ",", "parameters"),
     "latent": Column("size.latent", "numbers in the latent", ",", "latent"),
@@ -154,3 +161,14 @@ COLUMNS = {
     "size": Column("", "megabytes of its folder on disk", ",.1f"),
 }
 """Name -> column of what the record of any run tells, and of its folder; analyses have their own."""
+
+
+def column(key: str) -> Column:
+    """Column of a figure; one that no list has is called by its key."""
+    known = (one for one in COLUMNS.values() if one.path == key)
+    return next(known, Column(key, key, ".4g", key.replace("val/", "validation ", 1)))
+
+
+def figure(key: str, value: float) -> str:
+    """Return a figure as a sentence shows it, with its unit."""
+    return column(key).cell(value) + (" dB" if "psnr" in key else "")

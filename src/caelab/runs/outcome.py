@@ -22,7 +22,8 @@ class Outcome:
 
     Attributes:
         status: its end.
-        score: validation PSNR (dB) of the best epoch of a job that is done; else None.
+        score: what the checkpoint of a job that is done was chosen by, such as validation PSNR in dB; else
+            None.
         reason: why it is not done, one line; empty where it is.
     """
 

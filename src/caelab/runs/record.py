@@ -4,7 +4,7 @@ A record may be anybody's: it is taken where all is there, of its kind, that the
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any, TypeGuard
 
 from caelab import durable
 from caelab.config.fingerprint import CLEAN, IRRELEVANT, acting, later, network_node
+from caelab.metrics import measures
+from caelab.metrics.measures import SELECT
 from caelab.runs import record_file
 
 SCHEMA = 1
@@ -128,6 +130,12 @@ class Record:
         return " ".join(self.overrides)
 
     @property
+    def select(self) -> str:
+        """Key of the figure that its checkpoint is chosen by; older records do not say it."""
+        key: str = self.config.get("select", SELECT)
+        return key
+
+    @property
     def corruption(self) -> dict[str, Any]:
         """Config of what was done to the images; that of none where the run was never composed."""
         node: dict[str, Any] = self.config.get("corruption", CLEAN)
@@ -188,6 +196,10 @@ class Complete(Record):
         fewer = self.untrained and isinstance(asked, int) and self.size.latent < asked
         return config | {"latent": self.size.latent} if fewer else config
 
+    def score(self, key: str) -> float:
+        """A figure of its checkpoint on validation, negated where less is better: the greater, the better."""
+        return measures.score(key, self.metrics[key])
+
     @property
     def untrained(self) -> bool:
         """Whether it took no gradient step, so that a seed changes little or nothing."""
@@ -198,6 +210,16 @@ class Complete(Record):
         """Commit of the code that trained it, or ``code:`` and the digest of the code itself."""
         commit, digest = self.environment.get("commit"), self.environment.get("code")
         return commit or (f"code:{digest[:10]}" if digest else "")
+
+
+def chosen_by(records: Iterable[Complete]) -> str:
+    """Key that the checkpoints of all of these runs were chosen by; where they differ, validation PSNR.
+
+    All have that. Runs without a gradient step do not count beside others: they had nothing to choose from.
+    """
+    runs = [*records]
+    keys = {one.select for one in [run for run in runs if not run.untrained] or runs}
+    return keys.pop() if len(keys) == 1 else SELECT
 
 
 def is_finished(record: Record | None) -> TypeGuard[Complete]:
@@ -213,14 +235,15 @@ class TrialRecord:
         number: of the trial in its search, from 0.
         state: ``finished``, ``pruned`` or ``failed``.
         point: key -> value.
-        psnr: on validation, in dB; of the last epoch where it ended early; None where it has none.
+        value: on validation, of what is searched by, such as PSNR in dB; of the last epoch where it ended
+            early; None where it has none.
         epochs: trained.
     """
 
     number: int
     state: str
     point: dict[str, Any]
-    psnr: float | None
+    value: float | None
     epochs: float
 
 
@@ -236,8 +259,9 @@ class SearchRecord:
         epochs: of each trial.
         trials: how many there are to be.
         history: the trials that are done.
-        best: ``number``, ``point`` and ``psnr`` of the best one; None until all are done.
-        importance: key -> share of the variance of validation PSNR.
+        best: ``number``, ``point`` and ``value`` of the best one; None until all are done.
+        importance: key -> share of the variance of what is searched by.
+        select: key of what is searched by.
     """
 
     name: str
@@ -251,6 +275,7 @@ class SearchRecord:
     history: list[TrialRecord]
     best: dict | None  # type: ignore[type-arg]  # isinstance takes no parameters
     importance: dict[str, float]
+    select: str = SELECT
 
 
 _KINDS: dict[str, type[Record]] = {
@@ -292,6 +317,21 @@ def made(content: Mapping[str, Any]) -> Record:
     return _today(record)
 
 
+def search(content: Mapping[str, Any]) -> SearchRecord:
+    """Make a record of what the file of a search holds; older ones call a trial's value ``psnr``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    history = content.get("history")
+    for trial in [content.get("best"), *(history if isinstance(history, list) else [])]:
+        if isinstance(trial, dict) and "psnr" in trial:
+            trial["value"] = trial.pop("psnr")
+    record: SearchRecord = record_file.typed(SearchRecord, content)
+    measures.higher(record.select)
+    return record
+
+
 def _require(record: Record) -> None:
     """Make sure of what must be in the mappings of a record."""
     wanted: list[tuple[str, Mapping[str, Any], dict[str, Any]]] = [
@@ -303,7 +343,15 @@ def _require(record: Record) -> None:
         ),
     ]
     if isinstance(record, Complete):
-        measured = ("val/psnr", *(("test/psnr", "test/ssim") if record.status == "finished" else ()))
+        try:
+            measures.higher(record.select)
+        except ValueError as error:
+            raise ValueError(f"config.select: {error}") from None
+        measured = (
+            SELECT,
+            record.select,
+            *(("test/psnr", "test/ssim") if record.status == "finished" else ()),
+        )
         versions = dict.fromkeys(("caelab", "torch", "device", "precision"), str)
         wanted += [
             ("metrics", record.metrics, dict.fromkeys(measured, float)),

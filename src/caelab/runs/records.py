@@ -8,7 +8,7 @@ from pathlib import Path
 from caelab import durable
 from caelab.runs import analyses as registry
 from caelab.runs import record_file, results
-from caelab.runs.record import RECORD, SEARCH, Complete, Record, SearchRecord, is_finished, load
+from caelab.runs.record import RECORD, SEARCH, Complete, Record, SearchRecord, is_finished, load, search
 from caelab.terminal import note, one_line, shown
 
 
@@ -17,7 +17,7 @@ def searches(*roots: str | Path) -> dict[str, SearchRecord]:
     found = {}
     for path in (path for root in roots for path in _below(root, SEARCH)):
         try:
-            record = record_file.typed(SearchRecord, record_file.parse(record_file.text(path)))
+            record = search(record_file.parse(record_file.text(path)))
         except record_file.DAMAGE as error:
             left_out(path, "what a search found", one_line(error))
         else:

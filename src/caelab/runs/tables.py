@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from caelab import texts
-from caelab.metrics.measures import measures
-from caelab.runs.columns import COLUMNS
+from caelab.metrics.measures import SELECT, measures, score
+from caelab.runs.columns import COLUMNS, column
 from caelab.runs.labels import PUBLISHED, TEST_IMAGES, Label, labels
-from caelab.runs.record import BYPASSING, Complete, Record, SearchRecord, Time
+from caelab.runs.record import BYPASSING, Complete, Record, SearchRecord, Time, chosen_by
 from caelab.terminal import console, say, shown
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def reliance(value: float | None) -> str:
     return f"{value:.2f} bypassing" if value < BYPASSING else f"{value:.2f}"
 
 
-_SHOWN = ("parameters", "latent", "effective_code", "latent_reliance", "val_psnr", "psnr", "ssim")
+_SHOWN = ("parameters", "latent", "effective_code", "latent_reliance")
 _SPENT = ("epochs", "seconds")
 
 
@@ -43,23 +43,25 @@ def _named(records: list[Record]) -> tuple[list[tuple[Label, Complete]], list[tu
     named = list(zip(labels(records), records, strict=True))
     sets = list(dict.fromkeys(label.get(TEST_IMAGES) for label, _ in named))
     done = [(label, record) for label, record in named if isinstance(record, Complete)]
-    done.sort(key=lambda pair: (sets.index(pair[0].get(TEST_IMAGES)), -pair[1].metrics["val/psnr"]))
+    key = chosen_by(record for _, record in done)
+    done.sort(key=lambda pair: (sets.index(pair[0].get(TEST_IMAGES)), -pair[1].score(key)))
     return done, [pair for pair in named if not isinstance(pair[1], Complete)]
 
 
 def trials(found: SearchRecord) -> Table:
-    """Table of a search's trials, best validation PSNR first, those that ended early below."""
+    """Table of a search's trials, best on validation first, those that ended early below."""
     history = [trial for trial in found.history if trial.state != "failed"]
     pruned = sum(trial.state == "pruned" for trial in history)
     title = f"{found.label}: {len(history)} trials of {found.epochs} epochs, {pruned} pruned"
     table = Table(title=title, title_justify="left")
-    for column in ("trial", *found.space, "validation PSNR (dB)", "state"):
-        table.add_column(column, justify="left" if column == "state" else "right")
-    for trial in sorted(history, key=lambda t: (t.state == "pruned", -(t.psnr or 0.0))):
+    value = column(found.select)
+    for name in ("trial", *found.space, value.title, "state"):
+        table.add_column(name, justify="left" if name == "state" else "right")
+    for trial in sorted(history, key=lambda t: (t.state == "pruned", -score(found.select, t.value or 0.0))):
         point = (_setting(trial.point.get(key)) for key in found.space)
         state = f"pruned at epoch {trial.epochs}" if trial.state == "pruned" else "finished"
         style = "dim" if trial.state == "pruned" else None
-        table.add_row(str(trial.number), *point, COLUMNS["val_psnr"].cell(trial.psnr), state, style=style)
+        table.add_row(str(trial.number), *point, value.cell(trial.value), state, style=style)
     return table
 
 
@@ -68,7 +70,7 @@ def _setting(value: Any) -> str:
 
 
 def frame(records: list[Record]) -> "pd.DataFrame":
-    """Return a table of runs, a line each, best validation PSNR first; with an ``error`` where a run failed.
+    """Return a table of runs, a line each, best on validation first; with an ``error`` where a run failed.
 
     Figures are rounded to 4 decimals. Runs on different test images stand apart.
     """
@@ -76,7 +78,12 @@ def frame(records: list[Record]) -> "pd.DataFrame":
 
     done, others = _named(records)
     further = [name for name in measures() if any(f"test/{name}" in r.metrics for _, r in done)]
-    shown = [COLUMNS[name] for name in (*_SHOWN, *further, *_SPENT)]
+    validated = dict.fromkeys([SELECT, *(r.select for _, r in done)])
+    shown = [
+        *(COLUMNS[name] for name in _SHOWN),
+        *map(column, validated),
+        *(COLUMNS[name] for name in ("psnr", "ssim", *further, *_SPENT)),
+    ]
     rows = [label | {one.title: one.value(r, r.metrics) for one in shown} for label, r in done]
     table = pd.DataFrame([*rows, *(label | {"error": record.error} for label, record in others)])
     for key in [*done, *others][0][0]:
@@ -96,8 +103,8 @@ def protocols(
     further = [COLUMNS[name] for name in measures() if f"test/{name}" in metrics]
     titles = [one.title for one in further]
     table = Table(title=title, title_justify="left")
-    for column in ("protocol", "images", "PSNR (dB)", "PSNR pooled (dB)", "SSIM", *titles):
-        table.add_column(column, justify="left" if column == "protocol" else "right")
+    for name in ("protocol", "images", "PSNR (dB)", "PSNR pooled (dB)", "SSIM", *titles):
+        table.add_column(name, justify="left" if name == "protocol" else "right")
     full = [
         _decibel(metrics["test/psnr"]),
         _decibel(metrics["test/psnr_pooled"]),

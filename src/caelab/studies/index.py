@@ -29,7 +29,7 @@ def _worth(record: Record) -> int:
 
 
 def score(study: Study, runs: Index) -> Score:
-    """Validation PSNR (dB) of a trial, from the runs on disk."""
+    """What a trial reached on validation, from the runs on disk: the greater, the better."""
 
     def read(trial: Variant) -> float | None:
         assert study.tune
@@ -37,6 +37,6 @@ def score(study: Study, runs: Index) -> Score:
         if run is None or run[1].status == "pruned":  # by another study's search
             return None
         record = run[1]
-        return record.metrics["val/psnr"] if isinstance(record, Complete) else -math.inf  # too high a rate
+        return record.score(record.select) if isinstance(record, Complete) else -math.inf  # too high a rate
 
     return read

@@ -14,7 +14,7 @@ from caelab.studies.tuning import Entry, Tuning
 from caelab.studies.variants import Variant, point_text
 
 Score = Callable[[Variant], float | None]
-"""Validation PSNR (dB) of a trial's finished run; None where there is none."""
+"""What a trial's finished run reached on validation: the greater, the better; None where there is none."""
 
 
 @dataclass(frozen=True)

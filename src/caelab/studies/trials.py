@@ -1,4 +1,4 @@
-"""The trials of a search: Optuna says which point is next and which trial ends early, on validation PSNR.
+"""The trials of a search: Optuna says which point is next and which trial ends early, on validation.
 
 Any number of processes with the same command share them. A trial belongs to the process that holds its lock,
 so a process that dies leaves a trial that another takes up where its run stopped: none is lost, and none
@@ -24,7 +24,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from caelab import compat, terminal
 from caelab.config.grammar import written
 from caelab.errors import UserError
+from caelab.metrics.measures import score
 from caelab.runs import results
+from caelab.runs.columns import figure
 from caelab.runs.outcome import Status
 from caelab.runs.record import Complete, SearchRecord, TrialRecord, save_search
 from caelab.studies.study import Search
@@ -68,11 +70,12 @@ class Trials:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.total = search.tune.trials or 0
         self.space = {key: _distribution(values) for key, values in search.entry.space.items()}
+        self.select: str = search.trial({}).config["select"]
         self._lock = FileLock(self.folder / ".lock")
         self._mine: dict[int, tuple[Trial, FileLock]] = {}
         self._failed_in_a_row = 0
         with self._lock:
-            self.study = open_search(self.folder, search.tune.pruner)
+            self.study = open_search(self.folder, search.tune.pruner, self.select)
 
     def __enter__(self) -> "Trials":
         return self
@@ -162,9 +165,9 @@ class Trials:
             A line that says so.
         """
         trial, lock = self._mine.pop(proposal.number)
-        state, psnr, said = _outcome(answer)
+        state, value, said = _outcome(answer, self.select)
         self._failed_in_a_row = self._failed_in_a_row + 1 if state == TrialState.FAIL else 0
-        self.study.tell(trial, psnr, state)
+        self.study.tell(trial, value, state)
         lock.release()
         save_search(self.folder, self.record())
         return f"  trial {proposal.number}: {said}"
@@ -181,16 +184,20 @@ class Trials:
         trials = self.study.get_trials(deepcopy=False)
         done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         pruned = sum(t.state == TrialState.PRUNED for t in done)
-        best = max((t.value for t in done if t.state == TrialState.COMPLETE and t.value), default=None)
+        values = [t.value for t in done if t.state == TrialState.COMPLETE and t.value]
+        best = max(values, key=lambda value: score(self.select, value), default=None)
         line = f"[{len(done)} of {self.total} trials done, {pruned} pruned"
-        return f"{line}{'' if best is None else f', best {best:.2f} dB'}] {_shown(proposal.point)}"
+        return (
+            f"{line}{'' if best is None else f', best {figure(self.select, best)}'}] {_shown(proposal.point)}"
+        )
 
     def record(self) -> SearchRecord:
         """Return what the search has found so far, and the best point once it is complete."""
         trials = [t for t in self.study.get_trials(deepcopy=False) if t.state in _STATES]
         done = [t for t in trials if t.state == TrialState.COMPLETE]
         complete = sum(t.state != TrialState.FAIL for t in trials) >= self.total
-        best = max(done, key=lambda t: (t.value, -t.number)) if done and complete else None
+        best = max(done, key=lambda t: (score(self.select, t.value or 0.0), -t.number), default=None)
+        best = best if complete else None
         return SearchRecord(
             name=self.search.name,
             study=self.search.study.name,
@@ -201,17 +208,18 @@ class Trials:
             epochs=self.search.tune.epochs,
             trials=self.total,
             history=[
-                TrialRecord(t.number, _STATES[t.state], self._point(t.params), _psnr(t), t.last_step or 0)
+                TrialRecord(t.number, _STATES[t.state], self._point(t.params), _value(t), t.last_step or 0)
                 for t in trials
             ],
             best=None
             if best is None
-            else {"number": best.number, "point": self._point(best.params), "psnr": best.value},
+            else {"number": best.number, "point": self._point(best.params), "value": best.value},
             importance={},
+            select=self.select,
         )
 
     def _importance(self, done: Sequence[FrozenTrial]) -> dict[str, float]:
-        """Share of each key in the variance of validation PSNR; empty where there is too little to tell."""
+        """Share of each key in the variance of the trials' values; empty where that is unknown."""
         if len(done) < 2 or len({t.value for t in done}) < 2:
             return {}
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=_SEED)
@@ -229,8 +237,8 @@ def _distribution(values: Any) -> BaseDistribution:
     return IntDistribution(low, high, log=log) if whole else FloatDistribution(low, high, log=log)
 
 
-def _outcome(answer: Answer) -> tuple[TrialState, float | None, str]:
-    """State, validation PSNR (dB), and how that is said."""
+def _outcome(answer: Answer, select: str) -> tuple[TrialState, float | None, str]:
+    """State, what was reached on validation, and how that is said."""
     status, reason = answer.outcome.status, answer.outcome.reason
     if status is Status.PRUNED:
         return TrialState.PRUNED, None, reason
@@ -240,12 +248,12 @@ def _outcome(answer: Answer) -> tuple[TrialState, float | None, str]:
         return TrialState.FAIL, None, f"failed: {damage}"
     if not isinstance(record, Complete):
         return TrialState.FAIL, None, f"failed: {reason or 'it left no record'}"
-    psnr = record.metrics["val/psnr"]
-    return TrialState.COMPLETE, psnr, f"{psnr:.2f} dB, {terminal.shown(Path(answer.run_dir))}"
+    value = record.metrics[select]
+    return TrialState.COMPLETE, value, f"{figure(select, value)}, {terminal.shown(Path(answer.run_dir))}"
 
 
-def _psnr(trial: FrozenTrial) -> float | None:
-    """Validation PSNR (dB) of a trial; of its last epoch, where it ended early."""
+def _value(trial: FrozenTrial) -> float | None:
+    """What a trial reached on validation; in its last epoch, where it ended early."""
     last = trial.intermediate_values.get(trial.last_step or 0)
     return trial.value if trial.state == TrialState.COMPLETE else last
 

@@ -45,7 +45,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Tuning:
-    """A search on validation PSNR whose best point is then run over the seeds.
+    """A search on validation whose best point is then run over the seeds.
 
     Attributes:
         entries: label -> what is searched: each point of its grid, or its space.

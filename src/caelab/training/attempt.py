@@ -31,7 +31,7 @@ def attempt(cfg: DictConfig) -> Outcome:
     """Carry out a job of a sweep; a failure is told and returned, and the next job goes on."""
     try:
         record = train(compose.job(cfg))
-        return Outcome(Status.DONE, float(record.metrics["val/psnr"]))
+        return Outcome(Status.DONE, record.metrics[record.select])
     except PrunedError as end:
         return Outcome(Status.PRUNED, reason=str(end))
     except BusyError as error:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from caelab import terminal
 from caelab.errors import PrunedError, UserError
+from caelab.metrics.measures import SELECT, score
 from caelab.runs.record import Time
 from caelab.training.checkpoint_file import CheckpointFile
 
@@ -24,15 +25,17 @@ _STATE = "caelab"  # the key of a checkpoint below which the lab's own part lies
 
 
 class Checkpoints(Checkpoint):
-    """Keeps ``last.ckpt`` (every epoch) and ``best.ckpt`` (highest ``val/psnr``), each whole at any moment.
+    """Keeps ``last.ckpt`` (every epoch) and ``best.ckpt`` (the best by one figure), each whole at any moment.
 
     Lightning's ModelCheckpoint writes in place; a process killed while it writes would leave neither.
 
     Args:
         folder: where the two files lie.
+        select: key of the figure that decides which epoch is the best.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, select: str = SELECT) -> None:
+        self.select = select
         self.last = folder / "last.ckpt"
         self.best = folder / "best.ckpt"
         self.figures: dict[str, float] = {}
@@ -58,13 +61,16 @@ class Checkpoints(Checkpoint):
     def save(self, trainer: Trainer, epoch: int) -> None:
         """Save the state after ``epoch`` epochs as the last, and as the best where it is."""
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-        better = self._validated and metrics["val/psnr"] > self.figures.get("val/psnr", float("-inf"))
+        better = self._validated and self._score(metrics) > self._score(self.figures)
         self._validated = False
         if better:
             self.figures, self.epoch = metrics, epoch
         if better:  # before last.ckpt, which knows of it: a kill between the two repeats the epoch
             trainer.save_checkpoint(self.best, weights_only=False)
         trainer.save_checkpoint(self.last, weights_only=False)
+
+    def _score(self, figures: dict[str, float]) -> float:
+        return score(self.select, figures[self.select]) if figures else float("-inf")
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -115,22 +121,24 @@ def _validates(trainer: Trainer) -> bool:
 
 
 class Pruning(Callback):
-    """Tells a search the validation PSNR of each epoch, and ends the run where the search gives it up.
+    """Tells a search the figure of each epoch that counts, and ends the run where the search gives it up.
 
     Between two epochs, once the checkpoint of the one is written, so that the run could still go on.
 
     Args:
         trial: of the search.
+        select: key of the figure.
     """
 
-    def __init__(self, trial: "Trial") -> None:
+    def __init__(self, trial: "Trial", select: str = SELECT) -> None:
         self.trial = trial
+        self.select = select
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the epoch, unless that was done before a kill."""
         done = self.trial.study.get_trials(deepcopy=False)[self.trial.number].intermediate_values
         if _validates(trainer) and trainer.current_epoch + 1 not in done:
-            self.trial.report(float(trainer.callback_metrics["val/psnr"]), trainer.current_epoch + 1)
+            self.trial.report(float(trainer.callback_metrics[self.select]), trainer.current_epoch + 1)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End the run where the epochs before do not promise enough.
@@ -217,10 +225,15 @@ class Stopwatch(Callback):
 
 
 class EpochProgress(ProgressBar):
-    """One bar over all steps with the expected time left, and a line for each finished epoch."""
+    """One bar over all steps with the expected time left, and a line for each finished epoch.
 
-    def __init__(self) -> None:
+    Args:
+        select: key of the figure that the checkpoint is chosen by; PSNR is shown, too.
+    """
+
+    def __init__(self, select: str = SELECT) -> None:
         super().__init__()
+        self.select = select
         self._bar: terminal.Bar | None = None
         self._task = TaskID(0)
         self._began = 0.0
@@ -267,7 +280,7 @@ class EpochProgress(ProgressBar):
         assert trainer.max_epochs is not None
         done, seconds = trainer.current_epoch + 1, time.perf_counter() - self._began
         metrics = trainer.callback_metrics
-        shown = ("train/loss", "val/psnr") if _validates(trainer) else ()
+        shown = dict.fromkeys(("train/loss", SELECT, self.select)) if _validates(trainer) else ()
         figures = [f"{key} {float(metrics[key]):.5g}" for key in shown if key in metrics]
         left = seconds * (trainer.max_epochs - done)
         terminal.say(

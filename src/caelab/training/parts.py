@@ -84,7 +84,7 @@ def build(job: Job, loggers: list[Logger]) -> Parts:
     if speed.precision in ("64", "64-true"):  # before a checkpoint's weights are read into float32
         module.double()
     module.train_at(speed)
-    checkpoints, stopwatch = Checkpoints(job.run_dir / "checkpoints"), Stopwatch()
+    checkpoints, stopwatch = Checkpoints(job.run_dir / "checkpoints", config["select"]), Stopwatch()
     environments = Environments(config, speed)
     return Parts(
         module,
@@ -111,11 +111,11 @@ def _callbacks(config: dict[str, Any]) -> list[Callback]:
         callbacks.append(EMAWeightAveraging(decay=config["ema"]))
     bar = config["trainer"].get("enable_progress_bar", True)
     if bar and not any(isinstance(one, ProgressBar) for one in callbacks):
-        callbacks.append(EpochProgress())
+        callbacks.append(EpochProgress(config["select"]))
     if (reference := os.environ.get(TRIAL, GRID)) != GRID:
         from caelab.training.pruning import attach  # Optuna, which no other run needs
 
-        callbacks.append(Pruning(attach(reference)))
+        callbacks.append(Pruning(attach(reference, config["select"]), config["select"]))
     return callbacks
 
 

@@ -9,6 +9,7 @@ from optuna.trial import Trial
 from sqlalchemy.pool import NullPool
 
 from caelab import compat
+from caelab.metrics.measures import higher
 
 STARTUP = 5
 """Trials before the sampler, and the pruner, rely on what was found."""
@@ -16,24 +17,26 @@ _WARM_UP = 2  # epochs before the median may end a trial
 _PATIENCE = 60  # seconds to wait for the database while another process writes
 
 
-def attach(reference: str) -> Trial:
+def attach(reference: str, select: str) -> Trial:
     """Return the trial that a run is of.
 
     Args:
         reference: number, pruner and folder of its search, as a job's environment names them.
+        select: key of the figure that is searched by.
     """
     number, pruner, folder = reference.split(":", 2)
-    study = open_search(Path(folder), None if pruner == "None" else pruner)
+    study = open_search(Path(folder), None if pruner == "None" else pruner, select)
     (trial,) = [t for t in study.get_trials(deepcopy=False) if t.number == int(number)]
     return compat.trial(study, trial)
 
 
-def open_search(folder: Path, pruner: str | None) -> optuna.Study:
+def open_search(folder: Path, pruner: str | None, select: str) -> optuna.Study:
     """Open the database of a search, or make it.
 
     Args:
         folder: of the search.
         pruner: what ends its trials early; None lets all of them end.
+        select: key of the figure that is searched by.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = f"sqlite:///{folder / 'trials.sqlite3'}"
@@ -42,7 +45,7 @@ def open_search(folder: Path, pruner: str | None) -> optuna.Study:
     return optuna.create_study(
         study_name=folder.name,
         storage=storage,
-        direction="maximize",
+        direction="maximize" if higher(select) else "minimize",
         load_if_exists=True,
         pruner=_pruner(pruner),
     )

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 ALWAYS = {"psnr": True, "psnr_pooled": True, "ssim": True, "mse": False, "l1": False}
 """Name of what every run is measured by -> whether more of it is better."""
 
+SELECT = "val/psnr"
+"""Key that checkpoints are chosen by, unless ``select`` says otherwise."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -60,3 +63,34 @@ def asked(names: Sequence[str]) -> dict[str, Measure]:
         if name not in known and name not in ALWAYS:
             raise ValueError(f"there is no measure {name!r}{nearest(str(name), [*ALWAYS, *known])}")
     return {name: one for name, one in known.items() if name in names}
+
+
+def selectable(names: Sequence[str]) -> dict[str, bool]:
+    """Key that the checkpoint of a run can be chosen by -> whether more of it is better.
+
+    Args:
+        names: of what the run is measured by.
+    """
+    further = {name: one.higher for name, one in asked(names).items() if one.higher is not None}
+    return {f"val/{name}": higher for name, higher in (ALWAYS | {"loss": False} | further).items()}
+
+
+def higher(key: str) -> bool:
+    """Whether more is better of what a checkpoint may be chosen by.
+
+    Raises:
+        ValueError: no checkpoint is chosen by such a key.
+    """
+    known = selectable([*measures()])
+    if not isinstance(key, str) or key not in known:
+        raise ValueError(f"nothing is chosen by {key!r}{nearest(str(key), [*known])}")
+    return known[key]
+
+
+def score(key: str, value: float) -> float:
+    """The value, or its opposite where less is better: the greater, the better.
+
+    Raises:
+        ValueError: as ``higher`` does.
+    """
+    return value if higher(key) else -value
