@@ -159,6 +159,40 @@ def disk_full_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], contextlib.
     return full
 
 
+@pytest.fixture(scope="session")
+def _random_vgg16(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A cache of torchvision's with random weights in the place of VGG16's, and their SHA-256."""
+    import hashlib
+
+    import torch
+    from torchvision.models import vgg16
+
+    with torch.device("meta"):
+        shapes = {f"features.{name}": one.shape for name, one in vgg16().features.state_dict().items()}
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: torch.randn(shape, generator=generator) * (2 / max(1, shape[1:].numel())) ** 0.5
+        for name, shape in shapes.items()
+    }
+    file = tmp_path_factory.mktemp("torch") / "hub/checkpoints/vgg16-397923af.pth"
+    file.parent.mkdir(parents=True)
+    torch.save(weights, file)
+    return file, hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def random_vgg16(_random_vgg16: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """File of random weights that stand for those of VGG16, which no test can fetch."""
+    from caelab.metrics import perceptual
+
+    file, digest = _random_vgg16
+    monkeypatch.setenv("TORCH_HOME", str(file.parents[2]))
+    monkeypatch.setattr(perceptual, "SHA256", digest)
+    perceptual.stages.cache_clear()
+    yield file
+    perceptual.stages.cache_clear()
+
+
 @pytest.fixture
 def killed(monkeypatch: pytest.MonkeyPatch, train: Callable[..., Answer]) -> Callable[..., None]:
     """Train until the checkpoint of an epoch is written, and no further."""

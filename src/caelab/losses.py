@@ -7,9 +7,10 @@ and returns a scalar; call it outside autocast, where torch refuses BCE on a GPU
 
 import math
 
+import torch
 from torch import Tensor, nn
 
-from caelab.metrics import quality
+from caelab.metrics import perceptual, quality
 from caelab.metrics.measures.ms_ssim import ms_ssim
 
 
@@ -93,3 +94,35 @@ class MultiScaleSSIM(nn.Module):
     def forward(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """Compare ``x_hat`` with ``x``, both (N, C, H, W) float32 in [0, 1]; returns a scalar."""
         return 1 - ms_ssim(x_hat, x).mean()
+
+
+class LPIPS(nn.Module):
+    """LPIPS, the mean over images: Zhang et al. (2018); see ``caelab.metrics.perceptual.lpips``.
+
+    Raises:
+        UserError: the weights of VGG16 are not there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        perceptual.stages(torch.device("cpu"))  # no part of the module, so of no checkpoint
+
+    def forward(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """Compare ``x_hat`` with ``x``, both (N, C, H, W) float32 in [0, 1]; returns a scalar."""
+        return perceptual.lpips(x_hat, x).mean()
+
+
+class DISTS(nn.Module):
+    """DISTS, the mean over images: Ding et al. (2020); see ``caelab.metrics.perceptual.dists``.
+
+    Raises:
+        UserError: the weights of VGG16 are not there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        perceptual.stages(torch.device("cpu"))
+
+    def forward(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """Compare ``x_hat`` with ``x``, both (N, C, H, W) float32 in [0, 1]; returns a scalar."""
+        return perceptual.dists(x_hat, x).mean()

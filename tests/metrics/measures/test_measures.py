@@ -14,7 +14,8 @@ from caelab.metrics.measures import ALWAYS, asked, measures
 
 PEER = {"gmsd": piq.gmsd, "haarpsi": piq.haarpsi, "ms_ssim": piq.multi_scale_ssim}
 SIZES = [(28, 28), (32, 32), (33, 40), (29, 17), (96, 61)]
-NAMES = sorted(measures())
+PERCEPTUAL = {"lpips", "dists"}  # which need weights: test_perceptual.py
+NAMES = sorted(measures().keys() - PERCEPTUAL)
 
 
 def crop(channels, height, width):
