@@ -60,6 +60,9 @@ def test_what_chose_the_checkpoints_of_all_orders_them():
     assert list(frame["model"]) == ["b", "a"]
     assert list(frame["validation loss"]) == [0.1, 0.2]
     assert frame["GMSD"].isna().tolist() == [True, False]
+    other = record("c", metrics=loss | {"val/loss": 0.3, "val/psnr": 21.0})
+    other.config.update(select="val/loss", loss={"_target_": "torch.nn.L1Loss"})  # no loss is another's
+    assert list(tables.frame([*runs, other])["model"]) == ["a", "c", "b"]
     mixed = tables.frame([*runs, record("c", validation=21.0)])  # by validation PSNR, which all have
     assert list(mixed["model"]) == ["a", "c", "b"]
 

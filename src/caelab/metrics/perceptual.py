@@ -28,7 +28,7 @@ _AT_ONCE = 1 << 20  # pixels
 _LPIPS = ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450))  # mean and deviation of pixels in [-1, 1]
 _DISTS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # and in [0, 1]
 _C = 1e-6  # both constants of DISTS
-_WIDTHS = (3, 64, 128, 256, 512, 512)  # channels of the image and of each stage
+_WIDTHS = [3, 64, 128, 256, 512, 512]  # channels of the image and of each stage
 
 
 def lpips(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def _of_parts(distance: Callable[[Tensor, Tensor], Tensor], x_hat: Tensor, x: Te
         raise ValueError(f"image_size must be at least {_LEAST} for VGG16, got {min(x.shape[-2:])}")
     pair = [images.expand(-1, 3, -1, -1) for images in (x_hat, x)]
     count = max(1, _AT_ONCE // x[0, 0].numel())
-    parts = zip(*(images.split(count) for images in pair), strict=True)
+    parts = zip(*(torch.split(images, count) for images in pair), strict=True)
     return torch.cat([distance(*part) for part in parts])
 
 
@@ -121,7 +121,8 @@ def _dists(x_hat: Tensor, x: Tensor) -> Tensor:
     learnt = _learnt("dists_models/weights.pt")
     whole = learnt["alpha"].sum() + learnt["beta"].sum()
     alphas, betas = (
-        (learnt[name].detach() / whole).flatten().to(x.device).split(_WIDTHS) for name in ("alpha", "beta")
+        torch.split((learnt[name].detach() / whole).flatten().to(x.device), _WIDTHS)
+        for name in ("alpha", "beta")
     )
     total = x.new_zeros(len(x))
     for a, b, alpha, beta in zip(*features, alphas, betas, strict=True):

@@ -93,9 +93,7 @@ def _further() -> dict[str, str]:
     """Title -> key of each figure that has a title, but those that every run has, and those of validation."""
     named = [one for one in columns().values() if one.title and "/" in one.path]
     every = _MEASURED.values()
-    return {
-        one.title: one.path for one in named if one.path not in every and not one.path.startswith("val/")
-    }
+    return {one.title: one.path for one in named if one.path not in every and not one.path.startswith("val/")}
 
 
 def _letters(section: Section) -> dict[str, str]:

@@ -215,11 +215,13 @@ class Complete(Record):
 def chosen_by(records: Iterable[Complete]) -> str:
     """Key that the checkpoints of all of these runs were chosen by; where they differ, validation PSNR.
 
-    All have that. Runs without a gradient step do not count beside others: they had nothing to choose from.
+    All have that. Each run's own loss is another figure where losses differ. Runs without a gradient step do
+    not count beside others: they had nothing to choose from.
     """
     runs = [*records]
-    keys = {one.select for one in [run for run in runs if not run.untrained] or runs}
-    return keys.pop() if len(keys) == 1 else SELECT
+    trained = [run for run in runs if not run.untrained] or runs
+    keys = {(run.select, str(run.config.get("loss")) if run.select == "val/loss" else "") for run in trained}
+    return keys.pop()[0] if len(keys) == 1 else SELECT
 
 
 def is_finished(record: Record | None) -> TypeGuard[Complete]:
