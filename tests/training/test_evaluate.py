@@ -17,8 +17,9 @@ SHAPES = [o for o in TINY if o.startswith("dataset.")]
 
 @pytest.mark.usefixtures("quiet")
 def test_the_same_data_give_the_same_figures(train):
-    answer = train()
+    answer = train("metrics=[sharpness]")
     found = evaluate(answer.run_dir, [])
+    assert "test/sharpness" in found["metrics"]
     for key, value in found["metrics"].items():
         assert value == pytest.approx(answer.record["metrics"][key], rel=1e-6), key
     assert found["data"].items() <= answer.record["data"].items()  # it has trained on none

@@ -47,8 +47,7 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
             f"dataset={name} has images of {_times(data.shape)}, the run takes {_times(net.shape)}"
         )
     corruption = instantiate(cfg["corruption"], "corruption")
-    measured = record.config.get("metrics", ())
-    metrics, images = score(net, data, restore.loss(record), corruption, measured)
+    metrics, images = score(net, data, restore.loss(record), corruption, cfg["metrics"])
     found = {"dataset": name, "corruption": cfg["corruption"], "data": asdict(images), "metrics": metrics}
     kind = "" if choices["corruption"] == "none" else f"-{choices['corruption']}"
     file = Path("evaluations", texts.one_name(f"{name}{kind}-{images.sha256[:10]}.json"))
@@ -81,6 +80,7 @@ def _config(record: Complete, overrides: list[str]) -> tuple[dict[str, Any], dic
     config = compose.plain(cfg)
     for group, node in of_the_run.items():
         config[group] = _changed(node, config[group], group, overrides)
+    config["metrics"] = record.config.get("metrics", [])
     check(config, choices | chosen)
     return config, choices | chosen
 
