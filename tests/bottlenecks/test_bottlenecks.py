@@ -84,6 +84,26 @@ def test_a_discrete_code_is_its_indices(name):
     assert bottleneck.bits == pytest.approx(float(tokens * bottleneck.codebooks * entries.log2()))
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if isinstance(build(name), Discrete)])
+def test_outside_training_a_token_gets_the_entry_that_the_library_finds(name):
+    bottleneck = build(name)
+    for seed in range(3):
+        bottleneck(latents(bottleneck, seed=seed))
+    bottleneck.eval()
+    h = latents(bottleneck, seed=9)
+    tokens = h.reshape(30, bottleneck.tokens, bottleneck.dim)
+    crossing = bottleneck(h)
+    z, penalty, indices = bottleneck.quantise(tokens)
+    assert torch.equal(crossing.indices, indices)
+    assert len(indices.unique()) > 5
+    torch.testing.assert_close(crossing.z, z.flatten(1))
+    if penalty is not None:
+        torch.testing.assert_close(crossing.penalty, penalty)
+    crossing.z.sum().backward()  # the encoder's gradient passes straight through
+    if name != "fsq":
+        assert torch.equal(h.grad, torch.ones_like(h))
+
+
 def test_usage_and_perplexity():
     bottleneck = build("vq", entries=8, dim=40)
     indices = torch.tensor([[[0], [0]], [[0], [5]]])

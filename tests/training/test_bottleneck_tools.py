@@ -21,6 +21,9 @@ def test_every_tool_takes_it(train, lab, tmp_path, kind):
     }
     for tool, options in words.items():
         status, _, err = lab(tool, run, *options)
+        if tool == "probe" and kind == "vq":  # whose codebook collapses in so few steps
+            assert (status, "z: the same for every training image" in err) == (1, True)
+            continue
         assert status == 0, (tool, err)
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "own.png")

@@ -107,12 +107,34 @@ class Discrete(Bottleneck):
         """Let a latent (N, latent) cross, in float32."""
         tokens = h.float().reshape(-1, self.tokens, self.dim)
         with torch.autocast(h.device.type, enabled=False):
-            quantised, penalty, indices = self.quantise(tokens)
+            if self.training:
+                quantised, penalty, indices = self.quantise(tokens)
+            else:
+                indices = self.nearest(tokens.detach()).long()
+                quantised = self.lookup(indices).detach().reshape(tokens.shape)
+                penalty = self.price(tokens, quantised)
+                if torch.is_grad_enabled():  # of the encoder, straight through: 0 is added
+                    quantised = quantised + (tokens - tokens.detach())
         return Crossing(quantised.flatten(1), penalty, indices.long())
 
     @abstractmethod
     def quantise(self, tokens: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Replace tokens (N, tokens, dim): by what, penalty (N,), indices (N, tokens, codebooks)."""
+        """Replace tokens in training: by what, (N, tokens, dim); penalty (N,); indices.
+
+        Args:
+            tokens: (N, tokens, dim).
+        """
+
+    @abstractmethod
+    def nearest(self, tokens: Tensor) -> Tensor:
+        """Return the indices (N, tokens, codebooks) of tokens (N, tokens, dim), outside training.
+
+        Without a branch on what the codebook holds, so that it can be exported.
+        """
+
+    def price(self, tokens: Tensor, quantised: Tensor) -> Tensor | None:
+        """Penalty (N,) of tokens that were replaced, (N, tokens, dim) each, outside training."""
+        return None
 
     @abstractmethod
     def lookup(self, indices: Tensor) -> Tensor:
@@ -134,6 +156,11 @@ class Discrete(Bottleneck):
             "usage": sum(usage) / self.codebooks,
             "perplexity": sum(perplexity) / self.codebooks,
         }
+
+
+def nearest_entry(tokens: Tensor, entries: Tensor) -> Tensor:
+    """Index of the entry (entries, dim) nearest to each token (..., dim), (...)."""
+    return (entries.square().sum(1) - 2 * tokens @ entries.T).argmin(-1)
 
 
 def above(name: str, value: object, least: float, *, equal: bool = True) -> float:

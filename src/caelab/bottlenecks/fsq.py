@@ -44,6 +44,10 @@ class FSQ(Discrete):
         quantised, _ = self.rounding(tokens)
         return quantised, None, self.rounding.codes_to_indices(quantised)[..., None]
 
+    def nearest(self, tokens: Tensor) -> Tensor:
+        """Return the indices of the rounded tokens, (N, tokens, 1)."""
+        return self.quantise(tokens)[2]
+
     def lookup(self, indices: Tensor) -> Tensor:
         """Return ``z`` (N, latent) of indices (N, tokens, 1)."""
         codes: Tensor = self.rounding.indices_to_codes(indices[..., 0])

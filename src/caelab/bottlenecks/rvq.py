@@ -1,9 +1,10 @@
 """A latent of tokens, each the sum of entries of several codebooks."""
 
+import torch
 from torch import Tensor
 from vector_quantize_pytorch import ResidualVQ
 
-from caelab.bottlenecks.bottleneck import Discrete, above
+from caelab.bottlenecks.bottleneck import Discrete, above, nearest_entry
 from caelab.bottlenecks.vq import summed
 
 
@@ -58,7 +59,20 @@ class RVQ(Discrete):
         penalty = (tokens - quantised.detach()).square().sum((1, 2))
         return quantised, self.commitment * penalty, indices
 
+    def nearest(self, tokens: Tensor) -> Tensor:
+        """Return the indices of the nearest entry to what is left each time, (N, tokens, codebooks)."""
+        indices = []
+        for entries in self.codebook.codebooks:
+            indices.append(nearest_entry(tokens, entries))
+            tokens = tokens - torch.nn.functional.embedding(indices[-1], entries)
+        return torch.stack(indices, -1)
+
+    def price(self, tokens: Tensor, quantised: Tensor) -> Tensor:
+        """Commitment times the squared distance, (N,)."""
+        return self.commitment * (tokens - quantised).square().sum((1, 2))
+
     def lookup(self, indices: Tensor) -> Tensor:
         """Return ``z`` (N, latent) of indices (N, tokens, codebooks)."""
-        codes: Tensor = self.codebook.get_output_from_indices(indices)
-        return codes.flatten(1)
+        books = zip(indices.unbind(-1), self.codebook.codebooks, strict=True)
+        parts = [torch.nn.functional.embedding(index, entries) for index, entries in books]
+        return torch.stack(parts).sum(0).flatten(1)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from vector_quantize_pytorch import SimVQ as Quantiser
 
-from caelab.bottlenecks.bottleneck import Discrete, above
+from caelab.bottlenecks.bottleneck import Discrete, above, nearest_entry
 
 
 class SimVQ(Discrete):
@@ -36,6 +36,14 @@ class SimVQ(Discrete):
         learnt = (tokens.detach() - entries).square().sum((1, 2))
         committed = (tokens - entries.detach()).square().sum((1, 2))
         return quantised, learnt + self.commitment * committed, indices[..., None]
+
+    def nearest(self, tokens: Tensor) -> Tensor:
+        """Return the index of the nearest entry, (N, tokens, 1)."""
+        return nearest_entry(tokens, self.codebook.codebook)[..., None]
+
+    def price(self, tokens: Tensor, quantised: Tensor) -> Tensor:
+        """Squared distance, for the codebook and with ``commitment`` for the encoder, (N,)."""
+        return (1 + self.commitment) * (tokens - quantised).square().sum((1, 2))
 
     def lookup(self, indices: Tensor) -> Tensor:
         """Return ``z`` (N, latent) of indices (N, tokens, 1)."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, distributed
 from vector_quantize_pytorch import VectorQuantize
 
-from caelab.bottlenecks.bottleneck import Discrete, above
+from caelab.bottlenecks.bottleneck import Discrete, above, nearest_entry
 
 
 class VQ(Discrete):
@@ -55,6 +55,14 @@ class VQ(Discrete):
         self.codebook.zero.requires_grad_(False)  # the library turns it on, and counting FLOPs fails of it
         penalty = (tokens - quantised.detach()).square().sum((1, 2))
         return quantised, self.commitment * penalty, indices[..., None]
+
+    def nearest(self, tokens: Tensor) -> Tensor:
+        """Return the index of the nearest entry, (N, tokens, 1)."""
+        return nearest_entry(tokens, self.codebook.codebook)[..., None]
+
+    def price(self, tokens: Tensor, quantised: Tensor) -> Tensor:
+        """Commitment times the squared distance, (N,)."""
+        return self.commitment * (tokens - quantised).square().sum((1, 2))
 
     def lookup(self, indices: Tensor) -> Tensor:
         """Return ``z`` (N, latent) of indices (N, tokens, 1)."""

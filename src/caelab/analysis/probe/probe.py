@@ -52,7 +52,15 @@ def measure(subject: Subject) -> Result:
         for kind, source in sources.items():
             progress.update(task, description=f"probing {kind}")
             key = (identity, kind, net.latent if kind == "pca" else 0)
-            found[kind] = _floors.get(key) or _look(run, kind, source(), labels, levels)
+            try:
+                found[kind] = _floors.get(key) or _look(run, kind, source(), labels, levels)
+            except UserError as error:
+                if (
+                    kind != "untrained"
+                ):  # whose latent a discrete bottleneck may round to the same code always
+                    raise
+                terminal.note(f"{error}; left out")
+                continue
             if kind in _OF_THE_DATA:
                 _floors[key] = found[kind]
             progress.advance(task)
