@@ -37,8 +37,11 @@ def uniform(key: Tensor, numbers: int) -> Tensor:
 
 def normal(key: Tensor, numbers: int) -> Tensor:
     """Standard normal numbers, (N, numbers) float32, from keys (N,): ``uniform`` through the quantiles."""
-    half = 2.0**-25  # so that 0 and 1 are as far away as each other, and never reached
-    return torch.special.ndtri(uniform(key, numbers) + half)  # type: ignore[no-any-return]
+    half = (
+        2.0**-25
+    )  # so that 0 is never reached; the largest, with it, is rounded to 1, whose quantile is inf
+    shares = (uniform(key, numbers) + half).clamp(max=1 - 2.0**-24)
+    return torch.special.ndtri(shares)  # type: ignore[no-any-return]
 
 
 def _mixed(x: Tensor) -> Tensor:
