@@ -126,11 +126,12 @@ def study(
         UserError: a mistake that concerns all of it.
         KeyboardInterrupt: stopped; the same call goes on from the last finished epoch.
     """
-    from caelab.report import summary  # pandas and scipy, which the runs need not wait for
+    from caelab.report import claims, summary  # pandas and scipy, which the runs need not wait for
 
     chosen = [names] if isinstance(names, str) else names
     with _interruptible():
-        execution = execute.carry_out(chosen, budget, seeds, words.from_python(overrides, keys, epochs))
+        asked = words.from_python(overrides, keys, epochs)
+        execution = execute.carry_out(chosen, budget, seeds, asked, claims.require)
     summary.show_studies(execution)
     with suppress(RunsFailed):
         execution.end()

@@ -31,7 +31,7 @@ def carried_out(monkeypatch):
         def end(self):
             """Nothing failed."""
 
-    monkeypatch.setattr(execute, "carry_out", lambda *args: calls.append(args) or Nothing())
+    monkeypatch.setattr(execute, "carry_out", lambda *args: calls.append(args[:4]) or Nothing())
     return calls
 
 

@@ -8,7 +8,9 @@ import pytest
 import toys
 from scipy import stats
 
+from caelab import studies
 from caelab.errors import UserError
+from caelab.report import claims
 from caelab.report.claims import verdicts
 from caelab.report.rows import Row, Run, Section
 from caelab.runs.labels import display
@@ -454,3 +456,22 @@ def test_a_claim_without_text():
         UserError, match="study table2, claim '' has the keys better, than; it must have text"
     ):
         verdicts(section([BASE], {"better": ["base"], "than": "others"}))
+
+
+@pytest.mark.parametrize("name", studies.names())
+def test_the_claims_of_every_study_can_be_judged(name):
+    claims.require(studies.load(name))
+
+
+def test_a_claim_that_cannot_be_judged_is_refused_before_anything_is_trained(tmp_path, monkeypatch, lab):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "conf" / "study"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(
+        "title: Mine\ntext: Mine.\ndatasets: [shapes]\nepochs: 1\nbatch_size: 32\nruns: {a: [model=base]}\n"
+        "claims: [{text: so, or so, better: [a], than: [a]}]\n"
+    )
+    status, out, err = lab("study", "mine")
+    assert status == 1
+    assert "study mine, claim 'so' has the keys better, or so, text, than" in err
+    assert not (tmp_path / "multirun").exists()

@@ -24,6 +24,7 @@ from caelab.report.rows import Row, Section
 from caelab.report.wording import gaps, grouped, listing, seeds, span, still_improving, unit
 from caelab.runs.analyses import columns
 from caelab.runs.labels import display
+from caelab.studies import Study
 from caelab.terminal import nearest
 
 Word = Literal["holds", "contradicted", "undecided", "not measured"]
@@ -143,6 +144,19 @@ def verdicts(section: Section) -> list[Verdict]:
         for claim in section.claims
         if section.dataset in claim.get("where", [section.dataset])
     ]
+
+
+def require(study: Study) -> None:
+    """Make sure that a study's claims can be judged, before its runs take hours.
+
+    Raises:
+        UserError: as of ``verdicts``.
+    """
+    tuned = study.tune.entries if study.tune else {}
+    for dataset in study.datasets:
+        variants = study.variants(dataset, lambda trial: None)
+        rows = [Row(label, dataset) for label in (*(one.label for one in variants), *tuned)]
+        verdicts(Section(study.name, study.title, study.text, dataset, rows, claims=study.claims))
 
 
 def _read(section: Section, claim: Mapping[str, Any]) -> _Claim:

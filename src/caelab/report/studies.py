@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from caelab import terminal
-from caelab.report import summary
+from caelab.report import claims, summary
 from caelab.runs.locate import ROOT
 from caelab.studies import execute
 
@@ -24,7 +24,7 @@ def carry_out(words: Sequence[str], seeds: str | None, budget: str) -> None:
     """
     overrides = [word for word in words if "=" in word or word.startswith("~")]
     names = [word for word in words if word not in overrides]
-    execution = execute.carry_out(names, budget, seeds, overrides)
+    execution = execute.carry_out(names, budget, seeds, overrides, claims.require)
     summary.show_studies(execution)
     terminal.say(f"next: {_report(names, seeds, budget, overrides, execution.output)}")
     execution.end()

@@ -1,6 +1,6 @@
 """How a study is carried out: its tuning first, then each row over the seeds, then the analyses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,11 @@ from caelab.training.trial import as_trial
 
 
 def carry_out(
-    names: Sequence[str], budget: str = "full", seeds: int | str | None = None, overrides: Sequence[str] = ()
+    names: Sequence[str],
+    budget: str,
+    seeds: int | str | None,
+    overrides: Sequence[str],
+    require: Callable[[Study], None],
 ) -> "Execution":
     """Carry out one study after the other; what is finished is taken as it is.
 
@@ -32,6 +36,7 @@ def carry_out(
         budget: ``full`` or ``quick``.
         seeds: runs of each row, in place of each study's own.
         overrides: of every run, as typed, and of the sweep, such as ``hydra/launcher=joblib``.
+        require: refuses a study before anything of any of them is trained.
 
     Raises:
         UserError: an unknown study, budget or option, or an override of what a study varies.
@@ -48,6 +53,8 @@ def carry_out(
         ]
         if everything:
             chosen = [_at_hand(study) for study in chosen]
+        for study in chosen:
+            require(study)
         execution = Execution(chosen, runs, Path(config.paths.output), force="force=true" in own)
         for study in chosen:
             with group(f"{study.name}-{budget}"):
