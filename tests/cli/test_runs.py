@@ -17,6 +17,7 @@ import pytest
 import toys
 
 from caelab.cli import runs
+from caelab.metrics.measures import measures
 from caelab.runs import query, records
 from caelab.runs.analyses import columns
 from caelab.runs.columns import COLUMNS
@@ -136,6 +137,8 @@ def test_finished_runs_best_on_validation_first(multirun, call):
 
 def test_every_column_holds_what_the_record_says(multirun, call):
     found = record("improved", seed=3, psnr=20.5, ssim=0.75, overrides=["model=improved", "seed=3"])
+    found["metrics"] |= {"test/gmsd": 0.0625, "val/gmsd": 0.03125}
+    found["config"]["select"] = "val/gmsd"
     write(multirun, x=found)
     (row,) = call("--columns", ",".join(COLUMNS)).rows
     assert row == {
@@ -151,9 +154,13 @@ def test_every_column_holds_what_the_record_says(multirun, call):
         "ssim": "0.75",
         "mse": "0.01",
         "l1": "0.07",
+        **(dict.fromkeys(measures(), "") | {"gmsd": "0.0625"}),
         "published_psnr": "21.5",
         "published_ssim": "0.375",
         "val_psnr": "22.5",
+        "val_ssim": "",
+        "chosen_by": "val/gmsd",
+        **(dict.fromkeys((f"val_{name}" for name in measures()), "") | {"val_gmsd": "0.03125"}),
         "parameters": "1234",
         "latent": "8",
         "effective_code": "9",

@@ -255,7 +255,7 @@ class Doubtful:
 def test_a_pruned_run_never_counts_as_finished_and_can_go_on(train, monkeypatch):
     trial = Doubtful()
     monkeypatch.setenv(TRIAL, "0:median:nowhere")
-    monkeypatch.setattr(pruning, "attach", lambda reference: trial)
+    monkeypatch.setattr(pruning, "attach", lambda reference, select: trial)
     answer = train("-m", "trainer.max_epochs=3")
     record = answer.record
     assert (record["status"], record["error"]) == ("pruned", "pruned at epoch 2 of 3")

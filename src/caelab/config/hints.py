@@ -33,6 +33,8 @@ WISHES = {
     "loss.alpha": "alpha loss_weight",
     "scheduler": "lr_scheduler schedule",
     "corruption": "noise augmentation",
+    "metrics": "metric measures",
+    "select": "monitor",
     "paths.data": "data_dir data_path root",
     "from": "init_from pretrained finetune checkpoint ckpt ckpt_path",
     "paths.output": "output out out_dir output_dir save_dir log_dir",
