@@ -380,7 +380,7 @@ def test_a_search_s_record_gives_points_of_its_space_only(changed):
         for key, values in search.entry.space.items()
     }
     known = {"name": "", "study": "", "label": "", "dataset": "", "space": {}, "epochs": 1, "importance": {}}
-    trial = {"number": 0, "state": "finished", "point": {}, "psnr": 20.0, "epochs": 1}
+    trial = {"number": 0, "state": "finished", "point": {}, "value": 20.0, "epochs": 1}
     known |= {"trials": search.tune.trials, "history": [trial] * search.tune.trials}
 
     def best(**changes):
