@@ -51,7 +51,7 @@ MISTAKES = [
     (["~seed"], "~seed: every run needs seed; omit ~seed"),
     (["~trainer.max_epochs"], "~trainer.max_epochs: every run needs trainer.max_epochs"),
     (["~dataset"], "~dataset: every run needs dataset"),
-    (["loss=null"], "loss=null: there is no such loss; known: bce, charbonnier, l1, l1_bce, l1_ms_ssim,"),
+    (["loss=null"], "loss=null: there is no such loss; known: bce, charbonnier, dists, l1, l1_bce,"),
     (["optimizer=null"], "optimizer=null: there is no such optimizer; known: adadelta"),
     (["hydra/launcher=null"], "hydra/launcher=null: there is no such hydra/launcher"),
     (["trainer=null"], "trainer=null: trainer has keys of its own, as in trainer.max_epochs=VALUE"),
