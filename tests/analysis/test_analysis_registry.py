@@ -104,7 +104,10 @@ print(sorted({{"hydra", "matplotlib", "omegaconf", "sklearn", "torch"}} & set(sy
 
 
 def test_a_new_package_has_a_command(heft, run, lab):
-    assert lab("heft", run, "--times", 2)[:2] == (0, f"one: 6.0 g\n0 s; {run / 'heft.png'}\n")
+    assert lab("heft", run, "--times", 2)[:2] == (
+        0,
+        f"one: 6.0 g\n0 s; {run / 'heft.png'}\nnext: caelab report {run.parent}\n",
+    )
     written = json.loads((run / "heft.json").read_text())
     assert written.pop("seconds") >= 0
     tie = {key: toys.record()[key] for key in ("fingerprint", "finished")}

@@ -203,7 +203,7 @@ def test_the_defaults_leave_no_trace_in_the_fingerprint(train):
     config = plain["config"]
     for key in ("paths", "logger", "force", "speed", "compile", "flip", "ema", "scheduler", "corruption"):
         del config[key]
-    del config["bottleneck"]
+    del config["bottleneck"], config["metrics"], config["select"]
     del config["callbacks"], config["from"], config["keep"]
     named = ("_target_", "max_epochs", "accelerator", "devices", "precision")
     config["trainer"] = {key: config["trainer"][key] for key in named}

@@ -86,7 +86,10 @@ def read_by(target: str, folder: Path, data: Path) -> dict[str, File]:
         UserError: something in it cannot be read, or it is not clear what its splits are.
     """
     if target == FOLDER:
-        given = layout.split_folders(folder).values()
+        try:
+            given = layout.split_folders(folder).values()
+        except OSError as error:
+            raise UserError(f"{folder} cannot be read: {error.strerror}") from None
         bases = {name: folder / name for name in given} or {"": folder}
         paths = {name: path for base, at in bases.items() for name, path in _walk(at, base and f"{base}/")}
         return _known(folder, paths, data, f"pictures, as Pillow {PIL.__version__} reads them,", _picture)

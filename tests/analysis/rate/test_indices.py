@@ -25,8 +25,11 @@ class Signs(Discrete):
         super().__init__(latent, 1, 2)
 
     def quantise(self, tokens):
-        found = (tokens > 0).long()
+        found = self.nearest(tokens)
         return self.lookup(found)[..., None], None, found
+
+    def nearest(self, tokens):
+        return (tokens > 0).long()
 
     def lookup(self, indices):
         return (2.0 * indices - 1).flatten(1)

@@ -11,8 +11,6 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from caelab.terminal import nearest
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -61,7 +59,7 @@ def asked(names: Sequence[str]) -> dict[str, Measure]:
     known = measures()
     for name in names:
         if name not in known and name not in ALWAYS:
-            raise ValueError(f"there is no measure {name!r}{nearest(str(name), [*ALWAYS, *known])}")
+            raise ValueError(f"there is no measure {name!r}{_nearest(name, [*ALWAYS, *known])}")
     return {name: one for name, one in known.items() if name in names}
 
 
@@ -83,7 +81,7 @@ def higher(key: str) -> bool:
     """
     known = selectable([*measures()])
     if not isinstance(key, str) or key not in known:
-        raise ValueError(f"nothing is chosen by {key!r}{nearest(str(key), [*known])}")
+        raise ValueError(f"nothing is chosen by {key!r}{_nearest(key, [*known])}")
     return known[key]
 
 
@@ -94,3 +92,9 @@ def score(key: str, value: float) -> float:
         ValueError: as ``higher`` does.
     """
     return value if higher(key) else -value
+
+
+def _nearest(name: object, known: list[str]) -> str:
+    from caelab.terminal import nearest  # rich, which a network that is loaded does without
+
+    return nearest(str(name), known)
