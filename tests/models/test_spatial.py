@@ -99,3 +99,12 @@ def test_it_takes_every_bottleneck_at_every_size(file):
         assert code.indices.shape[:2] == (2, tokens)
         entries = net.bottleneck.entries**net.bottleneck.codebooks
         assert other.bottleneck.bits == pytest.approx(tokens * math.log2(entries))
+
+
+def test_it_can_be_exported_for_any_batch():
+    net = Spatial((3, 9, 12), **SMALL).eval()
+    net.initialise(pictures(40, (3, 9, 12)))
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(net, (torch.rand(2, 3, 9, 12),), dynamic_shapes=({0: batch},))
+    x = torch.rand(5, 3, 9, 12)
+    torch.testing.assert_close(program.module()(x), net(x))

@@ -66,7 +66,7 @@ class PatchPCA(Autoencoder):
     def decode(self, code: Code) -> Tensor:
         """Map a code to ``x_hat`` (N, C, H, W), float32 in [0, 1]."""
         with torch.autocast(code.z.device.type, enabled=False):
-            z = code.z.float().reshape(len(code.z), -1, len(self.components))
+            z = code.z.float().reshape(-1, self.latent // len(self.components), len(self.components))
             return joined(z @ self.components + self.mean, self.shape, self.factor).clamp(0, 1)
 
 
@@ -97,7 +97,7 @@ def joined(parts: Tensor, shape: Sequence[int], factor: int) -> Tensor:
     """Put patches (N, h*w, C*factor^2) together to images of ``shape`` (C, H, W)."""
     _, height, width = shape
     rows, columns = -(-height // factor), -(-width // factor)
-    maps = parts.transpose(1, 2).reshape(len(parts), -1, rows, columns)
+    maps = parts.transpose(1, 2).reshape(-1, parts.shape[2], rows, columns)
     return F.pixel_shuffle(maps, factor)[:, :, :height, :width]
 
 

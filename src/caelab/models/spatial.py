@@ -96,7 +96,7 @@ class Spatial(Corrected):
 
     def places(self, z: Tensor) -> Tensor:
         """Cut ``z`` (N, latent) into the numbers of each patch: (N, h*w, latent_channels)."""
-        return z.reshape(len(z), -1, self.latent_channels)
+        return z.reshape(-1, self.latent // self.latent_channels, self.latent_channels)
 
     def together(self, parts: Tensor) -> Tensor:
         """Put patches (N, h*w, C*factor^2) together to images (N, C, H, W)."""

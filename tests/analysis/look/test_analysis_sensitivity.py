@@ -9,6 +9,7 @@ from caelab.analysis.look import sensitivity
 from caelab.models.autoencoder import Code
 from caelab.models.base import Base
 from caelab.models.pca import PCA
+from caelab.models.residual import Residual
 
 
 def test_a_linear_model_looks_at_its_components():
@@ -74,3 +75,7 @@ def test_first_filters_of_a_linear_layer_are_as_large_as_the_image():
 
 def test_a_model_without_layers_has_no_filters():
     assert sensitivity.first_filters(PCA((1, 4, 4), latent=2)) is None
+
+
+def test_a_layer_that_reads_shuffled_pixels_has_no_filters_to_show():
+    assert sensitivity.first_filters(Residual((3, 8, 8), latent=4, encoder_channels=4, channels=4)) is None

@@ -1,5 +1,7 @@
 """What an encoder looks at: the pixels behind a coordinate, and its first filters."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -32,8 +34,8 @@ def looks_at(net: Autoencoder, images: Tensor, coordinates: list[int]) -> Tensor
 def first_filters(net: Autoencoder) -> Tensor | None:
     """Return the weights of the layer that reads the image, (F, C, h, w); None where no layer does.
 
-    It is the first convolution or linear layer that ``encode`` calls; the filters of a linear one are as
-    large as the image.
+    It is the first convolution or linear layer that ``encode`` calls, if it reads the image's own channels;
+    the filters of a linear one are as large as the image.
     """
     called: list[nn.Module] = []
     layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
@@ -47,6 +49,8 @@ def first_filters(net: Autoencoder) -> Tensor | None:
         return None
     weight = called[0].weight
     assert isinstance(weight, Tensor)
+    if weight[0].numel() != net.shape[0] * math.prod(_window(called[0], net)):
+        return None  # it reads something else, such as pixels that were shuffled into channels
     return weight.detach().float().reshape(len(weight), net.shape[0], *_window(called[0], net))
 
 
