@@ -38,7 +38,7 @@ class Asked:
     @property
     def options(self) -> dict[str, str]:
         """Those of ``budget`` and ``seeds`` that are set."""
-        given = {"seeds": self.seeds, "budget": self.budget}
+        given = {"budget": self.budget, "seeds": self.seeds}
         return {key: value for key, value in given.items() if value is not None}
 
     def command(self, name: str, more: Sequence[str] = ()) -> str:

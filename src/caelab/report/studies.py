@@ -1,12 +1,11 @@
 """Carry out studies, and show what came of them."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from caelab import terminal
 from caelab.report import claims, summary
-from caelab.runs.locate import ROOT
+from caelab.report.asked import Asked
 from caelab.studies import execute
 
 
@@ -34,8 +33,6 @@ def _report(
     names: Sequence[str], seeds: str | None, budget: str, overrides: Sequence[str], output: Path
 ) -> str:
     """The command that draws the report of these studies."""
-    own = {"budget": "" if budget == "full" else budget, "seeds": seeds or ""}
-    options = [text for key, value in own.items() if value for text in (f"--{key}", value)]
     words = [word for word in overrides if not word.startswith(("~", "hydra", "paths.", "force="))]
-    folder = [] if output == Path(ROOT) else [terminal.shown(output)]
-    return shlex.join(["caelab", "report", *folder, *names, *options, *words])
+    root = Path(terminal.shown(output))
+    return Asked([root], names, words, None if budget == "full" else budget, seeds).command("report")
