@@ -79,6 +79,12 @@ class Split:
         there = {"labels": self.labels.to(device), "index": self.index.to(device)}
         return replace(self, images=_moved(self.images, device), **there)
 
+    def some(self, limit: int, seed: int) -> Split:
+        """This split, or of a larger one ``limit`` rows that depend on its length and ``seed`` only."""
+        if len(self) <= limit:
+            return self
+        return replace(self, index=self.index[in_order(permutation(len(self), seed)[:limit])])
+
     @property
     def targets(self) -> Tensor:
         """The labels of this split, (N,) int64."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from caelab.data.datamodule import Batches, ImageDataModule, Split, in_order, permutation
+from caelab.data.datamodule import Batches, ImageDataModule, Split
 from caelab.models import contract
 from caelab.models.autoencoder import Autoencoder
 from caelab.models.pca import PCA
@@ -27,14 +27,7 @@ Features = dict[str, Tensor]
 
 def chosen(data: ImageDataModule) -> dict[str, Split]:
     """The images that stand for each split: all, or a fixed subset of ``IMAGES`` where there are more."""
-    return {name: _at_most(limit, data.splits[name]) for name, limit in IMAGES.items()}
-
-
-def _at_most(limit: int, split: Split) -> Split:
-    if len(split) <= limit:
-        return split
-    rows = in_order(permutation(len(split), _SEED)[:limit])
-    return Split(split.images, split.labels, split.index[rows])
+    return {name: data.splits[name].some(limit, _SEED) for name, limit in IMAGES.items()}
 
 
 def stages(net: nn.Module) -> list[nn.Module]:

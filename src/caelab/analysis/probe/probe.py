@@ -60,6 +60,7 @@ def measure(subject: Subject) -> Result:
                 ):  # whose latent a discrete bottleneck may round to the same code always
                     raise
                 terminal.note(f"{error}; left out")
+                progress.advance(task)
                 continue
             if kind in _OF_THE_DATA:
                 _floors[key] = found[kind]

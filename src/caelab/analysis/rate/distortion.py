@@ -18,7 +18,7 @@ from caelab.analysis.rate.quantisation import (
     require_finite,
     unflat,
 )
-from caelab.data.datamodule import EVALUATION_BATCH, Split, in_order, permutation
+from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.metrics.quality import mse, psnr
 from caelab.metrics.reliance import Watch
 from caelab.models.autoencoder import Autoencoder, Code
@@ -97,11 +97,7 @@ def _parts(code: Code) -> tuple[Tensor, ...]:
 
 def sample(train: Split, numbers: int) -> Split:
     """The training images that statistics are taken of, where each has so many numbers: all, or some."""
-    limit = max(1, STATISTICS // numbers)
-    if len(train) <= limit:
-        return train
-    rows = in_order(permutation(len(train), _SEED)[:limit])
-    return Split(train.images, train.labels, train.index[rows])
+    return train.some(max(1, STATISTICS // numbers), _SEED)
 
 
 def _learnt(

@@ -14,8 +14,9 @@ from caelab.analysis.runner import Subject
 from caelab.analysis.sample import FIGURES, PRIORS, features, picture
 from caelab.analysis.sample.likeness import NEIGHBOURS, Reference
 from caelab.analysis.sample.priors import FITS
-from caelab.data.datamodule import EVALUATION_BATCH, Split, in_order, permutation
+from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.errors import UserError
+from caelab.inference.images import to_bytes
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.contract import encoded, evaluating, require_contract
 from caelab.runs.analyses import Result
@@ -61,8 +62,8 @@ def measure(subject: Subject, prior: tuple[str, ...], number: int, seed: int) ->
             f"{run}: {count} validation or test images are too few; samples are compared with more than "
             f"{NEIGHBOURS}"
         )
-    train = _some(splits["train"], CODES)
-    real, test = (_some(splits[name], count) for name in ("val", "test"))
+    train = splits["train"].some(CODES, _SEED)
+    real, test = (splits[name].some(count, _SEED) for name in ("val", "test"))
     try:
         z = _codes(net, train)
         require_contract(net, test)
@@ -112,13 +113,6 @@ def _refuse(subject: Subject, run: str) -> None:
         )
 
 
-def _some(split: Split, limit: int) -> Split:
-    """All images of a split, or as many as that, the same for every run."""
-    if len(split) <= limit:
-        return split
-    return Split(split.images, split.labels, split.index[in_order(permutation(len(split), _SEED)[:limit])])
-
-
 def _codes(net: Autoencoder, train: Split) -> Tensor:
     """Latents (N, latent) float32 of training images."""
     starts = terminal.tracked(range(0, len(train), EVALUATION_BATCH), "training codes")
@@ -134,20 +128,15 @@ def _samples(net: Autoencoder, z: Tensor) -> Iterator[Tensor]:
     """What the decoder makes of codes (N, latent), in batches (n, C, H, W) uint8."""
     with evaluating(net):
         for part in torch.split(z, EVALUATION_BATCH):
-            yield _pixels(net.decode(Code(part.to(net.weight))))
+            yield to_bytes(net.decode(Code(part.to(net.weight))))
 
 
 def _reconstructions(net: Autoencoder, split: Split) -> Iterator[Tensor]:
-    return (_pixels(net.reconstruct(images)) for images in _batches(split))
+    return (to_bytes(net.reconstruct(images)) for images in _batches(split))
 
 
 def _batches(split: Split) -> Iterator[Tensor]:
     return (split[start : start + EVALUATION_BATCH] for start in range(0, len(split), EVALUATION_BATCH))
-
-
-def _pixels(images: Tensor) -> Tensor:
-    """Images in [0, 1] as a file would have them."""
-    return (255 * images.clamp(0, 1)).round().byte()
 
 
 def _keeping(batches: Iterator[Tensor], number: int, kept: list[Tensor]) -> Iterator[Tensor]:
