@@ -27,3 +27,10 @@ def test_with_a_weight_of_one_it_is_the_divergence():
     mean, deviation = H[:, :LATENT], (H[:, LATENT:] / 2).exp()
     expected = kl_divergence(Normal(mean, deviation), Normal(0, 1)).sum(1)
     torch.testing.assert_close(TotalCorrelation(LATENT, beta=1)(H).penalty, expected)
+
+
+def test_outside_training_images_are_compared_within_groups_of_fifty():
+    h = torch.randn(120, 2 * LATENT, generator=torch.Generator().manual_seed(1))
+    found = TotalCorrelation(LATENT, beta=6).eval()(h).penalty
+    alone = [TotalCorrelation(LATENT, beta=6)(part).penalty for part in (h[:50], h[50:100], h[100:])]
+    torch.testing.assert_close(found, torch.cat(alone))
