@@ -11,6 +11,8 @@ from caelab.report.rows import Row, Run, Section
 from caelab.runs import results
 
 BESIDE = {
+    "images": {"train": 100, "test": 100},
+    "image": [3, 32, 32],
     "codecs": {"JPEG": [{"quality": 5, "file": 600.0, "payload": 50.0, "psnr": 22.0}]},
     "lossless": {"WebP": {"file": 130.0, "payload": 100.0}, "PNG": {"file": 170.0, "payload": 110.0}},
     "transform": [
@@ -36,11 +38,12 @@ def test_a_line_is_the_mean_over_seeds_at_the_quantisers_that_all_have():
 
 def test_models_floors_and_codecs_are_drawn_over_bits():
     lines = {"net": line([found()]), "PCA": line([found(10.0)], floor=True)}
-    (axes,) = draw("A title", lines, BESIDE).axes
+    (axes,) = draw("A title", lines, BESIDE, {"a paper": [(100, 20), (300, 25)]}).axes
     drawn = {one.get_label(): np.array(one.get_xydata()).tolist() for one in axes.lines}
     assert drawn["net"] == [[200, 22], [400, 24]]
     assert drawn["floor: PCA"] == [[210, 32], [410, 34]]
     assert drawn["JPEG"] == [[400, 22]]
+    assert drawn["published: a paper"] == [[100, 20], [300, 25]]
     assert drawn[f"floor: {TRANSFORM}"] == [[160, 20], [640, 30]]
     assert drawn["WebP without loss"] == [[800, 0], [800, 1]]  # from the bottom of the axes to the top
     rings = [one.get_xydata().tolist() for one in axes.lines if one.get_label().startswith("_")]
@@ -52,7 +55,7 @@ def test_a_code_without_bits_is_left_out_of_a_logarithmic_axis():
     constant = found()
     for point in constant["points"]:
         point["rate"] = 0.0
-    (axes,) = draw("A title", {"net": line([constant | {"enough": None}])}, BESIDE).axes
+    (axes,) = draw("A title", {"net": line([constant | {"enough": None}])}, BESIDE, {}).axes
     assert [one.get_label() for one in axes.lines] == [f"floor: {TRANSFORM}", "JPEG", "WebP without loss"]
 
 
@@ -110,11 +113,28 @@ def test_the_best_at_equal_bytes_is_named_on_each_side(row):
     assert (lines[25]["floor"], lines[25]["floor_psnr"], lines[25]["codec"]) == ("PCA", 22, "")
     assert (lines[100]["codec"], lines[100]["codec_psnr"]) == ("WebP without loss", 100)
     text = tables.rates(winners(section)).set_index("bytes")
-    assert list(text.columns) == [
-        *("network", "network PSNR (dB)", "floor", "floor PSNR (dB)", "codec", "codec PSNR (dB)", "best")
-    ]
-    assert text.loc["1,600", "network PSNR (dB)"] == "25.00"
-    assert text.loc["25", "codec PSNR (dB)"] == ""
+    assert list(text.columns) == ["network", "floor", "codec", "best"]
+    assert text.loc["1,600", "network"] == "25.00 b"
+    assert text.loc["25", "codec"] == ""
+
+
+def test_what_others_have_published_stands_beside_the_same_test_images(row):
+    whole = {"images": {"train": 40_000, "test": 10_000}}
+    section = Section("s", "A title", "", "cifar10", [row("a", 0.0, **whole)])
+    (axes,) = rates(section).axes
+    drawn = {one.get_label(): one.get_xydata().tolist() for one in axes.lines}
+    assert drawn["published: COIN++"][0] == [1024 * 0.5485, 24.22]
+    lines = {line["bytes"]: line for line in winners(section).to_dict("records")}
+    assert lines[250]["published"] == "Cheng et al. 2020"
+    between = np.log(2000 / 1024 / 1.7316) / np.log(2.2575 / 1.7316)
+    assert lines[250]["published_psnr"] == pytest.approx(34.862 + between * (37.587 - 34.862))
+    shown = tables.rates(winners(section)).columns
+    assert list(shown) == ["bytes", "network", "floor", "codec", "published", "best"]
+    for other in (
+        Section("s", "A title", "", "mnist", section.rows),
+        Section("s", "", "", "cifar10", [row("b", 0.0)]),
+    ):
+        assert not [one for one in rates(other).axes[0].lines if one.get_label().startswith("published")]
 
 
 def test_what_was_measured_before_there_were_as_many_floors_is_drawn_too(row):

@@ -1,14 +1,16 @@
 """PSNR against bits per image: codes that were rounded and coded, beside codecs and transform coding."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from caelab.analysis.rate.picture import TRANSFORM, Line, codecs, draw, line, lossless, transform
-from caelab.analysis.rate.tradeoff import PERFECT, best, envelope
+from caelab.analysis.rate.published import curves
+from caelab.analysis.rate.tradeoff import PERFECT, Curve, best, envelope
 from caelab.report.rows import Row, Section, titled
 from caelab.runs import results
 
@@ -18,7 +20,7 @@ ANALYSIS = "rate"
 BYTES = (10, 25, 50, 100, 171, 250, 400, 800, 1_600, 3_200)
 """At which networks, floors and codecs are compared."""
 
-_SIDES = ("network", "floor", "codec")
+SIDES = ("network", "floor", "codec", "published")
 
 
 def rates(section: Section) -> Figure | None:
@@ -43,13 +45,17 @@ def rates(section: Section) -> Figure | None:
             lines[f"{_shared(list(own))}, best of {len(own)} sizes"] = Line(
                 envelope(curves), None, first.floor
             )
-    return draw(titled("Test PSNR against bits per image", section), lines, _beside(found))
+    beside = _beside(found)
+    return draw(
+        titled("Test PSNR against bits per image", section), lines, beside, _published(section, beside)
+    )
 
 
 def winners(section: Section) -> pd.DataFrame | None:
-    """Return the best network, floor and codec of a section at equal bytes an image, a line a size.
+    """Return the best network, floor, codec and published curve at equal bytes an image, a line a size.
 
-    Floors are those of the section and transform coding; codecs count without headers. ``*_psnr`` is in dB;
+    Floors are those of the section and transform coding; codecs count without headers, and what others have
+    published as they counted it. ``*_psnr`` is in dB;
     the images themselves, without loss, count as 100 dB. Lines at which no network has been measured so
     small are left out.
 
@@ -60,11 +66,12 @@ def winners(section: Section) -> pd.DataFrame | None:
     if not found:
         return None
     beside = _beside(found)
-    curves = [(row.floor, row.label, line(measured).curve) for row, measured in found]
+    own = [(row.floor, row.label, line(measured).curve) for row, measured in found]
     sides = (
-        {label: curve for floor, label, curve in curves if not floor},
-        {label: curve for floor, label, curve in curves if floor} | {TRANSFORM: transform(beside)},
+        {label: curve for floor, label, curve in own if not floor},
+        {label: curve for floor, label, curve in own if floor} | {TRANSFORM: transform(beside)},
         codecs(beside) | {name: [(bits, PERFECT)] for name, bits in lossless(beside).items()},
+        _published(section, beside),
     )
     lines = []
     for size in BYTES:
@@ -76,9 +83,9 @@ def winners(section: Section) -> pd.DataFrame | None:
 
 def _compared(size: int, tops: Sequence[tuple[str, float] | None]) -> dict[str, Any]:
     line: dict[str, Any] = {"bytes": size}
-    for side, top in zip(_SIDES, tops, strict=True):
+    for side, top in zip(SIDES, tops, strict=True):
         line[side], line[f"{side}_psnr"] = top or ("", None)
-    line["best"] = max((top[1], side) for side, top in zip(_SIDES, tops, strict=True) if top)[1]
+    line["best"] = max((top[1], side) for side, top in zip(SIDES, tops, strict=True) if top)[1]
     return line
 
 
@@ -94,6 +101,11 @@ def _measured(row: Row) -> list[dict[str, Any]]:
 def _beside(found: Sequence[tuple[Row, Sequence[dict[str, Any]]]]) -> dict[str, Any]:
     """What stands beside the codes: of the run that was measured with most of it."""
     return max((one for _, measured in found for one in measured), key=lambda one: "transform" in one)
+
+
+def _published(section: Section, beside: Mapping[str, Any]) -> dict[str, Curve]:
+    """What others have published on the test images that were measured."""
+    return curves(section.dataset, beside["images"]["test"], math.prod(beside["image"][1:]))
 
 
 def _families(rows: Sequence[Row]) -> list[list[Row]]:

@@ -11,6 +11,7 @@ import pandas as pd
 from caelab import durable, texts
 from caelab.metrics.statistics import ALPHA, MIN_SEEDS, Difference, difference, groups, holm, winner
 from caelab.report import compare
+from caelab.report.rates import SIDES
 from caelab.report.rows import SHOWN, Row, Section, by_choice, ordered_by
 from caelab.report.wording import listing
 from caelab.runs.analyses import columns
@@ -256,7 +257,7 @@ def _against(raw: pd.DataFrame) -> list[str]:
     ]
 
 
-WORDS = ("variant", "group", "note", "settings", "network", "floor", "codec", "best")
+WORDS = ("variant", "group", "note", "settings", "network", "floor", "codec", "published", "best")
 """Columns of words, which stand at the left."""
 
 
@@ -319,10 +320,10 @@ def save(
 
 def rates(raw: pd.DataFrame) -> pd.DataFrame:
     """Return what ``report.rates.winners`` has found as formatted text."""
-    sides = {side: f"{side} PSNR (dB)" for side in ("network", "floor", "codec")}
     cells = {"bytes": _whole(raw, "bytes")}
-    for side, name in sides.items():
-        cells |= {side: list(raw[side]), name: _plain(raw, f"{side}_psnr", 2)}
+    for side in (side for side in SIDES if any(raw[side])):
+        psnrs = _plain(raw, f"{side}_psnr", 2)
+        cells[side] = [f"{psnr} {name}".strip() for psnr, name in zip(psnrs, raw[side], strict=True)]
     return pd.DataFrame(cells | {"best": list(raw["best"])})
 
 

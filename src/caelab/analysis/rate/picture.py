@@ -50,7 +50,9 @@ def line(found: Sequence[Mapping[str, Any]], floor: bool = False) -> Line:
 
 
 @styled
-def draw(title: str, lines: Mapping[str, Line], beside: Mapping[str, Any]) -> Figure:
+def draw(
+    title: str, lines: Mapping[str, Line], beside: Mapping[str, Any], published: Mapping[str, Curve]
+) -> Figure:
     """Draw PSNR against bits per image, on a logarithmic axis.
 
     Args:
@@ -58,6 +60,7 @@ def draw(title: str, lines: Mapping[str, Line], beside: Mapping[str, Any]) -> Fi
         lines: name -> model. Grey dots: a floor. A ring is where a tenth of a decibel is lost.
         beside: what stands beside them, as ``rate.json`` holds it: ``transform``, ``codecs``, whose bytes
             count without headers, and ``lossless``, of which the smallest is drawn.
+        published: name -> curve that others have measured.
     """
     figure = sheet(title, 4.2)
     axes = figure.subplots()
@@ -72,6 +75,10 @@ def draw(title: str, lines: Mapping[str, Line], beside: Mapping[str, Any]) -> Fi
         axes.plot(*zip(*coded, strict=True), label=f"floor: {TRANSFORM}", color="black", linewidth=1.8)
     for index, (name, curve) in enumerate(codecs(beside).items()):
         axes.plot(*zip(*curve, strict=True), label=name, zorder=1.5, **floor_style(index))
+    for index, (name, curve) in enumerate(published.items()):
+        axes.plot(
+            *zip(*curve, strict=True), label=f"published: {name}", zorder=1.4, **_published_style(index)
+        )
     if whole := lossless(beside):
         name, bits = min(whole.items(), key=lambda one: one[1])
         axes.axvline(bits, label=name, color="#BBBBBB", zorder=1)
@@ -79,6 +86,16 @@ def draw(title: str, lines: Mapping[str, Line], beside: Mapping[str, Any]) -> Fi
     logarithmic(axes, "x")
     legend(figure, axes)
     return figure
+
+
+def _published_style(index: int) -> dict[str, Any]:
+    return line_style(index) | {
+        "linestyle": "--",
+        "linewidth": 0.8,
+        "markersize": 3,
+        "mfc": "white",
+        "alpha": 0.7,
+    }
 
 
 def _line(axes: Axes, name: str, one: Line, style: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Rate and distortion of a code, beside what owes nothing to the run."""
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from caelab import durable, terminal
-from caelab.analysis.rate import distortion, indices, picture, quantisation, tradeoff
+from caelab.analysis.rate import distortion, indices, picture, published, quantisation, tradeoff
 from caelab.analysis.rate.floors import floors
 from caelab.analysis.rate.tradeoff import LOST
 from caelab.analysis.runner import Subject
@@ -214,7 +215,11 @@ def _draw(several: Mapping[Path, Mapping[str, Any]]) -> None:
     for run, (name, one) in zip(several, _named(several).items(), strict=True):
         lines[name] = picture.line([one], results.finished(run).untrained)
     title = f"{len(several)} runs" if len(several) > 1 else terminal.shown(next(iter(several)))
-    figure = picture.draw(f"{title}: what rounding the code costs", lines, next(iter(several.values())))
+    run, first = next(iter(several.items()))
+    others = published.curves(
+        results.finished(run).data.name, first["images"]["test"], math.prod(first["image"][1:])
+    )
+    figure = picture.draw(f"{title}: what rounding the code costs", lines, first, others)
     for run in several:
         with durable.file(run / "rate.png") as file:
             figure.savefig(file)
