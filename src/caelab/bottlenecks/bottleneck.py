@@ -64,6 +64,9 @@ class Bottleneck(nn.Module, ABC):
         return {}
 
 
+_AT_ONCE = 256  # tokens
+
+
 class Discrete(Bottleneck):
     """Base of the kinds whose code is indices: the latent is cut into tokens that share one codebook.
 
@@ -159,8 +162,14 @@ class Discrete(Bottleneck):
 
 
 def nearest_entry(tokens: Tensor, entries: Tensor) -> Tensor:
-    """Index of the entry (entries, dim) nearest to each token (..., dim), (...)."""
-    return (entries.square().sum(1) - 2 * tokens @ entries.T).argmin(-1)
+    """Index of the entry (entries, dim) nearest to each token (..., dim), (...).
+
+    A few tokens at a time, since those of a batch times all entries fit no processor's cache.
+    """
+    lengths, flat = entries.square().sum(1), tokens.reshape(-1, entries.shape[1])
+    parts = [flat] if torch.compiler.is_exporting() else torch.split(flat, _AT_ONCE)
+    nearest = torch.cat([torch.addmm(lengths, part, entries.T, alpha=-2).argmin(1) for part in parts])
+    return nearest.reshape(tokens.shape[:-1])
 
 
 def above(name: str, value: object, least: float, *, equal: bool = True) -> float:

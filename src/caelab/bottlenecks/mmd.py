@@ -50,6 +50,6 @@ def squared_discrepancy(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:
-    distances = (a[:, None] - b[None]).square().sum(2)
+    distances = (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0)
     scales = [2 * a.shape[1] * scale for scale in _SCALES]
     return torch.stack([scale / (scale + distances) for scale in scales]).sum(0)
