@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from caelab.data.scale import unit
 from caelab.draws import keys, normal, uniform
 from caelab.models.autoencoder import Images
 
@@ -67,7 +68,7 @@ class Corrupted:
     def __getitem__(self, rows: slice) -> Tensor:
         """Corrupted images (n, C, H, W) float32 in [0, 1]."""
         places = torch.arange(len(self))[rows]
-        x = self._images[rows].float() / 255
+        x = unit(self._images[rows])
         return self._corruption(x, keys(places.to(x.device), self._seed, 0))  # type: ignore[no-any-return]
 
 

@@ -69,6 +69,25 @@ def test_a_split_indexes_the_shared_array():
     assert split.images.data_ptr() == IMAGES.data_ptr()
 
 
+def test_a_split_of_other_values_gives_floats_within_its_range():
+    rows = torch.tensor([2, 0])
+    deep = torch.tensor([0, 1_000, 65_535], dtype=torch.uint16).reshape(3, 1, 1, 1)
+    found = Split(deep, LABELS, rows, (0, 65_535))[:]
+    assert found.dtype == torch.float32
+    assert found.flatten().tolist() == [1, 0]
+    floats = torch.tensor([-1.0, 0.5, 3.0]).reshape(3, 1, 1, 1)
+    assert Split(floats, LABELS, rows, (-1, 3))[:].flatten().tolist() == [1, 0]
+    assert Split(floats, LABELS, torch.tensor([1]), (-1, 3))[:].item() == 0.375
+
+
+@pytest.mark.parametrize("bands", [[0, 1], [3], [-1], [True], 0, [0, 1, 2, 0]])
+def test_bands_that_pictures_cannot_show_are_refused(bands):
+    module = Numbers("unused")
+    module.bands = bands
+    with pytest.raises(UserError, match=r"dataset\.bands=.* from 0 to 2 "):
+        module.setup()
+
+
 @pytest.mark.parametrize(("size", "batches"), [(1, [1] * 7), (3, [3, 3, 1]), (7, [7]), (100, [7])])
 def test_batches_keep_the_partial_last_one(size, batches):
     loader = Batches(Split(IMAGES, LABELS, torch.arange(7)), size)

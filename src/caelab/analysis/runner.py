@@ -9,6 +9,7 @@ from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
 from caelab.inference.restore import datamodule, load
 from caelab.models.autoencoder import Autoencoder
+from caelab.plotting import bands
 from caelab.runs import results
 from caelab.runs.analyses import Analysis, Result
 from caelab.runs.record_file import ARCHIVE
@@ -85,7 +86,8 @@ def analyse(analysis: Analysis, run: Path, options: dict[str, Any], again: bool 
         if subject.earlier is not None and not again:  # nor did another process just now
             return subject.earlier
         began = time.perf_counter()
-        result: Result = analysis.module.measure(subject, **options)
+        with bands.of_run(subject.record.config):
+            result: Result = analysis.module.measure(subject, **options)
         if result is not subject.earlier:
             result.setdefault("seconds", time.perf_counter() - began)
             results.write_analysis(run, analysis.name, subject.record, result)

@@ -30,6 +30,7 @@ from caelab.config import explain
 from caelab.config.build import instantiate
 from caelab.config.fingerprint import network_node
 from caelab.data.datamodule import Batches, Split
+from caelab.data.scale import unit
 from caelab.metrics.image_quality import ImageQuality
 from caelab.runs import records
 from caelab.runs.record import Complete
@@ -111,7 +112,7 @@ def limit(overrides: list[str]) -> dict[str, Any]:
     keep_memory()
     task = Task(overrides, AUTO)
     clock, step = Clock(task.device), task.step()
-    x = task.train[: task.batch_size].to(task.device).float() / 255
+    x = unit(task.train[: task.batch_size].to(task.device))
     steps = -(-len(task.train) // task.batch_size)
     for _ in clock.epochs(task.epochs, steps * task.batch_size):
         for _ in range(steps):
@@ -128,7 +129,7 @@ def bare(overrides: list[str]) -> dict[str, Any]:
     for _ in clock.epochs(task.epochs, len(index)):
         order = index[torch.randperm(len(index), device=task.device)]
         for rows in torch.split(order, task.batch_size):
-            step(images.index_select(0, rows).float() / 255)  # torch's fastest way to pick rows
+            step(unit(images.index_select(0, rows)))  # torch's fastest way to pick rows
             clock.stepped()
     return clock.figures()
 
@@ -256,7 +257,7 @@ def pythae(overrides: list[str]) -> dict[str, Any]:
         per_device_train_batch_size=task.batch_size,
         no_cuda=task.device.type == "cpu",
     )
-    data = BaseDataset(task.train[:].float() / 255, task.train.targets)
+    data = BaseDataset(unit(task.train[:]), task.train.targets)
     Trainer(Model(), data, training_config=settings, callbacks=[Epochs()]).train()
     return clock.figures()
 
@@ -286,11 +287,11 @@ def evaluation(overrides: list[str]) -> dict[str, Any]:
     with torch.inference_mode():
         quality, began = ImageQuality().to(task.device), time.perf_counter()
         for _, batch in zip(range(-(-count // 500)), images, strict=False):
-            x = batch.to(task.device).float() / 255
+            x = unit(batch.to(task.device))
             quality.update(net(x), x)
         quality.compute()
         ours = time.perf_counter() - began
-        x = task.train[:500].to(task.device).float() / 255
+        x = unit(task.train[:500].to(task.device))
         pairs = [(a.cpu().numpy(), b.cpu().numpy()) for a, b in zip(x, net(x), strict=True)]
     began = time.perf_counter()
     psnr: Callable[..., float] = skimage.metrics.peak_signal_noise_ratio

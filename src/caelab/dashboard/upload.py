@@ -9,6 +9,7 @@ import torch
 
 from caelab import durable
 from caelab.composition import compose
+from caelab.data.scale import unit
 from caelab.report.rows import Run
 from caelab.runs import results, tracking
 from caelab.training import floor, pictures
@@ -67,5 +68,5 @@ def _show(run: Run, logger: Any) -> None:
     images, picture = (run.path / results.ARTIFACTS[name] for name in ("images", "reconstructions"))
     if images.exists() and picture.exists():
         with np.load(images) as arrays:
-            kept = {name: torch.from_numpy(arrays[name]).float() / 255 for name in arrays.files}
+            kept = {name: unit(torch.from_numpy(arrays[name])) for name in arrays.files}
         pictures.show_tested([logger], picture, kept)

@@ -1,4 +1,4 @@
-"""The base DataModule: uint8 images in memory, whole batches by indexing, an order that can be replayed."""
+"""The base DataModule: images in memory, whole batches by indexing, an order that can be replayed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
+from caelab.data.scale import BYTES, Range, scaled
 from caelab.errors import UserError
 from caelab.terminal import note
 from caelab.texts import one_name
@@ -51,33 +52,43 @@ class Split:
     """Rows of a source array: an index beside the array, which is shared and never copied.
 
     Attributes:
-        images: (M, C, H, W) uint8, the whole source array.
+        images: (M, C, H, W) uint8, uint16 or float32, the whole source array.
         labels: (M,) int64, one for each of its rows.
         index: (N,) int64, the rows of this split.
+        between: least and largest value that images can have; of uint8 always ``BYTES``.
     """
 
     images: Tensor
     labels: Tensor
     index: Tensor
+    between: Range = BYTES
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, positions: Tensor | slice) -> Tensor:
-        """Images (n, C, H, W) uint8 in [0, 255] at these positions of the split."""
+        """Images (n, C, H, W) at these positions: uint8 in [0, 255], of other types float32 in [0, 1]."""
         rows = self.index[positions]
         if self.images.device.type != "cpu":
-            return self.images.index_select(0, rows)
+            return scaled(self.images.index_select(0, rows), self.between)
         # by NumPy, in one thread: as fast as index_select, many times as fast as images[rows], and without
         # the wait for a second thread where cores are shared
-        return torch.from_numpy(self.images.numpy().take(rows.numpy(), axis=0))
+        return scaled(torch.from_numpy(self.images.numpy().take(rows.numpy(), axis=0)), self.between)
 
     def on(self, device: torch.device) -> Split:
-        """This split with its images on a GPU, if they fit there with room to spare; else as it is."""
-        if device.type != "cuda" or 2 * self.images.nbytes > torch.cuda.mem_get_info(device)[0]:
+        """This split with its images on a GPU, if they fit there with room to spare; else as it is.
+
+        There they are uint8, or float32 in [0, 1].
+        """
+        size = self.images.numel() * (1 if self.images.dtype == torch.uint8 else 4)
+        if device.type != "cuda" or 2 * size > torch.cuda.mem_get_info(device)[0]:
             return self
-        there = {"labels": self.labels.to(device), "index": self.index.to(device)}
-        return replace(self, images=_moved(self.images, device), **there)
+        return Split(
+            _moved(self.images, self.between, device),
+            self.labels.to(device),
+            self.index.to(device),
+            BYTES if self.images.dtype == torch.uint8 else (0, 1),
+        )
 
     def some(self, limit: int, seed: int) -> Split:
         """This split, or of a larger one ``limit`` rows that depend on its length and ``seed`` only."""
@@ -92,8 +103,8 @@ class Split:
 
 
 @lru_cache(maxsize=2)  # the jobs of a sweep share them
-def _moved(images: Tensor, device: torch.device) -> Tensor:
-    return images.to(device)
+def _moved(images: Tensor, between: Range, device: torch.device) -> Tensor:
+    return scaled(images, between).to(device)
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,7 @@ class Place:
 
 
 class Batches:
-    """The in-memory loader: whole uint8 batches (n, C, H, W) by indexing; a partial last batch is kept.
+    """The in-memory loader: whole batches (n, C, H, W) of a split by indexing; a partial last batch is kept.
 
     Args:
         split: the images.
@@ -173,6 +184,7 @@ class ImageDataModule(LightningDataModule):
         limits: of "val" and "test": batches, or a share, that stand for the whole split; set before `setup`.
         splits: "train", "val" and "test", after `setup`.
         sha256: identity of the arrays in use, after `setup`.
+        bands: which bands of an image its pictures show, from 0: one or three; None shows the first ones.
 
     Raises:
         UserError: a value that cannot be right.
@@ -183,6 +195,7 @@ class ImageDataModule(LightningDataModule):
     shape: tuple[int, int, int]
     pictures: str = ""
     licence: str = ""
+    bands: Sequence[int] | None = None
     split_seed = 2_718_281  # never the run's seed: all runs share one validation set
 
     def __init__(
@@ -249,6 +262,7 @@ class ImageDataModule(LightningDataModule):
                 f"caelab evaluate RUN dataset={self.name} and its keys scores the run on these all the same"
             )
         self._check_classes()
+        self._check_bands()
         if self.classes is not None:
             splits = {key: self._of_classes(key, split) for key, split in splits.items()}
         splits["train"] = self._subset(splits["train"], stage)
@@ -306,16 +320,27 @@ class ImageDataModule(LightningDataModule):
                 f"such as [0] (0 is {self.class_names[0]})"
             )
 
+    def _check_bands(self) -> None:
+        given, channels = self.bands, self.shape[0]
+        if given is None:
+            return
+        bands = list(given) if isinstance(given, Sequence) else []
+        if len(bands) not in (1, 3) or not all(type(one) is int and 0 <= one < channels for one in bands):
+            raise UserError(
+                f"dataset.bands={given}: give one or three of the bands from 0 to {channels - 1} that "
+                "pictures show, such as [0]"
+            )
+
     def _of_classes(self, key: str, split: Split) -> Split:
         index = split.index[torch.isin(split.targets, torch.tensor(list(self.classes or ())))]
         if not len(index):
             raise UserError(f"dataset.classes={self.classes}: no {key} images of these classes")
-        return Split(split.images, split.labels, index)
+        return replace(split, index=index)
 
     def _first(self, split: Split, limit: int | float) -> Split:
         batch = max(self.batch_size, EVALUATION_BATCH)
         images = limit * batch if isinstance(limit, int) else math.ceil(limit * len(split))
-        return Split(split.images, split.labels, split.index[:images])
+        return replace(split, index=split.index[:images])
 
     def _subset(self, split: Split, stage: str | None) -> Split:
         if self.train_size is None or self.train_size == len(split):
@@ -329,4 +354,4 @@ class ImageDataModule(LightningDataModule):
             )
         # a prefix of one fixed permutation: a small subset lies within each larger one
         chosen = permutation(len(split), self.split_seed, 1)[: self.train_size]
-        return Split(split.images, split.labels, split.index[in_order(chosen)])
+        return replace(split, index=split.index[in_order(chosen)])

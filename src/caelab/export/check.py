@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from caelab.data.scale import unit
 from caelab.errors import UserError
 from caelab.export.formats import Format
 from caelab.export.parts import Part, Runner, Tensors
@@ -53,7 +54,7 @@ def check(folder: Path, form: Format, parts: Sequence[Part], images: Tensor) -> 
         UserError: a file cannot be read, or a number in what it gives is farther than ``TOLERANCE`` from
             the original's.
     """
-    x = (images.float() / 255).to(parts[0].example[0].dtype)
+    x = unit(images).to(parts[0].example[0].dtype)
     given = {"x": x} | dict(zip(parts[0].outputs, parts[0]((x,)), strict=True))
     return [_checked(folder, form, part, tuple(given[name] for name in part.inputs)) for part in parts]
 

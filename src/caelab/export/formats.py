@@ -64,7 +64,7 @@ def metadata(record: Complete) -> dict[str, Any]:
         "fingerprint": record.fingerprint,
         "metrics": record.metrics,
         "size": asdict(record.size),
-        "data": asdict(record.data),
+        "data": record.data.plain(),
         "config": _without_paths(config),
     }
 

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from caelab.data.pictures import DEEP, MODES, upright
+from caelab.data.scale import unit
 from caelab.errors import UserError
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as in Pillow
@@ -48,7 +49,7 @@ def network_input(x: Tensor, channels: int) -> Tensor:
     Returns:
         (N, channels, H, W) float32 in [0, 1].
     """
-    x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
+    x = unit(x).float()
     if x.shape[1] == 3 and channels == 1:
         x = (x * x.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
     # One layout for all kinds, since kernels for others round in another way.

@@ -10,6 +10,7 @@ from rich.table import Table
 from torch import Tensor
 
 from caelab import terminal
+from caelab.data.scale import unit
 from caelab.inference import fitting, inputs, stream, trained
 from caelab.inference.fitting import Fit, Pixels, pixels
 from caelab.inference.inputs import Source
@@ -124,7 +125,7 @@ def _thumb(pixels: Pixels) -> Tensor:
     image = fitting.picture(pixels)
     image.thumbnail((_THUMB, _THUMB))
     small = torch.tensor(fitting.pixels(image)).movedim(-1, 0)
-    return small if small.is_floating_point() else small / 255
+    return unit(small)
 
 
 def _short(name: str, length: int = 14) -> str:

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from caelab.data.scale import unit
+
 PSNR_CAP = 100.0
 """PSNR in dB of a perfect image, which would be infinite; an MSE of 1e-10 or less counts as perfect."""
 
@@ -156,13 +158,9 @@ def of_one(x_hat: Tensor, x: Tensor) -> tuple[float, float | None]:
     squares, total = 0.0, 0.0
     for top in range(0, height, rows):
         # with what the last rows' windows reach of the next band
-        pair = [_unit(image[None, :, top : top + rows + WINDOW - 1]) for image in (x_hat, x)]
+        pair = [unit(image[None, :, top : top + rows + WINDOW - 1]) for image in (x_hat, x)]
         squares += (pair[0] - pair[1])[:, :, :rows].square().sum(dtype=torch.float64).item()
         if (here := min(rows, windows - top)) > 0:
             total += here * ssim(*pair).item()
     error = torch.tensor(squares / x.numel(), dtype=torch.float64)
     return psnr(error).item(), total / windows if windows > 0 else None
-
-
-def _unit(x: Tensor) -> Tensor:
-    return x.float() / 255 if x.dtype == torch.uint8 else x.float()

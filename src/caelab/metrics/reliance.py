@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from caelab.data.datamodule import EVALUATION_BATCH, Split
+from caelab.data.scale import unit, white
 from caelab.metrics.quality import mse, psnr
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.contract import encoded, evaluating, require_images
@@ -50,7 +51,7 @@ def latent_reliance(net: Autoencoder, train: Split, test: Split, psnr: float) ->
 def mean_image(train: Split) -> Tensor:
     """Average the images of a split, (C, H, W) float64 in [0, 1]."""
     sums = torch.stack([train[s : s + EVALUATION_BATCH].double().sum(0) for s in starts(train)])
-    return sums.sum(0) / (255 * len(train))
+    return sums.sum(0) / (white(train[:1]) * len(train))
 
 
 def reliance(everything: float, replaced: float, mean_image: float) -> float | None:
@@ -69,7 +70,7 @@ def reliance(everything: float, replaced: float, mean_image: float) -> float | N
 
 def psnr_of(image: Tensor, test: Split) -> float:
     """PSNR (dB), mean over the test images, of one image (C, H, W) in place of each."""
-    batches = (test[start : start + EVALUATION_BATCH].float() / 255 for start in starts(test))
+    batches = (unit(test[start : start + EVALUATION_BATCH]) for start in starts(test))
     return torch.cat([psnr(mse(image.float().expand_as(x), x)) for x in batches]).mean().item()
 
 
@@ -82,7 +83,7 @@ def score(net: Autoencoder, test: Split, mixed: Mix, watch: Watch) -> dict[str, 
             rows = torch.arange(start, min(start + EVALUATION_BATCH, len(test)))
             images = test[rows]
             codes = encoded(net, images), encoded(net, test[(rows + len(test) // 2) % len(test)])
-            x = images.float() / 255
+            x = unit(images)
             for name, code in mixed(*codes).items():
                 values[name].append(psnr(mse(net.decode(code), x)))
     return {name: torch.cat(found).mean().item() for name, found in values.items()}

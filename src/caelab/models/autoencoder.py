@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from caelab.bottlenecks.bottleneck import Bottleneck
 from caelab.bottlenecks.none import Plain
+from caelab.data.scale import unit
 
 
 class Code(NamedTuple):
@@ -120,8 +121,7 @@ class Autoencoder(nn.Module, ABC):
         Returns:
             (N, C, H, W) float32 in [0, 1].
         """
-        x = images.to(self.weight.device)
-        x = (x.float() / 255 if x.dtype == torch.uint8 else x).to(self.weight.dtype)
+        x = unit(images.to(self.weight.device)).to(self.weight.dtype)
         training = self.training
         try:
             return self.eval()(x)  # type: ignore[no-any-return]

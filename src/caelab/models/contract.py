@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from caelab.data.datamodule import Split
+from caelab.data.scale import unit
 from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder, Code
 
@@ -90,4 +91,4 @@ def evaluating(net: Autoencoder) -> Iterator[None]:
 
 def pixels(net: Autoencoder, images: Tensor) -> Tensor:
     """Turn images (N, C, H, W) uint8 into what the network takes: in [0, 1], of its type and device."""
-    return (images.to(net.weight.device).float() / 255).to(net.weight.dtype)
+    return unit(images.to(net.weight.device)).to(net.weight.dtype)

@@ -6,6 +6,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from caelab.data.scale import unit
 from caelab.models.autoencoder import Autoencoder, Code, Images
 
 _RIDGES = torch.logspace(-7, 0, 29, dtype=torch.float64)  # the least is a tenth of the variance of rounding
@@ -57,7 +58,7 @@ class Linear(Autoencoder):
         clean, given, square = torch.zeros(3, self.latent, dtype=torch.float64)
         squares, products = torch.zeros(2, self.latent, self.latent, dtype=torch.float64)
         for start in range(0, n, _BATCH):
-            x = images[start : start + _BATCH].flatten(1).cpu().double() / 255  # (n, D)
+            x = unit(images[start : start + _BATCH].flatten(1).cpu(), torch.float64)  # (n, D)
             y = corrupted[start : start + _BATCH].flatten(1).cpu().double()
             clean += x.sum(0) / n
             given += y.sum(0) / n

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from caelab.data.scale import unit
 from caelab.models.autoencoder import Autoencoder, Code, Images, at_least, image_shape
 
 _NUMBERS = 1 << 24  # of the patches that are summed up at a time
@@ -118,7 +119,7 @@ def principal(images: Images, factor: int, count: int) -> tuple[Tensor, Tensor]:
     total = torch.zeros(numbers, dtype=torch.float64)
     squares = torch.zeros(numbers, numbers, dtype=torch.float64)
     for start in range(0, len(images), batch):
-        parts = patches(images[start : start + batch].cpu().double() / 255, factor).flatten(0, 1)
+        parts = patches(unit(images[start : start + batch].cpu(), torch.float64), factor).flatten(0, 1)
         total += parts.sum(0)
         squares += parts.T @ parts
     n = len(images) * places

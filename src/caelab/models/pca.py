@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from caelab.data.scale import unit
 from caelab.models.autoencoder import Autoencoder, Code, Images, at_least
 from caelab.models.refinement import fit
 
@@ -75,8 +76,7 @@ class PCA(Autoencoder):
 
         n, numbers = len(images), self.mean.numel()
         self.latent = min(self.latent, n)
-        pixels = images[:].flatten(1).cpu().numpy().astype(np.float64)  # (N, D)
-        pixels /= 255
+        pixels = unit(images[:].flatten(1).cpu(), torch.float64).numpy()  # (N, D)
         solver = "covariance_eigh" if n >= numbers else "full"
         fitted = decomposition.PCA(self.latent, svd_solver=solver, copy=False).fit(pixels)
         self.mean.copy_(torch.from_numpy(fitted.mean_))
@@ -90,7 +90,7 @@ class PCA(Autoencoder):
         if self.shrinkage is not None:
             parts = (slice(start, start + _BATCH) for start in range(0, len(images), _BATCH))
             self.shrinkage.fit(
-                (self._project(images[part] / 255), self._project(corrupted[part])) for part in parts
+                (self._project(unit(images[part])), self._project(corrupted[part])) for part in parts
             )
 
     def encode(self, x: Tensor, key: Tensor | None = None) -> Code:

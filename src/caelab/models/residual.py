@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from caelab.bottlenecks.bottleneck import Bottleneck, Discrete
+from caelab.data.scale import unit
 from caelab.models.autoencoder import Autoencoder, Code, Images, at_least, image_shape
 from caelab.models.pca import PCA
 
@@ -98,7 +99,7 @@ class Corrected(Autoencoder):
             self.start(images)
         if self.unit is not None:
             x = torch.stack([images[n : n + 1][0] for n in range(0, len(images), -(-len(images) // 2000))])
-            z = self.to_latent(self.apart((x.float() / 255).to(self.unit.device)))
+            z = self.to_latent(self.apart(unit(x).to(self.unit.device)))
             self.unit.copy_(z.flatten(0, -2).std(0).clamp(min=1e-6))
 
     def take(self, components: Tensor, mean: Tensor) -> None:

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from caelab import durable
 from caelab.corruptions import TEST, VAL, Corruption
+from caelab.data.scale import unit
 from caelab.draws import keys
 from caelab.metrics.quality import mse, psnr
 from caelab.models.autoencoder import Autoencoder
+from caelab.plotting.bands import shown
 from caelab.texts import visible
 
 if TYPE_CHECKING:  # it brings Lightning
@@ -61,7 +63,7 @@ def first_of_each_class(
     """
     rows = first_rows(data, split)
     device = net.weight.device
-    x = data.splits[split][rows].to(device).float() / 255
+    x = unit(data.splits[split][rows].to(device))
     corrupted = corruption(x, keys(rows, _SEEDS[split]).to(device))
     return x.cpu(), corrupted.cpu(), net.reconstruct(corrupted).cpu()
 
@@ -76,14 +78,14 @@ def sheet(rows: Sequence[Tensor], border: int = 2) -> NDArray[np.uint8]:
 
     scale = max(1, _LEGIBLE // rows[0].shape[-2])
     images = torch.cat([row.repeat_interleave(scale, 2).repeat_interleave(scale, 3) for row in rows])
-    grid = make_grid(images.clamp(0, 1), len(rows[0]), border, pad_value=1)
+    grid = make_grid(shown(images).clamp(0, 1), len(rows[0]), border, pad_value=1)
     pixels: NDArray[np.uint8] = (255 * grid).round().byte().permute(1, 2, 0).numpy()  # (H, W, 3)
     return pixels
 
 
 def keep(path: Path, **pictures: Tensor) -> None:
-    """Save named pictures (N, C, H, W) in [0, 1] as uint8 arrays of those names."""
-    arrays: dict[str, Any] = {name: (255 * x).round().byte().numpy() for name, x in pictures.items()}
+    """Save the bands to show of named images (N, C, H, W) in [0, 1] as uint8 arrays of those names."""
+    arrays: dict[str, Any] = {name: (255 * shown(x)).round().byte().numpy() for name, x in pictures.items()}
     with durable.file(path) as file:
         np.savez_compressed(file, **arrays)
 
@@ -152,5 +154,5 @@ def tile(axis: Axes, image: Tensor, note: str) -> None:
 
 
 def _pixels(image: Tensor) -> NDArray[np.float32]:
-    pixels: NDArray[np.float32] = image.permute(1, 2, 0).squeeze(-1).numpy()  # (H, W, C), or (H, W)
+    pixels: NDArray[np.float32] = shown(image).permute(1, 2, 0).squeeze(-1).numpy()  # (H, W, C), or (H, W)
     return pixels

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from caelab.plotting.bands import shown
 from caelab.plotting.style import DPI, WIDTH, sheet, styled
 from caelab.texts import visible
 
@@ -107,7 +108,7 @@ def margin_of(names: Sequence[str]) -> float:
 
 def draw_strip(axes: Axes, name: str, images: Images, texts: Sequence[str]) -> None:
     """Show pictures side by side, the name at their left and a text below each."""
-    padded = np.pad(images, ((0, 0), (0, 0), (0, 0), (0, _GAP)), constant_values=255)
+    padded = np.pad(shown(images), ((0, 0), (0, 0), (0, 0), (0, _GAP)), constant_values=255)
     n, c, h, w = padded.shape
     strip = padded.transpose(2, 0, 3, 1).reshape(h, n * w, c)[:, :-_GAP]  # (H, N*W + gaps, C)
     axes.imshow(strip[..., 0] if c == 1 else strip, cmap="gray", vmin=0, vmax=255, interpolation="none")

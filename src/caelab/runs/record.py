@@ -79,6 +79,8 @@ class Data:
         train: images in the training split; ``val`` and ``test`` likewise.
         shape: [C, H, W] of one.
         sha256: of all of them, hexadecimal.
+        dtype: of their values, such as ``uint16``; empty for uint8.
+        between: least and largest value that they can have; empty for uint8, which is from 0 to 255.
     """
 
     name: str
@@ -87,6 +89,12 @@ class Data:
     test: int
     shape: list[int]
     sha256: str
+    dtype: str = ""
+    between: list[float] = field(default_factory=list)
+
+    def plain(self) -> dict[str, Any]:
+        """As files hold it: without what is empty."""
+        return {name: value for name, value in asdict(self).items() if value not in ("", [])}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -401,6 +409,8 @@ def text(record: Record | SearchRecord) -> str:
         for one in record_file.members(kind)
         if one.must or values[one.name] not in (None, "", {}, [])
     }
+    if isinstance(record, Complete):
+        content["data"] = record.data.plain()
     return json.dumps({"schema": SCHEMA, **content}, indent=2, allow_nan=False) + "\n"
 
 

@@ -1,5 +1,7 @@
 """What a run record says of the network and the data."""
 
+from dataclasses import replace
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -21,6 +23,10 @@ def network(net: Autoencoder) -> Size:
 
 
 def dataset(data: ImageDataModule) -> Data:
-    """Name, images in each split, shape of an image, and checksum."""
-    counts = {name: len(data.splits[name]) for name in ("train", "val", "test")}
-    return Data(name=data.name, **counts, shape=list(data.shape), sha256=data.sha256)
+    """Name, images in each split, shape of one, and checksum; type and range where values are no bytes."""
+    train, val, test = (data.splits[name] for name in ("train", "val", "test"))
+    known = Data(data.name, len(train), len(val), len(test), list(data.shape), data.sha256)
+    if train.images.dtype == torch.uint8:
+        return known
+    dtype = str(train.images.dtype).removeprefix("torch.")
+    return replace(known, dtype=dtype, between=list(train.between))

@@ -2,7 +2,6 @@
 
 import json
 from copy import deepcopy
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
         )
     corruption = instantiate(cfg["corruption"], "corruption")
     metrics, images = score(net, data, restore.loss(record), corruption, cfg["metrics"])
-    found = {"dataset": name, "corruption": cfg["corruption"], "data": asdict(images), "metrics": metrics}
+    found = {"dataset": name, "corruption": cfg["corruption"], "data": images.plain(), "metrics": metrics}
     kind = "" if choices["corruption"] == "none" else f"-{choices['corruption']}"
     file = Path("evaluations", texts.one_name(f"{name}{kind}-{images.sha256[:10]}.json"))
     (run / file).parent.mkdir(exist_ok=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from caelab import durable
 from caelab.corruptions import TEST, Corruption
 from caelab.data.datamodule import EVALUATION_BATCH, ImageDataModule
+from caelab.data.scale import unit
 from caelab.draws import keys
 from caelab.metrics.quality import mse, psnr
 from caelab.models.pca import PCA
@@ -43,7 +43,7 @@ def measured(record: Complete, data: ImageDataModule, corruption: Corruption, fo
     found = _psnr(pca, data, corruption)
     file = _file(record, folder)
     file.parent.mkdir(parents=True, exist_ok=True)
-    durable.write(file, json.dumps({"test/psnr": found, "data": asdict(record.data)}) + "\n")
+    durable.write(file, json.dumps({"test/psnr": found, "data": record.data.plain()}) + "\n")
     return found
 
 
@@ -63,7 +63,7 @@ def _file(record: Complete, folder: Path) -> Path:
         for key, value in settings.items()
         if key.startswith(("dataset.", "corruption.")) and key != "dataset.batch_size"
     }
-    text = json.dumps([record.size.effective_code, asdict(record.data), same], sort_keys=True)
+    text = json.dumps([record.size.effective_code, record.data.plain(), same], sort_keys=True)
     return folder / FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
@@ -79,6 +79,6 @@ def _psnr(pca: PCA, data: ImageDataModule, corruption: Corruption) -> float:
     test = data.splits["test"]
     found = []
     for rows in torch.split(torch.arange(len(test)), EVALUATION_BATCH):
-        x = test[rows].float() / 255
+        x = unit(test[rows])
         found.append(psnr(mse(pca.reconstruct(corruption(x, keys(rows, TEST))), x)))
     return torch.cat(found).mean().item()

@@ -14,6 +14,7 @@ from torchmetrics import MeanMetric
 
 from caelab.corruptions import TEST, VAL, Clean, Corruption
 from caelab.data.datamodule import Batches
+from caelab.data.scale import unit
 from caelab.draws import keys
 from caelab.errors import UserError
 from caelab.metrics.image_quality import ImageQuality
@@ -103,7 +104,7 @@ class AutoencoderModule(LightningModule):
             key: of each image's corruption, (N,) int64, where that is random.
             draw: of what each image's bottleneck draws, likewise; only in training.
         """
-        x = batch.float() / 255
+        x = unit(batch)
         net = self._train_net if self.training else self._through
         x_hat, penalty = net(self.corruption(x, key).to(self.dtype), draw)
         return x_hat, x, penalty

@@ -18,7 +18,7 @@ from caelab.config.job import Job
 from caelab.corruptions import Corrupted
 from caelab.errors import PrunedError, UserError
 from caelab.inference.trained import checkpoint
-from caelab.plotting import figures
+from caelab.plotting import bands, figures
 from caelab.runs import previous, results
 from caelab.runs.record import Complete, Record, is_finished, save
 from caelab.runs.run_dir import drop, locked
@@ -55,7 +55,7 @@ def run(job: Job) -> Complete:
         raise UserError(f"{group}: an object is in one process only; {instances.MEND}, or trainer.devices=1")
     if not leads(settings["devices"], device):
         return _follow(job)
-    with locked(run_dir), full_disk_told(run_dir):
+    with locked(run_dir), full_disk_told(run_dir), bands.of_run(job.config):
         previous.restore(run_dir)
         before = None if job.config["force"] else results.settled(run_dir, job.identity, trial=True)
         if before and (is_finished(before) or TRIAL in os.environ):

@@ -19,6 +19,7 @@ from caelab.analysis.anomaly.outliers import Floats
 from caelab.analysis.anomaly.picture import detections
 from caelab.analysis.runner import Subject
 from caelab.data.datamodule import Split
+from caelab.data.scale import unit
 from caelab.errors import UserError
 from caelab.inference.restore import datamodule
 from caelab.metrics.reliance import Watch
@@ -210,8 +211,7 @@ def _end(parts: Parts, values: Floats, of_kind: Any, step: int) -> list[tuple[Te
     rows = of_kind.nonzero()[0]
     rows = rows[values[rows].argsort(kind="stable")][::step][:_SHOWN]
     return [
-        (parts.test[n].float() / 255, f"{parts.class_names[parts.labels[n]]}\n{values[n]:.3g}")
-        for n in rows.tolist()
+        (unit(parts.test[n]), f"{parts.class_names[parts.labels[n]]}\n{values[n]:.3g}") for n in rows.tolist()
     ]
 
 

@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from caelab.data.datamodule import EVALUATION_BATCH
+from caelab.data.scale import unit
 from caelab.errors import UserError
 from caelab.metrics.quality import mse
 from caelab.metrics.reliance import Watch
@@ -62,13 +63,13 @@ def codes(net: Autoencoder, images: Images, watch: Watch = iter) -> Tensor:
 
 def errors(net: Autoencoder, images: Images, watch: Watch = iter) -> Floats:
     """Mean squared error of the reconstruction of each image (N, C, H, W) uint8: (N,), pixels in [0, 1]."""
-    found = [mse(net.reconstruct(batch), batch.float() / 255) for batch in _batches(images, watch)]
+    found = [mse(net.reconstruct(batch), unit(batch)) for batch in _batches(images, watch)]
     return torch.cat(found).numpy()
 
 
 def pixels(images: Images) -> Tensor:
     """Images (N, C, H, W) uint8 as points (N, C*H*W), float32 in [0, 1]."""
-    return images[:].flatten(1).float() / 255
+    return unit(images[:].flatten(1))
 
 
 def constant(train: Tensor) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 from caelab import terminal
 from caelab.analysis.audit.paths import Means, alone, audit, averages, linear_floor
 from caelab.analysis.runner import Subject
+from caelab.data.scale import unit
 from caelab.models.contract import require_contract
 from caelab.plotting import figures
 from caelab.runs import records
@@ -69,7 +70,7 @@ def _floor(subject: Subject, numbers: int) -> float | None:
 def _draw(subject: Subject, means: Means) -> None:
     """Draw and keep the first test image of each class, and what each path alone reconstructs of it."""
     images = subject.data.splits["test"][figures.first_rows(subject.data)]
-    originals = images.float() / 255
+    originals = unit(images)
     rows: dict[str, Tensor] = {}
     pictures = alone(subject.network, images, means)
     figures.keep(subject.run / "audit.npz", originals=originals, **pictures)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from caelab.data.datamodule import EVALUATION_BATCH, Split
+from caelab.data.scale import unit
 from caelab.metrics.quality import mse, psnr
 from caelab.metrics.reliance import Watch, mean_image, psnr_of, reliance, score, starts
 from caelab.models.autoencoder import Autoencoder, Code
@@ -130,7 +131,7 @@ def linear_floor(train: Split, test: Split, numbers: int) -> float:
     pca = PCA(test[:1].shape[1:], numbers)
     pca.initialise(train)
     batches = [test[start : start + EVALUATION_BATCH] for start in starts(test)]
-    errors = [mse(pca.reconstruct(images), images.float() / 255) for images in batches]
+    errors = [mse(pca.reconstruct(images), unit(images)) for images in batches]
     return psnr(torch.cat(errors)).mean().item()
 
 

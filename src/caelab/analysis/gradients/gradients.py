@@ -12,6 +12,7 @@ from caelab.analysis.gradients.norms import norms
 from caelab.analysis.gradients.picture import Line, draw
 from caelab.analysis.runner import Subject
 from caelab.corruptions import TEST
+from caelab.data.scale import unit
 from caelab.draws import keys
 from caelab.inference import origin, restore, trained
 from caelab.runs.analyses import Result
@@ -28,7 +29,7 @@ def measure(subject: Subject) -> Result:
     """
     record = subject.record
     net, train = subject.network, subject.data.splits["train"]
-    x = train[:IMAGES].float() / 255
+    x = unit(train[:IMAGES])
     corrupted = restore.corruption(record)(x, keys(train.index[:IMAGES], TEST))
     fresh = trained.as_started(subject.run, record)
     if record.origin:

@@ -15,6 +15,8 @@ from caelab import durable
 from caelab.analysis.look.codes import Floats
 from caelab.analysis.look.figures import class_style
 from caelab.analysis.look.parts import Part, Sight
+from caelab.inference.images import to_bytes
+from caelab.plotting.bands import shown
 from caelab.plotting.embed import Picture, data_uri, environment
 
 MAP_SIZE = (900.0, 640.0)
@@ -63,7 +65,8 @@ class Page:
 
 
 def sprite(images: Tensor) -> Sprite:
-    """Put images (N, C, H, W) uint8 into one picture, row by row; large ones are made smaller."""
+    """Put images (N, C, H, W) of a split into one picture, row by row; large ones are made smaller."""
+    images = to_bytes(shown(images))
     n, channels, height, width = images.shape
     shrink = min(1.0, _THUMBNAIL / max(height, width))
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from caelab.analysis.look import codes, figures, neighbours, sensitivity, traversals
 from caelab.analysis.look.codes import Directions, Floats
 from caelab.analysis.look.portrait import BASES, Portrait
 from caelab.analysis.look.reconstructions import extremes
+from caelab.data.scale import unit
 from caelab.models.contract import pixels
 
 MAPPED = 2_000
@@ -76,7 +78,7 @@ def reconstructions(sight: Sight) -> Part:
     for name, rows in extremes(decibels, min(figures.COLUMNS, len(decibels) // 3)).items():
         x = portrait.images[rows]
         x_hat = portrait.net.reconstruct(x).numpy()
-        groups[name] = (x.numpy() / 255, x_hat, decibels[rows])
+        groups[name] = (unit(x, torch.float64).numpy(), x_hat, decibels[rows])
     low, middle, high = np.quantile(decibels, [0, 0.5, 1])
     return Part(
         "Reconstructions",
@@ -172,7 +174,7 @@ def nearest(sight: Sight) -> Part:
         "its own, with their Euclidean distance: what a row has in common is what the code holds to be "
         "alike.",
         _agreement(portrait),
-        figures.tiles(sight.title("nearest neighbours"), portrait.images[shown.ravel()].numpy() / 255, texts),
+        figures.tiles(sight.title("nearest neighbours"), unit(portrait.images[shown.ravel()]).numpy(), texts),
     )
 
 
@@ -181,7 +183,7 @@ def _agreement(portrait: Portrait) -> str:
     if len(set(portrait.labels.tolist())) < 2:
         return ""
     labels = portrait.labels[:MAPPED]
-    spaces = (portrait.z[:MAPPED], portrait.images[:MAPPED].flatten(1).numpy() / 255)
+    spaces = (portrait.z[:MAPPED], unit(portrait.images[:MAPPED].flatten(1), torch.float64).numpy())
     in_code, in_pixels = (neighbours.agreement(points, labels, _NEIGHBOURS) for points in spaces)
     _, counts = np.unique(labels, return_counts=True)
     n = len(labels)

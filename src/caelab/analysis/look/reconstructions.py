@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caelab.analysis.look.codes import BATCH, Floats
+from caelab.data.scale import unit
 from caelab.metrics.quality import mse, psnr
 from caelab.models.autoencoder import Autoencoder
 
@@ -15,7 +16,7 @@ def decibels(net: Autoencoder, images: Tensor) -> Floats:
     found = []
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
-        found.append(psnr(mse(net.reconstruct(batch), batch.float() / 255)))
+        found.append(psnr(mse(net.reconstruct(batch), unit(batch))))
     return torch.cat(found).numpy()
 
 

@@ -12,6 +12,7 @@ from PIL import Image, features
 from torch import Tensor
 
 from caelab.data.datamodule import EVALUATION_BATCH, Split
+from caelab.data.scale import unit
 from caelab.metrics.quality import mse, psnr
 
 Pixels = NDArray[np.uint8]
@@ -158,7 +159,7 @@ def curve(test: Split, codec: str, tick: Callable[[], object] = lambda: None) ->
     """Write and read all images at each quality.
 
     Args:
-        test: images with 1 or 3 channels; of others no codec knows a thing, and the curve is empty.
+        test: images; of such as are not ``known`` to codecs the curve is empty.
         codec: one of ``NAMES``; of one that is ``missing`` the curve is empty.
         tick: called after each of the ``ticks(test)``, from several threads.
     """
@@ -168,21 +169,25 @@ def curve(test: Split, codec: str, tick: Callable[[], object] = lambda: None) ->
 
 def lossless(test: Split, codec: str, tick: Callable[[], object] = lambda: None) -> Size | None:
     """Bytes of the images without any loss, by one of ``LOSSLESS``; None of images that it does not know."""
-    if test.images.shape[1] not in _CHANNELS:
+    if not known(test):
         return None
     size, _ = _measured(test, codec, _LOSSLESS[codec], tick)
     return size
 
 
+def known(test: Split) -> bool:
+    """Whether these are images that codecs know: 8 bits, of 1 or 3 channels."""
+    return test.images.dtype == torch.uint8 and test.images.shape[1] in _CHANNELS
+
+
 def ticks(test: Split) -> int:
     """How many batches the curves of all codecs go through, and those without loss."""
     settings = sum(len(_settings(test, codec)) for codec in NAMES)
-    return len(_starts(test)) * (settings + len(LOSSLESS) * (test.images.shape[1] in _CHANNELS))
+    return len(_starts(test)) * (settings + len(LOSSLESS) * known(test))
 
 
 def _settings(test: Split, codec: str) -> list[dict[str, Any]]:
-    known = test.images.shape[1] in _CHANNELS and codec not in missing()
-    return _SETTINGS[codec] if known else []
+    return _SETTINGS[codec] if known(test) and codec not in missing() else []
 
 
 def _measured(
@@ -206,7 +211,7 @@ def _batch(images: Tensor, codec: str, options: Mapping[str, Any]) -> tuple[int,
     pixels = images.permute(0, 2, 3, 1).numpy()  # (n, H, W, C)
     files = _files(pixels, codec, **options)
     decoded = torch.from_numpy(np.stack([_decode(file, codec, channels) for file in files]))
-    errors = mse(decoded.permute(0, 3, 1, 2).float() / 255, images.float() / 255)
+    errors = mse(unit(decoded.permute(0, 3, 1, 2)), unit(images))
     sizes = [(len(file), payload(file)) for file in files]
     if codec == "JPEG":
         own = _files(pixels, codec, optimize=True, **options)

@@ -19,6 +19,7 @@ from caelab.analysis.rate.quantisation import (
     unflat,
 )
 from caelab.data.datamodule import EVALUATION_BATCH, Split
+from caelab.data.scale import unit
 from caelab.metrics.quality import mse, psnr
 from caelab.metrics.reliance import Watch
 from caelab.models.autoencoder import Autoencoder, Code
@@ -136,7 +137,7 @@ class _Totals:
 
     def add(self, net: Autoencoder, images: Tensor) -> None:
         """Count in images (N, C, H, W) uint8."""
-        code, original = encoded(net, images), images.float() / 255
+        code, original = encoded(net, images), unit(images)
         x = flat(code)
         require_finite(x)
         self._psnr[0].append(psnr(mse(net.decode(code), original)))

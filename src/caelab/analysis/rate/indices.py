@@ -11,6 +11,7 @@ from caelab.analysis.rate.distortion import Curve, Point
 from caelab.analysis.rate.quantisation import Whole, library
 from caelab.bottlenecks.bottleneck import Discrete
 from caelab.data.datamodule import EVALUATION_BATCH, Split
+from caelab.data.scale import unit
 from caelab.errors import UserError
 from caelab.metrics.quality import mse, psnr
 from caelab.metrics.reliance import Watch
@@ -63,7 +64,7 @@ def measure(net: Autoencoder, train: Split, test: Split, watch: Watch = iter) ->
             shape = (len(symbols), bottleneck.tokens, bottleneck.codebooks)
             z = bottleneck.lookup(torch.from_numpy(decoded.astype(np.int64)).reshape(shape))
             code = encoded(net, images)._replace(z=z)
-            psnrs.append(psnr(mse(net.decode(code), images.float() / 255)))
+            psnrs.append(psnr(mse(net.decode(code), unit(images))))
             known.append(symbols)
             bits += 8 * words.nbytes
     mean = torch.cat(psnrs).mean().item()

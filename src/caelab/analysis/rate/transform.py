@@ -17,6 +17,7 @@ from torch import Tensor
 from caelab.analysis.rate.distortion import sample
 from caelab.analysis.rate.quantisation import Alphabet, Coder, Whole, chunks, with_room
 from caelab.data.datamodule import EVALUATION_BATCH, Split
+from caelab.data.scale import unit
 from caelab.metrics.quality import mse, psnr
 from caelab.metrics.reliance import Watch, mean_image
 
@@ -89,7 +90,7 @@ class _Axes:
         self._axes = torch.linalg.eigh(covariance).eigenvectors.float()  # (D, D), in columns
 
     def _centred(self, images: Tensor) -> Tensor:
-        return images.flatten(1).float() / 255 - self._mean
+        return unit(images.flatten(1)) - self._mean
 
     def enter(self, images: Tensor) -> NDArray[np.float32]:
         """Components (n, D) of images (n, C, H, W) uint8."""
@@ -144,7 +145,7 @@ class _Quantiser:
             )
         self._bits += 8 * words.nbytes
         x_hat = axes.leave(self._means[self._alphabet.places(symbols)], self._which)
-        self._psnr += psnr(mse(x_hat.reshape(images.shape), images.float() / 255)).sum().item()
+        self._psnr += psnr(mse(x_hat.reshape(images.shape), unit(images))).sum().item()
 
     def point(self, n: int) -> Point:
         """The mean over the ``n`` images that were counted in."""

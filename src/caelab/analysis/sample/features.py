@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from caelab import terminal
 from caelab.data.cache import Arrays, open_or_build
 from caelab.data.datamodule import ImageDataModule, Split
+from caelab.data.scale import unit
 
 FOLDER = "features"
 """How the name of the folder begins, beside those of datasets, that keeps the classifier of one."""
@@ -46,7 +47,7 @@ class Classifier(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Map images (N, C, H, W) uint8 to their features (N, ``WIDTHS[-1]``) float32."""
-        features: Tensor = self.stages(images.float() / 255).mean((2, 3))
+        features: Tensor = self.stages(unit(images)).mean((2, 3))
         return features
 
     def forward(self, images: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
+from caelab.inference.images import to_bytes
+from caelab.plotting.bands import shown
 from caelab.plotting.style import sheet, styled
 from caelab.texts import visible
 
@@ -22,7 +24,7 @@ def draw(run: str, sets: Mapping[str, tuple[Mapping[str, float], Tensor]]) -> Fi
 
     Args:
         run: what to call it.
-        sets: name -> its figures, and images (N, C, H, W) uint8 in [0, 255].
+        sets: name -> its figures, and images (N, C, H, W), uint8 in [0, 255] or floating point in [0, 1].
     """
     figure = sheet(f"{run}: what it draws, and what it is held against", _SIDE + 0.7, _SIDE * len(sets))
     for axes, (name, (found, images)) in zip(figure.subplots(1, len(sets)), sets.items(), strict=True):
@@ -35,7 +37,7 @@ def draw(run: str, sets: Mapping[str, tuple[Mapping[str, float], Tensor]]) -> Fi
 def _square(axes: Axes, images: Tensor) -> None:
     """Lay images (N, C, H, W) row by row into a square, the rest of which stays white."""
     columns = math.ceil(math.sqrt(len(images)))
-    whole = F.pad(images, (_GAP, _GAP, _GAP, _GAP), value=255).numpy()  # (N, C, h, w)
+    whole = F.pad(to_bytes(shown(images)), (_GAP, _GAP, _GAP, _GAP), value=255).numpy()  # (N, C, h, w)
     missing = -len(whole) % columns
     whole = np.pad(whole, ((0, missing), (0, 0), (0, 0), (0, 0)), constant_values=255)
     _, channels, height, width = whole.shape

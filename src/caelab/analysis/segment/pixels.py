@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from caelab.data.datamodule import Split
+from caelab.data.scale import unit
 from caelab.models.autoencoder import Autoencoder
 from caelab.models.taps import tapped
 
@@ -63,7 +64,7 @@ def by_pixel(maps: Tensor) -> Tensor:
 
 def images_as_maps(images: Tensor) -> Tensor:
     """The pixels themselves: (N, C, H, W) in [0, 1]."""
-    return images.float() / 255
+    return unit(images)
 
 
 def reconstructed(net: Autoencoder) -> Maps:

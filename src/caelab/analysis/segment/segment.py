@@ -25,6 +25,7 @@ from caelab.analysis.segment.pixels import (
     reconstructed,
     scores,
 )
+from caelab.data.scale import unit
 from caelab.errors import UserError
 from caelab.inference.trained import as_started
 from caelab.models.pca import PCA
@@ -102,7 +103,7 @@ def _draw(subject: Subject, test: Pixels, probes: Mapping[str, tuple[Probe, Maps
     """Draw the first test image of each class, its mask, and what each probe takes for it."""
     chosen = figures.first_rows(subject.data)
     images, masks = test.images[chosen], test.classes[chosen].long()
-    rows = {"original": list(images.float() / 255), "mask": list(_coloured(masks))}
+    rows = {"original": list(unit(images)), "mask": list(_coloured(masks))}
     for kind, (probe, maps) in probes.items():
         rows[kind] = list(_coloured(probe.predict(by_pixel(maps(images))).reshape(masks.shape)))
     figures.grid(subject.picture, {name: [(one, "") for one in row] for name, row in rows.items()})
