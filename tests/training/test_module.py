@@ -1,10 +1,13 @@
 """The Lightning module: figures of an epoch, the loss in float32, the stop at a loss that is not finite."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch import nn
 
+from caelab.augmentations import CropShift
 from caelab.corruptions import GaussianNoise
 from caelab.data.datamodule import permutation
 from caelab.data.shapes import Shapes
@@ -145,6 +148,26 @@ def test_half_of_the_training_images_are_mirrored_and_no_others(tmp_path):
     checked = [batch for batch in loss.images if len(batch) == 30]
     assert all(torch.equal(batch, whole["val"]) for batch in checked)
     assert len(checked) == 4
+
+
+def test_a_training_image_becomes_what_seed_epoch_and_its_place_say(tmp_path):
+    class Sees(nn.Module):
+        images: ClassVar = []
+
+        def forward(self, x_hat, x):
+            self.images.append(x)
+            return (x_hat - x).square().mean()
+
+    trainer, module, data = make(tmp_path, Sees(), max_epochs=2)
+    module.augmentation = CropShift(3)
+    trainer.fit(module, datamodule=data)
+    train = data.splits["train"]
+    seen = [batch for batch in Sees.images if len(batch) in (32, 6)]  # the others are of validation
+    for epoch in range(2):
+        order = permutation(len(train), 0, epoch)
+        expected = CropShift(3)(train[order].float() / 255, keys(order, 0, epoch, 2))
+        assert torch.equal(torch.cat(seen[3 * epoch : 3 * epoch + 3]), expected)
+    assert torch.equal(next(b for b in Sees.images if len(b) == 30), data.splits["val"][:].float() / 255)
 
 
 def test_the_noise_of_validation_is_not_that_of_the_test(tmp_path):

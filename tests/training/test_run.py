@@ -335,7 +335,6 @@ LONG = (
     "trainer.max_epochs=6",
     "scheduler=cosine",
     "ema=0.9",
-    "flip=true",
 )
 
 
@@ -365,13 +364,14 @@ def outcome(output: Path) -> tuple[dict, dict, str]:
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_ends_bit_for_bit_the_same(tmp_path, environment):
-    whole = start(tmp_path / "whole", environment)
+@pytest.mark.parametrize("changed", ["flip=true", "augment=trivial"])
+def test_killed_and_started_again_ends_bit_for_bit_the_same(tmp_path, environment, changed):
+    whole = start(tmp_path / "whole", environment, changed)
     out, err = whole.communicate(timeout=200)
     assert whole.returncode == 0, out + err
     broken = tmp_path / "broken"
     for number, epochs in ((signal.SIGKILL, 1), (signal.SIGTERM, 3), (signal.SIGINT, 4)):
-        process = start(broken, environment)
+        process = start(broken, environment, changed)
         wait_for_epoch(broken, epochs, process)
         time.sleep(0.05)  # into the next epoch
         process.send_signal(number)
@@ -382,7 +382,7 @@ def test_killed_and_started_again_ends_bit_for_bit_the_same(tmp_path, environmen
             assert process.returncode == 128 + number
             assert "the same command goes on" in err
         assert not list(broken.rglob("result.json"))
-    last = start(broken, environment)
+    last = start(broken, environment, changed)
     out, err = last.communicate(timeout=200)
     assert last.returncode == 0, out + err
     assert "going on after epoch" in out

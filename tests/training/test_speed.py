@@ -201,7 +201,18 @@ def test_the_defaults_leave_no_trace_in_the_fingerprint(train):
     import json
 
     config = plain["config"]
-    for key in ("paths", "logger", "force", "speed", "compile", "flip", "ema", "scheduler", "corruption"):
+    for key in (
+        "paths",
+        "logger",
+        "force",
+        "speed",
+        "compile",
+        "flip",
+        "ema",
+        "scheduler",
+        "corruption",
+        "augment",
+    ):
         del config[key]
     del config["bottleneck"], config["metrics"], config["select"]
     del config["callbacks"], config["from"], config["keep"]

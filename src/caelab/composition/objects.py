@@ -37,6 +37,7 @@ class Keys(TypedDict, total=False):
     scheduler: Option
     dataset: Option
     corruption: Option
+    augment: Option
     logger: str | list[str]
     callbacks: str | list[str]
     experiment: str
@@ -61,6 +62,7 @@ class SweptKeys(TypedDict, total=False):
     scheduler: Option | Iterable[Option]
     dataset: Option | Iterable[Option]
     corruption: Option | Iterable[Option]
+    augment: Option | Iterable[Option]
     logger: str | list[str]
     callbacks: str | list[str]
     experiment: str | Iterable[str]

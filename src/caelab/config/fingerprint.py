@@ -10,8 +10,8 @@ from typing import Any
 
 from caelab.metrics.measures import ALWAYS, SELECT
 
-GROUPS = ("model", "bottleneck", "loss", "optimizer", "scheduler", "dataset", "corruption")
-"""What a run is composed of; records from before schedulers, corruptions and bottlenecks lack those."""
+GROUPS = ("model", "bottleneck", "loss", "optimizer", "scheduler", "dataset", "corruption", "augment")
+"""What a run is composed of; records from before schedulers, corruptions and the like lack those."""
 _OF_A_STUDY = ("study", "seeds", "budget")  # which were keys of its runs, too
 IRRELEVANT = (
     "hydra",
@@ -54,6 +54,7 @@ _LATER = {
     "trainer.profiler": None,
     "corruption": CLEAN,
     "bottleneck": PLAIN,
+    "augment": {"_target_": "caelab.augmentations.Plain"},
     "callbacks": {},
     "from": None,
     "dataset.root": None,

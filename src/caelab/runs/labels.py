@@ -13,7 +13,7 @@ TEST_IMAGES = "test images"
 Label = dict[str, str]
 
 _PLAIN = ("dataset", "model", "loss", "optimizer")  # whose options say what they are
-_CHOICES = (*_PLAIN, "bottleneck", "scheduler", "corruption")
+_CHOICES = (*_PLAIN, "bottleneck", "scheduler", "corruption", "augment")
 _OF_TRAINING = ("dataset.batch_size", "dataset.train_size", "dataset.val_size")
 
 

@@ -381,7 +381,7 @@ def _today(record: Record) -> Record:
     older = "corruption" not in record.config
     found = replace(
         record,
-        choices=dict.fromkeys(("bottleneck", "scheduler", "corruption"), "none") | record.choices,
+        choices=dict.fromkeys(("bottleneck", "scheduler", "corruption", "augment"), "none") | record.choices,
         config={"corruption": CLEAN} | record.config,
     )
     if not isinstance(found, Complete):

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
+from caelab.augmentations import Augmentation, Plain
 from caelab.corruptions import TEST, VAL, Clean, Corruption
 from caelab.data.datamodule import Batches
 from caelab.data.scale import unit
@@ -23,7 +24,7 @@ from caelab.models.autoencoder import Autoencoder
 from caelab.schedulers import Constant
 from caelab.training.speed import Speed
 
-_BOTTLENECK = 1  # beside seed and epoch: its draws are other ones than the corruption's
+_BOTTLENECK, _AUGMENTATION = 1, 2  # beside seed and epoch: their draws are other ones than the corruption's
 # Reading a loss makes the CPU wait for a GPU; there the losses are read in groups of this many steps.
 _READ_EVERY_ON_GPU = 50
 
@@ -39,6 +40,7 @@ class AutoencoderModule(LightningModule):
         corruption: of what the network is given; loss and figures compare with the clean images.
         scheduler: maps the optimizer and the number of steps to its schedule, or to None.
         flip: whether training images are mirrored, left to right, with a chance of one half.
+        augmentation: of training images; the loss compares with what they have become.
         measures: name -> what is measured beside what always is.
     """
 
@@ -51,6 +53,7 @@ class AutoencoderModule(LightningModule):
         corruption: Corruption | None = None,
         scheduler: Callable[[Optimizer, int], LRScheduler | None] | None = None,
         flip: bool = False,
+        augmentation: Augmentation | None = None,
         measures: Mapping[str, Measure] | None = None,
     ) -> None:
         super().__init__()
@@ -62,6 +65,7 @@ class AutoencoderModule(LightningModule):
         self.corruption = corruption or Clean()
         self.scheduler = scheduler or Constant()
         self.flip = flip
+        self.augmentation = augmentation or Plain()
         self.quality = ImageQuality(measures)
         self.mean_loss = MeanMetric(nan_strategy=math.nan)  # a NaN shows; by default it is left out
         self.val_penalties = MeanMetric(nan_strategy=math.nan)
@@ -139,6 +143,9 @@ class AutoencoderModule(LightningModule):
         if self.flip:
             mirrored = torch.rand(len(batch), 1, 1, 1, device=batch.device) < 0.5
             batch = torch.where(mirrored, batch.flip(-1), batch)
+        if self.augmentation.random:
+            drawn = self._drawn(self._loader, batch_idx, self.seed, self.current_epoch, _AUGMENTATION)
+            batch = self.augmentation(unit(batch), drawn)
         key = self._keys(self._loader, batch_idx, self.seed, self.current_epoch)
         draw = None
         if self.net.bottleneck.random:

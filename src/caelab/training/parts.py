@@ -131,23 +131,35 @@ def _data(job: Job) -> ImageDataModule:
 
 
 def _module(config: dict[str, Any], shape: tuple[int, int, int]) -> AutoencoderModule:
-    """Build network, loss, corruption, optimizer and schedule, for images (C, H, W) of that shape."""
+    """Build network, loss, corruption and what else acts on images (C, H, W) of that shape."""
     optimizer = instantiate(config["optimizer"], "optimizer")
     instantiate(config["bottleneck"], "bottleneck")  # its mistakes by its own name
     torch.manual_seed(config["seed"])
     net = outside.network(instantiate(network_node(config), "model", shape=shape), shape)
     if config["from"] is not None:
         origin.fill(net, config["from"])
-    loss, corruption, scheduler = (
-        instantiate(config[group], group) for group in ("loss", "corruption", "scheduler")
+    loss, corruption, augmentation, scheduler = (
+        instantiate(config[group], group) for group in ("loss", "corruption", "augment", "scheduler")
     )
-    try:  # on one image, before data are fetched
-        corruption(torch.zeros(1, *shape), torch.zeros(1, dtype=torch.int64))
-    except ValueError as error:
-        raise UserError(f"corruption.{error}") from None
+    for group, change in {"corruption": corruption, "augment": augmentation}.items():
+        try:  # on one image, before data are fetched
+            change(torch.zeros(1, *shape), torch.zeros(1, dtype=torch.int64))
+        except ValueError as error:
+            raise UserError(f"{group}.{error}") from None
+    if config["flip"] and augmentation.random:
+        raise UserError("flip=true: not beside augment=...; leave out one of them")
     measures = _measures(config["metrics"], shape)
-    seed, flip = config["seed"], config["flip"]
-    module = AutoencoderModule(net, loss, optimizer, seed, corruption, scheduler, flip, measures)
+    module = AutoencoderModule(
+        net,
+        loss,
+        optimizer,
+        config["seed"],
+        corruption,
+        scheduler,
+        flip=config["flip"],
+        augmentation=augmentation,
+        measures=measures,
+    )
     try:
         module.build_optimizer()
     except (ValueError, TypeError) as error:
