@@ -29,7 +29,7 @@ def there(places: Any) -> dict[str, str]:
 
 
 def by_content(node: Any, plain: Any, paths: Mapping[str, str], base: Path, target: str = "") -> Any:
-    """Return a dataset's config with a digest of its contents in place of each folder that it names.
+    """Return a dataset's config with a digest of its contents in place of each place that it names.
 
     Args:
         node: of the config, where it names the lab's own folders by their keys.
@@ -40,12 +40,15 @@ def by_content(node: Any, plain: Any, paths: Mapping[str, str], base: Path, targ
         target: the class that takes the node.
 
     Raises:
-        UserError: a folder of images that cannot be read.
+        UserError: images that cannot be read.
     """
     if isinstance(plain, Mapping):
         target = str(plain.get("_target_", ""))
+        ours = target.startswith("caelab.")
         return {
-            key: one if key == "data_dir" else by_content(one, plain[key], paths, base, target)
+            key: one
+            if key == "data_dir" or (ours and key not in KEYS)
+            else by_content(one, plain[key], paths, base, target)
             for key, one in node.items()
         }
     if isinstance(plain, list):
@@ -55,6 +58,6 @@ def by_content(node: Any, plain: Any, paths: Mapping[str, str], base: Path, targ
     if plain in (paths["data"], paths["output"]) and target not in (contents.FOLDER, contents.CINIC10):
         return node
     folder = absolute(plain, base)
-    if not folder.is_dir():
+    if not (folder.is_file() if target == contents.ARRAY else folder.is_dir()):
         return node
     return contents.digest(contents.read_by(target, folder, absolute(paths["data"], base)))

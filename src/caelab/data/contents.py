@@ -35,6 +35,9 @@ CHECKSUMS = "checksums"
 FOLDER, CINIC10 = "caelab.data.folder.Folder", "caelab.data.cinic10.CINIC10"
 """Classes that do not read every file below the folder that they are given."""
 
+ARRAY = "caelab.data.array.Array"
+"""The class that reads one file, whatever its name."""
+
 _OF_CINIC10 = re.compile(r"(?:CINIC-10/)?(?:train|valid|test)/[^/]+/[^/]+\.png")
 _COARSE = 2.0  # seconds by which the clock of a file system may be coarse
 
@@ -75,7 +78,8 @@ def read_by(target: str, folder: Path, data: Path) -> dict[str, File]:
     """Every file that a dataset reads below a folder, by its name there, sorted.
 
     Links are followed; hidden files and what caelab has made are left out. For ``FOLDER`` those that are no
-    pictures are there too, with a ``flaw``; of a class that is not the lab's it is every file.
+    pictures are there too, with a ``flaw``; of a class that is not the lab's it is every file. Of
+    ``ARRAY`` it is that one file, without a name.
 
     Args:
         target: the class of the dataset, as in its config.
@@ -93,6 +97,8 @@ def read_by(target: str, folder: Path, data: Path) -> dict[str, File]:
         bases = {name: folder / name for name in given} or {"": folder}
         paths = {name: path for base, at in bases.items() for name, path in _walk(at, base and f"{base}/")}
         return _known(folder, paths, data, f"pictures, as Pillow {PIL.__version__} reads them,", _picture)
+    if target == ARRAY:
+        return _known(folder, {"": folder}, data, "file", _file)
     paths = dict(_walk(folder))
     if target == CINIC10:
         paths = {name: path for name, path in paths.items() if _OF_CINIC10.fullmatch(name)}

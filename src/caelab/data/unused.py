@@ -54,7 +54,7 @@ def _current(cache: Path, data: Path) -> bool:
 
 def _there(table: Path) -> bool:
     with suppress(OSError, ValueError, TypeError, KeyError):
-        return Path(json.loads(table.read_text())["folder"]).is_dir()
+        return Path(json.loads(table.read_text())["folder"]).exists()
     return False
 
 
