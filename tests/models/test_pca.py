@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn import decomposition
 
+from caelab.models import pca
 from caelab.models.pca import PCA
 from caelab.models.refinement import fit
 
@@ -86,6 +87,63 @@ def test_of_few_images_there_are_as_many_numbers():
     assert torch.equal(few.components, same.components)
     # ten images differ from their mean in nine directions at most, so ten numbers keep all of them
     assert torch.allclose(few(images / 255), images / 255, atol=1e-4)
+
+
+class Streamed:
+    """Images that count how many are asked for at a time."""
+
+    def __init__(self, images):
+        self.images, self.most = images, 0
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, rows):
+        self.most = max(self.most, len(self.images[rows]))
+        return self.images[rows]
+
+
+def decaying_pictures(count):
+    """Pictures whose components have ever less variance, as those of photographs have."""
+    rng = np.random.default_rng(2)
+    factors = rng.normal(size=(count, 40)) * 100 / np.arange(1, 41)
+    mixing = np.linalg.qr(rng.normal(size=(40, 40)))[0]
+    return torch.from_numpy((127 + factors @ mixing).round().clip(0, 255).astype(np.uint8)).view(
+        count, *SHAPE
+    )
+
+
+@pytest.mark.parametrize("numbers", [40, 39])  # covariance, iteration
+@pytest.mark.parametrize(("count", "latent"), [(300, 7), (300, 40), (300, 0), (25, 7), (25, 25)])
+def test_what_is_too_large_for_memory_is_read_in_batches(monkeypatch, numbers, count, latent):
+    monkeypatch.setattr(pca, "IN_MEMORY", 0)
+    monkeypatch.setattr(pca, "COVARIANCE", numbers)
+    monkeypatch.setattr(pca, "_BATCH", 8)
+    images = Streamed(decaying_pictures(count))
+    model = PCA(SHAPE, latent)
+    model.initialise(images)
+    assert images.most == 8
+    x = images.images.flatten(1).numpy() / 255
+    np.testing.assert_allclose(model.mean.numpy(), x.mean(0), atol=1e-7)
+    left = (np.linalg.svd(x - x.mean(0), compute_uv=False)[latent:] ** 2).sum()
+    z = model._project(images.images / 255).double()
+    error = (z @ model.components.double() + model.mean.double() - torch.from_numpy(x)).square().sum()
+    assert float(error) == pytest.approx(left, rel=10**1e-5 - 1, abs=1e-8)  # 1e-4 dB
+    identity = torch.eye(latent)
+    torch.testing.assert_close(model.components @ model.components.T, identity, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("numbers", [40, 39])
+def test_components_come_in_the_order_of_their_variance(monkeypatch, numbers):
+    images = decaying_pictures(300)
+    whole = PCA(SHAPE, 7)
+    whole.initialise(images)
+    monkeypatch.setattr(pca, "IN_MEMORY", 0)
+    monkeypatch.setattr(pca, "COVARIANCE", numbers)
+    model = PCA(SHAPE, 7)
+    model.initialise(images)
+    cosines = (model.components * whole.components).sum(1).abs()
+    torch.testing.assert_close(cosines, torch.ones(7), rtol=0, atol=1e-4)
 
 
 def noisy_pairs(count=400):
