@@ -19,7 +19,9 @@ def absolute(path: str, base: Path) -> Path:
 def of_dataset(dataset: Mapping[str, Any], base: Path) -> dict[str, str]:
     """Absolute path by key of every place that the config of a dataset names."""
     named = {key: dataset.get(key) for key in KEYS}
-    return {key: str(absolute(path, base)) for key, path in named.items() if isinstance(path, str) and path}
+    found = {key: absolute(path, base) for key, path in named.items() if isinstance(path, str) and path}
+    elsewhere = dataset.get("_target_") == contents.HUB  # a path that is no folder here
+    return {key: str(path) for key, path in found.items() if not elsewhere or key != "path" or path.is_dir()}
 
 
 def there(places: Any) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class Array(ImageDataModule):
         bands: see there.
 
     Attributes:
-        class_names: sorted; known at once, like `shape`.
+        class_names: sorted; known after `setup`.
     """
 
     name = "array"
@@ -71,17 +71,20 @@ class Array(ImageDataModule):
             raise UserError(f"dataset.layout={layout}: must be {' or '.join(LAYOUTS)}")
         self.layout = layout
         self._value_range = None if value_range is None else tuple(value_range)
-        self._splits, self.class_names = self._read()
-        channels, height, width = self._splits["train"].images.shape[1:]
-        self.shape = (channels, height, width)
-        self._check_classes()
 
     def load(self) -> tuple[dict[str, Split], str]:
         """The splits, as they were read, and the identity of the file's content."""
+        splits, self.class_names = self._opened
         files = contents.read_by(ARRAY, self.path, self.folder.parent)
-        between = str(self._splits["train"].between)
+        between = str(splits["train"].between)
         known = {"file": contents.digest(files), "layout": self.layout, "between": between}
-        return dict(self._splits), identity(known)
+        return dict(splits), identity(known)
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:  # type: ignore[override]
+        """(C, H, W) of an image; the file is read for it."""
+        channels, height, width = self._opened[0]["train"].images.shape[1:]
+        return channels, height, width
 
     def place(self) -> str:
         """The file, as its key names it."""
@@ -91,13 +94,22 @@ class Array(ImageDataModule):
         """Whether the file is there."""
         return self.path.is_file()
 
-    def _read(self) -> tuple[dict[str, Split], tuple[str, ...]]:
+    def require(self) -> None:
+        """Make sure that the file is there.
+
+        Raises:
+            UserError: it is not, or no file that can be read.
+        """
         if self.path.is_dir():
             raise UserError(f"{self.place()}: a folder; dataset=folder takes pictures in folders")
         if not self.path.is_file():
             raise UserError(f"{self.place()}: there is no such file")
         if self.path.suffix.lower() not in ENDINGS:
             raise UserError(f"{self.place()}: its name must end in {', '.join(ENDINGS)}")
+
+    @cached_property
+    def _opened(self) -> tuple[dict[str, Split], tuple[str, ...]]:
+        self.require()
         state = contents.stamp(self.path)
         return _opened(self.path, state, self.layout, self._value_range, self.split_seed)
 

@@ -38,6 +38,9 @@ FOLDER, CINIC10 = "caelab.data.folder.Folder", "caelab.data.cinic10.CINIC10"
 ARRAY = "caelab.data.array.Array"
 """The class that reads one file, whatever its name."""
 
+HUB = "caelab.data.hf.HuggingFace"
+"""The class whose path is a folder, or else the name of a dataset elsewhere."""
+
 _OF_CINIC10 = re.compile(r"(?:CINIC-10/)?(?:train|valid|test)/[^/]+/[^/]+\.png")
 _COARSE = 2.0  # seconds by which the clock of a file system may be coarse
 

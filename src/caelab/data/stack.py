@@ -66,9 +66,13 @@ def images_of(array: Any, layout: str, where: str) -> npt.NDArray[Any]:
 
 
 def splits_of(
-    stacks: Mapping[str, Stack], value_range: Sequence[float] | None, seed: int, where: str
+    stacks: Mapping[str, Stack],
+    value_range: Sequence[float] | None,
+    seed: int,
+    where: str,
+    names: Sequence[str] = (),
 ) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """Make train, val and test of what splits there are, and name the classes, sorted.
+    """Make train, val and test of what splits there are, and name the classes.
 
     A split that is missing takes a tenth of the training images, the same ones whenever there are as many.
 
@@ -77,12 +81,13 @@ def splits_of(
         value_range: that of all values; None is that of the type, and [0, 1] of floating point.
         seed: of what is held out.
         where: whose they are, as a message begins.
+        names: of classes 0, 1, ...; without them classes are called by their labels, sorted.
 
     Raises:
         UserError: too few images, images of different sizes or types, labels that are not one an image, no
             such range, or values that are outside of it, NaN or infinite.
     """
-    classes, labels = _classes(stacks, where)
+    classes, labels = _classes(stacks, where, names)
     kinds = {f"{stack.images.shape[1:]} {stack.images.dtype}" for stack in stacks.values()}
     if len(kinds) > 1:
         raise UserError(f"{where}: the splits have different images: {' and '.join(sorted(kinds))}")
@@ -139,7 +144,9 @@ def _extremes(images: npt.NDArray[Any], where: str) -> Range:
     return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
 
 
-def _classes(stacks: Mapping[str, Stack], where: str) -> tuple[tuple[str, ...], dict[str, Tensor]]:
+def _classes(
+    stacks: Mapping[str, Stack], where: str, known: Sequence[str]
+) -> tuple[tuple[str, ...], dict[str, Tensor]]:
     """Names of the classes, and the number of each image's; one class where a split has no labels."""
     counts = {name: len(stack.images) for name, stack in stacks.items()}
     given = {name: stack.labels for name, stack in stacks.items() if stack.labels is not None}
@@ -151,8 +158,9 @@ def _classes(stacks: Mapping[str, Stack], where: str) -> tuple[tuple[str, ...], 
     columns = {name: labels.reshape(len(labels), -1).T for name, labels in given.items()}
     if len(given) < len(stacks) or any(len(labels) != 1 for labels in columns.values()):
         return _ONE, {name: torch.zeros(count, dtype=torch.int64) for name, count in counts.items()}
-    names, numbers = np.unique(
-        np.concatenate([labels[0] for labels in columns.values()]), return_inverse=True
-    )
+    whole = np.concatenate([labels[0] for labels in columns.values()])
+    names, numbers = np.unique(whole, return_inverse=True)
+    if known and whole.dtype.kind in "iu" and whole.min() >= 0 and whole.max() < len(known):
+        names, numbers = np.array(known), whole
     parts = torch.split(torch.from_numpy(numbers.astype(np.int64)), [*counts.values()])
     return tuple(str(name) for name in names), dict(zip(columns, parts, strict=True))
