@@ -74,7 +74,7 @@ def strips(title: str, rows: Sequence[Strip]) -> Figure:
 
 def tops(figure: Figure, heights: Sequence[float]) -> Iterator[float]:
     """Fix the layout of a figure with a title above rows of these heights; inches from the foot to each."""
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)
     figure.suptitle(figure.get_suptitle(), y=1 - 0.05 / figure.get_figheight(), va="top")
     left = sum(heights)
     for height in heights:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import Container
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnchoredText
@@ -56,14 +57,16 @@ def sheet(title: str, height: float, width: float = WIDTH) -> Figure:
     """Return an empty figure with that room for panels (inches); the title, broken to fit, comes on top."""
     lines = textwrap.wrap(visible(title), int(12 * width))
     figure = Figure(figsize=(width, height + 0.18 * len(lines) + 0.1), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)  # keeps its renderer, which each text that is measured would else make anew
     figure.suptitle("\n".join(lines))
     return figure
 
 
 def settle(figure: Figure) -> None:
-    """Find the layout and keep it: found anew at each drawing it could move, and labels with it."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    """Find the layout once and keep it: found anew at each drawing it could move, and labels with it."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
 def legend(figure: Figure, axes: Axes) -> None:
