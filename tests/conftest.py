@@ -200,7 +200,7 @@ def killed(monkeypatch: pytest.MonkeyPatch, train: Callable[..., Answer]) -> Cal
 
     save = Checkpoints.save
 
-    def call(*words: str, after: int) -> None:
+    def call(*words: str, after: int, tiny: bool = True) -> None:
         def stops(self: Checkpoints, trainer: Any, epoch: int) -> None:
             save(self, trainer, epoch)
             if epoch == after:
@@ -209,7 +209,7 @@ def killed(monkeypatch: pytest.MonkeyPatch, train: Callable[..., Answer]) -> Cal
         with monkeypatch.context() as broken:
             broken.setattr(Checkpoints, "save", stops)
             with pytest.raises(KeyError):
-                train(*words)
+                train(*words, tiny=tiny)
 
     return call
 

@@ -52,6 +52,9 @@ class Autoencoder(nn.Module, ABC):
     Attributes:
         floor: its name in figures, such as ``PCA``, where it is a floor: fitted without a gradient, and what
             any network must beat with as many numbers. Empty for all others. Runs have it on their record.
+        by_place: whether ``encode`` is told in training which image it is given, by its place among the
+            training images, so that it can keep something of it.
+        kept: what it keeps of M training images, (2, M, ...), or None; part of a checkpoint to go on from.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -59,6 +62,8 @@ class Autoencoder(nn.Module, ABC):
 
     least_latent: ClassVar[int] = 1
     floor: str = ""
+    by_place: ClassVar[bool] = False
+    kept: Tensor | None = None
 
     def __init__(
         self, shape: Sequence[int], latent: int, bottleneck: Callable[[int], Bottleneck] | None = None
@@ -85,7 +90,8 @@ class Autoencoder(nn.Module, ABC):
 
         Args:
             x: the images.
-            key: of each, (N,) int64, for a bottleneck that draws; only in training.
+            key: of each, (N,) int64, for a bottleneck that draws; of a network that goes ``by_place`` its
+                place, M more if it is mirrored; only in training.
         """
 
     @abstractmethod
@@ -95,6 +101,9 @@ class Autoencoder(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruct ``x`` (N, C, H, W) in [0, 1] as ``x_hat`` of the same shape, float32 in [0, 1]."""
         return self.decode(self.encode(x))
+
+    def make_room(self, images: int) -> None:  # noqa: B027 - most networks keep nothing of an image
+        """Be ready to keep something of each of so many training images, where it goes ``by_place``."""
 
     def initialise(self, images: Images) -> None:  # noqa: B027 - most networks start from random weights
         """Set weights from the training images, uint8, once, before the first gradient step.

@@ -25,6 +25,7 @@ from caelab.schedulers import Constant
 from caelab.training.speed import Speed
 
 _BOTTLENECK, _AUGMENTATION = 1, 2  # beside seed and epoch: their draws are other ones than the corruption's
+_KEPT = "kept"  # key of a checkpoint
 # Reading a loss makes the CPU wait for a GPU; there the losses are read in groups of this many steps.
 _READ_EVERY_ON_GPU = 50
 
@@ -127,6 +128,22 @@ class AutoencoderModule(LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             return self.loss(x_hat.float(), x)  # type: ignore[no-any-return]
 
+    def on_train_start(self) -> None:
+        """Make room for what the network keeps of each training image, unless a checkpoint has brought it."""
+        if self.net.by_place and self.net.kept is None:
+            self.net.make_room(len(self._loader.split))
+        if self.net.kept is not None:
+            self.net.kept = self.net.kept.to(self.device)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what the network keeps of each training image."""
+        if self.net.kept is not None:
+            checkpoint[_KEPT] = self.net.kept
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up what the network kept."""
+        self.net.kept = checkpoint.get(_KEPT)
+
     def on_train_epoch_start(self) -> None:
         """Make the epoch's randomness a function of (seed, epoch), so that a resumed run repeats it."""
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
@@ -140,6 +157,7 @@ class AutoencoderModule(LightningModule):
         Raises:
             UserError: a loss is NaN or infinite.
         """
+        mirrored = None
         if self.flip:
             mirrored = torch.rand(len(batch), 1, 1, 1, device=batch.device) < 0.5
             batch = torch.where(mirrored, batch.flip(-1), batch)
@@ -150,6 +168,10 @@ class AutoencoderModule(LightningModule):
         draw = None
         if self.net.bottleneck.random:
             draw = self._drawn(self._loader, batch_idx, self.seed, self.current_epoch, _BOTTLENECK)
+        elif self.net.by_place:
+            draw = self._loader.rows(batch_idx).to(self.device)
+            if mirrored is not None:
+                draw = draw + len(self._loader.split) * mirrored.flatten()
         x_hat, x, penalty = self(batch, key, draw)
         loss = self._score(x_hat, x)
         self._sizes.append(len(batch))

@@ -16,6 +16,7 @@ from caelab.config.fingerprint import network_node
 from caelab.config.job import Job
 from caelab.config.machine import limit_threads
 from caelab.config.refusals import limits
+from caelab.corruptions import Clean
 from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
 from caelab.inference import origin
@@ -69,6 +70,7 @@ def build(job: Job, loggers: list[Logger]) -> Parts:
     others = _callbacks(config)
     data = _data(job)
     module = _module(config, data.shape)
+    _require_place(module, config)
     speed = _speed(config, device, module.optimizer)
     _remember(config)
     _require_tokens(module.net.bottleneck, config["dataset"].get("train_size"))
@@ -187,6 +189,21 @@ def _require_tokens(bottleneck: Bottleneck, images: int | None) -> None:
         raise UserError(
             f"bottleneck.entries={bottleneck.entries}: there are {tokens:,} training tokens, {of}; give fewer"
         )
+
+
+def _require_place(module: AutoencoderModule, config: dict[str, Any]) -> None:
+    """Refuse what a network that keeps something of each training image cannot be trained with."""
+    if not module.net.by_place:
+        return
+    name = type(module.net).__name__
+    if module.augmentation.random:
+        raise UserError(
+            f"augment: {name} keeps a code of each image as it is; use augment=none, or flip=true"
+        )
+    if not isinstance(module.corruption, Clean):
+        raise UserError(f"corruption: {name} fits its codes to clean images; use corruption=none")
+    if config["trainer"]["devices"] not in (1, "1", "auto"):
+        raise UserError(f"trainer.devices: {name} keeps its codes on one device; use trainer.devices=1")
 
 
 def _speed(config: dict[str, Any], device: torch.device, optimizer: Any) -> Speed:

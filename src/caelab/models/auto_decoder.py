@@ -1,0 +1,113 @@
+"""A decoder that is trained at codes of its own, one for each image; the encoder is steps towards them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from caelab.models.autoencoder import Code, at_least
+from caelab.models.residual import Residual
+
+
+class AutoDecoder(Residual):
+    """The decoder of ``Residual``, and codes that are fitted to their images, in training too.
+
+    The encoder starts from the projection on the principal components, ``z_0``, with ``v_0 = 0``::
+
+        v_k = momentum * v_(k-1) + rate * J^T (x - decode(z_(k-1)))
+        z_k = z_(k-1) + v_k
+
+    with ``J`` the Jacobian of the decoder: gradient descent with momentum on the squared error of this image
+    alone. Nothing of it is learnt. Where a code fits its image, the error does not change with it, so the
+    decoder has the same gradient without one through the encoder (the envelope theorem).
+
+    In training each image has a stored code, which moves by one step of that gradient at every visit: the
+    pass that trains the decoder gives it as well. The first visit starts from the projection. A mirrored
+    image has a code of its own. Nothing stored is used outside training, where a code hangs on its image
+    alone. Bojanowski et al., "Optimizing the Latent Space of Generative Networks" (2018); Park et al.,
+    "DeepSDF: Learning Continuous Signed Distance Functions" (2019).
+
+    Args:
+        shape: (C, H, W) of one image.
+        latent: numbers in ``z``, at most C*H*W and the number of training images.
+        channels: of the decoder's blocks.
+        blocks: of the decoder.
+        steps: of the encoder, each of which costs two passes of the decoder; 0 leaves the projection.
+        rate: of the encoder's steps, above 0.
+        momentum: of the encoder's steps, in [0, 1).
+        stored_rate: of the step of a stored code, above 0.
+
+    Attributes:
+        kept: codes (2, M, latent) float32 of M training images and their mirror images; NaN before the first
+            visit.
+
+    Raises:
+        ValueError: a value that cannot be; the message starts with the parameter's name.
+    """
+
+    by_place = True
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent: int = 256,
+        channels: int = 48,
+        blocks: int = 3,
+        steps: int = 8,
+        rate: float = 0.7,
+        momentum: float = 0.5,
+        stored_rate: float = 1.0,
+    ) -> None:
+        super().__init__(shape, latent, channels, blocks, encoder_blocks=0, steps=0)
+        for parameter in self.to_latent.parameters():  # no gradient leads there
+            parameter.requires_grad_(False)
+        self.count = at_least(0, "steps", steps)
+        self.rate, self.stored_rate = _above_zero("rate", rate), _above_zero("stored_rate", stored_rate)
+        if isinstance(momentum, bool) or not isinstance(momentum, int | float) or not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be at least 0 and below 1, got {momentum!r}")
+        self.momentum = momentum
+
+    @property
+    def size(self) -> int:
+        """Numbers learnt from data: those of the projection, too, which no gradient moves."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def make_room(self, images: int) -> None:
+        """Be ready for the codes of so many training images."""
+        self.kept = torch.full((2, images, self.latent), torch.nan, device=self.weight.device)
+
+    def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
+        """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent) float32.
+
+        Args:
+            x: the images.
+            key: in training, the place of each among the training images, (N,) int64; M more if mirrored.
+        """
+        if self.training and key is not None:
+            return Code(self._stored(x, key))
+        z, v = self._project(x), torch.zeros((), device=x.device)
+        for _ in range(self.count):
+            v = self.momentum * v + self.rate * self._pull(z, x)
+            z = z + v
+        return Code(z)
+
+    def _stored(self, x: Tensor, places: Tensor) -> Tensor:
+        """Stored codes (N, latent), which move with the gradient that reaches them."""
+        assert self.kept is not None
+        codes = self.kept.view(-1, self.latent)
+        with torch.no_grad():
+            z = torch.where(codes[places].isnan(), self._project(x), codes[places])
+        scale = self.stored_rate * x.numel() / 2  # J^T (x - x_hat) is of half the sum; the loss is a mean
+
+        def move(gradient: Tensor) -> None:
+            codes[places] = z - scale * gradient
+
+        leaf = z.clone().requires_grad_()
+        leaf.register_hook(move)  # type: ignore[no-untyped-call]
+        return leaf
+
+
+def _above_zero(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ValueError(f"{name} must be a number above 0, got {value!r}")
+    return float(value)

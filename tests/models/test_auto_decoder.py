@@ -1,0 +1,118 @@
+"""The auto-decoder: steps towards a code, against a loop by hand; and codes that training images keep."""
+
+import pytest
+import torch
+from test_residual import pictures
+from tiny import TINY
+
+from caelab.models.auto_decoder import AutoDecoder
+from caelab.models.autoencoder import Code
+
+SHAPE = (3, 10, 14)
+SMALL = (*(word for word in TINY if not word.startswith("model")), "model=auto_decoder", "model.latent=8")
+
+
+def started(**keys):
+    torch.manual_seed(0)
+    net = AutoDecoder(SHAPE, latent=6, channels=8, blocks=1, **keys)
+    net.initialise(pictures())
+    with torch.no_grad():
+        net.decoder.last.weight.mul_(30)  # so that the decoder is not linear any more
+    return net
+
+
+def pull(net, z, x):
+    """``J^T (x - x_hat)``, of half the squared error."""
+    z = z.detach().requires_grad_()
+    error = (x - net.decode(Code(z))).square().sum() / 2
+    return -torch.autograd.grad(error, z)[0]
+
+
+def test_a_linear_decoders_code_is_that_of_least_squares():
+    net, x = AutoDecoder(SHAPE, latent=6, blocks=0, steps=60), pictures() / 255
+    net.initialise(pictures())
+    with torch.no_grad():
+        net.from_latent.weight.mul_(1.2)  # so that the projection is not the best code
+    weights = (net.from_latent.weight * net.from_latent.scale).detach()
+    missing = (x.flatten(1) - net.from_latent.bias).T
+    expected = torch.linalg.lstsq(weights, missing).solution.T
+    torch.testing.assert_close(net.eval().encode(x).z, expected, rtol=0, atol=1e-4)
+
+
+def test_steps_have_momentum_and_lower_the_error():
+    net, x = started(steps=3, rate=0.4, momentum=0.25).eval(), pictures() / 255
+    z, v = net.to_latent(x.flatten(1)).detach(), 0
+    errors = []
+    for _ in range(3):
+        errors.append(float((x - net.decode(Code(z))).detach().square().mean()))
+        v = 0.25 * v + 0.4 * pull(net, z, x)
+        z = z + v
+    with torch.no_grad():
+        found = net.encode(x).z
+        # the adjoint of the lab's steps takes ReLU's slope along a ramp
+        torch.testing.assert_close(found, z, rtol=0, atol=0.02 * float(z.std()))
+        errors.append(float((x - net.decode(Code(found))).square().mean()))
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_in_training_an_image_keeps_a_code_that_moves_down_the_gradient():
+    net, x = started(stored_rate=0.5).train(), pictures()[:4] / 255
+    net.make_room(60)
+    places = torch.tensor([7, 3, 60 + 3, 20])  # the third is the mirror image of the second
+    first = net.to_latent(x.flatten(1)).detach()
+    for z in (first, first + 0.5 * pull(net, first, x)):
+        code = net.encode(x, places)
+        torch.testing.assert_close(code.z, z)
+        loss = (net.decode(code) - x).square().mean()
+        loss.backward()
+        moved = net.kept.view(-1, 6)[places]
+        torch.testing.assert_close(moved, z + 0.5 * pull(net, z, x), rtol=1e-4, atol=1e-6)
+    assert net.kept.shape == (2, 60, 6)
+    assert int(net.kept.isfinite().all(2).sum()) == 4
+    assert net.to_latent.weight.grad is None
+
+
+def test_outside_training_a_code_hangs_on_its_image_alone():
+    net, x = started(), pictures()[:3] / 255
+    alone = net.eval().encode(x[:1]).z
+    net.make_room(3)
+    net.train().encode(x, torch.arange(3))
+    torch.testing.assert_close(net.eval().encode(x).z[:1], alone)
+
+
+def test_it_counts_its_projection_among_what_is_learnt():
+    net = AutoDecoder(SHAPE, latent=6, channels=8, blocks=1)
+    assert net.size == sum(parameter.numel() for parameter in net.parameters())
+    assert net.size > 2 * 6 * 420
+
+
+def test_a_resumed_run_ends_where_a_whole_one_does(train, killed):
+    words = [*SMALL, "flip=true", "ema=0.9", "trainer.max_epochs=3"]
+    whole = train(*words, "hydra.run.dir=multirun/whole", tiny=False)
+    killed(*words, after=1, tiny=False)
+    again = train(*words, tiny=False)
+    assert "going on after epoch 1" in again.out
+    assert [record["metrics"] for record in again.records] == [whole.record["metrics"]] * 2
+    files = [torch.load(path / "checkpoints" / "last.ckpt", weights_only=True) for path in again.run_dirs]
+    assert torch.equal(files[0]["kept"].nan_to_num(), files[1]["kept"].nan_to_num())
+    assert all(
+        torch.equal(value, files[1]["state_dict"][key]) for key, value in files[0]["state_dict"].items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["augment=crop_shift"],
+            "augment: AutoDecoder keeps a code of each image as it is; use augment=none",
+        ),
+        (["corruption=blur"], "corruption: AutoDecoder fits its codes to clean images; use corruption=none"),
+        (["model.rate=0"], "model: rate must be a number above 0, got 0"),
+        (["model.momentum=1.0"], "model: momentum must be at least 0 and below 1, got 1.0"),
+    ],
+)
+def test_what_it_cannot_do_is_told_in_a_line(train, words, line):
+    answer = train(*SMALL, *words, tiny=False)
+    assert answer.status == 1
+    assert line in answer.err
