@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from caelab import durable
-from caelab.data import cache
+from caelab.data import cache, rows
+from caelab.data.rows import Rows
 from caelab.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 3, 4, 5), dtype=np.uint8)
@@ -198,6 +199,78 @@ def test_a_disk_that_fills_up_while_writing_is_named(tmp_path, build, monkeypatc
     with pytest.raises(UserError, match=rf"the disk of {tmp_path} is full"):
         open_it(tmp_path, build)
     assert not (tmp_path / "cache").exists()
+
+
+def in_blocks(fail=None):
+    """Make the images in blocks of five, the third of which fails."""
+
+    def make(part):
+        if fail and part.start == 10:
+            raise fail
+        return IMAGES[part]
+
+    return lambda: {"images": Rows(IMAGES.shape, IMAGES.dtype, make, "1", "test"), "labels": LABELS.copy()}
+
+
+def test_an_interrupted_cache_is_gone_on_with_and_leaves_nothing(tmp_path, build, monkeypatch):
+    monkeypatch.setattr(rows, "BLOCK", 5 * 60)
+    with pytest.raises(KeyboardInterrupt):
+        open_it(tmp_path, in_blocks(KeyboardInterrupt()))
+    assert len((tmp_path / "unfinished/images.journal").read_text().split()) == 3  # version, two blocks
+    opened = open_it(tmp_path, in_blocks())
+    assert_whole(opened)
+    assert opened.sha256 == open_it(tmp_path / "other", build).sha256
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {
+        "images.npy",
+        "labels.npy",
+        "checksums.json",
+    }
+    assert not (tmp_path / "unfinished").exists()
+
+
+def test_what_cannot_be_made_is_not_gone_on_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "BLOCK", 5 * 60)
+    with pytest.raises(UserError, match="no picture"):
+        open_it(tmp_path, in_blocks(UserError("no picture")))
+    assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
+
+
+def test_what_is_finished_needs_no_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "BLOCK", 5 * 60)
+    with pytest.raises(KeyboardInterrupt):
+        open_it(tmp_path, in_blocks(KeyboardInterrupt()))
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, IMAGES.nbytes - 1))
+    with pytest.raises(UserError, match=rf"the disk of {tmp_path / 'other'} is full"):
+        open_it(tmp_path / "other", in_blocks())
+    assert_whole(open_it(tmp_path, in_blocks()))
+
+
+def test_large_arrays_are_verified_once_on_a_machine_unless_they_change(tmp_path, build, monkeypatch, capsys):
+    checked = []
+    checksum = cache.checksum
+    monkeypatch.setattr(cache, "LARGE", IMAGES.nbytes)
+    open_it(tmp_path, build)
+
+    def start_anew():
+        checked.clear()
+        cache._verified.cache_clear()
+        return open_it(tmp_path, build)
+
+    monkeypatch.setattr(cache, "checksum", lambda array: checked.append(array.nbytes) or checksum(array))
+    assert_whole(start_anew())
+    assert checked == [LABELS.nbytes]
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(cache.platform, "node", lambda: "another machine")
+        start_anew()
+        assert checked == [IMAGES.nbytes, LABELS.nbytes]
+    path = tmp_path / "cache" / "images.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert_whole(start_anew())
+    assert "images.npy is damaged" in capsys.readouterr().err
+    assert build.built == 2
 
 
 def test_two_processes_that_start_at_once_build_once(tmp_path):

@@ -54,3 +54,9 @@ def test_what_another_process_is_making_stays(tmp_path):
     with FileLock(tmp_path / "folder/0123/.lock"):
         assert clear(tmp_path) == {}
     assert (tmp_path / "folder/0123/cache").is_dir()
+
+
+def test_what_was_begun_of_a_folder_that_is_gone_is_unused(tmp_path):
+    (tmp_path / "folder/0123/unfinished").mkdir(parents=True)
+    assert clear(tmp_path).keys() == {tmp_path / "folder/0123"}
+    assert not (tmp_path / "folder/0123").exists()

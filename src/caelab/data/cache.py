@@ -1,7 +1,8 @@
 """The array cache: uint8 images and their labels as .npy files, each with its checksum, memory-mapped.
 
 A cache is written once, into a temporary folder that is then renamed, under a file lock. A damaged one is
-named and made anew, never used.
+named and made anew, never used. Large arrays are written and verified in constant memory; that of a folder
+goes on where a killed process stopped.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,14 +26,26 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from caelab import durable
-from caelab.data import sharing
+from caelab.data import contents, rows, sharing
 from caelab.data.contents import ORIGIN, Origin
+from caelab.data.rows import Rows
 from caelab.errors import UserError
 from caelab.terminal import note, one_line
 
 Arrays = dict[str, npt.NDArray[Any]]
+Buildable = Mapping[str, npt.NDArray[Any] | Rows]
 CACHE = "cache"
 CHECKSUMS = "checksums.json"
+
+UNFINISHED = "unfinished"
+"""Folder beside a cache in which ``Rows`` are written."""
+
+VERIFIED = "verified.json"
+"""File beside a cache: its arrays of ``LARGE`` that were read and found right, and on which machine."""
+
+LARGE = 1 << 30
+"""Bytes from which an array is verified once on each machine; smaller ones are at each start."""
+
 _LOCKLESS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -72,7 +86,7 @@ def identity(checksums: Mapping[str, str]) -> str:
 def open_or_build(
     folder: Path,
     what: str,
-    build: Callable[[], Arrays],
+    build: Callable[[], Buildable],
     expected: Mapping[str, str] | None = None,
     origin: Origin | None = None,
 ) -> Opened:
@@ -100,14 +114,14 @@ def open_or_build(
         ) from None
     except (OSError, DamagedError):
         pass  # looked at again under the lock: another process may be mending it
-    with _locked(folder, what):
+    with _locked(folder, what) as alone:
         try:
             return _open(cache, expected)
         except FileNotFoundError:
             pass
         except DamagedError as damage:
             note(f"{what}: {damage}; the cache is made anew")
-        _write(cache, build(), origin)
+        _write(cache, build(), origin, alone)
     return _open(cache, expected)
 
 
@@ -136,7 +150,8 @@ def _full(folder: Path) -> UserError:
 
 
 @contextmanager
-def _locked(folder: Path, what: str) -> Iterator[None]:
+def _locked(folder: Path, what: str) -> Iterator[bool]:
+    """Keep other processes out; say whether that is so."""
     lock = FileLock(folder / ".lock")
     with writing(folder):
         sharing.make(folder)
@@ -153,7 +168,7 @@ def _locked(folder: Path, what: str) -> Iterator[None]:
         if lock.is_locked:
             _remove_leftovers(folder)
     try:
-        yield
+        yield lock.is_locked
     finally:
         lock.release()
 
@@ -164,20 +179,23 @@ def _remove_leftovers(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
-def _write(cache: Path, arrays: Arrays, origin: Origin | None) -> None:
+def _write(cache: Path, arrays: Buildable, origin: Origin | None, resumable: bool = False) -> None:
+    resumable = resumable and any(isinstance(array, Rows) for array in arrays.values())
+    new = cache.with_name(UNFINISHED) if resumable else durable.aside(cache)
     with writing(cache.parent):
-        if sum(array.nbytes for array in arrays.values()) > shutil.disk_usage(cache.parent).free:
+        there = sum(file.stat().st_size for file in new.glob("*.npy"))
+        if sum(array.nbytes for array in arrays.values()) - there > shutil.disk_usage(cache.parent).free:
             raise _full(cache.parent)
-        new = durable.aside(cache)
-        new.mkdir()
+        new.mkdir(exist_ok=resumable)
         sharing.share(new)
-        for name, array in arrays.items():
-            with durable.file(new / f"{name}.npy") as file:
-                np.save(file, array)
-            sharing.share(new / f"{name}.npy")
-        _write_json(new / CHECKSUMS, {name: checksum(array) for name, array in arrays.items()})
         if origin:
             _write_json(cache.with_name(ORIGIN), origin._asdict())
+        try:
+            checksums = {name: _save(new / f"{name}.npy", array) for name, array in arrays.items()}
+        except UserError:  # going on would not help
+            shutil.rmtree(new)
+            raise
+        _write_json(new / CHECKSUMS, checksums)
         shutil.rmtree(cache, ignore_errors=True)
         try:
             new.rename(cache)
@@ -188,7 +206,19 @@ def _write(cache: Path, arrays: Arrays, origin: Origin | None) -> None:
         durable.sync(cache.parent)
 
 
-def _write_json(path: Path, values: Mapping[str, str]) -> None:
+def _save(path: Path, array: npt.NDArray[Any] | Rows) -> str:
+    """Write an array; return its checksum."""
+    if isinstance(array, Rows):
+        found = rows.write(array, path)
+    else:
+        with durable.file(path) as file:
+            np.save(file, array)
+        found = checksum(array)
+    sharing.share(path)
+    return found
+
+
+def _write_json(path: Path, values: Mapping[str, object]) -> None:
     durable.write(path, json.dumps(values))
     sharing.share(path)
 
@@ -213,20 +243,38 @@ def _verified(cache: Path, stamp: tuple[tuple[str, int, int], ...]) -> tuple[Ope
         raise
     except (OSError, ValueError, TypeError) as error:
         raise DamagedError(path, one_line(error)) from error
-    arrays = {name: _load(cache / f"{name}.npy", expected) for name, expected in checksums.items()}
-    return Opened(arrays, identity(checksums)), checksums
+    arrays = {name: _mapped(cache / f"{name}.npy") for name in checksums}
+    large = [name for name, array in arrays.items() if array.nbytes >= LARGE]
+    states = {name: [checksums[name], *_state(cache / f"{name}.npy")] for name in large}
+    known = _known(cache)
+    for name in (name for name in arrays if name not in large or states[name] != known.get(name)):
+        if checksum(arrays[name]) != checksums[name]:
+            raise DamagedError(cache / f"{name}.npy", "its sha256 is not the one stored beside it")
+    if states != known:
+        with suppress(OSError):  # a data folder that cannot be written: it is verified again
+            _write_json(cache.with_name(VERIFIED), states)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return Opened(tensors, identity(checksums)), checksums
 
 
-def _load(path: Path, expected: str) -> Tensor:
+def _mapped(path: Path) -> npt.NDArray[Any]:
     try:
         # copy on write: torch wants memory it may write to, and the file must stay as it is
-        array = np.load(path, mmap_mode="c")
-        intact = checksum(array) == expected
+        return np.load(path, mmap_mode="c")  # type: ignore[no-any-return]
     except PermissionError:
         raise
     # NumPy's header parser raises almost anything on a damaged header
     except Exception as error:
         raise DamagedError(path, one_line(error)) from error
-    if not intact:
-        raise DamagedError(path, "its sha256 is not the one stored beside it")
-    return torch.from_numpy(array)
+
+
+def _known(cache: Path) -> dict[str, Any]:
+    """The large arrays that were verified, with their ``_state`` then."""
+    with suppress(OSError, ValueError):
+        return dict(json.loads(cache.with_name(VERIFIED).read_text()))
+    return {}
+
+
+def _state(path: Path) -> list[str | int]:
+    """This machine, and what changes when a file is written; not when a disk fails."""
+    return [platform.node(), *contents.stamp(path)]

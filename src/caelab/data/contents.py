@@ -12,8 +12,9 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +43,8 @@ HUB = "caelab.data.hf.HuggingFace"
 """The class whose path is a folder, or else the name of a dataset elsewhere."""
 
 _OF_CINIC10 = re.compile(r"(?:CINIC-10/)?(?:train|valid|test)/[^/]+/[^/]+\.png")
+_EVERY = 60.0  # seconds between what is remembered of a long look
+_AT_ONCE = 1_000  # files
 _COARSE = 2.0  # seconds by which the clock of a file system may be coarse
 
 
@@ -160,11 +163,22 @@ def _known(
     if new := {name: path for name, path in paths.items() if name not in known}:
         with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
             warnings.simplefilter("ignore")  # Pillow's, of large and of slightly odd files
-            looks = tracked(pool.map(look, new.values()), "checksums", len(new))
-            known |= dict(zip(new, looks, strict=True))
+            remembered = time.monotonic()
+            for name, file in zip(new, tracked(_each(pool, look, new), "checksums", len(new)), strict=True):
+                known[name] = file
+                if time.monotonic() - remembered > _EVERY:  # so that a kill costs no more
+                    _remember(table, place, known)
+                    remembered = time.monotonic()
     if known != before:
         _remember(table, place, known)
     return dict(sorted(known.items()))
+
+
+def _each(pool: Executor, look: Callable[[Path], File], paths: Mapping[str, Path]) -> Iterator[File]:
+    """Look at each file, at not too many before their turn."""
+    left = iter(paths.values())
+    while part := list(islice(left, _AT_ONCE)):
+        yield from pool.map(look, part)
 
 
 def _file(path: Path) -> File:

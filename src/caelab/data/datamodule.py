@@ -13,6 +13,7 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
+from caelab.data.prefetch import ahead, fits
 from caelab.data.scale import BYTES, Range, scaled
 from caelab.errors import UserError
 from caelab.terminal import note
@@ -150,8 +151,10 @@ class Batches:
     def __iter__(self) -> Iterator[Tensor]:
         positions = self.order() if self.order else torch.arange(len(self.split))
         self._positions = positions.to(self.split.index.device)
-        for batch in range(len(self)):
-            yield self._sent(self.split[self.rows(batch)])
+        rows = (self.rows(batch) for batch in range(len(self)))
+        read = map if self.split.images.device.type != "cpu" or fits(self.split.images.nbytes) else ahead
+        for batch in read(self.split.__getitem__, rows):
+            yield self._sent(batch)
 
     def rows(self, batch: int) -> Tensor:
         """Places in the split of this process's images of that batch, (n,) int64, in the present pass."""

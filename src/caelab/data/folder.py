@@ -6,18 +6,21 @@ import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 import torch
 
 from caelab.data import contents, layout, pictures
-from caelab.data.cache import Arrays, Opened, checksum, identity, open_or_build
+from caelab.data.cache import Buildable, Opened, checksum, identity, open_or_build
 from caelab.data.contents import FOLDER, File, Origin
 from caelab.data.datamodule import ImageDataModule, Split, whole_number
+from caelab.data.rows import Rows
 from caelab.errors import UserError
-from caelab.terminal import note, one_line, tracked
+from caelab.terminal import note, one_line
 
 NAMED = 10  # unreadable files that are named; the rest are counted
 
@@ -125,20 +128,23 @@ class Folder(ImageDataModule):
         origin = Origin(FOLDER, str(self.path), what)
         return open_or_build(self.folder / key, self.name, lambda: self._build(files), origin=origin)
 
-    def _build(self, files: Mapping[str, File]) -> Arrays:
+    def _build(self, files: Mapping[str, File]) -> Buildable:
         flaws = {name: file.flaw for name, file in files.items() if file.flaw}
         for name, flaw in list(flaws.items())[:NAMED]:
             note(f"folder: skipped {self.path / name}: {flaw}")
         if flaws:
             note(f"folder: {len(flaws):,} of {len(files):,} files cannot be read as images and are skipped")
         names = [name for name in files if name not in flaws]
-        images = np.empty((len(names), *self.shape), np.uint8)
-        with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-            warnings.simplefilter("ignore")  # Pillow's, of large and of slightly odd files
-            read = pool.map(lambda name: self._read(self.path / name, files[name]), names)
-            for row, image in enumerate(tracked(read, "reading images", len(names))):
-                images[row] = image
-        return {"images": images}
+
+        def make(part: slice) -> npt.NDArray[np.uint8]:
+            with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+                warnings.simplefilter("ignore")  # Pillow's, of large and of slightly odd files
+                read = pool.map(lambda name: self._read(self.path / name, files[name]), names[part])
+                return np.stack(list(read))
+
+        by = f"caelab {version('caelab')} with Pillow {PIL.__version__}"
+        shape = (len(names), *self.shape)
+        return {"images": Rows(shape, np.dtype(np.uint8), make, by, "reading images")}
 
     def _read(self, path: Path, file: File) -> npt.NDArray[np.uint8]:
         """Read one picture, of which it is known that it can be."""

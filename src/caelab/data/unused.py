@@ -18,9 +18,9 @@ def unused(data: Path) -> dict[Path, int]:
     Args:
         data: the data folder; the caches of MNIST and the like are none of these.
     """
-    caches = [path.parent for path in sorted(data.glob("*/*/cache")) if not _current(path.parent, data)]
+    caches = sorted({path.parent for name in ("cache", "unfinished") for path in data.glob(f"*/*/{name}")})
     tables = [path for path in sorted((data / CHECKSUMS).glob("*.json")) if not _there(path)]
-    return {path: _size(path) for path in (*caches, *tables)}
+    return {path: _size(path) for path in (*(path for path in caches if not _current(path, data)), *tables)}
 
 
 def clear(data: Path) -> dict[Path, int]:

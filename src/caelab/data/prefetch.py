@@ -1,0 +1,42 @@
+"""Batches that are read before they are asked for, of images that memory cannot hold."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+_CGROUP = Path("/sys/fs/cgroup/memory.max")
+
+
+def fits(nbytes: int) -> bool:
+    """Whether so many bytes take no more than half of the memory that this process may use."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError, ValueError):  # no such group, or one without a limit
+        memory = min(memory, int(_CGROUP.read_text()))
+    return 2 * nbytes <= memory
+
+
+def ahead(read: Callable[[Key], Value], keys: Iterable[Key], depth: int = 2) -> Iterator[Value]:
+    """As ``map``, in one thread that reads up to ``depth`` values before they are asked for.
+
+    The thread ends with the last value, with the first exception, which is raised here, and when the
+    iterator is closed.
+    """
+    left, pool = iter(keys), ThreadPoolExecutor(1, "caelab-ahead")
+    try:
+        waiting: deque[Future[Value]] = deque(pool.submit(read, key) for key in islice(left, depth))
+        while waiting:
+            value = waiting.popleft().result()
+            waiting.extend(pool.submit(read, key) for key in islice(left, 1))
+            yield value
+    finally:
+        pool.shutdown(cancel_futures=True)
