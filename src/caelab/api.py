@@ -42,8 +42,9 @@ def run(overrides: Overrides = (), *, epochs: int | None = None, **keys: Unpack[
             ``{"model.channels": [16, 32]}``.
         epochs: passes over the training images.
         keys: ``model``, ``loss``, ``optimizer``, ``scheduler``, ``dataset`` and ``corruption``, each by its
-            option, a class of yours, ``functools.partial`` of a class with arguments, or an object; the other
-            groups by their option; and ``seed``, ``speed``, ``compile``, ``force`` and their like.
+            option, a class of yours, ``functools.partial`` of a class with arguments, or an object;
+            ``dataset`` also by images themselves, see ``caelab.data.in_memory.hold``; the other groups by
+            their option; and ``seed``, ``speed``, ``compile``, ``force`` and their like.
 
     Returns:
         The finished run.
@@ -53,7 +54,7 @@ def run(overrides: Overrides = (), *, epochs: int | None = None, **keys: Unpack[
         KeyboardInterrupt: stopped; the same call goes on from the last finished epoch.
     """
     for key, value in keys.items():
-        if objects.several(value) and key not in words.LISTS:
+        if objects.several(value) and key not in words.LISTS and not objects.is_images(value):
             raise UserError(f"{key}: one run has one value; caelab.sweep takes several")
     again = not any(objects.is_instance(key, value) for key, value in keys.items())
     with _interruptible(_GOES_ON if again else f"to go on after a stop, {instances.MEND}"):

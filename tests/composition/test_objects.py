@@ -238,7 +238,12 @@ MISTAKES = [
     (
         caelab.run,
         {"dataset": torch.utils.data.TensorDataset(torch.zeros(2, 3, 32, 32))},
-        "dataset: torch.utils.data.dataset.TensorDataset has no 'prepare_data'; derive it from caelab.data",
+        "dataset: 2 images are too few; give 3 or more",
+    ),
+    (
+        caelab.run,
+        {"dataset": torch.nn.Identity()},
+        "dataset: torch.nn.modules.linear.Identity has no 'prepare_data'; derive it from caelab.data",
     ),
     (
         caelab.run,

@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from hydra.core.config_store import ConfigStore
 
@@ -15,6 +15,9 @@ from caelab.config.build import PARTIAL
 from caelab.config.fingerprint import GROUPS
 from caelab.errors import UserError
 from caelab.runs import trust
+
+if TYPE_CHECKING:  # it brings Lightning
+    from caelab.data.in_memory import Given
 
 
 class Data(Protocol):
@@ -35,7 +38,7 @@ class Keys(TypedDict, total=False):
     loss: Option
     optimizer: Option
     scheduler: Option
-    dataset: Option
+    dataset: "Option | Given"
     corruption: Option
     augment: Option
     logger: str | list[str]
@@ -88,10 +91,28 @@ def several(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str) and not callable(value)
 
 
+def is_images(value: Any) -> bool:
+    """Whether a value from Python is images: arrays, a dataset of PyTorch, or splits of them."""
+    if value is None or isinstance(value, str | Path | type | partial) or hasattr(value, "setup"):
+        return False
+    from caelab.data import in_memory  # Lightning, which words alone need not wait for
+
+    return in_memory.holds(value)
+
+
+def _images(value: Any, once: bool) -> dict[str, Any]:
+    from caelab.data import in_memory
+
+    if not once:
+        raise UserError("dataset: images from Python are for caelab.run; save them for dataset=array")
+    keys = {f"dataset.{key}": one for key, one in in_memory.hold(value).items()}
+    return {"dataset": in_memory.OPTION} | keys
+
+
 def is_instance(group: str, value: Any) -> bool:
     """Whether a value is an object that acts itself: no name, and nothing that a run could build again."""
     plain = value is None or isinstance(value, str | int | float | Path | type | partial)
-    return group in GROUPS and not plain and not several(value)
+    return group in GROUPS and not plain and not several(value) and not is_images(value)
 
 
 def names(values: Mapping[str, Any], once: bool) -> dict[str, Any]:
@@ -109,6 +130,8 @@ def names(values: Mapping[str, Any], once: bool) -> dict[str, Any]:
     for key, value in values.items():
         if key not in GROUPS:
             plain[key] = value
+        elif key == "dataset" and is_images(value):
+            plain |= _images(value, once)
         elif several(value):
             plain[key] = tuple(_one_of_several(key, one) for one in value)
         elif is_instance(key, value):

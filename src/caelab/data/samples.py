@@ -49,7 +49,7 @@ def channels_of(channels: int | None) -> int | None:
 def collected(
     samples: Iterable[Any], count: int, where: str, size: Size | None = None, channels: int | None = None
 ) -> Stack:
-    """Read every sample: an image, or a pair of an image and what belongs to it.
+    """Read every sample: an image, or a tuple of an image and what belongs to it, first its label.
 
     Images are Pillow images, arrays (H, W) or (H, W, C), or tensors (C, H, W) or (H, W). Labels are kept
     where each is one number or one text.
@@ -67,7 +67,7 @@ def collected(
     images: npt.NDArray[Any] | None = None
     labels: list[Any] = []
     for row, sample in enumerate(_read(samples, count, where)):
-        image, label = sample[:2] if isinstance(sample, tuple | list) and len(sample) > 1 else (sample, None)
+        image, label = (*sample, None)[:2] if isinstance(sample, tuple | list) else (sample, None)
         pixels = _pixels(image, f"{where}: sample {row}", size, channels)
         if images is None:
             channels = channels or pixels.shape[0]

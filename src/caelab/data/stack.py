@@ -61,8 +61,8 @@ def images_of(array: Any, layout: str, where: str) -> npt.NDArray[Any]:
     elif kind not in _WHOLE:
         raise UserError(f"{where}: values of {array.dtype}; give uint8, uint16 or floating point")
     found = array[:, None] if array.ndim == 3 else np.moveaxis(array, -1, 1) if layout == "NHWC" else array
-    # where nothing has to be changed, what is memory-mapped stays so
-    return found if found.flags.c_contiguous and found.dtype == kind else np.ascontiguousarray(found, kind)
+    # torch wants memory it may write to; where nothing has to be changed, what is memory-mapped stays so
+    return np.require(found, kind, ["C", "W"])
 
 
 def splits_of(
