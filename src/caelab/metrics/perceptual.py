@@ -4,11 +4,9 @@ The network is torchvision's VGG16; how its features are weighed was learnt from
 torchmetrics brings.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, vgg16
 
-from caelab.errors import UserError
+from caelab.metrics.pretrained import checkpoint
 
 SHA256 = "397923af"
 """First digits of the checksum of VGG16's weights, which torchvision's name of the file has, too."""
@@ -66,13 +64,7 @@ def stages(device: torch.device) -> list[nn.Module]:
     Raises:
         UserError: they are not there, or are others.
     """
-    file = Path(torch.hub.get_dir(), "checkpoints", Path(_URL).name)
-    need = f"lpips and dists need the weights of VGG16; put {_URL} there"
-    if not file.is_file():
-        raise UserError(f"{file} is missing: {need}")
-    with file.open("rb") as opened:
-        if not hashlib.file_digest(opened, "sha256").hexdigest().startswith(SHA256):
-            raise UserError(f"{file} is damaged, or another file: {need}")
+    file = checkpoint(_URL, SHA256, "lpips and dists need the weights of VGG16")
     with torch.inference_mode(False):  # a loss needs them with gradients
         with torch.device("meta"):  # draws no random weights
             layers = vgg16(init_weights=False).features

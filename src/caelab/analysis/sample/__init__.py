@@ -10,6 +10,7 @@ PRIORS = {"normal": "normal", "gmm": "mixture", "flow": "flow"}
 
 FIGURES = {
     "frechet": "Fréchet distance on caelab's features",
+    "fid": "FID, the Fréchet distance on Inception's features",
     "precision": "share of the {} that lie among real images",
     "recall": "share of real images that lie among the {}",
     "density": "how deep the {} lie among real images; 1 is as deep as these themselves",
@@ -17,7 +18,10 @@ FIGURES = {
 }
 """Figure of a set of images -> what it is."""
 
-_TITLED = ("frechet", "coverage")  # in tables of reports; the others are columns of caelab runs
+DISTANCES = {"frechet": "Fréchet", "fid": "FID"}
+"""Figure of which less is better -> its name."""
+
+_TITLED = (*DISTANCES, "coverage")  # in tables of reports; the others are columns of caelab runs
 
 
 def _priors(text: str) -> tuple[str, ...]:
@@ -41,13 +45,13 @@ def _columns() -> dict[str, Column]:
     for prior, title in PRIORS.items():
         of = f"samples of the {title} prior"
         for figure, meaning in FIGURES.items():
-            distance = figure == "frechet"
+            distance = figure in DISTANCES
             columns[f"{figure}_{prior}"] = Column(
                 f"sample/{figure}_{prior}",
                 f"{meaning}, {of}" if distance else meaning.format(of),
                 ".2f" if distance else ".3f",
-                f"{'Fréchet' if distance else figure}, {title}" if figure in _TITLED else "",
-                POSITIVE if figure in ("frechet", "density") else SHARE,
+                f"{DISTANCES.get(figure, figure)}, {title}" if figure in _TITLED else "",
+                POSITIVE if distance or figure == "density" else SHARE,
                 claims=not distance,  # less of it is better
             )
         if prior != "normal":
@@ -72,7 +76,8 @@ Draws codes from priors, decodes them, and compares the samples with held-out im
 precision, recall, density and coverage, on the features of a small classifier that is trained once for each
 dataset. The same figures of reconstructions and of other held-out images stand beside them. The prior normal
 is the standard normal distribution where training holds the codes near it, else one that is fitted to the
-training codes; gmm is a mixture of ten, and flow a normalising flow (caelab[flow]), fitted likewise. Needs
+training codes; gmm is a mixture of ten, and flow a normalising flow (caelab[flow]), fitted likewise. --fid
+adds FID, on the features of Inception (caelab[fid]), whose weights are never fetched. Needs
 classes, and a code that is neither discrete nor passed by skips. Writes RUN/sample.json and RUN/sample.png.
 """,
     examples=(
@@ -84,6 +89,7 @@ classes, and a code that is neither discrete nor passed by skips. Writes RUN/sam
     options={
         "prior": Option(("normal", "gmm"), f"to draw codes from: {', '.join(PRIORS)}", "NAME,...", _priors),
         "number": Option(64, "of samples in the picture", "N", whole_number(1, 1_024)),
+        "fid": Option(False, "measure FID, too, which takes long without a GPU"),
         "seed": Option(0, "of all draws and fits", "S", whole_number(0, 2**32 - 1)),
     },
 )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from caelab import durable, terminal
 from caelab.analysis.runner import Subject
-from caelab.analysis.sample import FIGURES, PRIORS, features, picture
+from caelab.analysis.sample import DISTANCES, FIGURES, PRIORS, features, inception, picture
 from caelab.analysis.sample.likeness import NEIGHBOURS, Reference
 from caelab.analysis.sample.priors import FITS
 from caelab.data.datamodule import EVALUATION_BATCH, Split
@@ -27,10 +27,11 @@ CODES = 50_000
 IMAGES = 10_000
 """Images at most of each set that is compared."""
 
+_HEADS = DISTANCES | {"frechet": "Fréchet distance"}
 _SEED = 3_141_593  # of the images that are taken where there are more; the same for every run
 
 
-def measure(subject: Subject, prior: tuple[str, ...], number: int, seed: int) -> Result:
+def measure(subject: Subject, prior: tuple[str, ...], number: int, fid: bool, seed: int) -> Result:
     """Draw from priors, decode, and compare with validation images; test images are compared likewise.
 
     All sets have equally many images, so that their figures can be compared.
@@ -39,6 +40,7 @@ def measure(subject: Subject, prior: tuple[str, ...], number: int, seed: int) ->
         subject: the run.
         prior: names, keys of ``FITS``.
         number: of samples in the picture.
+        fid: whether FID is measured, too.
         seed: of draws and fits.
 
     Returns:
@@ -46,11 +48,12 @@ def measure(subject: Subject, prior: tuple[str, ...], number: int, seed: int) ->
         many were used for what; ``classifier``; ``number`` and ``seed``.
 
     Raises:
-        UserError: a discrete code, skips, no classes, too few images, a code that is not finite, or what a
-            prior refuses.
+        UserError: a discrete code, skips, no classes, too few images, a code that is not finite, what a
+            prior refuses, or what FID lacks.
     """
     run = terminal.shown(subject.run)
-    _refuse(subject, run)
+    _refuse(subject, run, fid)
+    metric = inception.metric() if fid else None
     net, splits = subject.network, subject.data.splits
     if len(subject.data.class_names) < 2:
         raise UserError(
@@ -75,11 +78,14 @@ def measure(subject: Subject, prior: tuple[str, ...], number: int, seed: int) ->
     judge = features.classifier(subject.data)
     seen = judge.read(_batches(real))
     reference = Reference(seen)
+    distance = metric and inception.Fid(metric, _batches(real), net.weight.device)
     sets: dict[str, dict[str, float]] = {}
     shown: dict[str, Tensor] = {}
     for name, source in terminal.tracked(sources.items(), "comparing images", len(sources)):
         kept: list[Tensor] = []
         sets[name] = reference.likeness(judge.read(_keeping(source(), number, kept)))._asdict()
+        if distance:
+            sets[name]["fid"] = distance(source())
         shown[name] = torch.cat(kept)
     result = {
         "figures": _figures(sets),
@@ -98,9 +104,11 @@ def measure(subject: Subject, prior: tuple[str, ...], number: int, seed: int) ->
     return result
 
 
-def _refuse(subject: Subject, run: str) -> None:
-    """Refuse what has no prior of its latent alone, before data are fetched for it."""
-    size = subject.record.size
+def _refuse(subject: Subject, run: str, fid: bool) -> None:
+    """Refuse what has no prior of its latent alone, or no FID, before data are fetched for it."""
+    size, channels = subject.record.size, subject.record.data.shape[0]
+    if fid and channels not in (1, 3):
+        raise UserError(f"{run}: its images have {channels} channels; --fid takes grey or RGB images")
     if size.bits is not None:
         raise UserError(
             f"{run}: its latent is discrete, {size.bits:,.0f} bits an image; "
@@ -180,9 +188,11 @@ def table(result: Result) -> Table:
         "test images have what samples of a perfect model would have",
         caption_justify="left",
     )
-    for column in ("images", "Fréchet distance", *list(FIGURES)[1:]):
-        shown.add_column(column, justify="left" if column == "images" else "right")
+    measured = [key for key in FIGURES if all(key in found for found in result["sets"].values())]
+    shown.add_column("images")
+    for key in measured:
+        shown.add_column(_HEADS.get(key, key), justify="right")
     for name, found in result["sets"].items():
-        cells = [f"{found[key]:.2f}" if key == "frechet" else f"{found[key]:.3f}" for key in FIGURES]
+        cells = [f"{found[key]:.2f}" if key in DISTANCES else f"{found[key]:.3f}" for key in measured]
         shown.add_row(_title(name), *cells)
     return shown
