@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from caelab.models.autoencoder import Code, at_least
-from caelab.models.residual import Residual
+from caelab.models.residual import Corrected, Residual
 
 
-class AutoDecoder(Residual):
-    """The decoder of ``Residual``, and codes that are fitted to their images, in training too.
+class Stepped(Corrected):
+    """A network of ``residual``'s kind whose codes are fitted to their images, in training too.
 
     The encoder starts from the projection on the principal components, ``z_0``, with ``v_0 = 0``::
 
@@ -27,38 +27,25 @@ class AutoDecoder(Residual):
     alone. Bojanowski et al., "Optimizing the Latent Space of Generative Networks" (2018); Park et al.,
     "DeepSDF: Learning Continuous Signed Distance Functions" (2019).
 
-    Args:
-        shape: (C, H, W) of one image.
-        latent: numbers in ``z``, at most C*H*W and the number of training images.
-        channels: of the decoder's blocks.
-        blocks: of the decoder.
-        steps: of the encoder, each of which costs two passes of the decoder; 0 leaves the projection.
-        rate: of the encoder's steps, above 0.
-        momentum: of the encoder's steps, in [0, 1).
-        stored_rate: of the step of a stored code, above 0.
-
     Attributes:
         kept: codes (2, M, latent) float32 of M training images and their mirror images; NaN before the first
             visit.
-
-    Raises:
-        ValueError: a value that cannot be; the message starts with the parameter's name.
     """
 
     by_place = True
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        latent: int = 256,
-        channels: int = 48,
-        blocks: int = 3,
-        steps: int = 8,
-        rate: float = 0.7,
-        momentum: float = 0.5,
-        stored_rate: float = 1.0,
-    ) -> None:
-        super().__init__(shape, latent, channels, blocks, encoder_blocks=0, steps=0)
+    def fit_by(self, steps: int, rate: float, momentum: float, stored_rate: float) -> None:
+        """Encode by so many steps; to be called once the layers are built.
+
+        Args:
+            steps: of the encoder, each of which costs two passes of the decoder; 0 leaves the projection.
+            rate: of these steps, above 0.
+            momentum: of these steps, in [0, 1).
+            stored_rate: of the step of a stored code, above 0.
+
+        Raises:
+            ValueError: a value that cannot be; the message starts with the parameter's name.
+        """
         for parameter in self.to_latent.parameters():  # no gradient leads there
             parameter.requires_grad_(False)
         self.count = at_least(0, "steps", steps)
@@ -105,6 +92,38 @@ class AutoDecoder(Residual):
         leaf = z.clone().requires_grad_()
         leaf.register_hook(move)  # type: ignore[no-untyped-call]
         return leaf
+
+
+class AutoDecoder(Stepped, Residual):
+    """The decoder of ``Residual``; its encoder is steps towards the code of an image: see ``Stepped``.
+
+    Args:
+        shape: (C, H, W) of one image.
+        latent: numbers in ``z``, at most C*H*W and the number of training images.
+        channels: of the decoder's blocks.
+        blocks: of the decoder.
+        steps: of the encoder; this and the rest as of ``Stepped.fit_by``.
+        rate: see there.
+        momentum: see there.
+        stored_rate: see there.
+
+    Raises:
+        ValueError: a value that cannot be; the message starts with the parameter's name.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent: int = 256,
+        channels: int = 48,
+        blocks: int = 3,
+        steps: int = 8,
+        rate: float = 0.7,
+        momentum: float = 0.5,
+        stored_rate: float = 1.0,
+    ) -> None:
+        super().__init__(shape, latent, channels, blocks, encoder_blocks=0, steps=0)
+        self.fit_by(steps, rate, momentum, stored_rate)
 
 
 def _above_zero(name: str, value: object) -> float:
