@@ -18,6 +18,7 @@ def record(latent=256, code=256, best=3, **config):
         metrics={"test/psnr": 25.0},
         config={"dataset": {}, **config},
         time={"epochs": 4},
+        data={"shape": [1, 28, 28]},
         best_epoch=best,
         seed=7,
     )
@@ -94,9 +95,8 @@ def test_floors_that_are_not_beaten_are_told(data):
 def test_a_dataset_that_says_nothing_of_itself_is_named(tmp_path):
     class Own(ImageDataModule):
         name = "own"
-        shape = (1, 4, 5)
 
         def load(self):
             return torch.zeros(1)
 
-    assert "(own, 1x4x5)" in uses(record(), Own(str(tmp_path)))[0]
+    assert "(own, 1x28x28)" in uses(record(), Own(str(tmp_path)))[0]

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from caelab.errors import UserError
-from caelab.inference.images import network_input, take, to_bytes
+from caelab.inference.images import Values, network_input, take, to_bytes
 
 SHAPE = (3, 5, 4)
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
@@ -121,3 +121,42 @@ def test_what_it_cannot_take_is_one_line_that_says_what_it_got_and_wants(images,
         take(images, SHAPE)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+VALUES = Values(torch.uint16, (100, 1100))
+
+
+def test_values_of_a_run_go_to_0_and_1_and_back():
+    given = np.array([100, 600, 1100], np.uint16).repeat(8).reshape(3, 2, 2, 2)  # (N, H, W, C)
+    taken = take(given, (2, 2, 2), VALUES)
+    assert taken.x[:, 0, 0, 0].tolist() == [0, 0.5, 1]
+    back = taken.back(taken.finished(taken.x))
+    assert back.dtype == np.uint16
+    assert np.array_equal(back, given)
+    swapped = take(given.astype(">u2"), (2, 2, 2), VALUES)
+    assert torch.equal(swapped.x, taken.x)
+    tensor = torch.from_numpy(given).movedim(-1, 1)
+    both = take([tensor, given[0]], (2, 2, 2), VALUES)
+    first, second = both.back(both.x)
+    assert torch.equal(first.int(), tensor.int())
+    assert np.array_equal(second, given[0])
+
+
+def test_other_values_than_a_runs_are_what_they_always_are():
+    floats = np.full((1, 2, 2, 2), 0.25, np.float32)
+    taken = take(floats, (2, 2, 2), VALUES)
+    assert np.array_equal(taken.back(taken.x), floats)
+    with pytest.raises(UserError, match=r"images from 0 to 0; the network takes uint16 from 100 to 1100"):
+        take(np.zeros((1, 2, 2, 2), np.uint16), (2, 2, 2), VALUES)
+    with pytest.raises(UserError, match="images of int16; give uint8"):
+        take(np.zeros((1, 2, 2, 2), np.int16), (2, 2, 2), VALUES)
+
+
+def test_floats_of_another_range_come_back_into_it():
+    values = Values(torch.float32, (-50, 50))
+    given = np.array([-50.0, 0, 50]).reshape(3, 1, 1, 1)
+    taken = take(given, (1, 1, 1), values)
+    assert taken.x.flatten().tolist() == [0, 0.5, 1]
+    assert taken.back(taken.x).flatten().tolist() == [-50, 0, 50]
+    with pytest.raises(UserError, match="images from -50 to nan|images from nan to nan"):
+        take(np.array([np.nan]).reshape(1, 1, 1, 1), (1, 1, 1), values)

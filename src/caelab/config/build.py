@@ -63,8 +63,8 @@ def instantiate(node: Any, group: str, **values: Any) -> Any:
         raise (cause or error) from None
     needed, mend = _NEEDED.get(group, ((), ""))
     for name in needed:
-        if not hasattr(built, name):
-            kind = type(built)
+        kind = type(built)
+        if not hasattr(kind, name) and not hasattr(built, name):  # a property may take long
             raise UserError(f"{group}: {kind.__module__}.{kind.__qualname__} has no '{name}'; {mend}")
     return built
 

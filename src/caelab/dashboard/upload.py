@@ -10,6 +10,7 @@ import torch
 from caelab import durable
 from caelab.composition import compose
 from caelab.data.scale import unit
+from caelab.plotting.figures import ALL
 from caelab.report.rows import Run
 from caelab.runs import results, tracking
 from caelab.training import floor, pictures
@@ -68,5 +69,6 @@ def _show(run: Run, logger: Any) -> None:
     images, picture = (run.path / results.ARTIFACTS[name] for name in ("images", "reconstructions"))
     if images.exists() and picture.exists():
         with np.load(images) as arrays:
-            kept = {name: unit(torch.from_numpy(arrays[name])) for name in arrays.files}
+            names = (name for name in arrays.files if name != ALL)
+            kept = {name: unit(torch.from_numpy(arrays[name])) for name in names}
         pictures.show_tested([logger], picture, kept)

@@ -48,7 +48,7 @@ def check(folder: Path, form: Format, parts: Sequence[Part], images: Tensor) -> 
         folder: with the files.
         form: their format.
         parts: of the original.
-        images: (N, C, H, W) uint8.
+        images: (N, C, H, W), uint8 in [0, 255] or floating point in [0, 1].
 
     Raises:
         UserError: a file cannot be read, or a number in what it gives is farther than ``TOLERANCE`` from

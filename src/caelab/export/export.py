@@ -17,6 +17,7 @@ from caelab.export.floors import floors
 from caelab.export.parts import parts
 from caelab.export.place import placed, refuse, told
 from caelab.inference import restore
+from caelab.plotting.figures import ALL
 from caelab.runs import arrays, results
 from caelab.runs.record import Complete
 
@@ -92,14 +93,14 @@ def _open(data: ImageDataModule) -> bool:
 
 
 def _images(run: Path, record: Complete, data: ImageDataModule | None) -> tuple[Tensor, str]:
-    """Return images (N, C, H, W) uint8 for the check, and what they are."""
+    """Return images (N, C, H, W) of a split for the check, and what they are."""
     if data is not None:
         test = data.splits["test"]
         rows = permutation(len(test), 0)[:IMAGES]  # a split may be sorted by class
         return test[rows], f"{len(rows)} images of the test split"
     path = run / record.artifacts.get("images", "reconstructions.npz")
     try:
-        images = torch.from_numpy(arrays.load(path, ["originals"])[0])
+        images = torch.from_numpy(arrays.load(path, [ALL], {ALL: "originals"})[0])
     except arrays.DAMAGE as error:
         reason = "missing" if isinstance(error, FileNotFoundError) else terminal.one_line(error)
         raise UserError(

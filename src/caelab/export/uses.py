@@ -50,7 +50,7 @@ def corrupted(record: Complete) -> str:
 
 def uses(record: Complete, data: ImageDataModule) -> list[str]:
     """Say what the model is meant for, in Markdown."""
-    pictures = f"{markdown(data.pictures or data.name)}, {'x'.join(map(str, data.shape))}"
+    pictures = f"{markdown(data.pictures or data.name)}, {'x'.join(map(str, record.data.shape))}"
     undone = markdown(corrupted(record))
     if undone:
         return [
@@ -72,8 +72,8 @@ def uses(record: Complete, data: ImageDataModule) -> list[str]:
 def limits(record: Complete, data: ImageDataModule, floors: Sequence[Floor]) -> list[str]:
     """Say what the model cannot do, or was never tested for, in Markdown."""
     found = [
-        f"Only {'x'.join(map(str, data.shape))} images with pixels in [0, 1] go in. Anything else must be "
-        "scaled to that first, and nothing was measured on images from elsewhere: expect worse.",
+        f"Only {'x'.join(map(str, record.data.shape))} images with pixels in [0, 1] go in. Anything else "
+        "must be scaled to that first, and nothing was measured on images from elsewhere: expect worse.",
         "A decoder draws what is likely. Details of a reconstruction may be wrong or made up: no one's "
         "identity, health or rights should hang on them.",
         "Whether some kinds of images, or people in them, come out worse than others was not examined.",

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from caelab.data.pictures import DEEP, MODES, upright
-from caelab.data.scale import unit
+from caelab.data.scale import Range, restored, scaled, unit
 from caelab.errors import UserError
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as in Pillow
@@ -20,11 +20,52 @@ _KINDS = "NumPy arrays, Pillow images, torch tensors, or a list of any of them"
 
 
 @dataclass(frozen=True)
+class Values:
+    """What a network was trained on, where that is no bytes.
+
+    Attributes:
+        dtype: of its images.
+        between: what it sees as 0 and as 1.
+    """
+
+    dtype: torch.dtype
+    between: Range
+
+    def taken(self, images: Any) -> Tensor | None:
+        """Scale an array or tensor of this type to [0, 1], float32; None of anything else.
+
+        Raises:
+            UserError: values outside of the range, or NaN.
+        """
+        if not isinstance(images, Tensor | np.ndarray):
+            return None
+        kind = images.dtype if isinstance(images, Tensor) else getattr(torch, images.dtype.name, None)
+        floats = isinstance(kind, torch.dtype) and kind.is_floating_point and self.dtype.is_floating_point
+        if kind != self.dtype and not floats:
+            return None
+        low, high = self.between
+        native = images if isinstance(images, Tensor) else images.astype(images.dtype.newbyteorder("="))
+        whole = torch.as_tensor(native).detach()
+        x = scaled(whole, self.between)
+        if x.numel() and not -_ROUNDING <= float(x.min()) <= float(x.max()) <= 1 + _ROUNDING:  # nor NaN
+            least, most = float(whole.double().min()), float(whole.double().max())
+            raise UserError(
+                f"images from {least:g} to {most:g}; the network takes {_name(self.dtype)} from {low:g} to "
+                f"{high:g}"
+            )
+        return x
+
+    def restored(self, x: Tensor) -> Tensor:
+        """Scale ``x`` in [0, 1] back into the range, as the type of the images."""
+        return restored(x, self.dtype, self.between)
+
+
+@dataclass(frozen=True)
 class Given:
     """Images of a user, and the way back to their kind.
 
     Attributes:
-        x: (N, 1 or 3, H, W), uint8 in [0, 255] or floating point in [0, 1], as they were given.
+        x: (N, C, H, W), uint8 in [0, 255] or floating point in [0, 1], as they were given.
         back: turns (N, C, H, W) of the network, uint8 or float32 as ``finished`` gives, into their kind.
     """
 
@@ -42,7 +83,7 @@ def to_bytes(x: Tensor) -> Tensor:
 
 
 def network_input(x: Tensor, channels: int) -> Tensor:
-    """Return images (N, 1 or 3, H, W), uint8 or floating point, as the network takes them.
+    """Return images (N, C, H, W), uint8 or floating point, as the network takes them.
 
     Colour becomes grey by ITU-R 601-2, 0.299 R + 0.587 G + 0.114 B, and grey becomes three equal channels.
 
@@ -56,26 +97,45 @@ def network_input(x: Tensor, channels: int) -> Tensor:
     return x.expand(-1, channels, -1, -1).contiguous()
 
 
-def take(images: Any, shape: Sequence[int]) -> Given:
+def take(images: Any, shape: Sequence[int], values: Values | None = None) -> Given:
     """Take images of any kind for a network of images of ``shape`` (C, H, W).
 
     Args:
         images: as ``Trained`` documents them.
         shape: (C, H, W).
+        values: what the network was trained on; None is bytes.
 
     Raises:
         UserError: they are of no such kind, number type, range or size.
     """
+    if values is not None and (x := values.taken(images)) is not None:
+        return _of_run(images, x, shape, values)
     if isinstance(images, Tensor):
         given = _tensor(images)
     elif isinstance(images, np.ndarray):
-        given = _array(images)
+        given = _array(images, shape[0])
     elif isinstance(images, list | tuple):
-        given = _several(images, shape)
+        given = _several(images, shape, values)
     else:
         given = _picture(images, shape[0])
     _check(given.x, shape)
     return given
+
+
+def _of_run(images: Any, x: Tensor, shape: Sequence[int], values: Values) -> Given:
+    """Take what was scaled to ``x``, and scale it back into the range and the type of what was given."""
+    as_array = isinstance(images, np.ndarray)
+    given = take(x.numpy() if as_array else x, shape)
+
+    def back(x_hat: Tensor) -> Any:
+        found = values.restored(torch.as_tensor(given.back(x_hat)))
+        return found.numpy() if as_array else found
+
+    return Given(given.x, back)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _check(x: Tensor, shape: Sequence[int]) -> None:
@@ -92,8 +152,9 @@ def _check(x: Tensor, shape: Sequence[int]) -> None:
     if x.dtype == torch.uint8:
         return
     if not x.is_floating_point():
-        kind = str(x.dtype).removeprefix("torch.")
-        raise UserError(f"images of {kind}; give uint8 from 0 to 255, or floating point from 0 to 1")
+        raise UserError(
+            f"images of {_name(x.dtype)}; give uint8 from 0 to 255, or floating point from 0 to 1"
+        )
     least, most = float(x.min()), float(x.max())
     if not -_ROUNDING <= least <= most <= 1 + _ROUNDING:  # nor NaN
         raise UserError(f"images from {least:g} to {most:g}; floating point must be from 0 to 1")
@@ -111,12 +172,12 @@ def _tensor(images: Tensor) -> Given:
     return Given(x[None] if one else x, _as_given(x, back))
 
 
-def _array(images: np.ndarray[Any, Any]) -> Given:
+def _array(images: np.ndarray[Any, Any], channels: int) -> Given:
     """Take (H, W), (H, W, C) or (N, H, W, C)."""
-    if images.ndim not in (2, 3, 4) or (images.ndim == 3 and images.shape[2] not in (1, 3)):
+    if images.ndim not in (2, 3, 4) or (images.ndim == 3 and images.shape[2] not in (1, 3, channels)):
         raise UserError(
-            f"an array of shape {images.shape}; give (H, W), (H, W, C) or (N, H, W, C) with C of 1 or 3; "
-            "images[..., None] turns (N, H, W) into the last"
+            f"an array of shape {images.shape}; give (H, W), (H, W, C) or (N, H, W, C) with C of "
+            f"{'1 or 3' if channels in (1, 3) else channels}; images[..., None] turns (N, H, W) into the last"
         )
     if images.dtype.kind not in "fu" or (images.dtype.kind == "u" and images.dtype != np.uint8):
         raise UserError(f"images of {images.dtype}; give uint8 from 0 to 255, or floating point from 0 to 1")
@@ -147,7 +208,7 @@ def _picture(image: Any, channels: int) -> Given:
         raise UserError(f"a Pillow image of mode {image.mode}: {error}") from None
     if picture.mode != DEEP:
         picture = picture.convert(MODES.get(channels, picture.mode))
-    pixels = _array(np.asarray(picture))
+    pixels = _array(np.asarray(picture), channels)
 
     def back(x_hat: Tensor) -> Image.Image:
         rows = to_bytes(x_hat)[0].movedim(0, -1)  # (H, W, C)
@@ -156,9 +217,9 @@ def _picture(image: Any, channels: int) -> Given:
     return Given(pixels.x, back)
 
 
-def _several(images: Sequence[Any], shape: Sequence[int]) -> Given:
+def _several(images: Sequence[Any], shape: Sequence[int], values: Values | None) -> Given:
     """Take each of a list, whatever it is."""
-    parts = [take(one, shape) for one in images]
+    parts = [take(one, shape, values) for one in images]
     kinds = {(part.x.dtype, part.x.shape[1]) for part in parts}
     inputs = [part.x if len(kinds) == 1 else network_input(part.x.cpu(), shape[0]) for part in parts]
 

@@ -23,6 +23,7 @@ from caelab.config.fingerprint import network_node
 from caelab.errors import UserError
 from caelab.inference import images as kinds
 from caelab.inference.fitting import WHOLE, Fit
+from caelab.inference.images import Values
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.outside import network as of_the_lab
 from caelab.models.refinement import fit
@@ -56,16 +57,27 @@ class Trained:
     Colour is turned to grey (ITU-R 601-2) for a network of one channel, and grey to three equal channels for
     one of three. Any number of images is carried out in batches, without gradients.
 
+    A network that was trained on other values than bytes also takes arrays and tensors of these, of its own
+    type and within its range, and what it makes of them has that type and range.
+
     Args:
         network: is set to eval mode.
         fingerprint: of the run that trained it, hexadecimal.
         metrics: figures of that run, such as ``test/psnr`` in dB.
+        values: type and range of what it was trained on; None is bytes.
     """
 
-    def __init__(self, network: Autoencoder, fingerprint: str, metrics: dict[str, float]) -> None:
+    def __init__(
+        self,
+        network: Autoencoder,
+        fingerprint: str,
+        metrics: dict[str, float],
+        values: Values | None = None,
+    ) -> None:
         self.network = network.eval()
         self.fingerprint = fingerprint
         self.metrics = metrics
+        self.values = values
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -105,18 +117,24 @@ class Trained:
         if sized is None:
             own = f"{self.shape[1]}x{self.shape[2]}"
             raise UserError(f"{type(self.network).__name__} takes images of {own} only")
-        return Trained(sized((self.shape[0], height, width)), self.fingerprint, self.metrics)
+        network = sized((self.shape[0], height, width))
+        return Trained(network, self.fingerprint, self.metrics, self.values)
 
     def fit(self, way: str | None) -> Fit:
         """Return how pictures become images of this network.
 
         Raises:
-            UserError: there is no such way, or it is not one for this network.
+            UserError: there is no such way, or it is not one for this network, or that takes no pictures.
         """
         if way == WHOLE and not hasattr(self.network, "at"):
             name = type(self.network).__name__
             raise UserError(
                 f"--fit {WHOLE}: {name} takes images of one size, unlike model=spatial; give tile"
+            )
+        if self.values is not None:
+            kind = str(self.values.dtype).removeprefix("torch.")
+            raise UserError(
+                f"the network takes {kind}, no pictures; give caelab.load(RUN) arrays from Python"
             )
         return Fit(self.shape, way)
 
@@ -136,7 +154,9 @@ class Trained:
         """
         if refine < 0:
             raise UserError(f"refine={refine}: must be 0 or more steps")
-        parts = [self._encode(x, refine) for x in self._batches(kinds.take(images, self.shape).x)]
+        parts = [
+            self._encode(x, refine) for x in self._batches(kinds.take(images, self.shape, self.values).x)
+        ]
         skips = zip(*(part.skips for part in parts), strict=True)
         indices = [part.indices for part in parts if part.indices is not None]
         return Code(
@@ -148,7 +168,8 @@ class Trained:
     def decode(self, code: Code) -> Tensor:
         """Map a code of ``encode`` to images (N, C, H, W), float32 in [0, 1] on the CPU.
 
-        Where it has ``indices``, they say what its ``z`` is.
+        Of a network that was trained on other values than bytes they have its type and range. Where the code
+        has ``indices``, they say what its ``z`` is.
 
         Raises:
             UserError: the code is not one of this network, by its shapes or its indices.
@@ -158,7 +179,8 @@ class Trained:
         whole = [torch.as_tensor(part).float() for part in (code.z, *code.skips)]
         self._check(whole)
         parts = zip(*(torch.split(part, self.batch) for part in whole), strict=True)
-        return torch.cat([self._decode(Code(z, tuple(skips))).cpu() for z, *skips in parts])
+        x_hat = torch.cat([self._decode(Code(z, tuple(skips))).cpu() for z, *skips in parts])
+        return x_hat if self.values is None else self.values.restored(x_hat)
 
     def reconstruct(self, images: Any) -> Any:
         """Encode and decode images.
@@ -171,7 +193,7 @@ class Trained:
         Raises:
             UserError: images that it cannot take, with what they are and what they must be.
         """
-        stack = kinds.take(images, self.shape)
+        stack = kinds.take(images, self.shape, self.values)
         parts = [stack.finished(self._decode(self._encode(x))) for x in self._batches(stack.x)]
         return stack.back(torch.cat(parts))
 
@@ -244,14 +266,14 @@ def _load(path: Path, device: str) -> Trained:
     if path.suffix == EXPORT:
         about, weights = _exported(path)
         model, shape, fingerprint, metrics = (about[key] for key in _ABOUT)
-        sources = about.get("sources", {})
+        sources, data = about.get("sources", {}), about.get("data", {})
     elif path.is_file():
         raise UserError(f"{path}: give the directory of a finished run, or an exported {EXPORT} file")
     else:
         record = results.finished(path)
         model, shape = record.model, record.data.shape
         fingerprint, metrics = record.fingerprint, record.metrics
-        sources = record.sources
+        sources, data = record.sources, record.data.plain()
         path, weights = state(path, record)
     _require_fit(model, shape, weights, path)
     network = build(model, shape, path)
@@ -259,7 +281,22 @@ def _load(path: Path, device: str) -> Trained:
     if any(one.dtype == torch.float64 for one in weights.values()):
         network.double()
     _fill(network, weights, path)
-    return Trained(network.to(_device(device)), fingerprint, metrics)
+    return Trained(network.to(_device(device)), fingerprint, metrics, _values(data, path))
+
+
+def _values(data: Any, path: Path) -> Values | None:
+    """Type and range of the images that a record or an export names; None of bytes and of [0, 1]."""
+    kinds = {"uint16": torch.uint16, "float32": torch.float32}
+    try:
+        if not data.get("dtype"):
+            return None
+        low, high = map(float, data["between"])
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError
+        found = Values(kinds[data["dtype"]], (low, high))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(f"{path}: its data say no type and range of values that a network takes") from None
+    return None if found == Values(torch.float32, (0, 1)) else found
 
 
 def checkpoint(path: Path) -> dict[str, Any]:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:  # it brings Lightning
 COLUMNS = 40
 """Images side by side in a picture, at most: a folder may have a thousand classes."""
 
+ALL = "all_bands"
+"""Array in a file of pictures: all bands of the originals."""
+
 _SEEDS = {"val": VAL, "test": TEST}  # of the corruption of each split
 _LEGIBLE = 64  # pixels that an image is shown on, at least
 _UNLABELLED = 10  # images that stand for those of each class
@@ -84,8 +87,14 @@ def sheet(rows: Sequence[Tensor], border: int = 2) -> NDArray[np.uint8]:
 
 
 def keep(path: Path, **pictures: Tensor) -> None:
-    """Save the bands to show of named images (N, C, H, W) in [0, 1] as uint8 arrays of those names."""
-    arrays: dict[str, Any] = {name: (255 * shown(x)).round().byte().numpy() for name, x in pictures.items()}
+    """Save the bands to show of named images (N, C, H, W) in [0, 1] as uint8 arrays of those names.
+
+    Where these are not all, ``ALL`` has those of the originals.
+    """
+    kept = {name: shown(x) for name, x in pictures.items()}
+    if kept["originals"].shape != pictures["originals"].shape:
+        kept[ALL] = pictures["originals"]
+    arrays: dict[str, Any] = {name: (255 * x).round().byte().numpy() for name, x in kept.items()}
     with durable.file(path) as file:
         np.savez_compressed(file, **arrays)
 
