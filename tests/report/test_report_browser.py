@@ -227,6 +227,25 @@ def test_it_fits_a_window_in_either_mode(opened, width, mode):
     wait(opened, f"{axis} === getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()")
 
 
+def test_on_paper_it_is_light_and_no_plot_covers_another(opened):
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    size = {"width": 1017, "height": 688, "deviceScaleFactor": 1, "mobile": False}  # A4 within its margins
+    opened.call("Emulation.setDeviceMetricsOverride", **size)
+    opened.call("Emulation.setEmulatedMedia", media="print", features=dark)
+    opened.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    ink = "document.querySelector('.plot').layout.font.color"
+    assert opened.evaluate(ink) == "#1c2430"
+    assert opened.evaluate(
+        "[...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('svg')"
+        ".getBoundingClientRect().right <= plot.closest('figure').getBoundingClientRect().right)"
+    )
+    assert opened.evaluate("getComputedStyle(document.getElementById('filter')).display") == "none"
+    opened.call("Emulation.setEmulatedMedia", media="screen", features=dark)
+    opened.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert opened.evaluate(ink) == "#e4e8ee"
+
+
 def test_without_scripts_the_tables_stand(page, chromium):
     chromium.open(page, script=False)
     root = chromium.call("DOM.getDocument", depth=-1)["root"]["nodeId"]

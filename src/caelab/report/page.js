@@ -3,6 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const chosen = {};
   const drawn = new Set();
+  let printing = false;
   const borders = { solid: "solid", dash: "dashed", dashdot: "double", dot: "dotted" };
   const dashes = Object.keys(borders);
   const make = (tag, set = {}, ...children) => {
@@ -45,7 +46,7 @@
 
   // ---- plots
   const layout = (more) => ({
-    autosize: true, height: 320, margin: { l: 55, r: 10, t: 10, b: 45 }, hovermode: "closest", showlegend: false,
+    autosize: true, ...(printing ? { width: 460, height: 280 } : { height: 320 }), margin: { l: 55, r: 10, t: 10, b: 45 }, hovermode: "closest", showlegend: false,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", colorway: data.colours,
     font: { color: css("--ink"), size: 12, family: "system-ui, sans-serif" },
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", font: { size: 11 } },
@@ -153,7 +154,7 @@
       return { area, plot, figure: make("figure", {}, area, make("figcaption", {}, caption)) };
     });
     place.replaceChildren(legend(rows), ...areas.map(({ figure }) => figure));
-    for (const { area, plot } of areas) Plotly.newPlot(area, ...plot, { responsive: true, displaylogo: false, displayModeBar: false });
+    for (const { area, plot } of areas) Plotly.newPlot(area, ...plot, { responsive: !printing, displaylogo: false, displayModeBar: false });
   }
 
   // Colours and dashes of all plots of a section; of very many rows the first ones, a plot names any that is pointed at.
@@ -266,7 +267,11 @@
   }), { rootMargin: "600px" });
   document.querySelectorAll("[data-plots]").forEach((place) => near.observe(place));
   data.sections.filter(({ pictures }) => pictures).forEach(compare);
-  window.addEventListener("beforeprint", () => data.sections.filter(({ name }) => !drawn.has(name)).forEach(draw));
+  // On paper plots are light and half a page wide, whatever the screen is.
+  for (const [event, on] of [["beforeprint", true], ["afterprint", false]]) window.addEventListener(event, () => {
+    document.documentElement.classList.toggle("paper", printing = on);
+    data.sections.filter(({ name }) => on || drawn.has(name)).forEach(draw);
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
     data.sections.filter(({ name }) => drawn.has(name)).forEach(draw));
 })();
