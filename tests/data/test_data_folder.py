@@ -13,7 +13,7 @@ from PIL import Image
 
 from caelab.data import contents, pictures
 from caelab.data.folder import Folder
-from caelab.data.pictures import to_uint8
+from caelab.data.pictures import Form, to_pixels
 from caelab.errors import UserError
 
 
@@ -97,43 +97,43 @@ def test_formats(tmp_path, name):
     path = tmp_path / f"image.{name}"
     save(path, 100, (40, 40))
     with Image.open(path) as image:
-        assert to_uint8(image, 3, 8) == pytest.approx(np.full((3, 8, 8), 100), abs=2)
+        assert to_pixels(image, Form(3, 8, 8)) == pytest.approx(np.full((3, 8, 8), 100), abs=2)
 
 
 def test_the_middle_square_of_the_shorter_side_is_kept():
     image = Image.new("RGB", (64, 32), "black")
     image.paste("red", (16, 0, 48, 32))
-    scaled = to_uint8(image, 3, 16)
+    scaled = to_pixels(image, Form(3, 16, 16))
     assert scaled.shape == (3, 16, 16)
     assert (scaled[0, :, 1:-1] == 255).all()  # the outermost columns are mixed with what is beside them
     assert (scaled[0] > 230).all()
     assert (scaled[1:] == 0).all()
-    upright = to_uint8(image.transpose(Image.Transpose.ROTATE_90), 3, 16)
+    upright = to_pixels(image.transpose(Image.Transpose.ROTATE_90), Form(3, 16, 16))
     assert np.array_equal(upright, np.rot90(scaled, axes=(1, 2)))
 
 
 def test_scaling_averages_what_it_removes():
     checks = Image.fromarray((np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8))
-    assert to_uint8(checks, 1, 8).mean() == pytest.approx(127.5, abs=2)
+    assert to_pixels(checks, Form(1, 8, 8)).mean() == pytest.approx(127.5, abs=2)
 
 
 def test_an_image_of_the_right_size_is_unchanged():
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    assert np.array_equal(to_uint8(Image.fromarray(pixels), 3, 32), pixels.transpose(2, 0, 1))
+    assert np.array_equal(to_pixels(Image.fromarray(pixels), Form(3, 32, 32)), pixels.transpose(2, 0, 1))
 
 
 def test_sixteen_bits_are_rounded_to_eight(tmp_path):
     values = np.arange(0, 65_536, 64, dtype=np.uint16).reshape(32, 32)
     Image.fromarray(values).save(tmp_path / "deep.png")
     with Image.open(tmp_path / "deep.png") as image:
-        assert np.array_equal(to_uint8(image, 1, 32)[0], np.round(values / 257))
+        assert np.array_equal(to_pixels(image, Form(1, 32, 32))[0], np.round(values / 257))
 
 
 def test_floats_are_taken_from_0_to_1(tmp_path):
     values = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
     Image.fromarray(values).save(tmp_path / "float.tif")
     with Image.open(tmp_path / "float.tif") as image:
-        assert np.array_equal(to_uint8(image, 1, 16)[0].ravel(), np.arange(256))
+        assert np.array_equal(to_pixels(image, Form(1, 16, 16))[0].ravel(), np.arange(256))
 
 
 def test_floats_of_another_scale_are_skipped_and_named(tmp_path, flat, capsys):
@@ -151,9 +151,9 @@ def test_transparent_pixels_are_white(tmp_path):
     half.convert("P").save(tmp_path / "palette.gif", transparency=half.convert("P").getpixel((7, 7)))
     for name in ("half.png", "palette.gif"):
         with Image.open(tmp_path / name) as image:
-            assert to_uint8(image, 3, 8)[:, 0, 7].tolist() == [255, 255, 255]
+            assert to_pixels(image, Form(3, 8, 8))[:, 0, 7].tolist() == [255, 255, 255]
     with Image.open(tmp_path / "half.png") as image:
-        assert to_uint8(image, 3, 8)[:, 0, 0].tolist() == [255, 0, 0]
+        assert to_pixels(image, Form(3, 8, 8))[:, 0, 0].tolist() == [255, 0, 0]
 
 
 def test_a_palette_becomes_its_colours(tmp_path):
@@ -162,7 +162,7 @@ def test_a_palette_becomes_its_colours(tmp_path):
     )
     with Image.open(tmp_path / "p.png") as image:
         assert image.mode == "P"
-        assert to_uint8(image, 3, 8)[:, 3, 3].tolist() == [10, 200, 30]
+        assert to_pixels(image, Form(3, 8, 8))[:, 3, 3].tolist() == [10, 200, 30]
 
 
 def test_a_photograph_is_turned_upright(tmp_path):
@@ -172,14 +172,45 @@ def test_a_photograph_is_turned_upright(tmp_path):
     exif[0x0112] = 3  # taken upside down
     image.save(tmp_path / "turned.png", exif=exif)
     with Image.open(tmp_path / "turned.png") as turned:
-        rows = to_uint8(turned, 1, 32)[0].mean(1)
+        rows = to_pixels(turned, Form(1, 32, 32))[0].mean(1)
     assert rows[:15].max() == 0
     assert rows[17:].min() == 255
 
 
 def test_grey_is_rec_601():
     image = Image.new("RGB", (4, 4), (200, 100, 50))
-    assert to_uint8(image, 1, 4)[0, 0, 0] == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
+    assert to_pixels(image, Form(1, 4, 4))[0, 0, 0] == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
+
+
+def test_any_shape_and_depth(tmp_path):
+    root = tmp_path / "images"
+    root.mkdir()
+    for i in range(10):
+        Image.fromarray(np.full((6, 9), 1000 * i + 1, np.uint16)).save(root / f"{i}.png")
+    module = ready(tmp_path, root, image_size=[6, 8], channels=1, bits=16)
+    assert module.shape == (1, 6, 8)
+    split = module.splits["train"]
+    assert split.images.dtype == torch.uint16
+    known = {(1000 * i + 1) / 65_535 for i in range(10)}
+    assert {round(x, 6) for x in split[:][:, 0, 0, 0].tolist()} <= {round(x, 6) for x in known}
+    same = ready(tmp_path, root, image_size=[6, 8], channels=1, bits=32).splits["train"]
+    assert same.images.dtype == torch.float32
+    torch.testing.assert_close(same[:], split[:])
+
+
+def test_each_form_has_a_cache_of_its_own(tmp_path, flat):
+    forms = [{}, {"fit": "pad"}, {"fit": "stretch"}, {"bits": 16}, {"bits": 32}, {"image_size": [4, 5]}]
+    assert len({ready(tmp_path, flat, **form).sha256 for form in forms}) == 6
+    assert len(list((tmp_path / "data" / "folder").iterdir())) == 6
+
+
+def test_what_is_not_taken_as_it_is_is_said_once(tmp_path, flat, capsys):
+    for name in ("x", "y"):
+        Image.new("CMYK", (8, 8)).save(flat / f"{name}.jpg")
+    ready(tmp_path, flat)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "CMYK" in line]
+    what = "folder: CMYK: turned to RGB without its colour profile"
+    assert lines == [f"{what} ({flat / 'x.jpg'} and 1 more)"]
 
 
 def test_unreadable_files_are_named_and_skipped_with_a_count(tmp_path, flat, capsys):
@@ -263,7 +294,16 @@ def empty_val(root):
         (no_test_folder, {}, r"dataset\.path=.*/images: there is train/ but no test/"),
         (empty_val, {}, r"dataset\.path=.*/images: no image in val/ that can be read"),
         (ten, {"classes": [1]}, r"dataset\.classes=\[1\]: give a list of different classes from 0 to 0"),
-        (ten, {"channels": 4}, r"dataset\.channels=4: must be 1 \(grey\) or 3 \(colour\)"),
+        (ten, {"channels": 5}, r"dataset\.channels=5: must be 1 \(grey\), 3 \(colour\) or 4 .*dataset=array"),
+        (
+            ten,
+            {"channels": 4},
+            r"/images/0\.png: its bands are R, G, B; dataset\.channels=4 takes pictures of",
+        ),
+        (ten, {"fit": "cut"}, r"dataset\.fit=cut: must be crop, pad, stretch"),
+        (ten, {"bits": 12}, r"dataset\.bits=12: must be 8, 16 or 32 \(floats\)"),
+        (ten, {"image_size": [4]}, r"dataset\.image_size=\[4\]: must be one number, or \[height,width\]"),
+        (ten, {"image_size": [4, 0]}, r"dataset\.image_size=0: must be a whole number"),
         (ten, {"image_size": 0}, r"dataset\.image_size=0: must be a whole number"),
     ],
 )

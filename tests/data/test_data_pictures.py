@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+import tifffile
+from PIL import Image, ImageCms, ImageOps
 
 from caelab.data import pictures
-from caelab.data.pictures import read, remarks, upright
+from caelab.data.pictures import Form, UnfitError, read, remarks, to_pixels, upright
 
 
 def gradient(dtype, most):
@@ -39,7 +40,6 @@ def test_floats_stay_as_they_are():
         (np.array([[0, 70_000]], np.int32), "its values go from 0 to 70000|65,535"),
         (np.array([[-3, 5]], np.int32), "its values go from -3 to 5|65,535"),
         (np.array([[0, 255]], np.float32), "its values go from 0 to 255|1"),
-        (np.array([[0, np.nan]], np.float32), "its values go from nan to nan|1"),
     ],
 )
 def test_values_of_an_unknown_scale_are_refused(values, message):
@@ -82,6 +82,127 @@ def test_it_is_turned_as_its_exif_says(tmp_path, tag, corner):
         pixels = np.asarray(upright(opened))
     assert pixels.shape == ((3, 5) if tag < 5 else (5, 3))
     assert [int(i) for i in np.argwhere(pixels == 255)[0]] == list(corner)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(value):
+    with pytest.raises(ValueError, match=r"^it has values that are NaN or infinite$"):
+        upright(Image.fromarray(np.array([[0, value]], np.float32)))
+
+
+def halves(size=(64, 32)):
+    """White, its right half red."""
+    image = Image.new("RGB", size, "white")
+    image.paste("red", (size[0] // 2, 0, *size))
+    return image
+
+
+def test_a_form_has_any_sides():
+    wide = to_pixels(halves(), Form(3, 16, 32))
+    assert wide.shape == (3, 16, 32)
+    assert wide[:, 8, 1].tolist() == [255, 255, 255]
+    assert wide[:, 8, 30].tolist() == [255, 0, 0]
+    high = to_pixels(halves(), Form(3, 32, 8))  # of 32 x 64 the middle 8 columns
+    assert high.shape == (3, 32, 8)
+    assert high[1, 5, 0] > 250
+    assert high[1, 5, 7] < 5
+
+
+def test_padding_is_black_and_nothing_is_cut():
+    padded = to_pixels(halves(), Form(3, 32, 32, "pad"))
+    assert not padded[:, :8].any()
+    assert not padded[:, 24:].any()
+    assert padded[:, 16, 0].tolist() == [255, 255, 255]
+    assert padded[:, 16, 31].tolist() == [255, 0, 0]
+
+
+def test_stretching_draws_all_of_it_out():
+    drawn = to_pixels(halves(), Form(3, 32, 32, "stretch"))
+    assert (drawn[0] > 250).all()
+    assert (drawn[1, :, :14] > 250).all()
+    assert (drawn[1, :, 18:] < 5).all()
+
+
+def test_four_bands_are_taken_as_they_are(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8)
+    pixels[..., 3] = 255 - pixels[..., 3] // 2
+    for mode, name in (("RGBA", "a.png"), ("CMYK", "a.tif")):
+        Image.fromarray(pixels, mode).save(tmp_path / name)
+        assert np.array_equal(read(tmp_path / name, Form(4, 6, 5)), pixels.transpose(2, 0, 1))
+    halves().save(tmp_path / "three.png")
+    with pytest.raises(
+        UnfitError, match=r"^its bands are R, G, B; dataset\.channels=4 takes pictures of four$"
+    ):
+        read(tmp_path / "three.png", Form(4, 6, 5))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_higher_bits_keep_the_values(tmp_path, channels):
+    deep = np.arange(0, 65_536, 64, dtype=np.uint16).reshape(32, 32)
+    floats = np.linspace(0, 1, 1024, dtype=np.float32).reshape(32, 32)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    Image.fromarray(floats).save(tmp_path / "float.tif")
+    kept = read(tmp_path / "deep.png", Form(channels, 32, 32, bits=16))
+    assert kept.dtype == np.uint16
+    assert kept.shape == (channels, 32, 32)
+    assert (kept == deep).all()
+    assert (read(tmp_path / "float.tif", Form(channels, 32, 32, bits=32)) == floats).all()
+    Image.fromarray(floats > 0.5).save(tmp_path / "bits.png")
+    assert (read(tmp_path / "bits.png", Form(channels, 32, 32, bits=16)) == 65_535 * (floats > 0.5)).all()
+
+
+def test_values_between_pixels_stay_within_the_range():
+    edge = Image.fromarray(np.repeat([0, 1], 16).astype(np.float32)[None].repeat(32, 0))
+    enlarged = to_pixels(edge, Form(1, 64, 64, bits=32))  # bicubic interpolation goes beyond
+    assert enlarged.min() == 0
+    assert enlarged.max() == 1
+
+
+def colours_of_16_bits():
+    """A PNG of one pixel, whose red is 0x1234."""
+
+    def chunk(kind, content):
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    pixels = zlib.compress(b"\0" + struct.pack(">3H", 0x1234, 0, 0))
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def test_colours_of_16_bits_are_not_taken_for_8(tmp_path):
+    (tmp_path / "a.png").write_bytes(colours_of_16_bits())
+    assert read(tmp_path / "a.png", Form(3, 1, 1)).ravel().tolist() == [0x12, 0, 0]
+    with pytest.raises(
+        UnfitError, match=r"^its colours have 16 bits, of which Pillow reads 8; dataset\.bits=8 "
+    ):
+        read(tmp_path / "a.png", Form(3, 1, 1, bits=16))
+
+
+def test_what_pillow_does_not_read_says_what_does(tmp_path):
+    five = np.zeros((8, 8, 5), np.uint8)
+    tifffile.imwrite(tmp_path / "bands.tif", five, photometric="minisblack", planarconfig="contig")
+    with pytest.raises(
+        ValueError, match=r"^no picture that Pillow reads; dataset=array takes TIFF files of any"
+    ):
+        read(tmp_path / "bands.tif", Form(3, 8, 8))
+    (tmp_path / "notes.txt").write_text("text")
+    with pytest.raises(ValueError, match=r"^no picture that Pillow reads$"):
+        read(tmp_path / "notes.txt", Form(3, 8, 8))
+
+
+def test_another_colour_profile_is_said(tmp_path):
+    lab, srgb = (ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes() for name in ("LAB", "sRGB"))
+    for name, profile in (("lab", lab), ("srgb", srgb), ("broken", b"no profile")):
+        halves().save(tmp_path / f"{name}.jpg", icc_profile=profile)
+    said = {}
+    for path in tmp_path.iterdir():
+        with Image.open(path) as image:
+            said[path.stem] = remarks(image)
+    assert said["srgb"] == []
+    assert said["lab"] == ["colour profile Lab identity built-in: its colours are taken as sRGB"]
+    assert said["broken"] == ["colour profile that cannot be read: its colours are taken as sRGB"]
 
 
 def test_what_is_lost_is_said(tmp_path):
@@ -141,29 +262,29 @@ def png_that_claims(width, height):
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_picture_that_claims_too_much_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     (tmp_path / "large.png").write_bytes(png_that_claims(10_000, 9_000))
-    monkeypatch.setattr(pictures, "to_uint8", None)
+    monkeypatch.setattr(pictures, "to_pixels", None)
     with pytest.raises(ValueError, match=r"it claims 10,000x9,000 pixels; at most 89,478,485 are decoded"):
-        read(tmp_path / "large.png", 3, 8)
+        read(tmp_path / "large.png", Form(3, 8, 8))
 
 
 def test_a_large_jpeg_is_decoded_at_a_fraction(tmp_path, monkeypatch):
     Image.new("RGB", (640, 480)).save(tmp_path / "photo.jpg")
     monkeypatch.setattr(pictures, "MOST_PIXELS", 80 * 60)
-    assert read(tmp_path / "photo.jpg", 3, 8).shape == (3, 8, 8)
+    assert read(tmp_path / "photo.jpg", Form(3, 8, 8)).shape == (3, 8, 8)
 
 
 def test_large_pictures_are_decoded_one_after_the_other(tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "_room", pictures._Room(100))
     running, most = [], []
 
-    def decode(image, channels, size):
+    def decode(image, form):
         running.append(image.size)
         most.append(len(running))
         time.sleep(0.02)
         running.pop()
 
-    monkeypatch.setattr(pictures, "to_uint8", decode)
+    monkeypatch.setattr(pictures, "to_pixels", decode)
     Image.new("L", (10, 6)).save(tmp_path / "a.png")
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: read(tmp_path / "a.png", 1, 8), range(4)))
+        list(pool.map(lambda _: read(tmp_path / "a.png", Form(1, 8, 8)), range(4)))
     assert most == [1, 1, 1, 1]

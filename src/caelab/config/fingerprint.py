@@ -62,8 +62,11 @@ _LATER = {
     "model.padding": None,
     "model.downsample": "stride",
 }
-# The same of single models, by their target, below the key "model".
-_LATER_OF = {"caelab.models.pca.PCA": {"model.refine": 0, "model.shrinkage": "none"}}
+# The same of single models and datasets, by their target.
+_LATER_OF: dict[str, dict[str, Any]] = {
+    "caelab.models.pca.PCA": {"model.refine": 0, "model.shrinkage": "none"},
+    "caelab.data.folder.Folder": {"dataset.fit": "crop", "dataset.bits": 8},
+}
 
 
 def fingerprint(config: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> str:
@@ -110,7 +113,8 @@ def _further(names: Any) -> Any:
 
 def later(config: Mapping[str, Any]) -> dict[str, Any]:
     """Keys that are younger than some records of such a run, with the value that means what those did."""
-    return _LATER | _LATER_OF.get(str(config.get("model", {}).get("_target_")), {})
+    targets = (str(config.get(group, {}).get("_target_")) for group in ("model", "dataset"))
+    return {**_LATER, **{key: value for one in targets for key, value in _LATER_OF.get(one, {}).items()}}
 
 
 def _relevant(node: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

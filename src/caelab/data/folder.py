@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import PIL
 import torch
+from PIL import Image
 
 from caelab.data import contents, layout, pictures
 from caelab.data.cache import Buildable, Opened, checksum, identity, open_or_build
 from caelab.data.contents import FOLDER, File, Origin
 from caelab.data.datamodule import ImageDataModule, Split, whole_number
+from caelab.data.pictures import Form
 from caelab.data.rows import Rows
+from caelab.data.scale import BYTES
 from caelab.errors import UserError
 from caelab.terminal import note, one_line
 
+_BETWEEN = {16: (0.0, 65_535.0), 32: (0.0, 1.0)}  # least and largest value of so many bits
 NAMED = 10  # unreadable files that are named; the rest are counted
 
 
@@ -39,8 +45,10 @@ class Folder(ImageDataModule):
         train_size: see there.
         classes: see there; numbers of the sorted class names.
         order_seed: see there.
-        image_size: height and width after scaling and cropping.
-        channels: 1 for grey, 3 for colour.
+        image_size: height and width of all images, one number or two.
+        channels: 1 for grey, 3 for colour, 4 for files of four bands, which are taken as they are.
+        fit: how a picture of another shape gets there: ``crop``, ``pad`` or ``stretch``.
+        bits: of a value: 8, 16, or 32 for floats from 0 to 1.
 
     Attributes:
         class_names: known after `setup`.
@@ -61,15 +69,23 @@ class Folder(ImageDataModule):
         train_size: int | None = None,
         classes: Sequence[int] | None = None,
         order_seed: int = 0,
-        image_size: int = 32,
+        image_size: int | Sequence[int] = 32,
         channels: int = 3,
+        fit: str = "crop",
+        bits: int = 8,
     ):
         super().__init__(data_dir, batch_size, train_size, classes, order_seed)
         self.path = Path(path).expanduser().absolute()
-        if channels not in pictures.MODES:
-            raise UserError(f"dataset.channels={channels}: must be 1 (grey) or 3 (colour)")
-        side = whole_number("image_size", image_size, 1)
-        self.shape = (channels, side, side)
+        if channels not in (*pictures.MODES, pictures.AS_THEY_ARE):
+            four = "4 (as it is); dataset=array takes images of any number of bands"
+            raise UserError(f"dataset.channels={channels}: must be 1 (grey), 3 (colour) or {four}")
+        if fit not in pictures.FITS:
+            raise UserError(f"dataset.fit={fit}: must be {', '.join(pictures.FITS)}")
+        if bits not in pictures.TYPES:
+            raise UserError(f"dataset.bits={bits}: must be 8, 16 or 32 (floats)")
+        self.form = Form(channels, *_sides(image_size), fit, bits)
+        self.shape = self.form[:3]
+        self._remarks: dict[str, list[Path]] = defaultdict(list)
 
     def load(self) -> tuple[dict[str, Split], str]:
         """The splits, scaled once; the cache is made anew when a picture or an option changes.
@@ -92,13 +108,14 @@ class Folder(ImageDataModule):
         places = torch.tensor(self._places(names, given))
         splits = {}
         for place, name in enumerate(layout.SPLITS):
-            splits[name] = Split(images.arrays["images"], labels, torch.nonzero(places == place).flatten())
+            rows = torch.nonzero(places == place).flatten()
+            splits[name] = Split(images.arrays["images"], labels, rows, _BETWEEN.get(self.form.bits, BYTES))
             if not len(splits[name]):
                 raise UserError(f"dataset.path={self.path}: no image in {given[name]}/ that can be read")
         # of the files, since decoders differ in the last bit
         known = {
             "files": contents.digest(files),
-            "shape": str(self.shape),
+            "shape": self._named_form(),
             "places": checksum(places.numpy()),
         }
         return splits, identity(known)
@@ -124,9 +141,14 @@ class Folder(ImageDataModule):
     def _scaled(self, files: Mapping[str, File]) -> Opened:
         """All pictures at the size of the network, from the cache of such pictures."""
         what = contents.digest(files)
-        key = hashlib.sha256(f"{what} {self.shape}".encode()).hexdigest()[:16]
+        key = hashlib.sha256(f"{what} {self._named_form()}".encode()).hexdigest()[:16]
         origin = Origin(FOLDER, str(self.path), what)
         return open_or_build(self.folder / key, self.name, lambda: self._build(files), origin=origin)
+
+    def _named_form(self) -> str:
+        """The form, as caches were named by before there was more than a shape."""
+        fit, bits = self.form[3:]
+        return f"{self.shape}{'' if fit == 'crop' else f' {fit}'}{'' if bits == 8 else f' {bits}'}"
 
     def _build(self, files: Mapping[str, File]) -> Buildable:
         flaws = {name: file.flaw for name, file in files.items() if file.flaw}
@@ -136,24 +158,51 @@ class Folder(ImageDataModule):
             note(f"folder: {len(flaws):,} of {len(files):,} files cannot be read as images and are skipped")
         names = [name for name in files if name not in flaws]
 
-        def make(part: slice) -> npt.NDArray[np.uint8]:
+        def make(part: slice) -> npt.NDArray[Any]:
             with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
                 warnings.simplefilter("ignore")  # Pillow's, of large and of slightly odd files
                 read = pool.map(lambda name: self._read(self.path / name, files[name]), names[part])
-                return np.stack(list(read))
+                images = np.stack(list(read))
+            if part.stop == len(names):
+                self._tell()
+            return images
 
         by = f"caelab {version('caelab')} with Pillow {PIL.__version__}"
         shape = (len(names), *self.shape)
-        return {"images": Rows(shape, np.dtype(np.uint8), make, by, "reading images")}
+        return {"images": Rows(shape, pictures.TYPES[self.form.bits], make, by, "reading images")}
 
-    def _read(self, path: Path, file: File) -> npt.NDArray[np.uint8]:
+    def _read(self, path: Path, file: File) -> npt.NDArray[Any]:
         """Read one picture, of which it is known that it can be."""
+
+        def look(image: Image.Image) -> None:
+            for remark in pictures.remarks(image) if self.form.channels != pictures.AS_THEY_ARE else ():
+                self._remarks[remark].append(path)
+
         try:
-            image = pictures.read(path, self.shape[0], self.shape[1])
+            image = pictures.read(path, self.form, look)
             changed = contents.stamp(path) != file.stamp
+        except pictures.UnfitError as error:
+            raise UserError(f"{path}: {error}") from None
         # Pillow's readers raise almost anything on a damaged file
         except Exception as error:
             raise UserError(f"{path} cannot be read any more: {one_line(error)}") from error
         if changed:
             raise UserError(f"{path} changes while it is read; start again when it is whole")
         return image
+
+    def _tell(self) -> None:
+        """Say what is not taken as it is."""
+        for remark, paths in self._remarks.items():
+            more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
+            note(f"folder: {remark} ({min(paths)}{more})")
+
+
+def _sides(image_size: Any) -> tuple[int, int]:
+    """Height and width."""
+    if not isinstance(image_size, Sequence):
+        side = whole_number("image_size", image_size, 1)
+        return side, side
+    if isinstance(image_size, str) or len(image_size) != 2:
+        raise UserError(f"dataset.image_size={image_size}: must be one number, or [height,width]")
+    height, width = (whole_number("image_size", side, 1) for side in image_size)
+    return height, width

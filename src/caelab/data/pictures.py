@@ -1,16 +1,27 @@
 """One picture of a user, of any format that Pillow reads, as plain pixels."""
 
+import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's name for 8-bit pixels of so many channels."""
+
+AS_THEY_ARE = 4
+"""Channels of pictures whose bands are taken as they are: red, green, blue, alpha, or inks."""
+
+FITS = ("crop", "pad", "stretch")
+"""Ways to another shape: the middle is kept; all of it, beside black; or it is drawn out."""
+
+TYPES: dict[int, np.dtype[Any]] = {8: np.dtype(np.uint8), 16: np.dtype(np.uint16), 32: np.dtype(np.float32)}
+"""Type of pixels of so many bits; floats are from 0 to 1."""
 
 DEEP = "F"
 """Pillow's name for grey pixels that are floats; here from 0 to 1."""
@@ -52,19 +63,58 @@ class _Room:
 _room = _Room(MOST_PIXELS)
 
 
-def read(file: Path, channels: int, size: int) -> npt.NDArray[np.uint8]:
-    """Decode a picture's middle square: (channels, size, size), as ``to_uint8``.
+class Form(NamedTuple):
+    """What all pictures of a dataset are turned into.
+
+    Attributes:
+        channels: 1, 3 or ``AS_THEY_ARE``.
+        height: in pixels.
+        width: in pixels.
+        fit: one of ``FITS``.
+        bits: of ``TYPES``.
+    """
+
+    channels: int
+    height: int
+    width: int
+    fit: str = "crop"
+    bits: int = 8
+
+
+class UnfitError(ValueError):
+    """A whole picture that does not fit a form."""
+
+
+def read(file: Path, form: Form, look: Callable[[Image.Image], None] | None = None) -> npt.NDArray[Any]:
+    """Decode a picture: (channels, height, width), as ``to_pixels``.
+
+    Args:
+        file: its path.
+        form: of the result.
+        look: gets a look at what the file holds, before anything is changed.
 
     Raises:
+        UnfitError: it is whole, and does not fit the form.
         ValueError: it claims more than ``MOST_PIXELS``, which are not decoded.
         Exception: almost any other one of Pillow's readers, on a damaged file.
     """
-    with Image.open(file) as image:
+    try:
+        opened = Image.open(file)
+    except UnidentifiedImageError:
+        other = (
+            "; dataset=array takes TIFF files of any bands"
+            if file.suffix.lower() in (".tif", ".tiff")
+            else ""
+        )
+        raise ValueError(f"no picture that Pillow reads{other}") from None
+    with opened as image:
         # a JPEG is decoded at a fraction of its size if that does
-        image.draft(MODES[channels], (2 * size, 2 * size))
+        image.draft(MODES.get(form.channels, image.mode), (2 * form.width, 2 * form.height))
         require_decodable(image)
+        if look:
+            look(image)
         with _room.of(image.width * image.height):
-            return to_uint8(image, channels, size)
+            return to_pixels(image, form)
 
 
 def require_decodable(image: Image.Image) -> None:
@@ -78,16 +128,46 @@ def require_decodable(image: Image.Image) -> None:
         raise ValueError(f"it claims {size} pixels; at most {MOST_PIXELS:,} are decoded")
 
 
-def to_uint8(image: Image.Image, channels: int, size: int) -> npt.NDArray[np.uint8]:
-    """One picture as (channels, size, size): upright, on white where transparent, its middle square scaled.
+def to_pixels(image: Image.Image, form: Form) -> npt.NDArray[Any]:
+    """One picture as (channels, height, width) of the type of a form: upright and scaled.
 
-    Values of more than 8 bits are rounded to them; see ``upright`` for what else becomes of a picture.
+    See ``upright`` for what else becomes of one of 1 or 3 channels. Of 8 bits, higher values are rounded.
+
+    Raises:
+        UnfitError: it has other bands, or colours of 16 bits, of which Pillow would read 8.
     """
-    picture = upright(image)
+    if form.bits > 8 and not image.mode.startswith("I") and _stored_deep(image):
+        raise UnfitError("its colours have 16 bits, of which Pillow reads 8; dataset.bits=8 takes those")
+    if form.channels == AS_THEY_ARE and len(bands := image.getbands()) != AS_THEY_ARE:
+        raise UnfitError(f"its bands are {', '.join(bands)}; dataset.channels=4 takes pictures of four")
+    picture = _turned(image) if form.channels == AS_THEY_ARE else upright(image)
+    if form.bits == 8:
+        if picture.mode == DEEP:
+            picture = Image.fromarray((255 * np.asarray(picture)).round().astype(np.uint8))
+        pixels = np.asarray(_sized(picture.convert(MODES.get(form.channels, picture.mode)), form))
+        return pixels.reshape(form.height, form.width, form.channels).transpose(2, 0, 1)
+    x = np.stack([np.asarray(_sized(band, form)) for band in _bands(picture, form.channels)]).clip(0, 1)
+    return x if form.bits == 32 else (65_535 * x).round().astype(np.uint16)
+
+
+def _stored_deep(image: Image.Image) -> bool:
+    """Whether the file that is open has values of 16 bits."""
+    return any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+
+
+def _sized(picture: Image.Image, form: Form) -> Image.Image:
+    size, bicubic = (form.width, form.height), Image.Resampling.BICUBIC
+    if form.fit == "stretch":
+        return picture.resize(size, bicubic)
+    return (ImageOps.fit if form.fit == "crop" else ImageOps.pad)(picture, size, bicubic)
+
+
+def _bands(picture: Image.Image, channels: int) -> list[Image.Image]:
+    """Each band as floats from 0 to 1."""
     if picture.mode == DEEP:
-        picture = Image.fromarray((255 * np.asarray(picture)).round().astype(np.uint8))
-    square = ImageOps.fit(picture.convert(MODES[channels]), (size, size), Image.Resampling.BICUBIC)
-    return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1)
+        return [picture] * channels
+    bands = picture.convert(MODES.get(channels, picture.mode)).split()
+    return [Image.fromarray(np.asarray(band, np.float32) / np.float32(255)) for band in bands]
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -103,9 +183,7 @@ def upright(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: the values are not in that range, so that it is not known what is white.
     """
-    image.load()
-    turn = _TURNS.get(_orientation(image))
-    turned = image.transpose(turn) if turn is not None else image
+    turned = _turned(image)
     if turned.mode.startswith("I"):
         return _deep(turned, 65_535)
     if turned.mode == DEEP:
@@ -116,6 +194,12 @@ def upright(image: Image.Image) -> Image.Image:
     return turned.convert("L" if turned.mode in ("1", "L") else "RGB")
 
 
+def _turned(image: Image.Image) -> Image.Image:
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    return image.transpose(turn) if turn is not None else image
+
+
 def _orientation(image: Image.Image) -> int:
     with suppress(Exception):  # Pillow raises almost anything on damaged EXIF
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -124,8 +208,10 @@ def _orientation(image: Image.Image) -> int:
 
 def _deep(image: Image.Image, white: int) -> Image.Image:
     values = np.asarray(image, np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("it has values that are NaN or infinite")
     least, most = values.min(), values.max()
-    if not 0 <= least <= most <= white:  # nor NaN
+    if not 0 <= least <= most <= white:
         raise ValueError(f"its values go from {least:g} to {most:g}; they must be within 0 and {white:,}")
     return Image.fromarray(values / np.float32(white))
 
@@ -138,4 +224,17 @@ def remarks(image: Image.Image) -> list[str]:
         found.append("transparency: put on white")
     if image.mode == "CMYK":
         found.append("CMYK: turned to RGB without its colour profile")
+    if (profile := _profile(image)) and image.mode != "CMYK":
+        found.append(f"colour profile {profile}: its colours are taken as sRGB")
     return found
+
+
+def _profile(image: Image.Image) -> str:
+    """Name of a colour profile that is not sRGB."""
+    if not (content := image.info.get("icc_profile")):
+        return ""
+    try:
+        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(content))).strip()
+    except (OSError, ImageCms.PyCMSError):
+        return "that cannot be read"
+    return "" if "srgb" in name.lower() else name or "without a name"

@@ -21,7 +21,7 @@ COVARIANCE = 4_096
 """Numbers in an image up to which larger data give a covariance; above it iteration is faster."""
 
 _PASSES = 40  # at most
-_LEFT, _ALL = 1e-6, 1e-10  # shares of the variance, without and with what is kept, that a last pass may add
+_LEFT, _ALL = 5e-6, 1e-10  # shares of the variance, without and with what is kept, that a last pass may add
 
 
 class PCA(Autoencoder):
@@ -157,9 +157,9 @@ def _by_iteration(images: Images, mean: Tensor, count: int) -> Tensor:
     basis: Tensor = torch.linalg.qr(torch.randn(len(mean), width, generator=draws, dtype=torch.float64)).Q
     kept = torch.zeros((), dtype=torch.float64)
     for _ in range(_PASSES):
-        product, variance = torch.zeros_like(basis), torch.zeros_like(kept)
+        product, variance, directions = torch.zeros_like(basis), torch.zeros_like(kept), basis.float()
         for x in _centred(images, mean.float()):
-            product += x.T @ (x @ basis.float())
+            product += x.T @ (x @ directions)
             variance += x.square().sum(dtype=torch.float64)
         values, vectors = torch.linalg.eigh(basis.T @ product)
         before, kept = kept, values.flip(0)[:count].sum()
