@@ -54,7 +54,7 @@ class Corrupted:
     """Images as a network is given them in its first epoch, corrupted as they are asked for.
 
     Args:
-        images: clean, (N, C, H, W) uint8.
+        images: clean, (N, C, H, W) of a split.
         corruption: of each image.
         seed: of the run.
     """

@@ -89,7 +89,7 @@ class Collected(ImageDataModule):
     @property
     def _cache(self) -> Path:
         key = hashlib.sha256(f"{self.source()} {self.size} {self.channels}".encode()).hexdigest()[:16]
-        return self.folder / key
+        return self.folder / "read" / key
 
     @cached_property
     def _opened(self) -> Opened:

@@ -106,7 +106,7 @@ class Autoencoder(nn.Module, ABC):
         """Be ready to keep something of each of so many training images, where it goes ``by_place``."""
 
     def initialise(self, images: Images) -> None:  # noqa: B027 - most networks start from random weights
-        """Set weights from the training images, uint8, once, before the first gradient step.
+        """Set weights from the training images, as a split gives them, once, before the first gradient step.
 
         A network without a trainable parameter is fitted by this alone.
         """
@@ -115,7 +115,7 @@ class Autoencoder(nn.Module, ABC):
         """As ``initialise``, for a network that also wants to know what it will be given.
 
         Args:
-            images: clean training images (N, C, H, W) uint8.
+            images: clean training images (N, C, H, W) of a split.
             corrupted: the same images as the network is given them, float32 in [0, 1].
         """
         self.initialise(images)

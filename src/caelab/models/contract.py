@@ -16,7 +16,7 @@ LEAST_IMAGES = 2
 
 
 def encoded(net: Autoencoder, images: Tensor) -> Code:
-    """Encode uint8 images (N, C, H, W) on the network's device.
+    """Encode images (N, C, H, W) of a split on the network's device.
 
     Raises:
         UserError: what comes back is no ``Code`` of these images.
@@ -43,7 +43,7 @@ def require_contract(net: Autoencoder, images: Split | Tensor) -> None:
 
     Args:
         net: trained.
-        images: uint8, at least two.
+        images: of a split, at least two.
 
     Raises:
         UserError: ``encode`` returns no ``Code``, ``decode`` no image, or it depends on more than its code.
@@ -90,5 +90,5 @@ def evaluating(net: Autoencoder) -> Iterator[None]:
 
 
 def pixels(net: Autoencoder, images: Tensor) -> Tensor:
-    """Turn images (N, C, H, W) uint8 into what the network takes: in [0, 1], of its type and device."""
+    """Turn images (N, C, H, W) of a split into what the network takes: in [0, 1], of its type and device."""
     return unit(images.to(net.weight.device)).to(net.weight.dtype)

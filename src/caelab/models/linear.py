@@ -53,7 +53,7 @@ class Linear(Autoencoder):
         self.matrix.copy_(torch.eye(self.latent))
 
     def initialise_from(self, images: Images, corrupted: Images) -> None:
-        """Fit matrix and bias to pairs of images (N, C, H, W), uint8 and float32 in [0, 1], in float64."""
+        """Fit matrix and bias to images (N, C, H, W), of a split and float32 in [0, 1], in float64."""
         n = len(images)
         clean, given, square = torch.zeros(3, self.latent, dtype=torch.float64)
         squares, products = torch.zeros(2, self.latent, self.latent, dtype=torch.float64)

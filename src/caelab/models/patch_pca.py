@@ -50,7 +50,7 @@ class PatchPCA(Autoencoder):
         return sum(buffer.numel() for buffer in self.buffers())
 
     def initialise(self, images: Images) -> None:
-        """Fit mean and components to the patches of images (N, C, H, W) uint8.
+        """Fit mean and components to the patches of images (N, C, H, W) of a split.
 
         Raises:
             ValueError: there are fewer patches than components.
@@ -104,7 +104,7 @@ def joined(parts: Tensor, shape: Sequence[int], factor: int) -> Tensor:
 
 @torch.no_grad()
 def principal(images: Images, factor: int, count: int) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and the first principal components (count, D) of the patches of uint8 images, in float64.
+    """Mean (D,) and the first principal components (count, D) of the patches of images, in float64.
 
     Raises:
         ValueError: there are fewer patches than components.

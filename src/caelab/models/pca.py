@@ -78,7 +78,7 @@ class PCA(Autoencoder):
         return sum(buffer.numel() for buffer in self.buffers())
 
     def initialise(self, images: Images) -> None:
-        """Fit mean and components to images (N, C, H, W) uint8.
+        """Fit mean and components to images (N, C, H, W) of a split.
 
         Of fewer images than ``latent`` there are as many components as images, and ``latent`` becomes that.
         """
@@ -116,7 +116,7 @@ class PCA(Autoencoder):
 
 @torch.no_grad()
 def principal(images: Images, count: int) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and first principal components (count, D) of images (N, C, H, W) uint8, in float64.
+    """Mean (D,) and first principal components (count, D) of images (N, C, H, W) of a split, in float64.
 
     Exact up to ``IN_MEMORY`` and ``COVARIANCE``. Larger pictures are gone through, batch by batch, until the
     PSNR of the projection is within 1e-4 dB of the best one. Memory grows with ``count`` and D, not with N.

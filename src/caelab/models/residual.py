@@ -74,7 +74,7 @@ class Corrected(Autoencoder):
 
     @abstractmethod
     def start(self, images: Images) -> None:
-        """Start the linear layers as the principal components of images (N, C, H, W) uint8."""
+        """Start the linear layers as the principal components of images (N, C, H, W) of a split."""
 
     @abstractmethod
     def apart(self, x: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class Corrected(Autoencoder):
 
     @torch.no_grad()
     def initialise(self, images: Images) -> None:
-        """Start the linear layers as the principal components of images (N, C, H, W) uint8.
+        """Start the linear layers as the principal components of images (N, C, H, W) of a split.
 
         Raises:
             ValueError: there are fewer images than the components need.
@@ -235,7 +235,7 @@ class Residual(Corrected):
 
     @torch.no_grad()
     def start(self, images: Images) -> None:
-        """Start the linear layers as the principal components of images (N, C, H, W) uint8.
+        """Start the linear layers as the principal components of images (N, C, H, W) of a split.
 
         Raises:
             ValueError: there are fewer images than ``latent``.

@@ -82,7 +82,7 @@ class Spatial(Corrected):
 
     @torch.no_grad()
     def start(self, images: Images) -> None:
-        """Start the linear layers as the principal components of the patches of images (N, C, H, W) uint8.
+        """Start the linear layers as principal components of patches of images (N, C, H, W) of a split.
 
         Raises:
             ValueError: there are fewer patches than ``latent_channels``.

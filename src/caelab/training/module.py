@@ -31,7 +31,7 @@ _READ_EVERY_ON_GPU = 50
 
 
 class AutoencoderModule(LightningModule):
-    """Trains and measures an autoencoder on batches of uint8 images (N, C, H, W).
+    """Trains and measures an autoencoder on batches of images (N, C, H, W) of a split.
 
     Args:
         net: the network.
@@ -102,7 +102,7 @@ class AutoencoderModule(LightningModule):
     def forward(
         self, batch: Tensor, key: Tensor | None = None, draw: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Turn a uint8 batch into ``(x_hat, x, penalty)``: (N, C, H, W) float32 in [0, 1] each, and (N,).
+        """Turn a batch into ``(x_hat, x, penalty)``: (N, C, H, W) float32 in [0, 1] each, and (N,).
 
         Args:
             batch: clean images (N, C, H, W).
@@ -152,7 +152,7 @@ class AutoencoderModule(LightningModule):
         self.train_penalties.reset()
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """Return the loss of one batch (N, C, H, W) uint8.
+        """Return the loss of one batch (N, C, H, W) of a split.
 
         Raises:
             UserError: a loss is NaN or infinite.
@@ -216,7 +216,7 @@ class AutoencoderModule(LightningModule):
             measured.reset()
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Add one batch (N, C, H, W) uint8 to the epoch's figures."""
+        """Add one batch (N, C, H, W) of a split to the epoch's figures."""
         self._measure(batch, self._keys(self.trainer.val_dataloaders, batch_idx, VAL))
 
     def _measure(self, batch: Tensor, key: Tensor | None) -> None:
@@ -248,7 +248,7 @@ class AutoencoderModule(LightningModule):
     on_test_epoch_start = on_validation_epoch_start
 
     def test_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Add one batch (N, C, H, W) uint8 to the figures."""
+        """Add one batch (N, C, H, W) of a split to the figures."""
         self._measure(batch, self._keys(self.trainer.test_dataloaders, batch_idx, TEST))
 
     def on_test_epoch_end(self) -> None:

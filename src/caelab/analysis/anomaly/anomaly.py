@@ -48,7 +48,7 @@ class Parts:
 
     Attributes:
         train: what it was trained on.
-        test: (N, C, H, W) uint8, its own test images, and after them those of all other classes.
+        test: (N, C, H, W) of a split, its own test images, and after them those of all other classes.
         labels: (N,) int64, the class of each.
         anomalous: (N,) bool, which are of other classes.
         class_names: name of each class of the dataset.

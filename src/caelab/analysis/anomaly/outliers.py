@@ -52,7 +52,7 @@ class Detection(NamedTuple):
 
 
 def codes(net: Autoencoder, images: Images, watch: Watch = iter) -> Tensor:
-    """Encode images (N, C, H, W) uint8; return their latents (N, latent), float32 on the CPU.
+    """Encode images (N, C, H, W) of a split; return their latents (N, latent), float32 on the CPU.
 
     Raises:
         UserError: a network that does not keep the ``Code`` contract.
@@ -62,13 +62,13 @@ def codes(net: Autoencoder, images: Images, watch: Watch = iter) -> Tensor:
 
 
 def errors(net: Autoencoder, images: Images, watch: Watch = iter) -> Floats:
-    """Mean squared error of the reconstruction of each image (N, C, H, W) uint8: (N,), pixels in [0, 1]."""
+    """Mean squared error of each reconstruction of images (N, C, H, W) of a split: (N,), pixels in [0, 1]."""
     found = [mse(net.reconstruct(batch), unit(batch)) for batch in _batches(images, watch)]
     return torch.cat(found).numpy()
 
 
 def pixels(images: Images) -> Tensor:
-    """Images (N, C, H, W) uint8 as points (N, C*H*W), float32 in [0, 1]."""
+    """Images (N, C, H, W) of a split as points (N, C*H*W), float32 in [0, 1]."""
     return unit(images[:].flatten(1))
 
 

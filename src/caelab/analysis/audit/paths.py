@@ -104,7 +104,7 @@ def alone(net: Autoencoder, images: Tensor, means: Means) -> dict[str, Tensor]:
 
     Args:
         net: trained.
-        images: (N, C, H, W) uint8.
+        images: (N, C, H, W) of a split.
         means: of the training images.
 
     Returns:

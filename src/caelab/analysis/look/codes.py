@@ -23,13 +23,13 @@ Floats = NDArray[np.float64]
 
 @torch.inference_mode()
 def encode(net: Autoencoder, images: Tensor) -> Code:
-    """Map images (N, C, H, W) uint8 to their code."""
+    """Map images (N, C, H, W) of a split to their code."""
     return net.encode(pixels(net, images))
 
 
 @torch.inference_mode()
 def latents(net: Autoencoder, images: Tensor) -> Floats:
-    """Map images (N, C, H, W) uint8 to the latents of their codes, (N, latent), in batches.
+    """Map images (N, C, H, W) of a split to the latents of their codes, (N, latent), in batches.
 
     Raises:
         UserError: a number is not finite, or no number differs from image to image.

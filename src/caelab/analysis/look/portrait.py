@@ -25,7 +25,7 @@ class Portrait:
 
     Attributes:
         net: in eval mode, on the CPU.
-        images: (N, C, H, W) uint8, N at least 10, in random order.
+        images: (N, C, H, W) of a split, N at least 10, in random order.
         labels: (N,) int64.
         seed: of what is random.
     """

@@ -12,7 +12,7 @@ from caelab.models.autoencoder import Autoencoder
 
 
 def decibels(net: Autoencoder, images: Tensor) -> Floats:
-    """Return the PSNR in dB of each image's reconstruction, (N,), for images (N, C, H, W) uint8."""
+    """Return the PSNR in dB of each image's reconstruction, (N,), for images (N, C, H, W) of a split."""
     found = []
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]

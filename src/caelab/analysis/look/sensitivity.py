@@ -14,7 +14,7 @@ def looks_at(net: Autoencoder, images: Tensor, coordinates: list[int]) -> Tensor
 
     Args:
         net: in eval mode.
-        images: (N, C, H, W) uint8, at which the derivatives are taken.
+        images: (N, C, H, W) of a split, at which the derivatives are taken.
         coordinates: K of them.
 
     Returns:

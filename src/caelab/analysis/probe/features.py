@@ -49,7 +49,7 @@ def pooled(x: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def encode(net: Autoencoder, images: Tensor, taps: Sequence[nn.Module]) -> dict[str, Tensor]:
-    """Name -> features of images (N, C, H, W) uint8: ``z``, and ``stage1`` ... for each tapped module."""
+    """Name -> features of images (N, C, H, W) of a split: ``z``, and ``stage1`` ... of tapped modules."""
     with tapped(taps) as outputs:
         z = net.encode(contract.pixels(net, images)).z
     return {"z": z.float()} | {

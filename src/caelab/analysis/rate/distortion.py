@@ -136,7 +136,7 @@ class _Totals:
         self._clipped = 0
 
     def add(self, net: Autoencoder, images: Tensor) -> None:
-        """Count in images (N, C, H, W) uint8."""
+        """Count in images (N, C, H, W) of a split."""
         code, original = encoded(net, images), unit(images)
         x = flat(code)
         require_finite(x)

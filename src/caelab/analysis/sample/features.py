@@ -46,18 +46,18 @@ class Classifier(nn.Module):
         self.head = nn.Linear(WIDTHS[-1], classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """Map images (N, C, H, W) uint8 to their features (N, ``WIDTHS[-1]``) float32."""
+        """Map images (N, C, H, W) of a split to their features (N, ``WIDTHS[-1]``) float32."""
         features: Tensor = self.stages(unit(images)).mean((2, 3))
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (N, C, H, W) uint8 to a score of each class, (N, classes)."""
+        """Map images (N, C, H, W) of a split to a score of each class, (N, classes)."""
         scores: Tensor = self.head(self.features(images))
         return scores
 
     @torch.inference_mode()
     def read(self, batches: Iterable[Tensor]) -> Tensor:
-        """Features of images that come in batches (n, C, H, W) uint8: (N, ``WIDTHS[-1]``)."""
+        """Features of images that come in batches (n, C, H, W) of a split: (N, ``WIDTHS[-1]``)."""
         return torch.cat([self.features(batch) for batch in batches])
 
     @torch.inference_mode()

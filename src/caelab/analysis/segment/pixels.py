@@ -34,7 +34,7 @@ DEFINITIONS = {
 """What the figures are, as it is written beside them."""
 
 Maps = Callable[[Tensor], Tensor]
-"""Images (N, C, H, W) uint8 -> features of each pixel (N, D, H, W) float32."""
+"""Images (N, C, H, W) of a split -> features of each pixel (N, D, H, W) float32."""
 
 
 @dataclass(frozen=True)
