@@ -32,7 +32,7 @@ FROZEN = {
     ("dataset=cinic10", "dataset.archive=CINIC-10.tar.gz"): "7fc0cbcc8916a64e",
     ("dataset=cinic10", "dataset.root=pictures"): "2a92080c78cbc59c",
     ("dataset=folder", "dataset.path=pictures"): "ffb7c7043edc52ed",
-    ("dataset=folder", "dataset.path=pictures", "dataset.fit=crop", "dataset.bits=8"): "ffb7c7043edc52ed",
+    ("dataset=folder", "dataset.path=pictures", "dataset.fit=crop", "dataset.index=null"): "ffb7c7043edc52ed",
     ("dataset=folder", "+paths.photos=pictures", "dataset.path=${paths.photos}"): "ffb7c7043edc52ed",
     ("dataset=folder", "+paths.photos=missing", "dataset.path=${paths.photos}/all"): "4561a771f05b177f",
     ("dataset=folder", "dataset.path=missing/all"): "5eb39a8c6bdc41f7",

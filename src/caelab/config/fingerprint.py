@@ -65,7 +65,7 @@ _LATER = {
 # The same of single models and datasets, by their target.
 _LATER_OF: dict[str, dict[str, Any]] = {
     "caelab.models.pca.PCA": {"model.refine": 0, "model.shrinkage": "none"},
-    "caelab.data.folder.Folder": {"dataset.fit": "crop", "dataset.bits": 8},
+    "caelab.data.folder.Folder": {"dataset.fit": "crop", "dataset.bits": 8, "dataset.index": None},
 }
 
 

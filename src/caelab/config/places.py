@@ -7,7 +7,7 @@ from typing import Any
 
 from caelab.data import contents
 
-KEYS = ("data_dir", "path", "root", "archive")
+KEYS = ("data_dir", "path", "root", "archive", "index")
 """Keys of a dataset that name a place."""
 
 
@@ -60,6 +60,8 @@ def by_content(node: Any, plain: Any, paths: Mapping[str, str], base: Path, targ
     if plain in (paths["data"], paths["output"]) and target not in (contents.FOLDER, contents.CINIC10):
         return node
     folder = absolute(plain, base)
+    if target == contents.FOLDER and folder.is_file():
+        target = contents.ARRAY  # an index is one file, too
     if not (folder.is_file() if target == contents.ARRAY else folder.is_dir()):
         return node
     return contents.digest(contents.read_by(target, folder, absolute(paths["data"], base)))

@@ -17,7 +17,7 @@ import PIL
 import torch
 from PIL import Image
 
-from caelab.data import contents, layout, pictures
+from caelab.data import contents, index, layout, pictures
 from caelab.data.cache import Buildable, Opened, checksum, identity, open_or_build
 from caelab.data.contents import FOLDER, File, Origin
 from caelab.data.datamodule import ImageDataModule, Split, whole_number
@@ -49,6 +49,7 @@ class Folder(ImageDataModule):
         channels: 1 for grey, 3 for colour, 4 for files of four bands, which are taken as they are.
         fit: how a picture of another shape gets there: ``crop``, ``pad`` or ``stretch``.
         bits: of a value: 8, 16, or 32 for floats from 0 to 1.
+        index: CSV file of the pictures to take, see ``caelab.data.index``; None takes all.
 
     Attributes:
         class_names: known after `setup`.
@@ -73,6 +74,7 @@ class Folder(ImageDataModule):
         channels: int = 3,
         fit: str = "crop",
         bits: int = 8,
+        index: str | None = None,
     ):
         super().__init__(data_dir, batch_size, train_size, classes, order_seed)
         self.path = Path(path).expanduser().absolute()
@@ -85,6 +87,7 @@ class Folder(ImageDataModule):
             raise UserError(f"dataset.bits={bits}: must be 8, 16 or 32 (floats)")
         self.form = Form(channels, *_sides(image_size), fit, bits)
         self.shape = self.form[:3]
+        self.index = Path(index).expanduser().absolute() if index else None
         self._remarks: dict[str, list[Path]] = defaultdict(list)
 
     def load(self) -> tuple[dict[str, Split], str]:
@@ -103,9 +106,16 @@ class Folder(ImageDataModule):
         # class folders, and the picture's own name
         parts = [name.split("/")[bool(given) :] for name in names]
         classes = [part[0] if len(part) > 1 else "images" for part in parts]
-        self.class_names = tuple(sorted(set(classes)))
-        labels = torch.tensor([self.class_names.index(one) for one in classes])
-        places = torch.tensor(self._places(names, given))
+        if self.index:
+            classes, where = self._listed(self.index, files, dict(zip(names, classes, strict=True)))
+        else:
+            where = self._places(names, given)
+        self.class_names = tuple(
+            sorted({one for one, place in zip(classes, where, strict=True) if place >= 0})
+        )
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        labels = torch.tensor([numbers.get(one, -1) for one in classes])
+        places = torch.tensor(where)
         splits = {}
         for place, name in enumerate(layout.SPLITS):
             rows = torch.nonzero(places == place).flatten()
@@ -118,6 +128,8 @@ class Folder(ImageDataModule):
             "shape": self._named_form(),
             "places": checksum(places.numpy()),
         }
+        if self.index:
+            known["labels"] = checksum(labels.numpy())
         return splits, identity(known)
 
     def place(self) -> str:
@@ -137,6 +149,16 @@ class Folder(ImageDataModule):
             return layout.divide(names, self.split_seed)
         except ValueError as error:
             raise UserError(f"dataset.path={self.path}: {error}") from None
+
+    def _listed(
+        self, path: Path, files: Mapping[str, File], classes: Mapping[str, str]
+    ) -> tuple[list[str], list[int]]:
+        """Class and place in `layout.SPLITS` of each picture, by the index; -1 of what is not in it."""
+        rows = index.read(path, self.path, files)
+        found = index.places(rows, self.split_seed, f"dataset.index={path}")
+        places = {row["file"]: place for row, place in zip(rows, found, strict=True)}
+        labels = {row["file"]: row["label"] for row in rows if "label" in row}
+        return [labels.get(*one) for one in classes.items()], [places.get(name, -1) for name in classes]
 
     def _scaled(self, files: Mapping[str, File]) -> Opened:
         """All pictures at the size of the network, from the cache of such pictures."""
