@@ -10,6 +10,7 @@ import torch
 import torchvision
 from PIL import Image
 
+from caelab.data import unused
 from caelab.data.torchvision import Torchvision
 from caelab.errors import UserError
 
@@ -53,6 +54,7 @@ def test_what_is_read_is_cached(tmp_path, monkeypatch):
     fashion(tmp_path)
     first = ready(tmp_path, "FashionMNIST")
     assert first.here()
+    assert unused.unused(tmp_path) == {}  # what a clean-up would take
     monkeypatch.setattr(torchvision.datasets, "FashionMNIST", None)
     monkeypatch.setattr(Torchvision, "_known", lambda self: (None, {}))
     again = ready(tmp_path, "FashionMNIST")

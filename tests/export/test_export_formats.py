@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -151,7 +150,7 @@ def test_metadata_name_no_place_of_this_machine(run):
     record = results.finished(run)
     about = metadata(record)
     assert about["fingerprint"] == "0123456789abcdef"
-    assert (about["range"], about["metrics"], about["data"]) == ([0, 1], record.metrics, asdict(record.data))
+    assert (about["range"], about["metrics"], about["data"]) == ([0, 1], record.metrics, record.data.plain())
     assert about["config"]["dataset"] == {
         "_target_": "caelab.data.shapes.Shapes",
         "batch_size": 32,

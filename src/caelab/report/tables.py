@@ -46,6 +46,8 @@ _SIZES = {
     "epochs": ("time", "epochs"),
 }
 
+_STRINGS = ("mode.string_storage", "python")  # pyarrow, if installed, takes no name that is no UTF-8
+
 
 def numbers(section: Section) -> pd.DataFrame:
     """Return a section's raw figures, a line a row: what the CSV holds.
@@ -83,7 +85,8 @@ def numbers(section: Section) -> pd.DataFrame:
         line["bypassing"] = row.bypassing
         line |= {"settings": _settings(row), "gain": row.gain, "note": _note(row, differ)}
         lines.append(line)
-    return pd.DataFrame(lines)
+    with pd.option_context(*_STRINGS):
+        return pd.DataFrame(lines)
 
 
 def _known(section: Section, part: str, key: str) -> bool:
@@ -206,7 +209,8 @@ def table(section: Section, raw: pd.DataFrame | None = None) -> pd.DataFrame:
         "seconds": _whole(raw, "seconds"),
         "epochs": _whole(raw, "epochs"),
     }
-    return pd.DataFrame({key: values for key, values in cells.items() if any(values)})
+    with pd.option_context(*_STRINGS):
+        return pd.DataFrame({key: values for key, values in cells.items() if any(values)})
 
 
 def _column(raw: pd.DataFrame, name: str) -> list[float]:
