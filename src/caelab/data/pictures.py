@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's name for 8-bit pixels of so many channels."""
@@ -233,6 +233,8 @@ def _profile(image: Image.Image) -> str:
     """Name of a colour profile that is not sRGB."""
     if not (content := image.info.get("icc_profile")):
         return ""
+    from PIL import ImageCms  # which a picture without a profile does not need
+
     try:
         name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(content))).strip()
     except (OSError, ImageCms.PyCMSError):
