@@ -17,7 +17,7 @@ if sys.argv[0] == "-m" and not sys.flags.safe_path:
     if f"{_module}.".startswith("caelab.") and _module != "caelab.train":
         del sys.path[0]
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 __all__ = ["Run", "compare", "load", "run", "study", "sweep"]
 
 # Imported on use: they bring Hydra or torch, and a command line must answer before that.
