@@ -39,6 +39,7 @@ def test_the_wheel_holds_code_and_config_and_nothing_else(wheel):
     pages |= {
         f"caelab/plotting/{name}" for name in ("page.css", "plotly/plotly-basic.min.js", "plotly/LICENSE")
     }
+    pages |= {"caelab/analysis/rate/published.csv"}
     built = {"caelab/commit.json"} & names  # where ROOT is a checkout of git
     plugins = {f"hydra_plugins/caelab_{name}.py" for name in ("folders", "sweeper")}
     assert rest == {"caelab/py.typed"} | plugins | pages | built

@@ -6,6 +6,11 @@ HTML has Jinja's own escapes. A drawing shows ``visible`` text, and matplotlib r
 
 import hashlib
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -85,3 +90,11 @@ def file_name(text: str) -> str:
 def one_name(text: str) -> str:
     """Return text as the name of one file or folder, which leads nowhere else."""
     return re.sub(r"[/\\\0]", "-", text).lstrip(".") or "-"
+
+
+def frame(cells: Any, columns: Sequence[str] = ()) -> "pd.DataFrame":
+    """Return a table of any text: pandas would keep it in pyarrow, if installed, which takes UTF-8 alone."""
+    import pandas as pd  # which most commands do without
+
+    with pd.option_context("mode.string_storage", "python"):
+        return pd.DataFrame(cells, columns=list(columns) or None)

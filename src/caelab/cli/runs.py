@@ -71,9 +71,7 @@ def _markdown(found: Found) -> None:
 
 
 def _frame(found: Found) -> "pd.DataFrame":
-    import pandas as pd  # which most lists do without
-
-    return pd.DataFrame(_cells(found), columns=found.columns)
+    return texts.frame(_cells(found), found.columns)
 
 
 _FORMATS: dict[Format, Callable[[Found], None]] = {

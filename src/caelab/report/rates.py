@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from caelab import texts
 from caelab.analysis.rate.picture import TRANSFORM, Line, codecs, draw, line, lossless, transform
 from caelab.analysis.rate.published import curves
 from caelab.analysis.rate.tradeoff import PERFECT, Curve, best, envelope
@@ -78,7 +79,7 @@ def winners(section: Section) -> pd.DataFrame | None:
         tops = [best(8 * size, side) for side in sides]
         if tops[0]:
             lines.append(_compared(size, tops))
-    return pd.DataFrame(lines) if lines else None
+    return texts.frame(lines) if lines else None
 
 
 def _compared(size: int, tops: Sequence[tuple[str, float] | None]) -> dict[str, Any]:

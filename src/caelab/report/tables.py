@@ -46,8 +46,6 @@ _SIZES = {
     "epochs": ("time", "epochs"),
 }
 
-_STRINGS = ("mode.string_storage", "python")  # pyarrow, if installed, takes no name that is no UTF-8
-
 
 def numbers(section: Section) -> pd.DataFrame:
     """Return a section's raw figures, a line a row: what the CSV holds.
@@ -85,8 +83,7 @@ def numbers(section: Section) -> pd.DataFrame:
         line["bypassing"] = row.bypassing
         line |= {"settings": _settings(row), "gain": row.gain, "note": _note(row, differ)}
         lines.append(line)
-    with pd.option_context(*_STRINGS):
-        return pd.DataFrame(lines)
+    return texts.frame(lines)
 
 
 def _known(section: Section, part: str, key: str) -> bool:
@@ -209,8 +206,7 @@ def table(section: Section, raw: pd.DataFrame | None = None) -> pd.DataFrame:
         "seconds": _whole(raw, "seconds"),
         "epochs": _whole(raw, "epochs"),
     }
-    with pd.option_context(*_STRINGS):
-        return pd.DataFrame({key: values for key, values in cells.items() if any(values)})
+    return texts.frame({key: values for key, values in cells.items() if any(values)})
 
 
 def _column(raw: pd.DataFrame, name: str) -> list[float]:
@@ -328,7 +324,7 @@ def rates(raw: pd.DataFrame) -> pd.DataFrame:
     for side in (side for side in SIDES if any(raw[side])):
         psnrs = _plain(raw, f"{side}_psnr", 2)
         cells[side] = [f"{psnr} {name}".strip() for psnr, name in zip(psnrs, raw[side], strict=True)]
-    return pd.DataFrame(cells | {"best": list(raw["best"])})
+    return texts.frame(cells | {"best": list(raw["best"])})
 
 
 def main(section: Section, frame: pd.DataFrame) -> list[str]:
