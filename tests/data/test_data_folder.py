@@ -314,3 +314,10 @@ def test_a_users_mistake_is_one_line_that_names_the_key(tmp_path, make, options,
     with pytest.raises(UserError, match=match) as caught:
         ready(tmp_path, root, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fit", ["pad", "stretch"])
+def test_what_a_model_card_says_of_the_pictures_follows_fit(tmp_path, fit):
+    assert {"pad": "black beside", "stretch": "stretched"}[fit] in Folder(
+        str(tmp_path), "photos", fit=fit
+    ).pictures

@@ -31,6 +31,13 @@ _BETWEEN = {16: (0.0, 65_535.0), 32: (0.0, 1.0)}  # least and largest value of s
 NAMED = 10  # unreadable files that are named; the rest are counted
 
 
+_FITTED = {
+    "crop": "scaled to one size, their middle cut out",
+    "pad": "scaled to one size, black beside them",
+    "stretch": "stretched to one size",
+}
+
+
 class Folder(ImageDataModule):
     """The images below a folder, scaled once and cached.
 
@@ -56,7 +63,6 @@ class Folder(ImageDataModule):
     """
 
     name = "folder"
-    pictures = "a user's own images, scaled to one size, their middle square"
     licence = (
         "A user's own images: whoever gives the model away must know on what terms they may be used, and "
         "whether they show people."
@@ -85,6 +91,7 @@ class Folder(ImageDataModule):
             raise UserError(f"dataset.fit={fit}: must be {', '.join(pictures.FITS)}")
         if bits not in pictures.TYPES:
             raise UserError(f"dataset.bits={bits}: must be 8, 16 or 32 (floats)")
+        self.pictures = f"a user's own images, {_FITTED[fit]}"
         self.form = Form(channels, *_sides(image_size), fit, bits)
         self.shape = self.form[:3]
         self.index = Path(index).expanduser().absolute() if index else None
