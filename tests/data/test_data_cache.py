@@ -264,6 +264,7 @@ def test_large_arrays_are_verified_once_on_a_machine_unless_they_change(tmp_path
         elsewhere.setattr(cache.platform, "node", lambda: "another machine")
         start_anew()
         assert checked == [IMAGES.nbytes, LABELS.nbytes]
+    start_anew()  # so that what is known is of this machine again
     path = tmp_path / "cache" / "images.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
