@@ -55,6 +55,7 @@ def tiny(words: Sequence[str]) -> list[str]:
     own = words[0] == "report" and {*words} & {*studies.names()} and "docs/results/runs" not in words
     if words[0] in ("train", "sweep", "study") or own:
         more = [word for word in TINY if word.partition("=")[0] not in varied(words)]
+        more = [word.replace("train_size=300", f"train_size={images(words)}") for word in more]
         budget = [] if len(more) == len(TINY) else ["--budget", "quick"]
         return [*kept, *more, *([] if words[0] in ("train", "sweep") else ["--seeds", "1", *budget])]
     again = ["--force"] if "--out" in kept else []  # the pages write to one folder more than once
@@ -63,9 +64,21 @@ def tiny(words: Sequence[str]) -> list[str]:
 
 def varied(words: Sequence[str]) -> set[str]:
     """Keys that the studies among the words set themselves, and so refuse."""
+    return {key for key, _ in settings(words)} - {"dataset"}
+
+
+def images(words: Sequence[str]) -> int:
+    """Training images that have more tokens than the largest codebook of the studies has entries."""
+    entries = (int(value) for key, value in settings(words) if key == "bottleneck.entries")
+    return max([300, *(count // 10 for count in entries)])
+
+
+def settings(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Key and value of each override of the rows of studies among the words."""
     plans = [studies.load(word) for word in words if word in studies.names()]
     entries = [entry for one in plans for entry in (*one.runs.values(), *one.floors.values())]
-    return {override.partition("=")[0] for entry in entries for override in entry.overrides} - {"dataset"}
+    pairs = [override.partition("=") for entry in entries for override in entry.overrides]
+    return [(key, value) for key, _, value in pairs]
 
 
 def misspelt(words: Sequence[str]) -> list[str]:
