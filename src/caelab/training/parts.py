@@ -70,7 +70,7 @@ def build(job: Job, loggers: list[Logger]) -> Parts:
     others = _callbacks(config)
     data = _data(job)
     module = _module(config, data.shape)
-    _require_place(module, config)
+    _require_place(module, trainer.alone(config["trainer"]["devices"], device))
     speed = _speed(config, device, module.optimizer)
     _remember(config)
     _require_tokens(module.net.bottleneck, config["dataset"].get("train_size"))
@@ -191,7 +191,7 @@ def _require_tokens(bottleneck: Bottleneck, images: int | None) -> None:
         )
 
 
-def _require_place(module: AutoencoderModule, config: dict[str, Any]) -> None:
+def _require_place(module: AutoencoderModule, alone: bool) -> None:
     """Refuse what a network that keeps something of each training image cannot be trained with."""
     if not module.net.by_place:
         return
@@ -202,7 +202,7 @@ def _require_place(module: AutoencoderModule, config: dict[str, Any]) -> None:
         )
     if not isinstance(module.corruption, Clean):
         raise UserError(f"corruption: {name} fits its codes to clean images; use corruption=none")
-    if config["trainer"]["devices"] not in (1, "1", "auto"):
+    if not alone:
         raise UserError(f"trainer.devices: {name} keeps its codes on one device; use trainer.devices=1")
 
 
