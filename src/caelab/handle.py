@@ -61,7 +61,9 @@ class Run:
         """
         return results.figures(self.dir, self._finished())
 
-    def load(self, device: str = "auto", trust: Sequence[str] = ()) -> "Trained":
+    def load(
+        self, device: str = "auto", trust: Sequence[str] = (), *, encoder_steps: int | None = None
+    ) -> "Trained":
         """Load the trained network: see ``caelab.load``.
 
         >>> run.load().shape
@@ -69,9 +71,11 @@ class Run:
         """
         from caelab.inference.trained import load
 
-        return load(self.dir, device, trust)
+        return load(self.dir, device, trust, encoder_steps=encoder_steps)
 
-    def evaluate(self, overrides: Overrides = (), **keys: Any) -> dict[str, Any]:
+    def evaluate(
+        self, overrides: Overrides = (), *, encoder_steps: int | None = None, **keys: Any
+    ) -> dict[str, Any]:
         """Score the network again, also on other data or another corruption, as ``caelab evaluate`` does.
 
         >>> run.evaluate(corruption="gaussian_noise")["corruption"]["_target_"]
@@ -79,6 +83,7 @@ class Run:
 
         Args:
             overrides: of dataset, corruption and ``paths.data``, as in ``caelab.run``.
+            encoder_steps: as in ``load``.
             keys: ``dataset`` and ``corruption``, as in ``caelab.run``.
 
         Returns:
@@ -86,7 +91,7 @@ class Run:
         """
         from caelab.training.evaluate import evaluate
 
-        return evaluate(self.dir, words.from_python(overrides, keys, once=True))
+        return evaluate(self.dir, words.from_python(overrides, keys, once=True), encoder_steps)
 
     def analyse(self, name: str, **options: Any) -> dict[str, Any]:
         """Carry out an analysis by its name, as the command ``caelab NAME`` does.

@@ -126,7 +126,9 @@ def test_words_may_come_in_any_order(words, lab, monkeypatch, tmp_path):
     )
     assert lab("reconstruct", *words)[0] == 0
     images = [Path("a"), Path("b")]
-    assert seen == [((Path("run"), images, Path("out"), "tile"), {"refine": 0, "force": False})]
+    assert seen == [
+        ((Path("run"), images, Path("out"), "tile"), {"refine": 0, "encoder_steps": None, "force": False})
+    ]
 
 
 def test_a_missing_word_is_one_line(lab, tmp_path, monkeypatch):

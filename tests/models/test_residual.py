@@ -271,3 +271,16 @@ def test_the_linear_path_is_float32_whatever_the_precision(dtype):
     expected = net(x)
     with torch.autocast("cpu", dtype=dtype, enabled=dtype == torch.bfloat16):
         assert torch.equal(net(x), expected)
+
+
+def test_more_steps_than_trained_repeat_the_last():
+    net, x = Residual(SHAPE, latent=6, channels=8, blocks=1, steps=2).eval(), pictures() / 255
+    net.initialise(pictures())
+    with torch.no_grad():
+        net.rates.copy_(torch.tensor([[0.3], [0.2]]).expand_as(net.rates))
+        net.steps = 0
+        z = net.encode(x).z
+        for rate in (0.3, 0.2, 0.2):
+            z = z + rate * net._pull(z, x)
+        net.steps = 3
+        torch.testing.assert_close(net.encode(x).z, z)

@@ -34,6 +34,6 @@ def test_one_set_of_weights_steps_at_any_size():
         z = other.encode(images).z
         assert z.shape == (2, 4 * 4 * 3)
         error = (other.decode(Code(z)) - images).square().mean()
-        other.count = 0
+        other.steps = 0
         assert error < (other(images) - images).square().mean()
-    assert net.count == 2
+    assert net.steps == 2

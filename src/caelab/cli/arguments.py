@@ -13,6 +13,9 @@ Model = Annotated[
     Path, Argument(parser=locate.run, metavar="RUN", help=f"{locate.HELP}, or an exported file")
 ]
 Force = Annotated[bool, Option("--force", help="overwrite older outputs")]
+Steps = Annotated[
+    int | None, Option("--encoder-steps", metavar="N", min=0, help="of an encoder that takes steps")
+]
 Trust = Annotated[
     list[str] | None,
     Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from caelab import terminal
-from caelab.cli.arguments import Force, Model, Trust, examples
+from caelab.cli.arguments import Force, Model, Steps, Trust, examples
 
 _RUN = "multirun/runs/cifar10/improved-mse-adam-s0-0123456789"
 
@@ -35,6 +35,7 @@ def reconstruct(
     images: Images = None,
     fit: Fit = None,
     refine: Refine = 0,
+    encoder_steps: Steps = None,
     force: Force = False,
     trust: Trust = None,
 ) -> None:
@@ -48,7 +49,9 @@ def reconstruct(
     from caelab.inference.reconstruct import OVERVIEW, TABLE, summary
     from caelab.inference.reconstruct import reconstruct as rebuild
 
-    rows, skipped = rebuild(run, images or [], out, fit, refine=refine, force=force)
+    rows, skipped = rebuild(
+        run, images or [], out, fit, refine=refine, encoder_steps=encoder_steps, force=force
+    )
     if rows:
         terminal.console.print(summary(rows))
         for name in (OVERVIEW, TABLE):
@@ -62,6 +65,7 @@ def encode(
     images: Images = None,
     fit: Fit = None,
     refine: Refine = 0,
+    encoder_steps: Steps = None,
     force: Force = False,
     trust: Trust = None,
 ) -> None:
@@ -73,7 +77,9 @@ def encode(
     from caelab.inference.encode import encode as write
     from caelab.inference.encode import summary
 
-    rows, skipped = write(run, images or [], out, fit, refine=refine, force=force)
+    rows, skipped = write(
+        run, images or [], out, fit, refine=refine, encoder_steps=encoder_steps, force=force
+    )
     if rows:
         terminal.console.print(summary(rows))
         terminal.say(f"  {terminal.shown(out)}")

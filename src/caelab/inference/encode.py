@@ -34,6 +34,7 @@ def encode(
     way: str | None = None,
     *,
     refine: int = 0,
+    encoder_steps: int | None = None,
     force: bool = False,
 ) -> tuple[list[Row], int]:
     """Encode pictures in files and folders to one file of codes: see ``caelab.inference.code_file``.
@@ -44,6 +45,7 @@ def encode(
         out: path of the file of codes.
         way: of ``caelab.inference.fitting.Fit``.
         refine: of ``caelab.inference.trained.Trained.encode``.
+        encoder_steps: of ``caelab.inference.trained.load``.
         force: overwrite an older file.
 
     Returns:
@@ -57,7 +59,7 @@ def encode(
     sources = inputs.sources(given, out)
     inputs.require_free([out], force, [source.file for source in sources])
     with terminal.working(f"opening {terminal.shown(run)}"):
-        model = trained.load(run)
+        model = trained.load(run, encoder_steps=encoder_steps)
         fit = model.fit(way)
     read = stream.Stream(sources, fit, "encoding")
     codes = [model.at(x.shape[2], x.shape[3]).encode(x, refine) for x in read.batches(model.batch)]

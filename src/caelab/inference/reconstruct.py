@@ -57,6 +57,7 @@ def reconstruct(
     way: str | None = None,
     *,
     refine: int = 0,
+    encoder_steps: int | None = None,
     force: bool = False,
 ) -> tuple[list[Row], int]:
     """Reconstruct pictures in files and folders, and write them, a table and an overview.
@@ -67,6 +68,7 @@ def reconstruct(
         out: folder of the outputs.
         way: of ``caelab.inference.fitting.Fit``.
         refine: of ``caelab.inference.trained.Trained.encode``.
+        encoder_steps: of ``caelab.inference.trained.load``.
         force: overwrite older outputs.
 
     Returns:
@@ -79,7 +81,7 @@ def reconstruct(
     outputs = [out / name for name in (*(source.name for source in sources), TABLE, OVERVIEW)]
     inputs.require_free(outputs, force, [source.file for source in sources])
     with terminal.working(f"opening {terminal.shown(run)}"):
-        model = trained.load(run)
+        model = trained.load(run, encoder_steps=encoder_steps)
         fit = model.fit(way)
     out.mkdir(parents=True, exist_ok=True)
     read = stream.Stream(sources, fit, "reconstructing")

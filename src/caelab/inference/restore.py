@@ -19,9 +19,14 @@ from caelab.runs.record import Complete
 T = TypeVar("T")
 
 
-def load(run: str | Path) -> Autoencoder:
-    """Return the network of a finished run, on the CPU: what the lab's own commands look into."""
-    return trained.load(run, "cpu").network
+def load(run: str | Path, encoder_steps: int | None = None) -> Autoencoder:
+    """Return the network of a finished run, on the CPU: what the lab's own commands look into.
+
+    Args:
+        run: its directory.
+        encoder_steps: of ``caelab.inference.trained.load``.
+    """
+    return trained.load(run, "cpu", encoder_steps=encoder_steps).network
 
 
 def corruption(record: Complete) -> Corruption:

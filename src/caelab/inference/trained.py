@@ -245,21 +245,43 @@ def digest(state: Mapping[str, Tensor]) -> str:
     return whole.hexdigest()
 
 
-def load(path: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> Trained:
+def load(
+    path: str | Path,
+    device: str = "auto",
+    trust: Sequence[str] = (),
+    *,
+    encoder_steps: int | None = None,
+) -> Trained:
     """Load a trained network, in eval mode, in float32, or in float64 where it was trained so.
 
     Args:
         path: the directory of a finished run, whose best checkpoint it is, or an exported ``.safetensors``.
         device: where it computes: ``cpu``, ``cuda``, or ``auto``, a GPU where there is one.
-
         trust: modules whose code the run or export may name, beside what ``caelab.runs.trust`` says.
+        encoder_steps: that its encoder takes towards the code of an image, such as that of ``auto_decoder``;
+            None is as many as in training.
 
     Raises:
         UserError: there is no finished run or export, its weights are missing or damaged, its network is none
-            that may be built, or there is no such device.
+            that may be built, there is no such device, or its encoder takes no steps.
     """
     with granted(trust):
-        return _load(Path(path), device)
+        found = _load(Path(path), device)
+    if encoder_steps is not None:
+        _take_steps(found.network, encoder_steps)
+    return found
+
+
+def _take_steps(network: Autoencoder, steps: int) -> None:
+    if steps < 0:
+        raise UserError(f"encoder_steps={steps}: must be 0 or more")
+    if network.steps is None:
+        name = type(network).__name__
+        raise UserError(
+            f"encoder_steps={steps}: the encoder of this {name} takes no steps, unlike that of "
+            "model=auto_decoder, or of residual with model.steps above 0"
+        )
+    network.steps = steps
 
 
 def _load(path: Path, device: str) -> Trained:

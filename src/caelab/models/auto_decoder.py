@@ -33,6 +33,7 @@ class Stepped(Corrected):
     """
 
     by_place = True
+    steps: int
 
     def fit_by(self, steps: int, rate: float, momentum: float, stored_rate: float) -> None:
         """Encode by so many steps; to be called once the layers are built.
@@ -48,7 +49,7 @@ class Stepped(Corrected):
         """
         for parameter in self.to_latent.parameters():  # no gradient leads there
             parameter.requires_grad_(False)
-        self.count = at_least(0, "steps", steps)
+        self.steps = at_least(0, "steps", steps)
         self.rate, self.stored_rate = _above_zero("rate", rate), _above_zero("stored_rate", stored_rate)
         if isinstance(momentum, bool) or not isinstance(momentum, int | float) or not 0 <= momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1, got {momentum!r}")
@@ -73,7 +74,7 @@ class Stepped(Corrected):
         if self.training and key is not None:
             return Code(self._stored(x, key))
         z, v = self._project(x), torch.zeros((), device=x.device)
-        for _ in range(self.count):
+        for _ in range(self.steps):
             v = self.momentum * v + self.rate * self._pull(z, x)
             z = z + v
         return Code(z)

@@ -55,6 +55,8 @@ class Autoencoder(nn.Module, ABC):
         by_place: whether ``encode`` is told in training which image it is given, by its place among the
             training images, so that it can keep something of it.
         kept: what it keeps of M training images, (2, M, ...), or None; part of a checkpoint to go on from.
+        steps: of its encoder towards the code of an image, which may be changed in a trained network; None
+            where it takes none.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -64,6 +66,7 @@ class Autoencoder(nn.Module, ABC):
     floor: str = ""
     by_place: ClassVar[bool] = False
     kept: Tensor | None = None
+    steps: int | None = None
 
     def __init__(
         self, shape: Sequence[int], latent: int, bottleneck: Callable[[int], Bottleneck] | None = None

@@ -33,7 +33,8 @@ class Corrected(Autoencoder):
         blocks: of the decoder; 0 leaves it linear.
         encoder_channels: of the encoder's blocks.
         encoder_blocks: of the encoder; 0 leaves it linear.
-        steps: of the encoder, each of which costs two passes of the decoder.
+        steps: of the encoder, each of which costs two passes of the decoder; a trained one that takes more of
+            them repeats the last.
         pca: whether the linear layers start as PCA, rather than at random.
         bottleneck: see ``Autoencoder``.
 
@@ -71,6 +72,7 @@ class Corrected(Autoencoder):
         units = torch.ones(numbers) if isinstance(self.bottleneck, Discrete) else None
         self.register_buffer("unit", units)  # of each number of z, where it crosses as levels or entries
         self.rates = nn.Parameter(torch.full((at_least(0, "steps", steps), numbers), _RATE))
+        self.steps = steps or None
 
     @abstractmethod
     def start(self, images: Images) -> None:
@@ -114,7 +116,8 @@ class Corrected(Autoencoder):
             z = self._project(x + self.encoder(torch.cat([x, x_0], 1))[0])
         else:
             z = self._project(x)
-        for rate in self.rates.float():
+        for step in range(self.steps or 0):
+            rate = self.rates[min(step, len(self.rates) - 1)].float()
             z = z + self._each(rate) * self._pull(z, x)
         if self.to_spread is not None:
             z = torch.cat([z, self.to_spread(self.apart(x)).flatten(1)], 1)

@@ -18,16 +18,18 @@ from caelab.runs.record import Complete
 from caelab.training.scoring import score
 
 
-def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
+def evaluate(run: Path, overrides: list[str], encoder_steps: int | None = None) -> dict[str, Any]:
     """Score a finished run's best checkpoint.
 
     Args:
         run: the run's directory.
         overrides: as on the command line of caelab train, of dataset, corruption and paths only.
+        encoder_steps: of ``caelab.inference.trained.load``.
 
     Returns:
-        ``{"dataset": ..., "data": {...}, "metrics": {"test/psnr": ..., ...}}``, also written to a ``file`` in
-        ``evaluations/`` of the run's directory, which is named here, as are the ``choices`` of all groups.
+        ``{"dataset": ..., "data": {...}, "metrics": {"test/psnr": ..., ...}}``, and ``encoder_steps`` where
+        they are given, also written to a ``file`` in ``evaluations/`` of the run's directory, which is named
+        here, as are the ``choices`` of all groups.
 
     Raises:
         UserError: no finished run, unknown keys, or images of another shape than the network takes.
@@ -37,7 +39,7 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
         folders.announce()
         cfg, choices = _config(record, overrides)
     name = str(choices["dataset"])
-    net = restore.load(run)
+    net = restore.load(run, encoder_steps)
     data = instantiate(cfg["dataset"], "dataset")
     if not any(override.lstrip("+").startswith("dataset") for override in overrides):
         data.expected = record.data.sha256
@@ -49,6 +51,9 @@ def evaluate(run: Path, overrides: list[str]) -> dict[str, Any]:
     metrics, images = score(net, data, restore.loss(record), corruption, cfg["metrics"])
     found = {"dataset": name, "corruption": cfg["corruption"], "data": images.plain(), "metrics": metrics}
     kind = "" if choices["corruption"] == "none" else f"-{choices['corruption']}"
+    if encoder_steps is not None:
+        found["encoder_steps"] = encoder_steps
+        kind += f"-{encoder_steps}_steps"
     file = Path("evaluations", texts.one_name(f"{name}{kind}-{images.sha256[:10]}.json"))
     (run / file).parent.mkdir(exist_ok=True)
     durable.write(run / file, json.dumps(found, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,43 @@
+"""What does each step of an encoder gain, and what does it cost?"""
+
+from caelab.runs.analyses import Analysis, Option, whole_number
+from caelab.runs.columns import POSITIVE, Column
+
+COUNTS = (0, 1, 2, 3, 5, 8, 12, 20)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """Read ``0,2,8``."""
+    counts = text.split(",")
+    if not all(count.isdecimal() for count in counts):
+        raise ValueError("give whole numbers, such as --steps 0,2,8")
+    return tuple(sorted({int(count) for count in counts}))
+
+
+ANALYSIS = Analysis(
+    __name__,
+    """What does each step of the encoder gain, and what does it cost?
+
+Encodes test images with several numbers of steps, on the CPU, of each run whose encoder takes steps towards
+the code of an image (model=auto_decoder, residual, spatial), and measures PSNR and time. Takes the first
+images of the test split. Writes RUN/steps.json and RUN/steps.png.
+""",
+    examples=(
+        "multirun/runs/cifar10/auto_decoder-mse-adam-s0-0123456789",
+        "multirun/runs/cifar10/residual-* --steps 1,2,4 --images 10000",
+    ),
+    files=("steps.png",),
+    columns={
+        "enough_steps": Column(
+            "steps/enough",
+            "steps of the encoder until 0.05 dB are missing",
+            ",.0f",
+            bounds=POSITIVE,
+            claims=False,
+        ),
+    },
+    options={
+        "steps": Option(COUNTS, "numbers of steps", "N,...", _counts),
+        "images": Option(1000, "of the test split, the first ones", "N", whole_number(1)),
+    },
+)

@@ -1,0 +1,119 @@
+"""PSNR and time of an encoder that takes steps, for several numbers of them."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from rich.console import RenderableType
+from rich.table import Table
+from torch import Tensor
+
+from caelab import durable, terminal
+from caelab.analysis.runner import Subject
+from caelab.errors import UserError
+from caelab.metrics import quality
+from caelab.models.autoencoder import Autoencoder
+from caelab.models.contract import evaluating, pixels, require_contract
+from caelab.plotting.style import LABELS, line_style, sheet, styled
+from caelab.runs.analyses import Result
+
+MISSING = 0.05
+"""PSNR in dB less than the best that counts as enough."""
+
+_BATCH = 100
+
+
+def measure(subject: Subject, steps: tuple[int, ...], images: int) -> Result:
+    """Encode and decode test images with each number of steps.
+
+    Args:
+        subject: the run.
+        steps: of the encoder, from few to many.
+        images: how many of the test split's first images; all, where it has fewer.
+
+    Returns:
+        ``figures``; ``points``, of each number of steps ``steps``, ``psnr`` in dB, mean over the images, and
+        ``milliseconds`` an image of encoding; ``trained``, the steps in training; ``images``; ``threads``.
+
+    Raises:
+        UserError: an encoder that takes no steps, or a network that does not keep the ``Code`` contract.
+    """
+    net, test = subject.network, subject.data.splits["test"]
+    if (trained := net.steps) is None:
+        shown, name = terminal.shown(subject.run), type(net).__name__
+        raise UserError(f"{shown}: the encoder of this {name} takes no steps, unlike model=auto_decoder")
+    require_contract(net, test)
+    count = min(images, len(test))
+    batches = [test[start : min(start + _BATCH, count)] for start in range(0, count, _BATCH)]
+    points = []
+    with evaluating(net):
+        for one in terminal.tracked(steps, "encoding"):
+            net.steps = one
+            psnr, seconds = _encoded(net, batches)
+            points.append({"steps": one, "psnr": psnr, "milliseconds": 1000 * seconds / count})
+    best = max(point["psnr"] for point in points)
+    enough = next(point["steps"] for point in points if point["psnr"] >= best - MISSING)
+    _draw(subject, points, trained)
+    return {
+        "figures": {"steps/enough": float(enough), "steps/psnr": best},
+        "points": points,
+        "trained": trained,
+        "images": count,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _encoded(net: Autoencoder, batches: list[Tensor]) -> tuple[float, float]:
+    """PSNR (dB) of images, and the seconds that their encoder takes."""
+    found, seconds = [], 0.0
+    for images in batches:
+        x = pixels(net, images)
+        began = time.perf_counter()
+        code = net.encode(x)
+        seconds += time.perf_counter() - began
+        found.append(quality.psnr(quality.mse(net.decode(code), x)))
+    return torch.cat(found).mean().item(), seconds
+
+
+def _draw(subject: Subject, points: list[dict[str, float]], trained: int) -> None:
+    figure = _figure(f"{terminal.shown(subject.run)}: {trained} steps in training", points)
+    with durable.file(subject.picture) as file:
+        figure.savefig(file)
+
+
+@styled
+def _figure(title: str, points: list[dict[str, float]]) -> Figure:
+    figure = sheet(title, 3.2)
+    axes = figure.subplots()
+    x, y = ([point[key] for point in points] for key in ("milliseconds", "psnr"))
+    axes.plot(x, y, **line_style(0))
+    for point in points:
+        place = (point["milliseconds"], point["psnr"])
+        axes.annotate(str(point["steps"]), place, (0, -12), textcoords="offset points", ha="center")
+    axes.margins(y=0.15)
+    axes.set(xlabel="milliseconds an image; the numbers are steps", ylabel=LABELS["test/psnr"])
+    return figure
+
+
+def table(result: Result) -> Table:
+    """Return PSNR and time of each number of steps as a table."""
+    shown = Table(
+        title=f"mean of {result['images']:,} test images, {result['threads']} threads", title_justify="left"
+    )
+    for column in ("steps", "PSNR (dB)", "gained (dB)", "ms an image"):
+        shown.add_column(column, justify="right")
+    first = result["points"][0]["psnr"]
+    for point in result["points"]:
+        steps = f"{point['steps']}{' (trained)' * (point['steps'] == result['trained'])}"
+        cells = [f"{point['psnr']:.2f}", f"{point['psnr'] - first:.2f}", f"{point['milliseconds']:.2f}"]
+        shown.add_row(steps, *cells)
+    return shown
+
+
+def show(run: Path, result: Result) -> Iterator[RenderableType]:
+    """Say how many steps are enough."""
+    enough, best = result["figures"]["steps/enough"], result["figures"]["steps/psnr"]
+    yield f"{terminal.shown(run)}: {enough:.0f} steps come within {MISSING} dB of the best, {best:.2f} dB"
+    yield table(result)
