@@ -110,9 +110,11 @@ def text(box: Box, words: str) -> str:
 
 
 def drawings() -> Iterator[tuple[str, str]]:
-    """Yield each model's name and drawing."""
+    """Yield the name and the drawing of each of the lab's own models."""
     for path in sorted(Path(CONF, "model").glob("*.yaml")):
-        yield path.stem, drawing(instantiate(OmegaConf.load(path), shape=SHAPE))
+        node = OmegaConf.load(path)
+        if node._target_.startswith("caelab.models."):
+            yield path.stem, drawing(instantiate(node, shape=SHAPE))
 
 
 if __name__ == "__main__":

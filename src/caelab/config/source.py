@@ -128,6 +128,8 @@ def _targets(node: Any) -> Iterator[str]:
 
 def _is_known(name: str) -> bool:
     first = name.partition(".")[0]
+    if name.startswith(tuple(f"caelab.{part}." for part in _ASIDE)):  # such as a network of the benchmark
+        return False
     return first in _KNOWN or first in sys.stdlib_module_names
 
 
