@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import ndimage, stats
 from tiny import TINY
 
@@ -154,6 +155,74 @@ def test_training_noise_changes_with_the_epoch_and_survives_a_resume(train, monk
     again = train(*NOISE, "trainer.max_epochs=3")
     assert "going on after epoch 1" in again.out
     assert [record["metrics"] for record in again.records] == [whole, whole]
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A folder of pairs of noisy and clean pictures, and the words of a run on them."""
+    rng = np.random.default_rng(0)
+    lines = ["file,target"]
+    for i in range(40):
+        clean = rng.integers(64, 192, (4, 4, 1)).repeat(4, 0).repeat(4, 1)[..., 0]
+        noisy = (clean + rng.normal(0, 20, clean.shape)).clip(0, 255)
+        for name, pixels in {"noisy": noisy, "clean": clean}.items():
+            (tmp_path / "pairs" / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "pairs" / name / f"{i:02}.png")
+        lines.append(f"noisy/{i:02}.png,clean/{i:02}.png")
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    return (
+        *("dataset=folder", "dataset.path=pairs", "dataset.index=pairs.csv"),
+        *("dataset.channels=1", "dataset.image_size=16", "dataset.batch_size=8"),
+        *("trainer.max_epochs=2", "trainer.accelerator=cpu"),
+    )
+
+
+def test_pairs_of_pictures_are_measured_as_corruptions_are(train, lab, pairs, tmp_path):
+    small = ("model=base", "model.channels=[4,8]", "model.hidden=[]", "model.latent=8", "flip=true")
+    answers = [train(*pairs, *words, tiny=False) for words in (small, ["model=classical"], ["model=linear"])]
+    assert [answer.status for answer in answers] == [0, 0, 0], [answer.err for answer in answers]
+    runs = zip(answers[-1].run_dirs, answers[-1].records, strict=True)
+    by_model = {record["choices"]["model"]: (directory, record) for directory, record in runs}
+    directory, record = by_model["base"]
+    assert record["data"]["paired"] is True
+    net, data = load(directory), datamodule(made(record))
+    data.setup()
+    test = data.splits["test"]
+    noisy, clean = ((x[:].float() / 255) for x in (test.given, test))
+
+    def decibels(x):
+        return float((-10 * (x - clean).square().flatten(1).mean(1).double().log10()).mean())
+
+    psnr = {name: one["metrics"]["test/psnr"] for name, (_, one) in by_model.items()}
+    assert psnr["base"] == pytest.approx(decibels(net.reconstruct(test.given[:])), abs=1e-3)
+    assert psnr["classical"] == pytest.approx(decibels(noisy), abs=1e-4)
+    assert psnr["linear"] > psnr["classical"] + 1
+    kept = np.load(directory / "reconstructions.npz")
+    assert np.array_equal(kept["corrupted"], test.given[: len(kept["corrupted"])])
+    status, out, err = lab("evaluate", directory)
+    assert f"{psnr['base']:.2f}" in out
+    for words, line in (
+        (["evaluate", directory, "corruption=blur"], "the index has a column 'target'"),
+        (["refine", directory], "trained on pairs of pictures"),
+    ):
+        status, _, err = lab(*words)
+        assert status == 1
+        assert line in err
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["corruption=blur"], "corruption: the index has a column 'target'"),
+        (["augment=colour"], "augment: both pictures of a pair would not change alike"),
+        (["model=auto_decoder"], "model: AutoDecoder fits its codes to what it must give back"),
+    ],
+)
+def test_what_is_not_done_to_pairs(train, pairs, words, line):
+    answer = train(*pairs, *words, tiny=False)
+    assert answer.status == 1
+    assert line in answer.err
+    assert answer.err.count("caelab: ") == 1
 
 
 def test_mistakes(train):

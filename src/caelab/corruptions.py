@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from caelab.data.scale import unit
 from caelab.draws import keys, normal, uniform
+from caelab.errors import UserError
 from caelab.models.autoencoder import Images
 
 VAL, TEST = 1, 2
@@ -54,7 +55,7 @@ class Corrupted:
     """Images as a network is given them in its first epoch, corrupted as they are asked for.
 
     Args:
-        images: clean, (N, C, H, W) of a split.
+        images: (N, C, H, W) of a split, before the corruption.
         corruption: of each image.
         seed: of the run.
     """
@@ -70,6 +71,23 @@ class Corrupted:
         places = torch.arange(len(self))[rows]
         x = unit(self._images[rows])
         return self._corruption(x, keys(places.to(x.device), self._seed, 0))  # type: ignore[no-any-return]
+
+
+def require_unpaired(paired: bool, corruption: Corruption) -> None:
+    """Make sure that pictures are not corrupted that have been already.
+
+    Args:
+        paired: whether the data give networks other pictures than those that they are measured by.
+        corruption: what would be done to these.
+
+    Raises:
+        UserError: they would be.
+    """
+    if paired and not isinstance(corruption, Clean):
+        raise UserError(
+            "corruption: the index has a column 'target', whose pictures are to be made of those of 'file' "
+            "as they are; use corruption=none, or leave out that column"
+        )
 
 
 class GaussianNoise(Corruption):

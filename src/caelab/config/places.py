@@ -10,6 +10,8 @@ from caelab.data import contents
 KEYS = ("data_dir", "path", "root", "archive", "index")
 """Keys of a dataset that name a place."""
 
+_ANYWHERE = (contents.FOLDER, contents.INDEXED, contents.CINIC10)  # also in the lab's own folders
+
 
 def absolute(path: str, base: Path) -> Path:
     """Absolute path of what a command names, relative to ``base`` or below ``~``."""
@@ -47,6 +49,8 @@ def by_content(node: Any, plain: Any, paths: Mapping[str, str], base: Path, targ
     if isinstance(plain, Mapping):
         target = str(plain.get("_target_", ""))
         ours = target.startswith("caelab.")
+        if target == contents.FOLDER and plain.get("index"):
+            target = contents.INDEXED
         return {
             key: one
             if key == "data_dir" or (ours and key not in KEYS)
@@ -57,10 +61,10 @@ def by_content(node: Any, plain: Any, paths: Mapping[str, str], base: Path, targ
         return [by_content(*pair, paths, base, target) for pair in zip(node, plain, strict=True)]
     if not isinstance(plain, str) or not plain:
         return node
-    if plain in (paths["data"], paths["output"]) and target not in (contents.FOLDER, contents.CINIC10):
+    if plain in (paths["data"], paths["output"]) and target not in _ANYWHERE:
         return node
     folder = absolute(plain, base)
-    if target == contents.FOLDER and folder.is_file():
+    if target == contents.INDEXED and folder.is_file():
         target = contents.ARRAY  # an index is one file, too
     if not (folder.is_file() if target == contents.ARRAY else folder.is_dir()):
         return node

@@ -36,6 +36,9 @@ CHECKSUMS = "checksums"
 FOLDER, CINIC10 = "caelab.data.folder.Folder", "caelab.data.cinic10.CINIC10"
 """Classes that do not read every file below the folder that they are given."""
 
+INDEXED = f"{FOLDER} by an index"
+"""The first of them where a table says what its pictures are for, and no name of a folder."""
+
 ARRAY = "caelab.data.array.Array"
 """The class that reads one file, whatever its name."""
 
@@ -84,21 +87,22 @@ class File(NamedTuple):
 def read_by(target: str, folder: Path, data: Path) -> dict[str, File]:
     """Every file that a dataset reads below a folder, by its name there, sorted.
 
-    Links are followed; hidden files and what caelab has made are left out. For ``FOLDER`` those that are no
-    pictures are there too, with a ``flaw``; of a class that is not the lab's it is every file. Of
-    ``ARRAY`` it is that one file, without a name.
+    Links are followed; hidden files and what caelab has made are left out. For ``FOLDER`` and ``INDEXED``
+    those that are no pictures are there too, with a ``flaw``; of a class that is not the lab's it is every
+    file. Of ``ARRAY`` it is that one file, without a name.
 
     Args:
-        target: the class of the dataset, as in its config.
+        target: the class of the dataset, as in its config; or ``INDEXED``.
         folder: which its config names.
         data: the data folder, which remembers what was read.
 
     Raises:
         UserError: something in it cannot be read, or it is not clear what its splits are.
     """
-    if target == FOLDER:
+    if target in (FOLDER, INDEXED):
         try:
-            given = layout.split_folders(folder).values()
+            layout.require(folder)
+            given = layout.split_folders(folder).values() if target == FOLDER else ()
         except OSError as error:
             raise UserError(f"{folder} cannot be read: {error.strerror}") from None
         bases = {name: folder / name for name in given} or {"": folder}

@@ -57,24 +57,31 @@ class Split:
         labels: (M,) int64, one for each of its rows.
         index: (N,) int64, the rows of this split.
         between: least and largest value that images can have; of uint8 always ``BYTES``.
+        clean: (M,) int64, for each row that of the image which a network is to make of it; None: itself.
     """
 
     images: Tensor
     labels: Tensor
     index: Tensor
     between: Range = BYTES
+    clean: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, positions: Tensor | slice) -> Tensor:
-        """Images (n, C, H, W) at these positions: uint8 in [0, 255], of other types float32 in [0, 1]."""
-        rows = self.index[positions]
+        """Clean images (n, C, H, W) at these positions: uint8 in [0, 255], or float32 in [0, 1]."""
+        rows = self.index[positions] if self.clean is None else self.clean[self.index[positions]]
         if self.images.device.type != "cpu":
             return scaled(self.images.index_select(0, rows), self.between)
         # by NumPy, in one thread: as fast as index_select, many times as fast as images[rows], and without
         # the wait for a second thread where cores are shared
         return scaled(torch.from_numpy(self.images.numpy().take(rows.numpy(), axis=0)), self.between)
+
+    @property
+    def given(self) -> Split:
+        """What a network is given of each image, before any corruption: of a pair the other one."""
+        return self if self.clean is None else replace(self, clean=None)
 
     def on(self, device: torch.device) -> Split:
         """This split with its images on a GPU, if they fit there with room to spare; else as it is.
@@ -89,6 +96,7 @@ class Split:
             self.labels.to(device),
             self.index.to(device),
             BYTES if self.images.dtype == torch.uint8 else (0, 1),
+            None if self.clean is None else self.clean.to(device),
         )
 
     def some(self, limit: int, seed: int) -> Split:
@@ -148,6 +156,10 @@ class Batches:
         """Images of that batch over all processes."""
         return min(self.batch_size, len(self.split) - batch * self.batch_size)
 
+    def given(self, batch: int) -> Tensor | None:
+        """What a network is given in place of that batch's images; None: they themselves."""
+        return None if self.split.clean is None else self._sent(self.split.given[self.rows(batch)])
+
     def __iter__(self) -> Iterator[Tensor]:
         positions = self.order() if self.order else torch.arange(len(self.split))
         self._positions = positions.to(self.split.index.device)
@@ -188,6 +200,7 @@ class ImageDataModule(LightningDataModule):
         splits: "train", "val" and "test", after `setup`.
         sha256: identity of the arrays in use, after `setup`.
         bands: which bands of an image its pictures show, from 0: one or three; None shows the first ones.
+        paired: whether networks are given other pictures than those that they are measured by.
 
     Raises:
         UserError: a value that cannot be right.
@@ -199,6 +212,7 @@ class ImageDataModule(LightningDataModule):
     pictures: str = ""
     licence: str = ""
     bands: Sequence[int] | None = None
+    paired: bool = False
     split_seed = 2_718_281  # never the run's seed: all runs share one validation set
 
     def __init__(

@@ -9,17 +9,18 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import PIL
 import torch
 from PIL import Image
+from torch import Tensor
 
 from caelab.data import contents, index, layout, pictures
 from caelab.data.cache import Buildable, Opened, checksum, identity, open_or_build
-from caelab.data.contents import FOLDER, File, Origin
+from caelab.data.contents import FOLDER, INDEXED, File, Origin
 from caelab.data.datamodule import ImageDataModule, Split, whole_number
 from caelab.data.pictures import Form
 from caelab.data.rows import Rows
@@ -36,6 +37,20 @@ _FITTED = {
     "pad": "scaled to one size, black beside them",
     "stretch": "stretched to one size",
 }
+
+
+class _Plan(NamedTuple):
+    """What each picture of a folder is for.
+
+    Attributes:
+        classes: name of the class of each.
+        places: of each in ``layout.SPLITS``; -1 where it is in none.
+        clean: row of the picture that a network is to make of each, mostly its own; None: all their own.
+    """
+
+    classes: Sequence[str]
+    places: Sequence[int]
+    clean: Sequence[int] | None = None
 
 
 class Folder(ImageDataModule):
@@ -56,7 +71,7 @@ class Folder(ImageDataModule):
         channels: 1 for grey, 3 for colour, 4 for files of four bands, which are taken as they are.
         fit: how a picture of another shape gets there: ``crop``, ``pad`` or ``stretch``.
         bits: of a value: 8, 16, or 32 for floats from 0 to 1.
-        index: CSV file of the pictures to take, see ``caelab.data.index``; None takes all.
+        index: table of the pictures to take, see ``caelab.data.index``; None takes all.
 
     Attributes:
         class_names: known after `setup`.
@@ -103,32 +118,17 @@ class Folder(ImageDataModule):
         Raises:
             UserError: the folder is missing, empty, or has too few images that can be read.
         """
-        given = layout.split_folders(self.path)
-        files = contents.read_by(FOLDER, self.path, self.folder.parent)
+        files = contents.read_by(self._reader, self.path, self.folder.parent)
         names = [name for name, file in files.items() if not file.flaw]
         if not names:
             what = "no file in it can be read as an image" if files else "there is no file in it"
             raise UserError(f"dataset.path={self.path}: {what}")
-        images = self._scaled(files)
-        # class folders, and the picture's own name
-        parts = [name.split("/")[bool(given) :] for name in names]
-        classes = [part[0] if len(part) > 1 else "images" for part in parts]
-        if self.index:
-            classes, where = self._listed(self.index, files, dict(zip(names, classes, strict=True)))
-        else:
-            where = self._places(names, given)
-        self.class_names = tuple(
-            sorted({one for one, place in zip(classes, where, strict=True) if place >= 0})
-        )
+        plan = self._listed(self.index, files, names) if self.index else self._found(names)
+        placed = {one for one, place in zip(plan.classes, plan.places, strict=True) if place >= 0}
+        self.class_names = tuple(sorted(placed))
         numbers = {name: number for number, name in enumerate(self.class_names)}
-        labels = torch.tensor([numbers.get(one, -1) for one in classes])
-        places = torch.tensor(where)
-        splits = {}
-        for place, name in enumerate(layout.SPLITS):
-            rows = torch.nonzero(places == place).flatten()
-            splits[name] = Split(images.arrays["images"], labels, rows, _BETWEEN.get(self.form.bits, BYTES))
-            if not len(splits[name]):
-                raise UserError(f"dataset.path={self.path}: no image in {given[name]}/ that can be read")
+        labels = torch.tensor([numbers.get(one, -1) for one in plan.classes])
+        places = torch.tensor(plan.places)
         # of the files, since decoders differ in the last bit
         known = {
             "files": contents.digest(files),
@@ -137,7 +137,30 @@ class Folder(ImageDataModule):
         }
         if self.index:
             known["labels"] = checksum(labels.numpy())
-        return splits, identity(known)
+        if plan.clean is not None:
+            known["clean"] = checksum(np.array(plan.clean))
+        return self._splits(files, names, plan, labels, places), identity(known)
+
+    def _splits(
+        self, files: Mapping[str, File], names: Sequence[str], plan: _Plan, labels: Tensor, places: Tensor
+    ) -> dict[str, Split]:
+        """The splits, of an array of the pictures that are in them or wanted of those."""
+        used, clean, pairs = places >= 0, None, []
+        if plan.clean is not None:
+            pairs = [(names[at], names[to]) for at, to in enumerate(plan.clean) if at != to]
+            clean = torch.tensor(plan.clean)
+            used[clean[used]] = True
+            clean = (used.cumsum(0) - 1)[clean[used]]  # rows of the pictures that are used
+        taken = [name for name, one in zip(names, used.tolist(), strict=True) if one] if self.index else files
+        images = self._scaled(files, {name: files[name] for name in taken}, pairs).arrays["images"]
+        between, splits = _BETWEEN.get(self.form.bits, BYTES), {}
+        for place, name in enumerate(layout.SPLITS):
+            rows = torch.nonzero(places[used] == place).flatten()
+            splits[name] = Split(images, labels[used], rows, between, clean)
+            if not len(rows):
+                folder = layout.split_folders(self.path)[name]
+                raise UserError(f"dataset.path={self.path}: no image in {folder}/ that can be read")
+        return splits
 
     def place(self) -> str:
         """The folder, as its key names it."""
@@ -147,32 +170,52 @@ class Folder(ImageDataModule):
         """Whether the folder is there."""
         return self.path.is_dir()
 
-    def _places(self, names: Sequence[str], given: Mapping[str, str]) -> list[int]:
-        """Place in `layout.SPLITS` of each picture."""
-        if given:
-            bases = list(given.values())
-            return [bases.index(name.split("/")[0]) for name in names]
+    @property
+    def paired(self) -> bool:  # type: ignore[override]
+        """Whether the index has a column of the pictures that networks are to make of others."""
+        return self.index is not None and "target" in index.columns(self.index)
+
+    @property
+    def _reader(self) -> str:
+        return INDEXED if self.index else FOLDER
+
+    def _found(self, names: Sequence[str]) -> _Plan:
+        """What pictures are for by the folders in which they lie, or by a hash of their names."""
+        classes = [layout.of_class(name) for name in names]
+        if given := list(layout.split_folders(self.path).values()):
+            return _Plan(classes, [given.index(name.split("/")[0]) for name in names])
         try:
-            return layout.divide(names, self.split_seed)
+            return _Plan(classes, layout.divide(names, self.split_seed))
         except ValueError as error:
             raise UserError(f"dataset.path={self.path}: {error}") from None
 
-    def _listed(
-        self, path: Path, files: Mapping[str, File], classes: Mapping[str, str]
-    ) -> tuple[list[str], list[int]]:
-        """Class and place in `layout.SPLITS` of each picture, by the index; -1 of what is not in it."""
+    def _listed(self, path: Path, files: Mapping[str, File], names: Sequence[str]) -> _Plan:
+        """What pictures are for by the index."""
         rows = index.read(path, self.path, files)
         found = index.places(rows, self.split_seed, f"dataset.index={path}")
         places = {row["file"]: place for row, place in zip(rows, found, strict=True)}
         labels = {row["file"]: row["label"] for row in rows if "label" in row}
-        return [labels.get(*one) for one in classes.items()], [places.get(name, -1) for name in classes]
+        targets = {row["file"]: row["target"] for row in rows if "target" in row}
+        numbers = {name: number for number, name in enumerate(names)}
+        return _Plan(
+            [labels.get(name, layout.of_class(name)) for name in names],
+            [places.get(name, -1) for name in names],
+            [numbers[targets.get(name, name)] for name in names] if targets else None,
+        )
 
-    def _scaled(self, files: Mapping[str, File]) -> Opened:
-        """All pictures at the size of the network, from the cache of such pictures."""
-        what = contents.digest(files)
-        key = hashlib.sha256(f"{what} {self._named_form()}".encode()).hexdigest()[:16]
-        origin = Origin(FOLDER, str(self.path), what)
-        return open_or_build(self.folder / key, self.name, lambda: self._build(files), origin=origin)
+    def _scaled(
+        self, files: Mapping[str, File], taken: Mapping[str, File], pairs: Sequence[tuple[str, str]]
+    ) -> Opened:
+        """All pictures that are taken, at the size of the network, from the cache of such pictures."""
+        what = f"{contents.digest(taken)} {self._named_form()}{''.join(map(str, pairs))}"
+        key = hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()[:16]
+        origin = Origin(self._reader, str(self.path), contents.digest(files))
+
+        def build() -> Buildable:
+            index.require_alike(pairs, self.path, f"dataset.index={self.index}")
+            return self._build(taken)
+
+        return open_or_build(self.folder / key, self.name, build, origin=origin)
 
     def _named_form(self) -> str:
         """The form, as caches were named by before there was more than a shape."""

@@ -1,26 +1,39 @@
-"""A table of a user's pictures: their classes, their splits, and which belong together."""
+"""A table of a user's pictures: classes, splits, which belong together, and what is to be made of them."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
-from caelab.data import layout
+from caelab.data import layout, pictures
 from caelab.data.contents import File
 from caelab.errors import UserError
-from caelab.terminal import nearest, one_line
+from caelab.terminal import nearest, one_line, tracked
 
-COLUMNS = ("file", "label", "split", "group")
+COLUMNS = ("file", "label", "split", "group", "target")
 """What is read; other columns are a user's own."""
+
+PARQUET = ".parquet"
+"""Ending of a table that is no CSV file."""
 
 _ALIKE = 0.8  # a column so alike one of these is a misspelling
 _SPLITS = {name: place for place, names in enumerate(layout.SPLITS.values()) for name in names}
 
 
+def columns(path: Path) -> Sequence[str]:
+    """Names of the columns of a table.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    return _opened(path)[0]
+
+
 def read(path: Path, folder: Path, files: Mapping[str, File]) -> list[dict[str, str]]:
-    """Rows of a CSV file with a header: of each picture its ``COLUMNS``, as far as they are there.
+    """Rows of a CSV file with a header, or of a Parquet file: of each picture what ``COLUMNS`` say.
 
     Args:
         path: of the file.
@@ -31,55 +44,118 @@ def read(path: Path, folder: Path, files: Mapping[str, File]) -> list[dict[str, 
         UserError: it cannot be read, a column is missing or misspelt, or a picture is missing or there twice.
     """
     where, seen = f"dataset.index={path}", set[str]()
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as opened:
-            table = csv.DictReader(opened)
-            columns = list(table.fieldnames or ())
-            lines = [(table.line_num, row) for row in table]
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{where}: cannot be read: {one_line(error)}") from None
-    _check_columns(columns, where)
-    for number, row in lines:
-        name = row["file"]
+    names, lines = _opened(path)
+    _check_columns(names, where)
+    rows = []
+    for place, row in lines:
         if None in row or None in row.values():
-            raise UserError(
-                f"{where}: line {number} has not one value for each of the {len(columns)} columns"
-            )
-        if name not in files:
-            raise UserError(
-                f"{where}: line {number}: {folder} has no {name}{nearest(name, list(files)[:10_000])}"
-            )
-        if flaw := files[name].flaw:
-            raise UserError(f"{where}: line {number}: {name} cannot be read: {flaw}")
-        if name in seen:
-            raise UserError(f"{where}: line {number}: {name} is there twice")
-        seen.add(name)
-    return [row for _, row in lines]
+            raise UserError(f"{where}: {place} has not one value for each of the {len(names)} columns")
+        for name in (row[column] for column in ("file", "target") if column in row):
+            _check_picture(name, files, folder, f"{where}: {place}")
+        if row["file"] in seen:
+            raise UserError(f"{where}: {place}: {row['file']} is there twice")
+        seen.add(row["file"])
+        rows.append(row)
+    return rows
 
 
 def places(rows: Sequence[Mapping[str, str]], seed: int, where: str) -> list[int]:
-    """Place in ``layout.SPLITS`` of each row: as its column says, or by a hash of its group or file.
+    """Place in ``layout.SPLITS`` of each row: as its column says, or by a hash of its group, target or file.
 
     Raises:
-        UserError: an unknown split, one without a picture, a group in two of them, or too few groups.
+        UserError: an unknown split, one without a picture, a group or picture in two of them, or too few
+            groups.
     """
-    groups = [row.get("group", row["file"]) for row in rows]
+    groups = [row.get("group", row.get("target", row["file"])) for row in rows]
     if not rows or "split" not in rows[0]:
         single = sorted(set(groups))
         try:
             divided = dict(zip(single, layout.divide(single, seed), strict=True))
         except ValueError as error:
             raise UserError(f"{where}: {error}; a group counts as one") from None
-        return [divided[group] for group in groups]
-    found = [_place(row["split"], where) for row in rows]
-    for place, name in enumerate(layout.SPLITS):
-        if place not in found:
-            raise UserError(f"{where}: no picture of split {name}")
-    first: dict[str, int] = {}
-    for group, place in zip(groups, found, strict=True):
-        if first.setdefault(group, place) != place:
-            raise UserError(f"{where}: group {group} is in two splits; one must have all of it")
+        found = [divided[group] for group in groups]
+    else:
+        found = [_place(row["split"], where) for row in rows]
+        for place, name in enumerate(layout.SPLITS):
+            if place not in found:
+                raise UserError(f"{where}: no picture of split {name}")
+    pictures = (
+        (row[column], place)
+        for row, place in zip(rows, found, strict=True)
+        for column in ("file", "target")
+        if column in row
+    )
+    _require_whole("picture", pictures, where)
+    _require_whole("group", zip(groups, found, strict=True), where)
     return found
+
+
+def require_alike(pairs: Sequence[tuple[str, str]], folder: Path, where: str) -> None:
+    """Make sure that both pictures of each pair have one size; they are not decoded for it.
+
+    Raises:
+        UserError: they have not, or one cannot be read any more.
+    """
+    for pair in tracked(pairs, "sizes of pairs", len(pairs)) if pairs else ():
+        one, other = (_size(folder / name) for name in pair)
+        if one != other:
+            raise UserError(
+                f"{where}: {pair[0]} has {one} pixels, its target {pair[1]} {other}; a pair needs one size"
+            )
+
+
+def _size(path: Path) -> str:
+    try:
+        height, width = pictures.size(path)
+    # Pillow's readers raise almost anything on a damaged file
+    except Exception as error:
+        raise UserError(f"{path} cannot be read any more: {one_line(error)}") from error
+    return f"{height}x{width}"
+
+
+def _opened(path: Path) -> tuple[Sequence[str], list[tuple[str, dict[str, Any]]]]:
+    """Columns of a table, and the place and the texts of each row."""
+    try:
+        return _parquet(path) if path.suffix.lower() == PARQUET else _csv(path)
+    except ModuleNotFoundError:
+        raise UserError(f"dataset.index={path}: it needs pyarrow; pip install 'caelab[hf]'") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"dataset.index={path}: cannot be read: {one_line(error)}") from None
+
+
+def _csv(path: Path) -> tuple[Sequence[str], list[tuple[str, dict[str, Any]]]]:
+    with path.open(newline="", encoding="utf-8-sig") as opened:
+        table = csv.DictReader(opened)
+        names = list(table.fieldnames or ())
+        return names, [(f"line {table.line_num}", row) for row in table]
+
+
+def _parquet(path: Path) -> tuple[Sequence[str], list[tuple[str, dict[str, Any]]]]:
+    from pyarrow import parquet  # of an extra
+
+    with path.open("rb") as opened:
+        table = parquet.read_table(opened)
+    known = table.select([name for name in table.column_names if name in COLUMNS])
+    rows = (
+        {name: None if value is None else str(value) for name, value in row.items()}
+        for row in known.to_pylist()
+    )
+    return table.column_names, [(f"row {number}", row) for number, row in enumerate(rows, start=1)]
+
+
+def _check_picture(name: str, files: Mapping[str, File], folder: Path, where: str) -> None:
+    if name not in files:
+        raise UserError(f"{where}: {folder} has no {name}{nearest(name, list(files)[:10_000])}")
+    if flaw := files[name].flaw:
+        raise UserError(f"{where}: {name} cannot be read: {flaw}")
+
+
+def _require_whole(what: str, placed: Iterator[tuple[str, int]], where: str) -> None:
+    """Refuse what is in two splits."""
+    first: dict[str, int] = {}
+    for name, place in placed:
+        if first.setdefault(name, place) != place:
+            raise UserError(f"{where}: {what} {name} is in two splits; one must have all of it")
 
 
 def _place(split: str, where: str) -> int:
@@ -89,13 +165,13 @@ def _place(split: str, where: str) -> int:
     return _SPLITS[name]
 
 
-def _check_columns(columns: Sequence[str], where: str) -> None:
-    misspelt = {near: name for name in columns if name not in COLUMNS for near in _near(name)}
+def _check_columns(names: Sequence[str], where: str) -> None:
+    misspelt = {near: name for name in names if name not in COLUMNS for near in _near(name)}
     for column, name in misspelt.items():
-        if column not in columns:
+        if column not in names:
             raise UserError(f"{where}: it has a column '{name}'; did you mean '{column}'?")
-    if "file" not in columns:
-        raise UserError(f"{where}: it has no column 'file'; its columns are {', '.join(columns) or 'none'}")
+    if "file" not in names:
+        raise UserError(f"{where}: it has no column 'file'; its columns are {', '.join(names) or 'none'}")
 
 
 def _near(name: str) -> list[str]:

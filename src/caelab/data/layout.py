@@ -21,6 +21,24 @@ LEAST = 3
 _NEARLY = {"dev": "val", "eval": "val"} | {name: key for key, names in SPLITS.items() for name in names}
 
 
+def require(folder: Path) -> None:
+    """Make sure that a folder is there.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not folder.is_dir():
+        raise UserError(f"dataset.path={folder}: there is no such folder")
+
+
+def of_class(name: str) -> str:
+    """Class of a picture by its path below the folder: its first folder that is not named as a split."""
+    folders = name.split("/")[:-1]
+    if folders and any(folders[0].lower() in known for known in SPLITS.values()):
+        del folders[0]
+    return folders[0] if folders else "images"
+
+
 def split_folders(folder: Path) -> dict[str, str]:
     """Split -> name of its folder; empty where no folder is one.
 
@@ -28,8 +46,7 @@ def split_folders(folder: Path) -> dict[str, str]:
         UserError: there is no such folder, a split is missing or there twice, or folders have nearly the
             name of a split, such as `train2017`.
     """
-    if not folder.is_dir():
-        raise UserError(f"dataset.path={folder}: there is no such folder")
+    require(folder)
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     there = {key: [name for name in names if name.lower() in known] for key, known in SPLITS.items()}
     for split in there.values():

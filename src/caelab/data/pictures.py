@@ -117,6 +117,17 @@ def read(file: Path, form: Form, look: Callable[[Image.Image], None] | None = No
             return to_pixels(image, form)
 
 
+def size(file: Path) -> tuple[int, int]:
+    """Height and width of a picture, upright; nothing is decoded.
+
+    Raises:
+        Exception: almost any one of Pillow's readers, on a damaged file.
+    """
+    with Image.open(file) as image:
+        lies = _orientation(image) >= 5
+        return (image.width, image.height) if lies else (image.height, image.width)
+
+
 def require_decodable(image: Image.Image) -> None:
     """Refuse an open picture that is too large.
 

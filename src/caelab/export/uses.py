@@ -8,6 +8,8 @@ from caelab.export.floors import Floor
 from caelab.runs.record import BYPASSING, Complete
 from caelab.texts import markdown
 
+_OF_PAIRS = "the flaws that its pairs of pictures show"
+
 
 def reliance(record: Complete, value: float | None) -> str:
     """Say in a sentence or two, in Markdown, what the latent reliance of a run means.
@@ -40,7 +42,9 @@ def reliance(record: Complete, value: float | None) -> str:
 
 
 def corrupted(record: Complete) -> str:
-    """Name the corruption that a run was trained to undo, such as ``GaussianNoise (std=0.1)``; or nothing."""
+    """Name what a run was trained to undo, such as ``GaussianNoise (std=0.1)``; or nothing."""
+    if record.data.paired:
+        return _OF_PAIRS
     config = record.corruption
     if config == CLEAN:
         return ""
@@ -80,7 +84,9 @@ def limits(record: Complete, data: ImageDataModule, floors: Sequence[Floor]) -> 
         f"The figures are of one training (seed {record.seed}); another seed gives other ones.",
     ]
     undone = markdown(corrupted(record))
-    if undone:
+    if record.data.paired:
+        found.append(f"It was trained to undo {undone}. Other flaws, and none, were not measured.")
+    elif undone:
         found.append(
             f"It was trained to undo {undone} that caelab itself added. Clean images, other strengths and "
             "the noise or blur of real cameras are something else, and were not measured."

@@ -66,9 +66,9 @@ def first_of_each_class(
     """
     rows = first_rows(data, split)
     device = net.weight.device
-    x = unit(data.splits[split][rows].to(device))
-    corrupted = corruption(x, keys(rows, _SEEDS[split]).to(device))
-    return x.cpu(), corrupted.cpu(), net.reconstruct(corrupted).cpu()
+    images = data.splits[split]
+    corrupted = corruption(unit(images.given[rows].to(device)), keys(rows, _SEEDS[split]).to(device))
+    return unit(images[rows].to(device)).cpu(), corrupted.cpu(), net.reconstruct(corrupted).cpu()
 
 
 def sheet(rows: Sequence[Tensor], border: int = 2) -> NDArray[np.uint8]:

@@ -81,6 +81,7 @@ class Data:
         sha256: of all of them, hexadecimal.
         dtype: of their values, such as ``uint16``; empty for uint8.
         between: least and largest value that they can have; empty for uint8, which is from 0 to 255.
+        paired: whether networks are given other pictures, of which these are to be made.
     """
 
     name: str
@@ -91,10 +92,11 @@ class Data:
     sha256: str
     dtype: str = ""
     between: list[float] = field(default_factory=list)
+    paired: bool = False
 
     def plain(self) -> dict[str, Any]:
-        """As files hold it: without what is empty."""
-        return {name: value for name, value in asdict(self).items() if value not in ("", [])}
+        """As files hold it: without what is empty or false."""
+        return {name: value for name, value in asdict(self).items() if value or type(value) is int}
 
 
 @dataclass(frozen=True, kw_only=True)

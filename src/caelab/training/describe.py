@@ -25,7 +25,9 @@ def network(net: Autoencoder) -> Size:
 def dataset(data: ImageDataModule) -> Data:
     """Name, images in each split, shape of one, and checksum; type and range where values are no bytes."""
     train, val, test = (data.splits[name] for name in ("train", "val", "test"))
-    known = Data(data.name, len(train), len(val), len(test), list(data.shape), data.sha256)
+    known = Data(
+        data.name, len(train), len(val), len(test), list(data.shape), data.sha256, paired=data.paired
+    )
     if train.images.dtype == torch.uint8:
         return known
     dtype = str(train.images.dtype).removeprefix("torch.")

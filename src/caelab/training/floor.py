@@ -80,5 +80,6 @@ def _psnr(pca: PCA, data: ImageDataModule, corruption: Corruption) -> float:
     found = []
     for rows in torch.split(torch.arange(len(test)), EVALUATION_BATCH):
         x = unit(test[rows])
-        found.append(psnr(mse(pca.reconstruct(corruption(x, keys(rows, TEST))), x)))
+        given = corruption(unit(test.given[rows]), keys(rows, TEST))
+        found.append(psnr(mse(pca.reconstruct(given), x)))
     return torch.cat(found).mean().item()

@@ -100,7 +100,11 @@ class AutoencoderModule(LightningModule):
         return self.optimizer(parameters) if parameters else None
 
     def forward(
-        self, batch: Tensor, key: Tensor | None = None, draw: Tensor | None = None
+        self,
+        batch: Tensor,
+        key: Tensor | None = None,
+        draw: Tensor | None = None,
+        given: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Turn a batch into ``(x_hat, x, penalty)``: (N, C, H, W) float32 in [0, 1] each, and (N,).
 
@@ -108,10 +112,12 @@ class AutoencoderModule(LightningModule):
             batch: clean images (N, C, H, W).
             key: of each image's corruption, (N,) int64, where that is random.
             draw: of what each image's bottleneck draws, likewise; only in training.
+            given: what the network is given in their place, likewise (N, C, H, W); None: they themselves.
         """
         x = unit(batch)
         net = self._train_net if self.training else self._through
-        x_hat, penalty = net(self.corruption(x, key).to(self.dtype), draw)
+        y = self.corruption(x if given is None else unit(given), key)
+        x_hat, penalty = net(y.to(self.dtype), draw)
         return x_hat, x, penalty
 
     def _through(self, x: Tensor, draw: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -157,10 +163,11 @@ class AutoencoderModule(LightningModule):
         Raises:
             UserError: a loss is NaN or infinite.
         """
-        mirrored = None
+        mirrored, given = None, self._loader.given(batch_idx)
         if self.flip:
             mirrored = torch.rand(len(batch), 1, 1, 1, device=batch.device) < 0.5
             batch = torch.where(mirrored, batch.flip(-1), batch)
+            given = None if given is None else torch.where(mirrored, given.flip(-1), given)
         if self.augmentation.random:
             drawn = self._drawn(self._loader, batch_idx, self.seed, self.current_epoch, _AUGMENTATION)
             batch = self.augmentation(unit(batch), drawn)
@@ -172,7 +179,7 @@ class AutoencoderModule(LightningModule):
             draw = self._loader.rows(batch_idx).to(self.device)
             if mirrored is not None:
                 draw = draw + len(self._loader.split) * mirrored.flatten()
-        x_hat, x, penalty = self(batch, key, draw)
+        x_hat, x, penalty = self(batch, key, draw, given)
         loss = self._score(x_hat, x)
         self._sizes.append(len(batch))
         self._unread.append(loss.detach())
@@ -217,10 +224,11 @@ class AutoencoderModule(LightningModule):
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Add one batch (N, C, H, W) of a split to the epoch's figures."""
-        self._measure(batch, self._keys(self.trainer.val_dataloaders, batch_idx, VAL))
+        self._measure(batch, self.trainer.val_dataloaders, batch_idx, VAL)
 
-    def _measure(self, batch: Tensor, key: Tensor | None) -> None:
-        x_hat, x, penalty = self(batch, key)
+    def _measure(self, batch: Tensor, batches: Any, batch_idx: int, seed: int) -> None:
+        key, given = self._keys(batches, batch_idx, seed), batches.given(batch_idx)
+        x_hat, x, penalty = self(batch, key, given=given)
         self.quality.update(x_hat, x)
         if penalty is not None:
             self.val_penalties.update(penalty.mean() / x[0].numel(), weight=len(batch))
@@ -249,7 +257,7 @@ class AutoencoderModule(LightningModule):
 
     def test_step(self, batch: Tensor, batch_idx: int) -> None:
         """Add one batch (N, C, H, W) of a split to the figures."""
-        self._measure(batch, self._keys(self.trainer.test_dataloaders, batch_idx, TEST))
+        self._measure(batch, self.trainer.test_dataloaders, batch_idx, TEST)
 
     def on_test_epoch_end(self) -> None:
         """Log ``test/...``.

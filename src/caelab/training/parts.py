@@ -16,7 +16,7 @@ from caelab.config.fingerprint import network_node
 from caelab.config.job import Job
 from caelab.config.machine import limit_threads
 from caelab.config.refusals import limits
-from caelab.corruptions import Clean
+from caelab.corruptions import Clean, require_unpaired
 from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
 from caelab.inference import origin
@@ -71,6 +71,8 @@ def build(job: Job, loggers: list[Logger]) -> Parts:
     data = _data(job)
     module = _module(config, data.shape)
     _require_place(module, trainer.alone(config["trainer"]["devices"], device))
+    if data.paired:
+        _require_pairs(module)
     speed = _speed(config, device, module.optimizer)
     _remember(config)
     _require_tokens(module.net.bottleneck, config["dataset"].get("train_size"))
@@ -204,6 +206,20 @@ def _require_place(module: AutoencoderModule, alone: bool) -> None:
         raise UserError(f"corruption: {name} fits its codes to clean images; use corruption=none")
     if not alone:
         raise UserError(f"trainer.devices: {name} keeps its codes on one device; use trainer.devices=1")
+
+
+def _require_pairs(module: AutoencoderModule) -> None:
+    """Refuse what cannot be done to pairs of pictures."""
+    require_unpaired(True, module.corruption)
+    if module.augmentation.random:
+        raise UserError(
+            "augment: both pictures of a pair would not change alike; use augment=none, or flip=true"
+        )
+    if module.net.by_place:
+        name = type(module.net).__name__
+        raise UserError(
+            f"model: {name} fits its codes to what it must give back; it takes no index with 'target'"
+        )
 
 
 def _speed(config: dict[str, Any], device: torch.device, optimizer: Any) -> Speed:

@@ -206,7 +206,7 @@ def _initialise(parts: Parts) -> None:
     module, train = parts.module, parts.data.splits["train"]
     asked = module.net.latent
     try:
-        module.net.initialise_from(train, Corrupted(train, module.corruption, module.seed))
+        module.net.initialise_from(train, Corrupted(train.given, module.corruption, module.seed))
     except ValueError as error:
         raise UserError(f"model: {error}") from error
     if module.net.latent < asked:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from caelab.bottlenecks.bottleneck import Bottleneck, Crossing
 from caelab.config.machine import limit_threads
-from caelab.corruptions import Corruption
+from caelab.corruptions import Corruption, require_unpaired
 from caelab.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from caelab.metrics.image_quality import published_protocol
 from caelab.metrics.measures import asked
@@ -72,7 +72,11 @@ def score(
 
     Returns:
         ``test/psnr``, ``published/psnr`` and the other figures, and what the images are.
+
+    Raises:
+        UserError: a corruption of pairs of pictures.
     """
+    require_unpaired(data.paired, corruption)
     share_log()
     limit_threads()
     data.prepare_data()

@@ -30,7 +30,7 @@ def measure(subject: Subject) -> Result:
     record = subject.record
     net, train = subject.network, subject.data.splits["train"]
     x = unit(train[:IMAGES])
-    corrupted = restore.corruption(record)(x, keys(train.index[:IMAGES], TEST))
+    corrupted = restore.corruption(record)(unit(train.given[:IMAGES]), keys(train.index[:IMAGES], TEST))
     fresh = trained.as_started(subject.run, record)
     if record.origin:
         origin.fill(fresh, record.config["from"])

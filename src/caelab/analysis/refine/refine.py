@@ -65,6 +65,11 @@ def _refuse_corrupted(subject: Subject) -> None:
             f"{terminal.shown(subject.run)}: trained with corruption={corruption}; a latent that is fitted "
             "to the clean image would know what the encoder must not see"
         )
+    if subject.record.data.paired:
+        raise UserError(
+            f"{terminal.shown(subject.run)}: trained on pairs of pictures; a latent that is fitted to what "
+            "is wanted would know what the encoder must not see"
+        )
 
 
 def table(result: Result) -> Table:
