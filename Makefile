@@ -8,7 +8,7 @@ PART ?= 1
 MODELS := pca,base,improved,improved_skip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo reproduce results test slow lint check survive mutants commands figures bench clean
+.PHONY: help demo reproduce results test slow lint check survive mutants commands figures docs bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -65,9 +65,12 @@ figures: $(TOOLS) ## the figures and drawings of README.md and docs/, made anew
 	$(BIN)/python tests/tools/drawings.py
 	$(BIN)/python tests/tools/crossings.py
 
+docs: $(TOOLS) ## the site, in build/site/index.html; a warning is an error
+	$(BIN)/python -m sphinx --fail-on-warning --nitpicky -q -b html docs build/site
+
 # Of the kills a half, so that it stays below 40 minutes on two cores; make survive tries them all.
 check: PART = 0.5
-check: slow survive mutants commands ## what takes longer than the tests
+check: slow survive mutants commands docs ## what takes longer than the tests
 
 bench: $(READY) ## training through the command line against a bare loop, paired
 	$(BIN)/caelab bench

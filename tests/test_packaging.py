@@ -211,9 +211,9 @@ SMALL = "dataset.train_size=64 trainer.max_epochs=1 trainer.accelerator=cpu"
 
 @pytest.mark.slow
 def test_every_recipe_of_the_page_runs_where_only_the_wheel_is_installed(installed, tmp_path, environment):
-    """Files are written and commands typed as docs/extend.md has them, on few images."""
+    """Files are written and commands typed as docs/how/extend.md has them, on few images."""
     leave_files(tmp_path)
-    page = (ROOT / "docs" / "extend.md").read_text()
+    page = (ROOT / "docs" / "how" / "extend.md").read_text()
     typed = re.findall(r"^caelab .*", page, re.MULTILINE)
     small = [f"{line} {SMALL}" if re.match("caelab (train|sweep|study) ", line) else line for line in typed]
     script = tmp_path / "elsewhere" / "recipes.py"  # whose folder Python imports from, as that of a command

@@ -1,4 +1,4 @@
-"""Every figure of README.md and docs/*.md is what the records give, and what is wrong is named."""
+"""Every figure of README.md and the pages of docs/ is what the records give, and what is wrong is named."""
 
 import json
 

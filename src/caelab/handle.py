@@ -104,7 +104,7 @@ class Run:
             options: of the analysis, by the names that its command has for them.
 
         Returns:
-            ``figures``, by key as in ``docs/metrics.md``, which ``run.metrics`` then holds too; ``seconds``;
+            ``figures``, by key as in ``docs/definitions``, which ``run.metrics`` then holds too; ``seconds``;
             and details.
 
         Raises:

@@ -187,7 +187,7 @@ def test_mistakes(lab, arguments, line):
 
 def test_the_page_shows_the_figures_on_record():
     docs = Path(__file__).parents[2] / "docs"
-    page = (docs / "benchmarks.md").read_text()
+    page = (docs / "about" / "speed.md").read_text()
     files = [*(docs / "results/bench").glob("*.json")]
     assert files
     for file in files:

@@ -26,7 +26,7 @@ from caelab.errors import UserError
 from caelab.models.base import Base
 from caelab.runs import record, trust
 
-PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how" / "python.md"
 FEW = {"dataset.train_size": 64, "trainer.accelerator": "cpu"}
 SMALL = FEW | {"dataset.val_size": 20, "dataset.test_size": 20}
 

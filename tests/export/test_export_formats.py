@@ -186,7 +186,7 @@ def test_code_in_the_card_loads_the_files(exported, net, name, monkeypatch):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_code_in_the_docs_loads_the_files(exported, net, name, monkeypatch):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "exports.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "how" / "export.md").read_text(), re.DOTALL)
     (code,) = [block for block in blocks if FORMATS[name].file("") in block]
     monkeypatch.chdir(exported(name))
     made = {}

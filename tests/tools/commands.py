@@ -15,10 +15,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pages import PAGES, ROOT
+
 from caelab import studies
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md"))))
 COMMAND = re.compile(r"(?:python -m )?caelab[-. ](\w+)(.*)")
 FILE = re.compile(r"`([\w/]+\.(?:py|yaml))`[^`]*(?:`[^`\n]+`[^`]*)*?:\n\n```\w+\n(.*?)```", re.DOTALL)
 DATA = ("dataset=shapes", "dataset.train_size=300", "dataset.val_size=20", "dataset.test_size=30")
@@ -38,7 +38,7 @@ def commands(text: str) -> Iterator[list[str]]:
                 yield [match[1], *shlex.split(required, comments=True)]
 
 
-def leave_files(folder: Path, page: str = "extend") -> None:
+def leave_files(folder: Path, page: str = "how/extend") -> None:
     """Write the files of a page in docs/: each block after a line that ends with a file and a colon."""
     for name, text in FILE.findall((ROOT / "docs" / f"{page}.md").read_text()):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def misspelt(words: Sequence[str]) -> list[str]:
 def carried_out(folder: Path, words: Sequence[str]) -> tuple[int, str]:
     """Carry out a command: its exit status, and what it said on stderr."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CAELAB_DATA": str(folder / "data")}
-    environment["PYTHONPATH"] = str(folder)  # as docs/extend.md has it for an analysis
+    environment["PYTHONPATH"] = str(folder)  # as docs/how/extend.md has it for an analysis
     line = [sys.executable, "-m", "caelab", *words]
     done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
     return done.returncode, done.stderr
@@ -108,7 +108,7 @@ def prepare(folder: Path) -> None:
     for file in ("holiday.jpg", "photos/one.png"):
         Image.linear_gradient("L").convert("RGB").resize((70, 50)).save(folder / file)
     (folder / "docs").symlink_to(ROOT / "docs")
-    for page in ("extend", "bottlenecks"):
+    for page in ("how/extend", "how/bottlenecks"):
         leave_files(folder, page)
 
 
@@ -125,7 +125,7 @@ def fault(folder: Path, words: Sequence[str]) -> str:
 
 def main() -> None:
     """Exit with status 1 if a command does not do what the pages say."""
-    written = {shlex.join(words): words for page in PAGES for words in commands((ROOT / page).read_text())}
+    written = {shlex.join(words): words for page in PAGES for words in commands(page.read_text())}
     chosen = [words for text, words in written.items() if any(w in text for w in sys.argv[1:] or [""])]
     began, faults = time.monotonic(), 0
     with tempfile.TemporaryDirectory() as name:

@@ -1,4 +1,4 @@
-"""Draw what each kind of bottleneck does to codes of two numbers, for docs/bottlenecks.md: ``make figures``.
+"""Draw what each kind of bottleneck does to codes of two numbers: docs/bottlenecks.png, by ``make figures``.
 
 A network of which nothing is left but its code: each of 120 images is a grey point and wants to come out
 where it is. Its code and what the bottleneck learns take 200 steps on the squared error plus the penalty.

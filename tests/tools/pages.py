@@ -1,4 +1,4 @@
-"""The figures of README.md and docs/*.md: each names its query, and the records answer it.
+"""The figures of README.md and the pages of docs/: each names its query, and the records answer it.
 
 ``make figures`` writes the right figures into the pages; ``test_pages.py`` refuses wrong ones. A query (see
 ``queries.py``) stands right behind its figure in a comment, which no page shows::
@@ -25,7 +25,11 @@ from queries import Answers
 from caelab.metrics.statistics import Interval
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+_REPORTS = ROOT / "docs" / "results"  # drawn by caelab report
+PAGES = [
+    ROOT / "README.md",
+    *(page for page in sorted(ROOT.glob("docs/**/*.md")) if _REPORTS not in page.parents),
+]
 
 _NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?"
 _INTERVAL = rf"(?P<between>[^\d\[\]<>|]{{0,24}})\[(?P<low>{_NUMBER}), (?P<high>{_NUMBER})\]"
@@ -138,7 +142,7 @@ def corrected(page: str, answers: Answers) -> tuple[str, list[str]]:
 
 def answers() -> Answers:
     """What the records of the repository answer."""
-    return Answers(ROOT / "docs/results", tomllib.loads((ROOT / "docs/rows.toml").read_text()))
+    return Answers(_REPORTS, tomllib.loads((ROOT / "docs/rows.toml").read_text()))
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""Queries to the records in docs/results: what gives a figure of README.md and docs/*.md.
+"""Queries to the records in docs/results: what gives a figure of README.md and docs/.
 
 The words of a query:
 
-- a key: of a figure (``test/psnr``, ``refine/gain``: docs/metrics.md), ``last/train/loss`` for the last epoch
+- a key: of a figure (``test/psnr``, ``refine/gain``), ``last/train/loss`` for the last epoch
   of a curve, or a place in the record (``time.fit_seconds``);
 - ``of=PART``, which stands for ``*`` in the key;
 - the row of runs: settings as on the command line, and names of docs/rows.toml that stand for such. All that

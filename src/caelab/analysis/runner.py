@@ -73,7 +73,7 @@ def analyse(analysis: Analysis, run: Path, options: dict[str, Any], again: bool 
         again: whether to measure what was measured before.
 
     Returns:
-        ``figures``, by key as in ``docs/metrics.md``; ``seconds``; and the details of the analysis.
+        ``figures``, by key as in ``docs/definitions``; ``seconds``; and the details of the analysis.
 
     Raises:
         UserError: no finished run, one in use by another process, no checkpoint, data that cannot be had, or

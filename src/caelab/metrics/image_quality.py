@@ -1,4 +1,4 @@
-"""PSNR, SSIM and other measures over many images, under the two protocols of ``docs/metrics.md``."""
+"""PSNR, SSIM and other measures over many images, under the two protocols of ``docs/definitions``."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

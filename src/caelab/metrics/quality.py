@@ -1,4 +1,4 @@
-"""PSNR and SSIM as functions of tensors: the one definition of each, which ``docs/metrics.md`` gives."""
+"""PSNR and SSIM as functions of tensors: the one definition of each, which ``docs/definitions`` gives."""
 
 import torch
 import torch.nn.functional as F

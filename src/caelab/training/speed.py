@@ -19,7 +19,7 @@ from caelab.terminal import nearest
 
 EXACT, AUTO = "exact", "auto"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
-_LONG = 2_000  # steps: where compiling was earned back on an H200, see docs/benchmarks.md
+_LONG = 2_000  # steps: where compiling was earned back on an H200, see docs/about/speed.md
 _LARGEST = 32 << 20  # bytes: more than a tensor of a step takes, and all that glibc lets one ask for
 
 

@@ -1,0 +1,24 @@
+"""Sphinx: the site that ``make docs`` builds from these pages, offline."""
+
+from sphinx.application import Sphinx
+
+project = "caelab"
+copyright = "The caelab developers"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+html_theme = "furo"
+html_title = "caelab"
+html_copy_source = False
+myst_heading_anchors = 4  # as the code host names them
+nb_execution_mode = "off"  # make lessons executes the notebooks; their outputs are kept
+
+
+def titled(app: Sphinx, name: str, source: list[str]) -> None:
+    """Give the tables of reports, which hold nothing else, a title, and leave them out of the contents."""
+    folder, _, table = name.rpartition("/tables/")
+    if folder.startswith("results"):
+        source[0] = f"---\norphan: true\n---\n# All columns: {table}\n\n{source[0]}"
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what Sphinx itself does not do."""
+    app.connect("source-read", titled)
