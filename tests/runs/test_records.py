@@ -131,6 +131,9 @@ def test_floor_is_pca_at_the_same_latent_on_the_same_data(tmp_path):
     assert records.floor(tmp_path, mine).metrics["test/psnr"] == 21.5
     assert records.floor(tmp_path, mine, 9).metrics["test/psnr"] == 20.0
     assert records.floor(tmp_path, mine, 10) is None
+    leave(tmp_path / "stronger", metrics={"test/psnr": 22.0}, config=clean)
+    leave(tmp_path / "weaker", metrics={"test/psnr": 19.0}, config=clean)
+    assert records.floor(tmp_path, mine).metrics["test/psnr"] == 22.0
 
 
 def test_a_floor_is_what_its_record_calls_so(tmp_path):

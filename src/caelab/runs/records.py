@@ -1,5 +1,6 @@
 """The records on disk: every run and search below a folder, and the floor that a run stands on."""
 
+import math
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -84,22 +85,25 @@ def left_out(path: Path, kind: str, reason: str) -> None:
 def floor(
     root: str | Path, record: Complete, numbers: int | None = None, name: str | None = None
 ) -> Complete | None:
-    """Record of a finished run of a floor on the same images, corrupted alike, if there is one.
+    """Record of the strongest floor on the same images, corrupted alike, among finished runs.
 
     Args:
         root: the folder below which it may lie.
         record: of the run that it stands below.
         numbers: the latent of the floor; None is that of the run.
         name: of the floor, such as ``PCA``; None is any.
+
+    Returns:
+        The one of the greatest PSNR on the test split; None where there is none.
     """
     latent = record.size.latent if numbers is None else numbers
-    for _, other in find(root):
-        if (
-            is_finished(other)
-            and other.size.latent == latent
-            and (other.floor == name if name else other.floor)
-            and other.data == record.data
-            and other.corruption == record.corruption
-        ):
-            return other
-    return None
+    floors = [
+        other
+        for _, other in find(root)
+        if is_finished(other)
+        and other.size.latent == latent
+        and (other.floor == name if name else other.floor)
+        and other.data == record.data
+        and other.corruption == record.corruption
+    ]
+    return max(floors, key=lambda floor: floor.metrics.get("test/psnr", -math.inf), default=None)
