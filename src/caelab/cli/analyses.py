@@ -9,6 +9,7 @@ import typer
 from rich.console import RenderableType
 
 from caelab import terminal
+from caelab.cli import interactive
 from caelab.cli.arguments import Runs, Trust, examples
 from caelab.errors import UserError
 from caelab.runs import analyses as registry
@@ -36,6 +37,9 @@ def hint(words: Sequence[str]) -> str:
 
 def _command(analysis: Analysis) -> Callable[..., None]:
     def command(runs: list[Path], trust: list[str] | None, **words: Any) -> None:
+        if words.pop("interactive", False):
+            interactive.interactive(analysis, runs, words)
+            return
         options = analysis.arguments(words)
         _refuse_several(analysis, runs, words)
         if not _analysed(analysis, runs, options):
@@ -47,9 +51,11 @@ def _command(analysis: Analysis) -> Callable[..., None]:
 
 def _signature(analysis: Analysis) -> Signature:
     """Return what typer reads a command's words by."""
+    switch = analysis.package == interactive.PACKAGE
     return Signature(
         [
             _parameter("runs", Runs),
+            *([_parameter("interactive", interactive.Interactive, False)] if switch else []),
             *(_parameter(name, *_declared(name, option)) for name, option in analysis.options.items()),
             _parameter("trust", Trust, None),
         ]

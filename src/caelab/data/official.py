@@ -44,5 +44,6 @@ class OfficialDataModule(ImageDataModule):
         return (self.folder / CACHE).is_dir() or any(found >= self.checksums.keys() for found in files)
 
     def _obtain(self) -> Arrays:
-        remedy = self.remedy.format(folder=self.folder)
+        own = self.remedy.format(folder=self.folder)
+        remedy = f"{own}; or use dataset=shapes, which needs no download"
         return obtain(self.name, self.folder, self.sources, self.checksums, remedy)

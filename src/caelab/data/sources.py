@@ -127,9 +127,7 @@ def obtain(
             continue
         if (arrays := _read(what, folder, source, expected)) is not None:
             return arrays
-    raise UserError(
-        f"{what}: no source of the data works. {remedy}; or use dataset=shapes, which needs no download"
-    )
+    raise UserError(f"{what}: no source of it works. {remedy}")
 
 
 def _read(what: str, folder: Path, source: Source, expected: Mapping[str, str]) -> Arrays | None:

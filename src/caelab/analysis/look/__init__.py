@@ -42,6 +42,7 @@ RUN/look.json; nothing is trained.
     examples=(
         "multirun/runs/cifar10/improved-mse-adam-s0-0123456789",
         "multirun/runs/mnist/* --map pca --images 500",
+        "last --interactive",
     ),
     files=("look/index.html",),
     columns={

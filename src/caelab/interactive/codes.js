@@ -1,0 +1,87 @@
+// From what is set to the code that is decoded.
+
+// Numbers in [0, 1) from a seed, by mulberry32.
+function generator(seed) {
+  let state = Math.imul(seed + 1, 0x9e3779b1);
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+const normal = (random) => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+
+// What a run was trained to undo, where it draws: pixels, its arguments and random numbers to pixels.
+const corruptions = {
+  GaussianNoise: (x, { std }, random) => x.map((one) => Math.min(1, Math.max(0, one + std * normal(random)))),
+  SaltPepper: (x, { amount }, random) => {
+    const drawn = Array.from({ length: height * width }, random);
+    return x.map((one, n) => {
+      const at = drawn[n % drawn.length];
+      return at < amount / 2 ? 1 : at >= 1 - amount / 2 ? 0 : one;
+    });
+  },
+  Masking: (x, { share, patch }, random) => {
+    const columns = Math.ceil(width / patch);
+    const masked = Array.from({ length: Math.ceil(height / patch) * columns }, () => random() < share);
+    const at = (n) => Math.floor((Math.floor(n / width) % height) / patch) * columns + Math.floor((n % width) / patch);
+    return x.map((one, n) => (masked[at(n)] ? 0 : one));
+  },
+};
+
+const corrupted = runs.findIndex(({ corruption }, place) =>
+  corruption.kind in corruptions || document.getElementById(`corruption-${place}`));
+
+// Pixels of an image as the networks are given them, and the key by which they are known.
+async function given(nets, pixels, image, seed) {
+  if (!seed || corrupted < 0) return pixels;
+  const { about, sessions } = nets[corrupted];
+  if (!sessions.corruption) return corruptions[about.corruption.kind](pixels, about.corruption, generator(1000 * seed + image));
+  return (await nets[corrupted].pass("corruption", { x: pixels }, { x: about.shape })).corrupted;
+}
+
+const mixed = (a, b, share) => (share ? a.map((one, n) => one + share * (b[n] - one)) : a);
+const uses = (map, value) => Object.values(map).includes(value);
+
+// Whether a token is already that of the other image: each turns at a share of its own.
+const turned = (token, share) => share === 1 || (((token + 1) * 0.6180339887) % 1) < share;
+
+// The code {z, skips} of a state for one run.
+async function codeOf(net, state, encode) {
+  const own = await encode(net, state.image);
+  const needed = state.mix > 0 || uses(state.skips, "other") || uses(state.painted, "other");
+  const other = needed ? await encode(net, state.other) : own;
+  const z = net.about.tokens ? await net.lookup(indicesOf(net, state, own, other)) : numbersOf(net, state, own, other);
+  const skips = own.skips.map((skip, n) => {
+    const choice = state.skips[n + 1];
+    if (choice === "off") return new Float32Array(skip.length);
+    return choice === "other" ? other.skips[n] : mixed(skip, other.skips[n], state.mix);
+  });
+  return { z, skips };
+}
+
+function indicesOf(net, state, own, other) {
+  const { codebooks, entries } = net.about.tokens;
+  const indices = own.indices.map((index, n) =>
+    (turned(Math.floor(n / codebooks), state.mix) ? other.indices[n] : index));
+  for (const [name, index] of Object.entries(state.tokens)) {
+    const [run, token] = name.split(".").map(Number);
+    if (run === net.place && token < indices.length && index >= 0 && index < entries) indices[token] = index;
+  }
+  return indices;
+}
+
+function numbersOf(net, state, own, other) {
+  const { latent, numbers } = net.about;
+  const z = Float32Array.from(mixed(own.z, other.z, state.mix));
+  for (const [rank, amount] of Object.entries(state.axes)) {
+    const move = net.moves.subarray((rank - 1) * latent, rank * latent);
+    move.forEach((one, n) => { z[n] += amount * one; });
+  }
+  for (const [rank, amount] of Object.entries(state.numbers)) {
+    if (rank <= numbers.names.length) z[numbers.names[rank - 1]] += amount * numbers.deviations[rank - 1];
+  }
+  return z;
+}

@@ -1,0 +1,131 @@
+"""What a page holds of one run: its networks, and the directions along which its code is moved."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from caelab import terminal
+from caelab.analysis.look import codes, traversals
+from caelab.analysis.look.codes import Directions
+from caelab.analysis.runner import Subject
+from caelab.bottlenecks.bottleneck import Discrete
+from caelab.inference import restore
+from caelab.interactive.networks import networks
+from caelab.models.autoencoder import Autoencoder, Code
+from caelab.models.contract import require_contract
+from caelab.models.spatial import Spatial
+from caelab.runs.labels import display
+
+AXES = 64
+"""Principal axes that have a slider, at most: the longest."""
+
+NUMBERS = 1_024
+"""Single numbers that have a slider, at most: the widest."""
+
+BASES = 4
+"""Images from which the effect of a direction is measured: the first ones."""
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A run in a page.
+
+    Attributes:
+        about: what is small, as JSON has it.
+        blobs: name -> what is large: ONNX files, and arrays of float32 in little-endian order.
+    """
+
+    about: dict[str, Any]
+    blobs: dict[str, bytes]
+
+
+def exhibit(subject: Subject, images: Tensor, shown: Tensor) -> Exhibit:
+    """Make of a run what a page needs.
+
+    Args:
+        subject: the run.
+        images: (N, C, H, W) of a split, from whose codes the directions are found.
+        shown: (M, C, H, W) of a split, on which the exported network is compared with the run's.
+
+    Raises:
+        UserError: a network whose code cannot be moved, or that has no export to ONNX.
+    """
+    record, net = subject.record, subject.network.float()
+    require_contract(net, images)
+    corruption = restore.corruption(record)
+    blobs = networks(net, corruption, shown)
+    z = codes.latents(net, images)
+    first = codes.encode(net, images[:BASES])
+    about = {
+        "name": f"{record.choices['model']} on {display(record.choices['dataset'])}",
+        "run": terminal.shown(subject.run),
+        "fingerprint": record.fingerprint[:10],
+        "psnr": record.metrics["test/psnr"],
+        "shape": net.shape,
+        "latent": net.latent,
+        "skips": [tuple(skip.shape[1:]) for skip in first.skips],
+        "corruption": _corruption(record.corruption),
+        "tokens": _tokens(net),
+        "places": _places(net),
+    }
+    blobs["mean"] = _bytes(z.mean(0))
+    if not isinstance(net.bottleneck, Discrete):
+        directions, arrays = _directions(net, z, first)
+        about |= directions
+        blobs |= arrays
+    return Exhibit(about, blobs)
+
+
+def _corruption(config: dict[str, Any]) -> dict[str, Any]:
+    """Name of a corruption's class, and its arguments."""
+    kind = config["_target_"].rpartition(".")[2]
+    return {"kind": kind} | {key: value for key, value in config.items() if key != "_target_"}
+
+
+def _tokens(net: Autoencoder) -> dict[str, int] | None:
+    kind = net.bottleneck
+    if not isinstance(kind, Discrete):
+        return None
+    return {"count": kind.tokens, "codebooks": kind.codebooks, "entries": kind.entries}
+
+
+def _places(net: Autoencoder) -> dict[str, int] | None:
+    """How ``z`` lies over the image: (height, width, channels), each place a square of ``side`` pixels."""
+    if not isinstance(net, Spatial):
+        return None
+    _, height, width = net.shape
+    rows, columns = -(-height // net.factor), -(-width // net.factor)
+    return {"rows": rows, "columns": columns, "channels": net.latent_channels, "side": net.factor}
+
+
+def _directions(net: Autoencoder, z: codes.Floats, first: Code) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Principal axes and single numbers, each in the order of their effects on the picture."""
+    axes = codes.principal_axes(z)
+    axes = Directions(axes.vectors[:AXES], axes.deviations[:AXES])
+    deviations = z.std(0)
+    widest = np.argsort(-deviations, kind="stable")[:NUMBERS]
+    numbers = Directions(np.eye(net.latent)[widest], deviations[widest])
+    axis_effects, number_effects = (traversals.effects(net, first, kind) for kind in (axes, numbers))
+    order, places = (np.argsort(-effects, kind="stable") for effects in (axis_effects, number_effects))
+    about = {
+        "axes": {"names": (order + 1).tolist(), "effects": _levels(axis_effects[order])},
+        "numbers": {
+            "names": widest[places].tolist(),
+            "deviations": deviations[widest[places]].tolist(),
+            "effects": _levels(number_effects[places]),
+        },
+    }
+    moves = (axes.vectors * axes.deviations[:, None])[order]
+    return about, {"moves": _bytes(moves)}
+
+
+def _levels(effects: codes.Floats) -> list[float]:
+    """Effects in grey levels of 255."""
+    return [round(255 * float(effect), 2) for effect in effects]
+
+
+def _bytes(values: NDArray[Any]) -> bytes:
+    return values.astype("<f4").tobytes()

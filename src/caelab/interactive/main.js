@@ -1,0 +1,105 @@
+// The page: what is set, what is drawn of it, and what is kept.
+async function begin() {
+  const tests = await readImages();
+  const runtime = await startRuntime();
+  const nets = await Promise.all(runs.map((_, place) => new Run(runtime, place).open()));
+  let state = parse(location.hash.slice(1));
+  const steps = new Steps(state, remember);
+  const pixelsOf = (image) => (image === OWN ? ownPixels(state.own) : tests[image]);
+  const encode = async (net, image) =>
+    net.encode(await given(nets, pixelsOf(image), image, state.corrupt), `${image} ${state.corrupt} ${image === OWN ? state.own : ""}`);
+
+  const stage = buildStage();
+  const controls = buildControls(tests, set, keep, replace);
+  document.getElementById("controls").append(...controls.map((one) => one.element));
+  const undo = make("button", { type: "button", title: "Ctrl+Z" }, "Undo"), redo = make("button", { type: "button", title: "Ctrl+Y" }, "Redo");
+  const reset = make("button", { type: "button" }, "Reset"), link = make("button", { type: "button" }, "Copy link");
+  const time = make("span", { className: "meta" });
+  stage.element.append(make("div", { className: "bar" }, undo, redo, reset, link, time));
+
+  // Set part of the state, and draw it; a step is kept when the hand lets go.
+  function set(key, name, value) {
+    if (name === null) state[key] = value;
+    else if (value === null) delete state[key][name];
+    else state[key][name] = value;
+    draw();
+  }
+
+  function keep() {
+    steps.keep(state);
+    controls.forEach((one) => one.show(state));
+  }
+
+  function replace(next) {
+    if (!next) return;
+    state = next;
+    keep();
+    draw();
+  }
+
+  function remember() {
+    history.replaceState(null, "", `#${steps.now}`);
+    undo.disabled = !steps.past.length;
+    redo.disabled = !steps.future.length;
+  }
+
+  let drawing = false, stale = false;
+  async function draw() {
+    stale = true;
+    if (drawing) return;
+    drawing = true;
+    while (stale) {
+      stale = false;
+      const text = format(state), clean = pixelsOf(state.image);
+      const began = performance.now();
+      const pictures = [];
+      for (const net of nets) pictures.push(await net.decode(await codeOf(net, state, encode)));
+      time.textContent = `${((performance.now() - began) / nets.length).toFixed(1)} ms a picture`;
+      stage.show(clean, state.corrupt ? await given(nets, clean, state.image, state.corrupt) : null, pictures);
+      document.documentElement.dataset.drawn = text;
+      await new Promise(requestAnimationFrame);
+    }
+    drawing = false;
+  }
+
+  undo.addEventListener("click", () => replace(steps.undo()));
+  redo.addEventListener("click", () => replace(steps.redo()));
+  reset.addEventListener("click", () => replace({ ...fresh(), image: state.image, other: state.other, own: state.own }));
+  link.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(location.href);
+    link.textContent = "Copied";
+    setTimeout(() => { link.textContent = "Copy link"; }, 1500);
+  });
+  addEventListener("hashchange", () => replace(parse(location.hash.slice(1))));
+  addEventListener("keydown", (event) => {
+    if (!(event.ctrlKey || event.metaKey)) return;
+    const key = event.key.toLowerCase();
+    if (key !== "z" && key !== "y") return;
+    event.preventDefault();
+    replace(key === "y" || event.shiftKey ? steps.redo() : steps.undo());
+  });
+  const drop = async (file) => {
+    if (file) replace({ ...state, image: OWN, own: written(await readPicture(file)) });
+  };
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    drop(event.dataTransfer.files[0]).catch(fail);
+  });
+  document.getElementById("file").addEventListener("change", ({ target }) => drop(target.files[0]).catch(fail));
+
+  remember();
+  await draw();
+  document.getElementById("status").hidden = true;
+  document.getElementById("bench").hidden = false;
+  controls.forEach((one) => one.show(state));
+}
+
+function fail(error) {
+  const line = document.getElementById("status");
+  line.hidden = false;
+  line.textContent = `${error.message ?? error}`;
+  console.error(error);
+}
+
+begin().catch(fail);

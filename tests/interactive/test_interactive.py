@@ -1,0 +1,119 @@
+"""The page of an interactive look: what it holds, and what is refused."""
+
+import base64
+import gzip
+import json
+import re
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from toys import leave_run, leave_whole_run
+
+from caelab.errors import UserError
+from caelab.inference import restore
+from caelab.interactive import interactive as module
+from caelab.interactive.interactive import interactive
+from caelab.runs import results
+
+SKIPS = {
+    "_target_": "caelab.models.improved_skip.ImprovedSkip",
+    "latent": 6,
+    "channels": [2, 4],
+    "skip_levels": [1, 2],
+}
+RUNTIME = {"script": b"export const env = {};", "wasm": b"\0asm"}
+
+
+@pytest.fixture(autouse=True)
+def _runtime(monkeypatch):
+    """Something in the place of ONNX Runtime Web, which no test can fetch."""
+    monkeypatch.setattr(module.runtime, "runtime", lambda data: RUNTIME)
+    monkeypatch.setattr("caelab.export.check.SECONDS", 0.0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return leave_whole_run(tmp_path_factory.mktemp("runs") / "skips", SKIPS, 16)
+
+
+def blobs(page):
+    """Name -> bytes of all that the page holds packed."""
+    texts = re.findall(r'<script type="text/plain" id="([^"]+)">([^<]*)</script>', page.read_text())
+    return {name: gzip.decompress(base64.b64decode(text)) for name, text in texts}
+
+
+def about(page):
+    (text,) = re.findall(r'<script type="application/json" id="about">(.*?)</script>', page.read_text())
+    return json.loads(text)
+
+
+def test_the_page_holds_the_network_its_runtime_and_test_images(run):
+    page = interactive([run], images=30)
+    assert page == run / "look" / "interactive.html"
+    held, said = blobs(page), about(page)
+    assert {name: held[f"runtime-{name}"] for name in RUNTIME} == RUNTIME
+    test, net = restore.datamodule(results.finished(run)), restore.load(run)
+    test.setup("test")
+    rows = said["images"]["rows"]
+    shown = test.splits["test"][torch.tensor(rows)]
+    assert (len(rows), said["images"]["count"], said["images"]["bands"]) == (30, 30, [0, 1, 2])
+    assert held["images"] == shown.numpy().tobytes()
+    x = shown.float().numpy() / 255
+    encode, decode = (onnxruntime.InferenceSession(held[f"{name}-0"]) for name in ("encoder", "decoder"))
+    names = [one.name for one in decode.get_inputs()]
+    (x_hat,) = decode.run(None, dict(zip(names, encode.run(names, {"x": x}), strict=True)))
+    np.testing.assert_allclose(x_hat, net.reconstruct(shown).numpy(), atol=1e-5)
+
+
+def test_axes_are_those_of_the_codes_in_the_order_of_their_effects(run):
+    page = interactive([run], images=50)
+    (said,) = about(page)["runs"]
+    test, net = restore.datamodule(results.finished(run)), restore.load(run)
+    test.setup("test")
+    z = net.encode(test.splits["test"][:].float() / 255).z.detach().double().numpy()
+    _, sizes, axes = np.linalg.svd(z - z.mean(0), full_matrices=False)
+    moves = np.frombuffer(blobs(page)["moves-0"], "<f4").reshape(-1, 6)
+    ranks = np.array(said["axes"]["names"]) - 1
+    assert sorted(ranks) == list(range(6))
+    wanted = (axes * sizes[:, None] / np.sqrt(len(z)))[ranks]
+    wanted *= np.sign((wanted * moves).sum(1, keepdims=True))
+    np.testing.assert_allclose(moves, wanted, rtol=1e-3, atol=1e-5)
+    assert said["axes"]["effects"] == sorted(said["axes"]["effects"], reverse=True)
+    assert said["numbers"]["effects"] == sorted(said["numbers"]["effects"], reverse=True)
+    np.testing.assert_allclose(said["numbers"]["deviations"], z.std(0)[said["numbers"]["names"]], rtol=1e-5)
+    np.testing.assert_allclose(np.frombuffer(blobs(page)["mean-0"], "<f4"), z.mean(0), rtol=1e-4, atol=1e-6)
+    assert (said["latent"], said["skips"]) == (6, [[2, 8, 8], [4, 4, 4]])
+
+
+def test_two_runs_lie_on_one_page(run, tmp_path):
+    page = interactive([run, leave_run(tmp_path / "base")], images=12, out=tmp_path / "out")
+    assert page == tmp_path / "out" / "interactive.html"
+    assert {"encoder-0", "decoder-0", "encoder-1", "decoder-1"} <= blobs(page).keys()
+    assert [one["skips"] for one in about(page)["runs"]] == [[[2, 8, 8], [4, 4, 4]], []]
+
+
+def test_what_no_page_can_show_is_refused_in_a_line(run, tmp_path):
+    other = leave_run(tmp_path / "other", 12)
+    with pytest.raises(UserError, match="one RUN or two side by side, not 3"):
+        interactive([run] * 3)
+    with pytest.raises(UserError, match="take the same images; these take 3x12x12 and 3x16x16"):
+        interactive([run, other])
+    with pytest.raises(UserError, match="--images 51: the test split has 50 images; ask for 10 to 50"):
+        interactive([run], images=51)
+    median = {"_target_": "caelab.models.classical.Classical", "filter": "median"}
+    classical = leave_whole_run(tmp_path / "median", median, 16)
+    with pytest.raises(UserError, match="median: no interactive page: the decoder: torch.export cannot"):
+        interactive([classical], images=10)
+    assert not (classical / "look").exists()
+
+
+def test_the_command_writes_it_and_says_where(run, lab, monkeypatch):
+    monkeypatch.chdir(run)
+    status, out, _ = lab("look", ".", "--interactive", "--images", 10)
+    assert status == 0
+    assert re.fullmatch(r"look/interactive.html \(\d+\.\d MB\): open it in a browser\n", out)
+    status, _, err = lab("look", ".", "--interactive", "--map", "pca")
+    assert status == 1
+    assert "--map pca: the page of --interactive has none; omit it" in err
