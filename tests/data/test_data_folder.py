@@ -247,6 +247,16 @@ def test_the_second_start_reads_no_image(tmp_path, flat, monkeypatch):
     assert torch.equal(second.splits["val"].index, first.splits["val"].index)
 
 
+def test_more_than_memory_holds_is_read_by_place(tmp_path, flat, monkeypatch):
+    before = ready(tmp_path, flat)
+    assert before.splits["train"].stored is None
+    monkeypatch.setattr("caelab.data.cache.fits", lambda *_: False)
+    after = ready(tmp_path, flat)
+    for name, split in after.splits.items():
+        assert split.stored.path.parent.name == "cache"
+        assert torch.equal(split[:], before.splits[name][:])
+
+
 def test_a_changed_file_or_option_is_read_anew(tmp_path, flat):
     def hashes(**options):
         return ready(tmp_path, flat, **options).sha256

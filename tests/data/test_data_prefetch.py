@@ -68,6 +68,8 @@ def test_half_of_the_memory_is_taken_at_most(monkeypatch, tmp_path):
     whole = prefetch.os.sysconf("SC_PHYS_PAGES") * prefetch.os.sysconf("SC_PAGE_SIZE")
     assert fits(whole // 2)
     assert not fits(whole // 2 + 1)
+    assert fits(whole, share=1)
+    assert not fits(whole + 1, share=1)
     (tmp_path / "memory.max").write_text("1000\n")
     assert fits(500)
     assert not fits(501)

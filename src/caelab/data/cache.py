@@ -28,7 +28,9 @@ from torch import Tensor
 from caelab import durable
 from caelab.data import contents, rows, sharing
 from caelab.data.contents import ORIGIN, Origin
+from caelab.data.prefetch import fits
 from caelab.data.rows import Rows
+from caelab.data.stored import Stored
 from caelab.errors import UserError
 from caelab.terminal import note, one_line
 
@@ -64,10 +66,15 @@ class DamagedError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """The arrays of a cache, memory-mapped and verified, and one sha256 over all of them."""
+    """The arrays of a cache, memory-mapped and verified, one sha256 over all of them, and where they lie."""
 
     arrays: dict[str, Tensor]
     sha256: str
+    folder: Path
+
+    def stored(self, name: str) -> Stored | None:
+        """What reads an array that all of the memory cannot hold; None of any other, whose map is faster."""
+        return None if fits(self.arrays[name].nbytes, 1) else Stored(self.folder / f"{name}.npy")
 
 
 def checksum(array: npt.NDArray[Any]) -> str:
@@ -254,7 +261,7 @@ def _verified(cache: Path, stamp: tuple[tuple[str, int, int], ...]) -> tuple[Ope
         with suppress(OSError):  # a data folder that cannot be written: it is verified again
             _write_json(cache.with_name(VERIFIED), states)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return Opened(tensors, identity(checksums)), checksums
+    return Opened(tensors, identity(checksums), cache), checksums
 
 
 def _mapped(path: Path) -> npt.NDArray[Any]:

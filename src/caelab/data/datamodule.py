@@ -15,6 +15,7 @@ from torch import Tensor
 
 from caelab.data.prefetch import ahead, fits
 from caelab.data.scale import BYTES, Range, scaled
+from caelab.data.stored import Stored
 from caelab.errors import UserError
 from caelab.terminal import note
 from caelab.texts import one_name
@@ -58,6 +59,7 @@ class Split:
         index: (N,) int64, the rows of this split.
         between: least and largest value that images can have; of uint8 always ``BYTES``.
         clean: (M,) int64, for each row that of the image which a network is to make of it; None: itself.
+        stored: reads ``images`` that memory cannot hold; None where they are taken from the map.
     """
 
     images: Tensor
@@ -65,6 +67,7 @@ class Split:
     index: Tensor
     between: Range = BYTES
     clean: Tensor | None = None
+    stored: Stored | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -74,6 +77,8 @@ class Split:
         rows = self.index[positions] if self.clean is None else self.clean[self.index[positions]]
         if self.images.device.type != "cpu":
             return scaled(self.images.index_select(0, rows), self.between)
+        if self.stored:
+            return scaled(torch.from_numpy(self.stored.take(rows.numpy())), self.between)
         # by NumPy, in one thread: as fast as index_select, many times as fast as images[rows], and without
         # the wait for a second thread where cores are shared
         return scaled(torch.from_numpy(self.images.numpy().take(rows.numpy(), axis=0)), self.between)

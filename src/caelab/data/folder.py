@@ -152,11 +152,12 @@ class Folder(ImageDataModule):
             used[clean[used]] = True
             clean = (used.cumsum(0) - 1)[clean[used]]  # rows of the pictures that are used
         taken = [name for name, one in zip(names, used.tolist(), strict=True) if one] if self.index else files
-        images = self._scaled(files, {name: files[name] for name in taken}, pairs).arrays["images"]
+        opened = self._scaled(files, {name: files[name] for name in taken}, pairs)
+        images, stored = opened.arrays["images"], opened.stored("images")
         between, splits = _BETWEEN.get(self.form.bits, BYTES), {}
         for place, name in enumerate(layout.SPLITS):
             rows = torch.nonzero(places[used] == place).flatten()
-            splits[name] = Split(images, labels[used], rows, between, clean)
+            splits[name] = Split(images, labels[used], rows, between, clean, stored)
             if not len(rows):
                 folder = layout.split_folders(self.path)[name]
                 raise UserError(f"dataset.path={self.path}: no image in {folder}/ that can be read")

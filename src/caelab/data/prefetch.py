@@ -17,12 +17,12 @@ Value = TypeVar("Value")
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
-def fits(nbytes: int) -> bool:
-    """Whether so many bytes take no more than half of the memory that this process may use."""
+def fits(nbytes: int, share: float = 0.5) -> bool:
+    """Whether so many bytes take no more than that share of the memory that this process may use."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with suppress(OSError, ValueError):  # no such group, or one without a limit
         memory = min(memory, int(_CGROUP.read_text()))
-    return 2 * nbytes <= memory
+    return nbytes <= share * memory
 
 
 def ahead(read: Callable[[Key], Value], keys: Iterable[Key], depth: int = 2) -> Iterator[Value]:
