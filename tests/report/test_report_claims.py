@@ -194,6 +194,17 @@ def test_no_gain_is_contradicted_by_an_interval_above_the_margin():
     assert (twice.word, twice.sentence.count("may gain more")) == ("undecided", 2)
 
 
+def test_better_may_ask_for_more_than_a_margin():
+    claim = {"text": "improved gains half a dB", "better": ["improved"], "than": ["base"], "margin": 0.5}
+    held, unsure, refuted = (verdict([BASE, above("improved", gain)], claim) for gain in (0.8, 0.6, 0.2))
+    assert held.sentence == (
+        "improved gains half a dB on CIFAR-10: holds, +0.80 dB [0.55, 1.05], 3 seeds, more than 0.5 dB"
+    )
+    assert (unsure.word, refuted.word) == ("undecided", "contradicted")
+    assert unsure.sentence.endswith("3 seeds: improved may gain less than 0.5 dB over base")
+    assert refuted.sentence.endswith("3 seeds: improved gains significantly less than 0.5 dB over base")
+
+
 def test_no_gain_is_undecided_where_a_significant_gain_may_be_within_the_margin():
     """0.31 dB [0.20, 0.42], with a margin of 0.3 dB."""
     steps = [step * 0.11 / HALF for step in NOISE]
@@ -427,7 +438,8 @@ def test_labels_may_be_numbers_in_yaml():
         ({**BEATS, "metric": "test/mse"}, ["'test/mse'", "test/psnr, test/psnr_pooled, test/ssim"]),
         ({**BEATS, "beter": 1}, ["beter", "must have text, better and than"]),
         ({"text": "improved beats base", "better": ["improved"]}, ["keys better, text"]),
-        ({**BEATS, "margin": 0.3}, ["keys better, margin, text, than"]),
+        ({**BEATS, "margin": "0.3"}, ["margin is '0.3'", "number"]),
+        ({**BEATS, "below": 0.3}, ["keys below, better, text, than"]),
         ({**BEATS, "better": "improved"}, ["'improved' must be a list", "[improved]"]),
         ({**BEATS, "better": None}, ["None must be a list"]),
         ({**BEATS, "better": []}, ["compares [] with ['base']"]),

@@ -1,9 +1,10 @@
 """What the published report claims, held against the runs.
 
-A study's YAML lists its claims in one of three forms::
+A study's YAML lists its claims in one of these forms::
 
     {text: "improved beats base", better: [improved], than: [base]}
     {text: "Adam and Adamax beat the rest", better: [adam, adamax], than: others, metric: test/ssim}
+    {text: "spatial is 2 dB above PCA", better: [spatial], than: [PCA], margin: 2}
     {text: "internal skips bring nothing", no_gain: others, over: [base], margin: 0.3, where: [cifar10]}
     {text: "skips bypass the latent", rows: [improved_skip], below: 0.5, metric: test/latent_reliance}
 
@@ -114,7 +115,7 @@ class Verdict:
 class _Claim:
     """A claim as read: each row lies on that side of each of the others, or of a bound in their place.
 
-    With a margin it may lie above the others by no more than that.
+    With a margin it lies above the others by more than that, or, on the side below, by no more.
     """
 
     text: str
@@ -129,8 +130,8 @@ class _Claim:
 def verdicts(section: Section) -> list[Verdict]:
     """Judge the claims of a section that are about its dataset, in their order.
 
-    Each comparison of a claim has a limit: 0 for ``better``, the margin for ``no_gain``, the bound for
-    ``below`` and ``above``. A claim holds where every 95 % interval lies on its side of the limit: an
+    Each comparison of a claim has a limit: the margin of ``no_gain`` and of ``better``, where 0 is meant
+    without one, and the bound of ``below`` and ``above``. A claim holds where every 95 % interval lies on its side of the limit: an
     intersection of tests at 0.05, which needs no adjustment (R. L. Berger, Multiparameter hypothesis testing
     and acceptance sampling, Technometrics 24 (1982)). It is contradicted where one lies on the other side,
     with a p below 0.05 that is Holm-adjusted over the claim's comparisons, since any of them is enough. With
@@ -169,6 +170,9 @@ def _read(section: Section, claim: Mapping[str, Any]) -> _Claim:
     match sorted(set(claim) - {"metric", "where"}):
         case ["better", "text", "than"]:
             return _Claim(text, metric, *_sides(section, [claim["better"], claim["than"]], here))
+        case ["better", "margin", "text", "than"]:
+            sides = _sides(section, [claim["better"], claim["than"]], here)
+            return _Claim(text, metric, *sides, margin=_number(claim, "margin", here))
         case ["margin", "no_gain", "over", "text"]:
             sides = _sides(section, [claim["no_gain"], claim["over"]], here)
             return _Claim(text, metric, *sides, margin=_number(claim, "margin", here), side="below")
@@ -178,7 +182,8 @@ def _read(section: Section, claim: Mapping[str, Any]) -> _Claim:
         case keys:
             raise UserError(
                 f"{here} has the keys {', '.join(keys)}; it must have text, better and than, or text, "
-                "no_gain, over and margin, or text, rows and below or above; metric and where may be added"
+                "no_gain, over and margin, or text, rows and below or above; metric and where may be added, "
+                "and margin to better"
             )
 
 
@@ -262,7 +267,8 @@ def _phrases(claim: _Claim) -> tuple[str, str]:
         other = "below" if claim.side == "above" else "above"
         return f"is significantly {other}", "does not differ significantly from"
     margin = f"{claim.margin:g}{unit(claim.metric)}"
-    return f"gains significantly more than {margin} over", f"may gain more than {margin} over"
+    other = "less" if claim.side == "above" else "more"
+    return f"gains significantly {other} than {margin} over", f"may gain {other} than {margin} over"
 
 
 def _held(claim: _Claim, numbers: Sequence[Comparison], figures: str) -> str:
@@ -271,6 +277,8 @@ def _held(claim: _Claim, numbers: Sequence[Comparison], figures: str) -> str:
         return f"{figures}, {claim.side} {claim.bound:g}"
     if claim.margin is None:
         return figures
+    if claim.side == "above":
+        return f"{figures}, more than {claim.margin:g}{unit(claim.metric)}"
     p = holm([number.difference.below() for number in numbers])
     below = [number for number, one in zip(numbers, p, strict=True) if one is not None and one < ALPHA]
     worse = f"; {grouped(below, 'is significantly below')}" if below else ""
