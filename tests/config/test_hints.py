@@ -34,3 +34,12 @@ def test_a_key_of_other_options_names_them():
     assert hints.elsewhere("optimizer.momentum").startswith("optimizer.momentum: the chosen optimizer has no")
     assert "sgd" in hints.elsewhere("optimizer.momentum")
     assert "adam" not in hints.elsewhere("optimizer.momentum").partition("only")[2]
+
+
+def test_images_from_python_are_no_keys_of_a_command_line(train):
+    answer = train("dataset=in_memory", tiny=False)
+    assert answer.status == 1
+    assert answer.err == (
+        "caelab: dataset=in_memory: only a Python program gives it images, caelab.run(dataset=images); "
+        "dataset=array takes them from a file\n"
+    )

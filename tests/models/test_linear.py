@@ -7,6 +7,8 @@ from sklearn.linear_model import Ridge
 from toys import images
 
 from caelab.corruptions import Blur, Clean, Corrupted, GaussianNoise
+from caelab.data import prefetch
+from caelab.errors import UserError
 from caelab.models.linear import Linear
 
 SHAPE = (2, 5, 5)
@@ -76,3 +78,11 @@ def test_a_run_fits_it_to_what_its_networks_see(train):
         for name in ("linear", "classical")
     )
     assert linear > nothing + 3
+
+
+def test_what_memory_cannot_hold_is_refused_before_it_is_tried(monkeypatch):
+    monkeypatch.setattr(prefetch, "_memory", lambda: 24_000_000_000)
+    net = Linear((5, 64, 78))
+    line = r"model=linear: a regression of 24,960 x 24,960 numbers takes 34\.9 GB, more than half of the 24"
+    with pytest.raises(UserError, match=line):
+        net.initialise_from(torch.zeros(1, 5, 64, 78), torch.zeros(1, 5, 64, 78))

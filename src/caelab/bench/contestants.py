@@ -30,6 +30,7 @@ from caelab.config import explain
 from caelab.config.build import instantiate
 from caelab.config.fingerprint import network_node
 from caelab.data.datamodule import Batches, Split
+from caelab.data.prefetch import require_fit
 from caelab.data.scale import unit
 from caelab.metrics.image_quality import ImageQuality
 from caelab.runs import records
@@ -138,6 +139,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
     """The images as torchvision's datasets hand them out: a PIL image made into a tensor, one by one."""
 
     def __init__(self, split: Split) -> None:
+        require_fit("bench: images in memory as others hold them", len(split) * split[:1].nbytes)
         self.arrays = split[:].permute(0, 2, 3, 1).numpy().squeeze()  # (N, H, W, C) or (N, H, W)
         self.labels = split.targets.tolist()
         self.transform = ToTensor()
@@ -257,6 +259,7 @@ def pythae(overrides: list[str]) -> dict[str, Any]:
         per_device_train_batch_size=task.batch_size,
         no_cuda=task.device.type == "cpu",
     )
+    require_fit("bench: images as pythae holds them", 4 * len(task.train) * task.train.images[0].numel())
     data = BaseDataset(unit(task.train[:]), task.train.targets)
     Trainer(Model(), data, training_config=settings, callbacks=[Epochs()]).train()
     return clock.figures()

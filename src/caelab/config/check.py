@@ -34,7 +34,7 @@ def check(config: dict[str, Any], choices: dict[str, Any]) -> None:
     for key, value in options.flat(config).items():
         for one in value if isinstance(value, list) else [value]:
             if one == MISSING:
-                raise UserError(f"{key} is required: give {key}=VALUE")
+                raise UserError(hints.required(key, choices))
             if isinstance(one, float) and not math.isfinite(one):  # which no record can hold
                 raise UserError(f"{key}={one}: must be a finite number")
     for group in groups:

@@ -1,6 +1,7 @@
 """What a key that does not exist was meant to be."""
 
 import difflib
+from collections.abc import Mapping
 from pkgutil import resolve_name
 from typing import Any
 
@@ -45,6 +46,9 @@ WISHES = {
 }
 """Right name of a key -> the names that other programs have for it."""
 
+FROM_PYTHON = "in_memory"
+"""The option of the group dataset that no command line can give what it needs."""
+
 _BY_NAME = {name: key for key, names in WISHES.items() for name in names.split()}
 
 
@@ -63,6 +67,17 @@ def unknown(key: str) -> str:
         return f"{key}: there is no such key; did you mean '{'' if near[0] in keys else '+'}{near[0]}'?"
     beside = [other for other in keys if other.rpartition(".")[0] == group]
     return f"{key}: there is no such key{nearest(key, beside or [k for k in keys if '.' not in k])}"
+
+
+def required(key: str, choices: Mapping[str, Any]) -> str:
+    """One line about a key without a value."""
+    group = key.partition(".")[0]
+    if choices.get(group) == FROM_PYTHON:
+        return (
+            f"{group}={FROM_PYTHON}: only a Python program gives it images, caelab.run(dataset=images); "
+            "dataset=array takes them from a file"
+        )
+    return f"{key} is required: give {key}=VALUE"
 
 
 def wished(key: str) -> str | None:

@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from caelab.errors import UserError
+
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -19,10 +21,30 @@ _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 def fits(nbytes: int, share: float = 0.5) -> bool:
     """Whether so many bytes take no more than that share of the memory that this process may use."""
+    return nbytes <= share * _memory()
+
+
+def require_fit(what: str, nbytes: int) -> None:
+    """Make sure of memory for what cannot go in batches.
+
+    Args:
+        what: takes it, as the subject of a message.
+        nbytes: that it takes, about.
+
+    Raises:
+        UserError: it does not fit, see ``fits``.
+    """
+    if not fits(nbytes):
+        memory = f"{nbytes / 1e9:,.1f} GB, more than half of the {_memory() / 1e9:,.1f} GB of memory here"
+        raise UserError(f"{what} takes {memory}")
+
+
+def _memory() -> int:
+    """Bytes that this process may use."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with suppress(OSError, ValueError):  # no such group, or one without a limit
         memory = min(memory, int(_CGROUP.read_text()))
-    return nbytes <= share * memory
+    return memory
 
 
 def ahead(read: Callable[[Key], Value], keys: Iterable[Key], depth: int = 2) -> Iterator[Value]:

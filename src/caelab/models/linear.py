@@ -6,11 +6,13 @@ from math import prod
 import torch
 from torch import Tensor
 
+from caelab.data.prefetch import require_fit
 from caelab.data.scale import unit
 from caelab.models.autoencoder import Autoencoder, Code, Images
 
 _RIDGES = torch.logspace(-7, 0, 29, dtype=torch.float64)  # the least is a tenth of the variance of rounding
 _BATCH = 1000
+_MATRICES = 7  # of float64 that the fit has at a time
 
 
 class Linear(Autoencoder):
@@ -53,8 +55,14 @@ class Linear(Autoencoder):
         self.matrix.copy_(torch.eye(self.latent))
 
     def initialise_from(self, images: Images, corrupted: Images) -> None:
-        """Fit matrix and bias to images (N, C, H, W), of a split and float32 in [0, 1], in float64."""
+        """Fit matrix and bias to images (N, C, H, W), of a split and float32 in [0, 1], in float64.
+
+        Raises:
+            UserError: so many numbers an image take too much memory.
+        """
         n = len(images)
+        size = f"{self.latent:,} x {self.latent:,}"
+        require_fit(f"model=linear: a regression of {size} numbers", _MATRICES * 8 * self.latent**2)
         clean, given, square = torch.zeros(3, self.latent, dtype=torch.float64)
         squares, products = torch.zeros(2, self.latent, self.latent, dtype=torch.float64)
         for start in range(0, n, _BATCH):

@@ -20,7 +20,7 @@ IN_MEMORY = 1_250_000_000
 COVARIANCE = 4_096
 """Numbers in an image up to which larger data give a covariance; above it iteration is faster."""
 
-_PASSES = 40  # at most
+_PASSES, _USUAL = 40, 10  # at most, and mostly
 _LEFT, _ALL = 5e-6, 1e-10  # shares of the variance, without and with what is kept, that a last pass may add
 
 
@@ -114,6 +114,17 @@ class PCA(Autoencoder):
         return x.clamp(0, 1).reshape(-1, *self.shape)  # (N, C, H, W)
 
 
+def operations(images: int, numbers: int, count: int) -> float:
+    """Operations, about, that ``principal`` takes for ``count`` components of so many images.
+
+    They are counted as those in float64; in float32 a machine does twice as many.
+    """
+    if 8 * images * numbers <= IN_MEMORY or numbers <= COVARIANCE:
+        least, most = sorted((images, numbers))
+        return 2.0 * most * least**2 + 10.0 * least**3  # the products, and the eigenvectors
+    return _USUAL * 2.0 * images * numbers * min(2 * count, images, numbers)
+
+
 @torch.no_grad()
 def principal(images: Images, count: int) -> tuple[Tensor, Tensor]:
     """Mean (D,) and first principal components (count, D) of images (N, C, H, W) of a split, in float64.
@@ -132,9 +143,11 @@ def principal(images: Images, count: int) -> tuple[Tensor, Tensor]:
 def _of_pixels(images: Images, count: int) -> tuple[Tensor, Tensor]:
     from sklearn import decomposition  # half a second that the other models need not wait
 
-    pixels = unit(images[:].flatten(1).cpu(), torch.float64).numpy()  # (N, D)
+    pixels = torch.empty(len(images), images[:1].numel(), dtype=torch.float64)  # (N, D)
+    for part in _parts(images):
+        pixels[part] = unit(images[part].flatten(1).cpu(), torch.float64)
     solver = "covariance_eigh" if pixels.shape[0] >= pixels.shape[1] else "full"
-    fitted = decomposition.PCA(count, svd_solver=solver, copy=False).fit(pixels)
+    fitted = decomposition.PCA(count, svd_solver=solver, copy=False).fit(pixels.numpy())
     return torch.from_numpy(fitted.mean_), torch.from_numpy(fitted.components_)
 
 

@@ -12,7 +12,7 @@ from caelab.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from caelab.data.scale import unit
 from caelab.draws import keys
 from caelab.metrics.quality import mse, psnr
-from caelab.models.pca import PCA
+from caelab.models.pca import PCA, operations
 from caelab.runs.record import Complete
 
 FOLDER = "floors"
@@ -70,8 +70,8 @@ def _file(record: Complete, folder: Path) -> Path:
 def _pays(record: Complete) -> bool:
     """Whether PCA of so many numbers is a floor of the run, and fitting it takes less time than the run."""
     size, images = record.size, record.data.train
-    least, most = sorted((images, size.input_numbers))
-    seconds = (2 * most * least**2 + 10 * least**3) / _RATE  # the products, and the eigenvectors
+    seconds = operations(images, size.input_numbers, size.effective_code) / _RATE
+    least = min(images, size.input_numbers)
     return bool(size.effective_code < least and seconds < record.time.fit_seconds)
 
 

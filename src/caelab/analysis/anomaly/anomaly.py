@@ -19,6 +19,7 @@ from caelab.analysis.anomaly.outliers import Floats
 from caelab.analysis.anomaly.picture import detections
 from caelab.analysis.runner import Subject
 from caelab.data.datamodule import Split
+from caelab.data.prefetch import require_fit
 from caelab.data.scale import unit
 from caelab.errors import UserError
 from caelab.inference.restore import datamodule
@@ -42,20 +43,42 @@ _FLOORS = ("pca_", "pixels_")  # how the names of scores begin that need no trai
 _SHOWN = 6  # images at each end of the picture
 
 
+class Joined:
+    """Images of one split, and behind them some of another's.
+
+    Args:
+        first: all of them are taken.
+        second: of another split of the same shape.
+        rows: of it that are taken, (n,) int64.
+    """
+
+    def __init__(self, first: Split, second: Split, rows: Tensor) -> None:
+        self._first, self._second, self._rows = first, second, rows
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._rows)
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        """Images (n, C, H, W), as their splits give them."""
+        places, own = torch.arange(len(self))[rows], len(self._first)
+        others = self._rows[places[places >= own] - own]
+        return torch.cat([self._first[places[places < own]], self._second[others]])
+
+
 @dataclass(frozen=True, eq=False)
 class Parts:
     """The images of a run, and those of the classes that it was not trained on.
 
     Attributes:
         train: what it was trained on.
-        test: (N, C, H, W) of a split, its own test images, and after them those of all other classes.
+        test: N images, its own test images, and after them those of all other classes.
         labels: (N,) int64, the class of each.
         anomalous: (N,) bool, which are of other classes.
         class_names: name of each class of the dataset.
     """
 
     train: Split
-    test: Tensor
+    test: Joined
     labels: Tensor
     anomalous: Tensor
     class_names: tuple[str, ...]
@@ -76,7 +99,10 @@ def measure(subject: Subject) -> Result:
     scores = _scores(net, parts, "network")
     if not subject.record.floor:  # which is its own floor
         scores |= {f"pca_{name}": values for name, values in _pca(parts, net.latent).items()}
-    scores["pixels_neighbours"] = _in_pixels(parts)
+    try:
+        scores["pixels_neighbours"] = _in_pixels(parts)
+    except UserError as error:
+        terminal.note(f"{error}; left out")
     result = _measured(scores, parts) | {"latent": net.latent}
     _draw(subject.picture, parts, scores, result["figures"])
     return result
@@ -116,7 +142,7 @@ def _parts(images: _Images) -> Parts:
     others = (~torch.isin(every.targets, torch.tensor(list(known)))).nonzero().flatten()
     return Parts(
         own.splits["train"],
-        torch.cat([normal[:], every[others]]),
+        Joined(normal, every, others),
         torch.cat([normal.targets, every.targets[others]]),
         torch.arange(len(normal) + len(others)) >= len(normal),
         tuple(whole.class_names),
@@ -156,7 +182,7 @@ def _scores(net: Autoencoder, parts: Parts, who: str) -> dict[str, Floats]:
 @lru_cache(maxsize=4)
 def _pca(parts: Parts, numbers: int) -> dict[str, Floats]:
     """Score the test images by PCA with as many numbers; by nothing where PCA cannot have so many."""
-    shape = parts.test.shape[1:]
+    shape = parts.train.images.shape[1:]
     most = min(len(parts.train), shape.numel())
     if numbers > most:
         terminal.note(
@@ -172,6 +198,9 @@ def _pca(parts: Parts, numbers: int) -> dict[str, Floats]:
 
 @lru_cache(maxsize=2)
 def _in_pixels(parts: Parts) -> Floats:
+    numbers = parts.train.images[0].numel()
+    # both in float32, and twice as much of the training images at a time
+    require_fit("pixels: distances between them", 4 * numbers * (3 * len(parts.train) + len(parts.test)))
     train, test = (outliers.pixels(images) for images in (parts.train, parts.test))
     return outliers.neighbour_distances(train, test, _watch("pixels: neighbours"))
 
@@ -211,7 +240,8 @@ def _end(parts: Parts, values: Floats, of_kind: Any, step: int) -> list[tuple[Te
     rows = of_kind.nonzero()[0]
     rows = rows[values[rows].argsort(kind="stable")][::step][:_SHOWN]
     return [
-        (unit(parts.test[n]), f"{parts.class_names[parts.labels[n]]}\n{values[n]:.3g}") for n in rows.tolist()
+        (unit(parts.test[n : n + 1][0]), f"{parts.class_names[parts.labels[n]]}\n{values[n]:.3g}")
+        for n in rows.tolist()
     ]
 
 
@@ -221,7 +251,10 @@ def verdict(result: Mapping[str, Any]) -> str:
     aurocs = {name: value for name, value in aurocs.items() if name in _LABELS}
     floors = {name: value for name, value in aurocs.items() if name.startswith(_FLOORS)}
     own = aurocs.keys() - floors.keys()
-    best, floor = max(sorted(own), key=aurocs.__getitem__), max(floors, key=floors.__getitem__)
+    best = max(sorted(own), key=aurocs.__getitem__)
+    if not floors:  # of PCA itself, where pixels were too many
+        return f"AUROC {aurocs[best]:.3f} by {_LABELS[best]}"
+    floor = max(floors, key=floors.__getitem__)
     mark = ", no better" if aurocs[best] <= floors[floor] else ""
     return (
         f"AUROC {aurocs[best]:.3f} by {_LABELS[best]}{mark}; without the network "

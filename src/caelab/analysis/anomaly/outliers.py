@@ -69,7 +69,7 @@ def errors(net: Autoencoder, images: Images, watch: Watch = iter) -> Floats:
 
 def pixels(images: Images) -> Tensor:
     """Images (N, C, H, W) of a split as points (N, C*H*W), float32 in [0, 1]."""
-    return unit(images[:].flatten(1))
+    return torch.cat([unit(batch.flatten(1)) for batch in _batches(images, iter)])
 
 
 def constant(train: Tensor) -> bool:

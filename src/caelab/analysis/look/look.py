@@ -15,6 +15,7 @@ from caelab.analysis.look.parts import MAPPED, Sight
 from caelab.analysis.look.portrait import Portrait
 from caelab.analysis.runner import Subject
 from caelab.data.datamodule import permutation
+from caelab.data.prefetch import require_fit
 from caelab.errors import UserError
 from caelab.runs.analyses import Result
 from caelab.runs.labels import display
@@ -74,6 +75,7 @@ def _portrait(subject: Subject, images: int | None, seed: int) -> tuple[Portrait
     net, data = subject.network, subject.data
     test = data.splits["test"]
     rows = permutation(len(test), seed)[: _count(len(test), images)]
+    require_fit(f"--images {len(rows)}: looking at them", 8 * len(rows) * test.images[0].numel())
     labels = test.targets[rows].numpy()
     portrait = Portrait(net, test[rows], labels, seed)
     classes = {label: str(data.class_names[label]) for label in sorted(set(labels.tolist()))}

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from caelab.data.datamodule import Batches, ImageDataModule, Split
+from caelab.data.prefetch import require_fit
 from caelab.models import contract
 from caelab.models.autoencoder import Autoencoder
 from caelab.models.pca import PCA
@@ -89,8 +90,16 @@ def batches(splits: Mapping[str, Split]) -> int:
 
 
 def pixels(splits: Mapping[str, Split]) -> Features:
-    """The images themselves as features, (N, C*H*W) uint8: in float32 they would be four times as large."""
-    return {name: split[:].flatten(1) for name, split in splits.items()}
+    """The images themselves as features, (N, C*H*W) uint8: in float32 they would be four times as large.
+
+    Raises:
+        UserError: probing them takes too much memory.
+    """
+    images, numbers = sum(map(len, splits.values())), splits["train"].images[0].numel()
+    least = min(len(splits["train"]), numbers)
+    # as they are, centred, and of the smaller Gram matrix a factor and what they are made of
+    require_fit("pixels: a probe of them", 5 * images * numbers + 24 * least**2)
+    return {name: torch.cat([*Batches(split, BATCH)]).flatten(1) for name, split in splits.items()}
 
 
 def components(splits: Mapping[str, Split], latent: int) -> Features:

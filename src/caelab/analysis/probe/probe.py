@@ -55,9 +55,8 @@ def measure(subject: Subject) -> Result:
             try:
                 found[kind] = _floors.get(key) or _look(run, kind, source(), labels, levels)
             except UserError as error:
-                if (
-                    kind != "untrained"
-                ):  # whose latent a discrete bottleneck may round to the same code always
+                # a discrete bottleneck may round an untrained latent to the same code always
+                if kind not in ("untrained", "pixels"):
                     raise
                 terminal.note(f"{error}; left out")
                 progress.advance(task)
