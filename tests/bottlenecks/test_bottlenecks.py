@@ -162,6 +162,8 @@ def test_none_leaves_a_network_as_it_is():
         ),
         ("fsq", {"levels": [8, 2]}, "levels must be whole numbers, each at least 3, got [8, 2]"),
         ("simvq", {"commitment": -1}, "commitment must be at least 0, got -1"),
+        ("entropy", {"price": 0}, "price must be above 0, got 0"),
+        ("entropy", {"step": -0.1}, "step must be above 0, got -0.1"),
     ],
 )
 def test_what_is_refused(name, overrides, message):

@@ -165,6 +165,7 @@ def test_every_column_holds_what_the_record_says(multirun, call):
         "latent": "8",
         "effective_code": "9",
         "bits": "",
+        "coded_bits": "",
         "usage": "",
         "perplexity": "",
         "active_numbers": "",

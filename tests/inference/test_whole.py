@@ -24,7 +24,10 @@ SIZES = {"a": (16, 16), "b": (20, 33), "c": (7, 5)}
 VQ = {"_target_": "caelab.bottlenecks.vq.VQ", "_partial_": True, "dim": 3, "entries": 300}
 
 
-@pytest.fixture(params=[None, VQ], ids=["numbers", "indices"])
+ENTROPY = {"_target_": "caelab.bottlenecks.entropy.Entropy", "_partial_": True, "price": 0.02}
+
+
+@pytest.fixture(params=[None, VQ, ENTROPY], ids=["numbers", "indices", "stream"])
 def folder(request, tmp_path, monkeypatch):
     """Three pictures, the working directory above them, and a run with random weights."""
     monkeypatch.chdir(tmp_path)
@@ -37,7 +40,7 @@ def folder(request, tmp_path, monkeypatch):
     node = request.param
     bottleneck = None
     if node:
-        pytest.importorskip("vector_quantize_pytorch")
+        pytest.importorskip("constriction" if node == ENTROPY else "vector_quantize_pytorch")
         from hydra.utils import instantiate
 
         bottleneck = instantiate(node)
@@ -68,7 +71,7 @@ def test_decode_writes_what_reconstruct_does(folder, lab):
     with np.load("codes.npz") as codes:
         if "z" in codes:
             assert codes["z"].shape == (6 * places,)
-        else:
+        elif "indices" in codes:
             assert codes["indices"].shape == (2 * places,)
             assert codes["indices"].dtype == np.uint16
 
@@ -77,11 +80,12 @@ def test_codes_that_end_too_early_are_damaged(folder, lab):
     assert lab("encode", "run", "in", "--out", "codes.npz", "--fit", "whole")[0] == 0
     with np.load("codes.npz") as codes:
         arrays = {name: codes[name] for name in codes}
-    name = "z" if "z" in arrays else "indices"
+    name = next(name for name in ("z", "indices", "words") if name in arrays)
     np.savez("codes.npz", **arrays | {name: arrays[name][:-1]})
     status, _, err = lab("decode", "run", "codes.npz", "--out", "decoded")
     assert status == 1
-    assert "codes.npz is damaged: it ends within c.png" in err
+    lines = {"words": "codes.npz is damaged ("}
+    assert lines.get(name, "codes.npz is damaged: it ends within c.png") in err
 
 
 def test_a_network_of_one_size_refuses(tmp_path, monkeypatch, lab):

@@ -23,6 +23,7 @@ KINDS = {
     "rvq": ["bottleneck.dim=4", "bottleneck.entries=16"],
     "fsq": [],
     "simvq": ["bottleneck.dim=4", "bottleneck.entries=16"],
+    "entropy": ["bottleneck.price=0.1"],
 }
 
 
@@ -150,3 +151,26 @@ def test_two_processes_end_where_one_does(environment, tmp_path, kind):
         figures.append(torch.load(path, weights_only=True)["state_dict"])
     for key, value in figures[0].items():
         torch.testing.assert_close(figures[1][key], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_coded_run_says_its_bits_and_is_coded(train, lab):
+    pytest.importorskip("constriction")
+    words = ["model=residual", "model.latent=30", "model.channels=8", "model.blocks=1"]
+    small = ["model.encoder_channels=8", "model.encoder_blocks=1", "dataset=shapes", "dataset.train_size=96"]
+    sizes = ["dataset.val_size=40", "dataset.test_size=50", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+    answer = train(*words, *small, *sizes, "bottleneck=entropy", tiny=False)
+    bits = answer.record["metrics"]["test/bits"]
+    assert answer.record["metrics"]["test/penalty"] == pytest.approx(0.005 * bits / 3072, rel=1e-3)
+    assert f"{bits:,.1f} bits an image by the learnt densities" in answer.out
+    status, out, err = lab("rate", answer.run_dir)
+    assert status == 0, err
+    found = json.loads((answer.run_dir / "rate.json").read_text())
+    (point,) = found["points"]
+    assert point["psnr"] == pytest.approx(answer.record["metrics"]["test/psnr"], abs=1e-4)
+    assert bits < point["rate"] < 1.02 * bits + 64
+    assert point["entropy"] < point["rate"]
+    assert found["figures"]["rate/enough_bits"] == point["rate"]
+    assert f"{point['rate']:,.1f} bits an image, {point['rate'] / 1024:.3f} a pixel" in out
+    assert "learnt" in out
+    status, _, err = lab("export", answer.run_dir, "--format", "safetensors", "--out", "out")
+    assert status == 0, err

@@ -56,6 +56,12 @@ class Bottleneck(nn.Module, ABC):
         """Bits of a discrete code per image: tokens times log2 of the entries; None for any other."""
         return None
 
+    def at_places(self, numbers: int) -> None:  # noqa: B027 - most kinds treat all numbers alike
+        """Be told that ``latent`` numbers are ``numbers`` of different meaning, again at every place."""
+
+    def start_from(self, h: Tensor) -> None:  # noqa: B027 - most kinds start the same for all data
+        """Be shown latents (M, asks * latent) of training images before the first step."""
+
     def start_epoch(self, epoch: int) -> None:  # noqa: B027 - most kinds are the same in every epoch
         """Be told which epoch of training begins, counted from 0."""
 

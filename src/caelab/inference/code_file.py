@@ -3,26 +3,31 @@
 It holds ``z`` (T, latent) and ``skip_1``, ``skip_2``, ... (T, ...), float32, for the T images that N
 pictures were cut into, in order; in place of ``z`` ``indices`` (T, tokens, codebooks), whole numbers of as
 few bytes as their entries need, where the latent is discrete; either in one row, (n,), of pictures that
-were encoded whole; ``names`` (N,), ``sizes`` (N, 2) and ``tiles`` (N, 2): relative path of each picture's
-output, its height and width, rows and columns of its images; ``fit`` and ``shape``: how it was cut, for a
-network of images (C, H, W); ``fingerprint`` and ``weights``: which network can decode them; ``schema``.
+were encoded whole; in place of both the arrays of ``caelab.inference.coded``, where the latent is coded;
+``names`` (N,), ``sizes`` (N, 2) and ``tiles`` (N, 2): relative path of each picture's output, its height
+and width, rows and columns of its images; ``fit`` and ``shape``: how it was cut, for a network of images
+(C, H, W); ``fingerprint`` and ``weights``: which network can decode them; ``schema``.
 """
 
 import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from caelab import durable, terminal
 from caelab.bottlenecks.bottleneck import Discrete
+from caelab.bottlenecks.entropy import Entropy
 from caelab.data.pictures import MOST_PIXELS
 from caelab.errors import UserError
+from caelab.inference import coded
 from caelab.inference.fitting import WHOLE, Fit
 from caelab.inference.inputs import Source
 from caelab.inference.stream import Entry
@@ -34,7 +39,9 @@ SCHEMA = 1
 _ABOUT = ("names", "sizes", "tiles", "shape", "schema", "fit", "fingerprint", "weights")
 
 
-def write(path: Path, model: Trained, fit: Fit, entries: Sequence[Entry], codes: Sequence[Code]) -> None:
+def write(
+    path: Path, model: Trained, fit: Fit, entries: Sequence[Entry], codes: Sequence[Code]
+) -> list[float]:
     """Write codes, whole or not at all.
 
     Args:
@@ -43,12 +50,18 @@ def write(path: Path, model: Trained, fit: Fit, entries: Sequence[Entry], codes:
         fit: how pictures became its images.
         entries: the pictures.
         codes: of their images, in order, in batches.
+
+    Returns:
+        Bytes of the code of each picture.
+
+    Raises:
+        UserError: the latent is to be coded, and constriction is not installed.
     """
-    latents = [code.z if code.indices is None else code.indices for code in codes]
-    if fit.way == WHOLE:  # of which each has as many as its picture asks for
-        latents = [latent.flatten() for latent in latents]
-    name = "z" if codes[0].indices is None else "indices"
-    latent = {name: torch.cat(latents).numpy().astype(kind(model))}
+    bottleneck, each = model.network.bottleneck, None
+    if isinstance(bottleneck, Entropy):
+        latent, each = coded.pack(bottleneck, [code.z for code in codes])
+    else:
+        latent = _plain(model, fit, codes)
     skips = [torch.cat(parts).numpy() for parts in zip(*(code.skips for code in codes), strict=True)]
     content: dict[str, Any] = {
         "schema": SCHEMA,
@@ -65,6 +78,26 @@ def write(path: Path, model: Trained, fit: Fit, entries: Sequence[Entry], codes:
     path.parent.mkdir(parents=True, exist_ok=True)
     with durable.file(path) as file:
         np.savez(file, **content)
+    return _bytes(model, fit, entries, each)
+
+
+def _plain(model: Trained, fit: Fit, codes: Sequence[Code]) -> dict[str, NDArray[Any]]:
+    """Latents or indices as they are."""
+    latents = [code.z if code.indices is None else code.indices for code in codes]
+    if fit.way == WHOLE:  # of which each has as many as its picture asks for
+        latents = [latent.flatten() for latent in latents]
+    name = "z" if codes[0].indices is None else "indices"
+    return {name: torch.cat(latents).numpy().astype(kind(model))}
+
+
+def _bytes(model: Trained, fit: Fit, entries: Sequence[Entry], each: Sequence[float] | None) -> list[float]:
+    """Bytes of the code of each picture; ``each``: of each image's latent, where they differ."""
+    counts = [math.prod(fit.grid(entry.size)) for entry in entries]
+    if each is None:
+        sized = (model.at(*entry.size) if fit.way == WHOLE else model for entry in entries)
+        return [float(size(one) * count) for one, count in zip(sized, counts, strict=True)]
+    images, around = iter(each), _around(model)
+    return [sum(islice(images, count)) + around * count for count in counts]
 
 
 def kind(model: Trained) -> np.dtype[Any]:
@@ -77,7 +110,12 @@ def size(model: Trained) -> int:
     """Bytes of the code of one image of a model."""
     bottleneck = model.network.bottleneck
     latent = bottleneck.tokens * bottleneck.codebooks if isinstance(bottleneck, Discrete) else model.latent
-    return latent * kind(model).itemsize + 4 * sum(math.prod(shape) for shape in model.skips)
+    return latent * kind(model).itemsize + _around(model)
+
+
+def _around(model: Trained) -> int:
+    """Bytes of what goes around the latent of one image."""
+    return 4 * sum(math.prod(shape) for shape in model.skips)
 
 
 @dataclass(frozen=True)
@@ -88,8 +126,9 @@ class Codes:
         path: of the file.
         entries: the pictures; their sources' files are the names of their outputs.
         fit: how they were cut.
-        code: of all of their images; its ``z`` is empty where its ``indices`` say what it is.
+        code: of all of their images; its ``z`` is empty where its ``indices`` or ``stream`` say what it is.
         made_by: ``fingerprint`` and ``weights`` of the network that encoded.
+        stream: arrays of ``caelab.inference.coded``, where there are some.
     """
 
     path: Path
@@ -97,6 +136,7 @@ class Codes:
     fit: Fit
     code: Code
     made_by: dict[str, str]
+    stream: dict[str, NDArray[Any]] | None = None
 
     def require(self, model: Trained, run: Path) -> None:
         """Make sure that this network made the codes.
@@ -117,21 +157,43 @@ class Codes:
                 )
 
     def batches(self, model: Trained) -> Iterator[tuple[Trained, Code]]:
-        """Yield the codes, in order, each batch with the model for images of its size."""
+        """Yield the codes, in order, each batch with the model for images of its size.
+
+        Raises:
+            UserError: the file is damaged, or was coded by other tables than this machine has.
+        """
+        code = self.code if self.stream is None else self.code._replace(z=self._decoded(model, self.stream))
         if self.fit.way == WHOLE:
-            yield from self._whole(model)
+            yield from self._whole(model, code)
             return
         size = model.batch
-        for start in range(0, len(self.code.z), size):
+        for start in range(0, len(code.z), size):
             rows = slice(start, start + size)
-            indices = None if self.code.indices is None else self.code.indices[rows]
-            skips = tuple(skip[rows] for skip in self.code.skips)
-            yield model, Code(self.code.z[rows], skips, indices=indices)
+            indices = None if code.indices is None else code.indices[rows]
+            skips = tuple(skip[rows] for skip in code.skips)
+            yield model, Code(code.z[rows], skips, indices=indices)
 
-    def _whole(self, model: Trained) -> Iterator[tuple[Trained, Code]]:
+    def _decoded(self, model: Trained, stream: dict[str, NDArray[Any]]) -> Tensor:
+        """``z`` of a stream, (T, latent), or (n,) of whole pictures."""
+        bottleneck = model.network.bottleneck
+        assert isinstance(bottleneck, Entropy)  # as ``require`` has made sure of
+        whole = self.fit.way == WHOLE
+        images = [
+            model.at(*entry.size).latent if whole else model.latent * math.prod(self.fit.grid(entry.size))
+            for entry in self.entries
+        ]
+        try:
+            z = coded.unpack(bottleneck, stream, sum(images))
+        except ValueError as error:
+            raise UserError(f"{self.path} is damaged ({error}); encode anew") from None
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from None
+        return z if whole else z.reshape(-1, model.latent)
+
+    def _whole(self, model: Trained, code: Code) -> Iterator[tuple[Trained, Code]]:
         """Yield the codes of whole pictures, one by one."""
-        indices = self.code.indices
-        flat, start = self.code.z if indices is None else indices, 0
+        indices = code.indices
+        flat, start = code.z if indices is None else indices, 0
         for entry in self.entries:
             sized = model.at(*entry.size)
             bottleneck = sized.network.bottleneck
@@ -162,6 +224,7 @@ def read(path: Path) -> Codes:
             entries = _entries(about, fit)
             count = sum(math.prod(fit.grid(entry.size)) for entry in entries)
             code = _code(archive, None if fit.way == WHOLE else count, path.stat().st_size)
+            stream = _stream(archive)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; caelab encode writes one") from None
     except arrays.DAMAGE as error:
@@ -169,7 +232,8 @@ def read(path: Path) -> Codes:
             raise
         reason = terminal.one_line(error).strip("'\"")
         raise UserError(f"{path} is damaged, or no file of codes ({reason}); encode anew") from None
-    return Codes(path, entries, fit, code, {name: str(about[name]) for name in ("fingerprint", "weights")})
+    made_by = {name: str(about[name]) for name in ("fingerprint", "weights")}
+    return Codes(path, entries, fit, code, made_by, stream)
 
 
 def _entries(about: dict[str, NDArray[Any]], fit: Fit) -> list[Entry]:
@@ -196,10 +260,24 @@ def _code(archive: zipfile.ZipFile, count: int | None, most: int) -> Code:
 
     last = sum(name.startswith("skip_") for name in archive.namelist())
     skips = tuple(torch.from_numpy(read(f"skip_{number}")) for number in range(1, last + 1))
+    if f"{coded.ARRAYS[0]}.npy" in archive.namelist():
+        return Code(torch.empty(0), skips)
     if "indices.npy" not in archive.namelist():
         return Code(torch.from_numpy(read("z")), skips)
     indices = torch.from_numpy(read("indices", np.unsignedinteger).astype(np.int64))
     return Code(torch.empty(len(indices), 0), skips, indices=indices)
+
+
+def _stream(archive: zipfile.ZipFile) -> dict[str, NDArray[Any]] | None:
+    """Arrays of a stream; None where the file has none."""
+    if f"{coded.ARRAYS[0]}.npy" not in archive.namelist():
+        return None
+    found = {name: arrays.read(archive, name) for name in coded.ARRAYS}
+    kinds = {"words": ("u4", 1), "far": ("i4", 1), "check": ("i8", 0)}
+    for name, (kind, dimensions) in kinds.items():
+        if found[name].dtype != kind or found[name].ndim != dimensions:
+            raise ValueError(f"{name} of {found[name].dtype} {found[name].shape}")
+    return found
 
 
 def _stays_below(name: str) -> bool:

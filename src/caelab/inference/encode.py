@@ -10,7 +10,6 @@ from rich.table import Table
 from caelab import terminal
 from caelab.errors import UserError
 from caelab.inference import code_file, inputs, stream, trained
-from caelab.inference.fitting import WHOLE
 
 ENDING = ".npz"
 FIRST = 5
@@ -24,7 +23,7 @@ class Row(NamedTuple):
     tiles: int
     file: int
     pixels: int
-    code: int
+    code: float
 
 
 def encode(
@@ -63,15 +62,13 @@ def encode(
         fit = model.fit(way)
     read = stream.Stream(sources, fit, "encoding")
     codes = [model.at(x.shape[2], x.shape[3]).encode(x, refine) for x in read.batches(model.batch)]
-    if read.entries:
-        code_file.write(out, model, fit, read.entries, codes)
+    sizes = code_file.write(out, model, fit, read.entries, codes) if read.entries else []
     rows = []
-    for entry in read.entries:
+    for entry, size in zip(read.entries, sizes, strict=True):
         tiles = math.prod(fit.grid(entry.size))
         pixels = math.prod((fit.shape[0], *entry.size))
         file = entry.source.file
-        size = code_file.size(model.at(*entry.size) if way == WHOLE else model)
-        rows.append(Row(str(file), tiles, file.stat().st_size, pixels, size * tiles))
+        rows.append(Row(str(file), tiles, file.stat().st_size, pixels, size))
     read.tell()
     return rows, len(read.skipped)
 

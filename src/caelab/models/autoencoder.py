@@ -11,6 +11,8 @@ from caelab.bottlenecks.bottleneck import Bottleneck
 from caelab.bottlenecks.none import Plain
 from caelab.data.scale import unit
 
+_SHOWN = 1000  # training images that a bottleneck is shown
+
 
 class Code(NamedTuple):
     """What the encoder hands the decoder, and nothing else may reach it.
@@ -108,11 +110,28 @@ class Autoencoder(nn.Module, ABC):
     def make_room(self, images: int) -> None:  # noqa: B027 - most networks keep nothing of an image
         """Be ready to keep something of each of so many training images, where it goes ``by_place``."""
 
-    def initialise(self, images: Images) -> None:  # noqa: B027 - most networks start from random weights
+    def initialise(self, images: Images) -> None:
         """Set weights from the training images, as a split gives them, once, before the first gradient step.
 
-        A network without a trainable parameter is fitted by this alone.
+        Most networks start from random weights, and show their bottleneck what these make of some images. A
+        network without a trainable parameter is fitted by this alone.
         """
+        self.start_bottleneck(images)
+
+    @torch.no_grad()
+    def start_bottleneck(self, images: Images) -> None:
+        """Show the bottleneck latents of some training images (N, C, H, W), if it wants to see any."""
+        if type(self.bottleneck).start_from is Bottleneck.start_from:
+            return
+        seen: list[Tensor] = []
+        hook = self.bottleneck.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        training = self.training
+        self.eval()
+        for start in range(0, len(images), -(-len(images) // _SHOWN)):
+            self.encode(unit(images[start : start + 1].to(self.weight.device)).to(self.weight.dtype))
+        hook.remove()
+        self.train(training)
+        self.bottleneck.start_from(torch.cat(seen))
 
     def initialise_from(self, images: Images, corrupted: Images) -> None:
         """As ``initialise``, for a network that also wants to know what it will be given.

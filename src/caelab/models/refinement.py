@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from caelab.bottlenecks.entropy import Entropy
 from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder, Code
 
@@ -40,10 +41,14 @@ def fit(net: Autoencoder, x: Tensor, code: Code, steps: int) -> Fitted:
         steps: each is a forward-mode, a forward and a backward pass through the decoder.
 
     Raises:
-        UserError: the code is discrete, or the decoder has no gradient with respect to ``z``.
+        UserError: the code is discrete or rounded, or the decoder has no gradient with respect to ``z``.
     """
     if code.indices is not None:
         raise UserError("its latent is discrete: no small step leads from one entry to the next")
+    if isinstance(net.bottleneck, Entropy):
+        raise UserError(
+            "its latent is rounded to steps that are coded, and a fitted one would lie between them"
+        )
     with torch.inference_mode(False), torch.enable_grad():
         x, z, *skips = (part.detach().clone() for part in (x, code.z, *code.skips))
 

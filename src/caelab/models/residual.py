@@ -66,6 +66,7 @@ class Corrected(Autoencoder):
         at_least(1, "channels", channels)
         if at_least(0, "blocks", blocks):
             self.decoder = Correction(self.shape[0], self.shape[0], channels, blocks)
+        self.bottleneck.at_places(numbers)
         if self.bottleneck.asks > 1:
             self.to_spread = Scaled(pixels, (self.bottleneck.asks - 1) * numbers)
         self.unit: Tensor | None
@@ -103,6 +104,7 @@ class Corrected(Autoencoder):
             x = torch.stack([images[n : n + 1][0] for n in range(0, len(images), -(-len(images) // 2000))])
             z = self.to_latent(self.apart(unit(x).to(self.unit.device)))
             self.unit.copy_(z.flatten(0, -2).std(0).clamp(min=1e-6))
+        self.start_bottleneck(images)
 
     def take(self, components: Tensor, mean: Tensor) -> None:
         """Start the linear layers as components (numbers, pixels) around a mean (pixels,)."""

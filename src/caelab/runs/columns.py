@@ -123,6 +123,13 @@ COLUMNS = {
     "latent": Column("size.latent", "numbers in the latent", ",", "latent"),
     "effective_code": Column("size.effective_code", "numbers that reach the decoder", ",", "effective code"),
     "bits": Column("size.bits", "bits of a discrete latent per image", ",.0f"),
+    "coded_bits": Column(
+        "test/bits",
+        "bits an image by learnt densities, before a coder",
+        ",.0f",
+        "bits by densities",
+        POSITIVE,
+    ),
     "usage": Column(
         "test/usage", "share of the codebook that occurs in test codes", ".3f", "codebook usage", SHARE
     ),

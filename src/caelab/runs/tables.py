@@ -157,6 +157,8 @@ def _crossing(record: Complete) -> str:
             line += f"; test codes use {figures['test/usage']:.1%} of the codebook, "
             line += f"perplexity {figures['test/perplexity']:,.1f}"
         return line
+    if (bits := figures.get("test/bits")) is not None:
+        return f"{bits:,.1f} bits an image by the learnt densities; caelab rate and encode code them"
     if (active := figures.get("test/active_numbers")) is None:
         return ""
     line = f"{active:,.0f} of {record.size.latent:,} latent numbers tell something of an image"

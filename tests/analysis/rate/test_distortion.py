@@ -6,7 +6,8 @@ import pytest
 import torch
 from toys import SHAPE, Linear, Skipping, images
 
-from caelab.analysis.rate import distortion, quantisation
+from caelab.analysis.rate import distortion
+from caelab.bottlenecks.range_coder import RangeCoder
 from caelab.data.datamodule import Split
 from caelab.errors import UserError
 from caelab.models.autoencoder import Code
@@ -77,8 +78,8 @@ def test_statistics_come_from_training_images_and_from_a_part_where_they_are_man
 
 
 def test_a_code_that_does_not_come_back_is_no_result(monkeypatch):
-    decode = quantisation.Coder.decode
-    monkeypatch.setattr(quantisation.Coder, "decode", lambda *args: decode(*args) ^ 1)
+    decode = RangeCoder.decode
+    monkeypatch.setattr(RangeCoder, "decode", lambda *args: decode(*args) ^ 1)
     with pytest.raises(RuntimeError, match="decoded symbols are not those that were coded, at 4 bits"):
         distortion.measure(Linear(latent=5), TRAIN, TEST, [4])
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from caelab.analysis.rate import quantisation
-from caelab.analysis.rate.quantisation import Coder, entropy, fit, flat, unflat
+from caelab.analysis.rate.quantisation import coder, entropy, fit, flat, unflat
+from caelab.bottlenecks.range_coder import library
 from caelab.errors import UserError
 from caelab.models.autoencoder import Code
 
@@ -30,7 +31,7 @@ def sizes_of(quantiser, x, bits):
     cells, _ = quantiser.cells(x)
     alphabet = quantiser.alphabet(bits)
     counts = alphabet.counts(cells)
-    words = Coder(alphabet, counts).encode(alphabet.symbols(cells))
+    words = coder(alphabet, counts).encode(alphabet.symbols(cells))
     return 32 * len(words) / len(x), entropy(counts, len(x), x.shape[1])
 
 
@@ -87,11 +88,11 @@ def test_what_was_coded_comes_back_also_of_codes_that_training_never_showed(bits
     quantiser = fit(train, [3, 2])
     cells, clipped = quantiser.cells(test)
     alphabet = quantiser.alphabet(bits)
-    coder = Coder(alphabet, alphabet.counts(quantiser.cells(train)[0]))
+    one = coder(alphabet, alphabet.counts(quantiser.cells(train)[0]))
     symbols = alphabet.symbols(cells)
     assert symbols.min() >= 0
     assert (symbols < alphabet.levels).all()
-    assert np.array_equal(coder.decode(coder.encode(symbols), 200), symbols)
+    assert np.array_equal(one.decode(one.encode(symbols), 200), symbols)
     assert clipped > 200 * 0.5  # the constant coordinate, and what lies beyond a range and a quarter
 
 
@@ -142,4 +143,4 @@ def test_a_number_that_is_none_is_refused(value):
 def test_the_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "constriction", None)
     with pytest.raises(UserError, match=r"constriction is not installed; pip install 'caelab\[rate\]'"):
-        quantisation.library()
+        library()

@@ -178,7 +178,7 @@ def test_mistakes_are_told_in_one_line(run, command, tmp_path):
 def test_the_missing_library_is_named(run, command, monkeypatch):
     monkeypatch.setitem(sys.modules, "constriction", None)
     status, _, lines = command(run, "--force")
-    message = "caelab: caelab rate: constriction is not installed; pip install 'caelab[rate]'"
+    message = "caelab: constriction is not installed; pip install 'caelab[rate]'"
     assert (status, lines) == (1, [message])
 
 

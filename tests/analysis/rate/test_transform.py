@@ -6,8 +6,9 @@ import pytest
 import torch
 from toys import SHAPE, images
 
-from caelab.analysis.rate import quantisation, transform
+from caelab.analysis.rate import transform
 from caelab.analysis.rate.transform import curve
+from caelab.bottlenecks.range_coder import RangeCoder
 from caelab.data.datamodule import Split
 
 NUMBERS = math.prod(SHAPE)
@@ -59,7 +60,7 @@ def test_large_images_have_no_curve(monkeypatch):
 
 
 def test_components_that_do_not_come_back_are_no_result(monkeypatch):
-    decode = quantisation.Coder.decode
-    monkeypatch.setattr(quantisation.Coder, "decode", lambda *args: decode(*args) ^ 1)
+    decode = RangeCoder.decode
+    monkeypatch.setattr(RangeCoder, "decode", lambda *args: decode(*args) ^ 1)
     with pytest.raises(RuntimeError, match="decoded symbols are not those that were coded, at a step of 0.2"):
         curve(grey([40, 200], 100, 0), grey([40, 200], 100, 1), [0.2])

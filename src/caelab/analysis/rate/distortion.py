@@ -9,15 +9,16 @@ from torch import Tensor
 
 from caelab.analysis.rate.quantisation import (
     Alphabet,
-    Coder,
     Counts,
     Quantiser,
+    coder,
     entropy,
     fit,
     flat,
     require_finite,
     unflat,
 )
+from caelab.bottlenecks.range_coder import RangeCoder
 from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.data.scale import unit
 from caelab.metrics.quality import mse, psnr
@@ -103,7 +104,7 @@ def sample(train: Split, numbers: int) -> Split:
 
 def _learnt(
     net: Autoencoder, train: Split, shapes: Sequence[torch.Size], bits: Sequence[int], watch: Watch
-) -> tuple[Quantiser, dict[int, tuple[Alphabet, Coder]]]:
+) -> tuple[Quantiser, dict[int, tuple[Alphabet, RangeCoder]]]:
     """The quantiser, and for each b its alphabet and its coder, by the training images."""
     numbers = [shape.numel() for shape in shapes]
     x = torch.empty(len(train), sum(numbers))
@@ -116,7 +117,7 @@ def _learnt(
     coders = {}
     for b in sorted(bits):
         alphabet = quantiser.alphabet(b)
-        coders[b] = alphabet, Coder(alphabet, alphabet.counts(cells))
+        coders[b] = alphabet, coder(alphabet, alphabet.counts(cells))
     return quantiser, coders
 
 
@@ -126,7 +127,7 @@ class _Totals:
     def __init__(
         self,
         quantiser: Quantiser,
-        coders: dict[int, tuple[Alphabet, Coder]],
+        coders: dict[int, tuple[Alphabet, RangeCoder]],
         shapes: Sequence[torch.Size],
     ) -> None:
         self._quantiser, self._coders, self._shapes = quantiser, coders, shapes
@@ -143,10 +144,10 @@ class _Totals:
         self._psnr[0].append(psnr(mse(net.decode(code), original)))
         cells, clipped = self._quantiser.cells(x)
         self._clipped += clipped
-        for b, (alphabet, coder) in self._coders.items():
+        for b, (alphabet, one) in self._coders.items():
             symbols = alphabet.symbols(cells)
-            words = coder.encode(symbols)
-            decoded = coder.decode(words, len(symbols))
+            words = one.encode(symbols)
+            decoded = one.decode(words, len(symbols))
             if not (decoded == symbols).all():
                 raise RuntimeError(f"the decoded symbols are not those that were coded, at {b} bits")
             self._bits[b] += 8 * words.nbytes

@@ -1,15 +1,12 @@
 """Discrete codes as bits: their indices, coded by how often training codes take each entry."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from caelab.analysis.rate.distortion import Curve, Point
-from caelab.analysis.rate.quantisation import Whole, library
 from caelab.bottlenecks.bottleneck import Discrete
+from caelab.bottlenecks.range_coder import RangeCoder, Whole
 from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.data.scale import unit
 from caelab.errors import UserError
@@ -45,14 +42,9 @@ def measure(net: Autoencoder, train: Split, test: Split, watch: Watch = iter) ->
     bottleneck = net.bottleneck
     assert isinstance(bottleneck, Discrete)
     with evaluating(net):
-        if skips := encoded(net, test[:1]).skips:
-            around = sum(skip[0].numel() for skip in skips)
-            raise UserError(
-                f"{around:,} numbers go around its discrete latent; "
-                "caelab rate codes the indices of networks without skips"
-            )
+        require_no_skips(net, test)
         symbols = _indices(net, train, watch)
-        coder = Coder(frequencies(symbols, bottleneck.entries, bottleneck.codebooks))
+        coder = RangeCoder(frequencies(symbols, bottleneck.entries, bottleneck.codebooks))
         known, psnrs, bits = [], [], 0
         for start in watch(range(0, len(test), EVALUATION_BATCH)):
             images = test[start : start + EVALUATION_BATCH]
@@ -68,8 +60,22 @@ def measure(net: Autoencoder, train: Split, test: Split, watch: Watch = iter) ->
             known.append(symbols)
             bits += 8 * words.nbytes
     mean = torch.cat(psnrs).mean().item()
-    rate, least = bits / len(test), entropy(np.concatenate(known), bottleneck.entries)
+    rate, least = bits / len(test), entropy(np.concatenate(known))
     return Curve(mean, [Point(AS_IT_IS, rate, least, mean)], net.latent, 0.0, len(train))
+
+
+def require_no_skips(net: Autoencoder, test: Split) -> None:
+    """Refuse a network of whose code the coder would get a part only.
+
+    Raises:
+        UserError: numbers go around its latent.
+    """
+    if skips := encoded(net, test[:1]).skips:
+        around = sum(skip[0].numel() for skip in skips)
+        raise UserError(
+            f"{around:,} numbers go around its latent; "
+            "caelab rate codes what is discrete or rounded of networks without skips"
+        )
 
 
 def _indices(net: Autoencoder, images: Split, watch: Watch) -> Whole:
@@ -108,45 +114,10 @@ def frequencies(symbols: Whole, entries: int, codebooks: int = 1) -> list[Shares
     return shares
 
 
-def entropy(symbols: Whole, entries: int) -> float:
-    """Bits an image below which no static model of single indices can code these.
-
-    Args:
-        symbols: (N, places), each in [0, entries).
-        entries: of the codebook.
-    """
+def entropy(symbols: Whole) -> float:
+    """Bits a code below which no static model of single places can code these symbols (N, places)."""
     bits = 0.0
     for place in symbols.T:
-        shares = np.bincount(place, minlength=entries) / len(place)
-        seen = shares[shares > 0]
-        bits -= float((seen * np.log2(seen)).sum())
+        shares = np.unique(place, return_counts=True)[1] / len(place)
+        bits -= float((shares * np.log2(shares)).sum())
     return max(0.0, bits)
-
-
-class Coder:
-    """A range coder of indices.
-
-    Args:
-        shares: of each entry, of each place.
-
-    Raises:
-        UserError: constriction is not installed.
-    """
-
-    def __init__(self, shares: Sequence[Shares]) -> None:
-        self._stream = library()
-        model = self._stream.model.Categorical
-        self._models: list[Any] = [model(one.astype(np.float32), perfect=False) for one in shares]
-
-    def encode(self, symbols: Whole) -> NDArray[np.uint32]:
-        """Map symbols (N, places) to the words of one stream."""
-        encoder = self._stream.queue.RangeEncoder()
-        for model, place in zip(self._models, np.ascontiguousarray(symbols.T), strict=True):
-            encoder.encode(place, model)
-        words: NDArray[np.uint32] = encoder.get_compressed()
-        return words
-
-    def decode(self, words: NDArray[np.uint32], n: int) -> Whole:
-        """Read the symbols (N, places) of ``n`` images from their stream."""
-        decoder = self._stream.queue.RangeDecoder(words)
-        return np.stack([decoder.decode(model, n) for model in self._models], 1)

@@ -1,4 +1,4 @@
-"""Codes as bits: a uniform quantiser along principal axes, static models of its steps, and a range coder."""
+"""Codes as bits: a uniform quantiser along principal axes, and static models of its steps."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caelab.analysis.rate import FINEST
+from caelab.bottlenecks.range_coder import RangeCoder, Whole
 from caelab.errors import UserError
 from caelab.models.autoencoder import Code
 
@@ -27,7 +28,6 @@ _SAME = 1e-6  # deviation, as a part of the largest number, up to which a part i
 _ROWS = 250  # images at a time, where all at once would need several times the memory
 _PER_NUMBER = 4  # training images for each number, without which principal axes are those of the sample
 
-Whole = NDArray[np.int32]
 Counts = NDArray[np.int64]
 
 
@@ -227,8 +227,8 @@ def entropy(counts: Counts, n: int, numbers: int) -> float:
     return max(0.0, float(numbers * np.log2(n) - (seen * np.log2(seen)).sum() / n))
 
 
-class Coder:
-    """A range coder with a static model of each coordinate: how often training codes take each level.
+def coder(alphabet: Alphabet, counts: Counts) -> RangeCoder:
+    """Return a coder of the symbols of an alphabet by how often training codes take each of them.
 
     Args:
         alphabet: of the symbols.
@@ -237,42 +237,4 @@ class Coder:
     Raises:
         UserError: constriction is not installed.
     """
-
-    def __init__(self, alphabet: Alphabet, counts: Counts) -> None:
-        self._stream = library()
-        model = self._stream.model.Categorical
-        self._models: list[tuple[int, Any]] = [
-            (k, model((alphabet.of(counts, k) + _UNSEEN).astype(np.float32), perfect=False))
-            for k in np.flatnonzero(alphabet.levels > 1).tolist()
-        ]
-        self._numbers = len(alphabet.levels)
-
-    def encode(self, symbols: Whole) -> NDArray[np.uint32]:
-        """Map symbols (N, D) to the words of one stream."""
-        encoder = self._stream.queue.RangeEncoder()
-        columns = np.ascontiguousarray(symbols.T)
-        for k, model in self._models:
-            encoder.encode(columns[k], model)
-        words: NDArray[np.uint32] = encoder.get_compressed()
-        return words
-
-    def decode(self, words: NDArray[np.uint32], n: int) -> Whole:
-        """Read the symbols (N, D) of ``n`` images from their stream."""
-        decoder = self._stream.queue.RangeDecoder(words)
-        columns = np.zeros((self._numbers, n), np.int32)
-        for k, model in self._models:
-            columns[k] = decoder.decode(model, n)
-        return np.ascontiguousarray(columns.T)
-
-
-def library() -> Any:
-    """Return the streams of the library constriction.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        from constriction import stream
-    except ImportError:
-        raise UserError("caelab rate: constriction is not installed; pip install 'caelab[rate]'") from None
-    return stream
+    return RangeCoder([alphabet.of(counts, k) + _UNSEEN for k in range(len(alphabet.levels))])

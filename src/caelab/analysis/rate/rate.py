@@ -10,10 +10,12 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from caelab import durable, terminal
-from caelab.analysis.rate import distortion, indices, picture, published, quantisation, tradeoff
+from caelab.analysis.rate import coded, distortion, indices, picture, published, tradeoff
 from caelab.analysis.rate.floors import floors
 from caelab.analysis.rate.tradeoff import LOST
 from caelab.analysis.runner import Subject
+from caelab.bottlenecks.entropy import Entropy
+from caelab.bottlenecks.range_coder import library
 from caelab.errors import UserError
 from caelab.runs import results
 from caelab.runs.analyses import Result
@@ -24,7 +26,7 @@ def measure(subject: Subject, bits: tuple[int, ...], force: bool) -> Result:
     """Measure rate and distortion of a network on the whole test split of its data.
 
     What was measured before is taken where it has all these bits. The indices of a discrete code are coded as
-    they are.
+    they are, and so are numbers that the bottleneck has rounded, by its own densities.
 
     Args:
         subject: the run.
@@ -32,7 +34,7 @@ def measure(subject: Subject, bits: tuple[int, ...], force: bool) -> Result:
         force: whether to measure again what was measured before.
 
     Returns:
-        ``figures``; ``points``, a line a quantiser, of which a discrete code needs one, ``bits`` 0;
+        ``figures``; ``points``, a line a quantiser, one with ``bits`` 0 where none is needed;
         ``enough``, where ``LOST`` is lost, or None; ``code``: ``numbers``, its ``psnr`` as it is, the share
         ``clipped``, and ``bits`` of one that is discrete; ``images`` of each split; ``image``, its shape; and
         what ``floors`` returns.
@@ -41,7 +43,8 @@ def measure(subject: Subject, bits: tuple[int, ...], force: bool) -> Result:
         UserError: constriction is missing, fewer than 2 test images, a code that is not finite or partly
             discrete, or a network that does not keep the ``Code`` contract.
     """
-    bits = bits if subject.record.size.bits is None else (indices.AS_IT_IS,)
+    if subject.record.size.bits is not None or "test/bits" in subject.record.metrics:
+        bits = (indices.AS_IT_IS,)
     earlier = None if force else subject.earlier
     if earlier is None or not {*bits} <= {point["bits"] for point in earlier["points"]}:
         result = _codes(subject, bits)
@@ -58,11 +61,14 @@ def measure(subject: Subject, bits: tuple[int, ...], force: bool) -> Result:
 
 def _codes(subject: Subject, bits: tuple[int, ...]) -> Result:
     """Measure what the codes themselves need."""
-    quantisation.library()
+    library()
     net, splits = subject.network, subject.data.splits
     watch = partial(terminal.tracked, description="codes")
     try:
-        if (fixed := net.bottleneck.bits) is None:
+        fixed = net.bottleneck.bits
+        if isinstance(net.bottleneck, Entropy):
+            curve = coded.measure(net, splits["train"], splits["test"], watch)
+        elif fixed is None:
             curve = distortion.measure(net, splits["train"], splits["test"], bits, watch)
         else:
             curve = indices.measure(net, splits["train"], splits["test"], watch)
@@ -99,7 +105,7 @@ def _beside(result: Mapping[str, Any], size: float) -> dict[str, float | None]:
 def _figures(result: Mapping[str, Any]) -> dict[str, float]:
     code = result["code"]
     figures = {"rate/psnr": code["psnr"]}
-    if "bits" in code:
+    if result["points"][0]["bits"] == indices.AS_IT_IS:
         figures["rate/entropy"] = result["points"][0]["entropy"]
     else:
         figures["rate/float32_bits"] = 32.0 * code["numbers"]
@@ -126,6 +132,11 @@ def answer(result: Mapping[str, Any]) -> list[str]:
     size = end["rate"] / 8
     if "bits" in code:
         line = f"{end['rate']:,.1f} bits an image; {code['bits']:,.1f} if every entry were as frequent"
+    elif not points[0]["bits"]:
+        pixels = math.prod(result["image"][1:])
+        line = (
+            f"{end['rate']:,.1f} bits an image, {end['rate'] / pixels:.3f} a pixel, as its densities code it"
+        )
     else:
         bound = "at most " if end["rate"] == points[0]["rate"] else ""
         line = (
@@ -162,7 +173,7 @@ def table(result: Mapping[str, Any]) -> Table:
         shown.add_column(column, justify="right")
     for point in result["points"]:
         bits = point["rate"]
-        step = f"8 sd/{2 ** point['bits']}" if point["bits"] else "indices"
+        step = f"8 sd/{2 ** point['bits']}" if point["bits"] else ("indices" if "bits" in code else "learnt")
         cells = [step, f"{bits / code['numbers']:.2f}", f"{bits:,.1f}"]
         cells += [f"{point['entropy']:,.1f}", f"{bits / pixels:.3f}", f"{bits / 8:,.1f}"]
         cells += [f"{point['psnr']:.2f}", f"{code['psnr'] - point['psnr']:z.2f}"]

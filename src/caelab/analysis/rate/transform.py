@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caelab.analysis.rate.distortion import sample
-from caelab.analysis.rate.quantisation import Alphabet, Coder, Whole, chunks, with_room
+from caelab.analysis.rate.quantisation import Alphabet, chunks, coder, with_room
+from caelab.bottlenecks.range_coder import Whole
 from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.data.scale import unit
 from caelab.metrics.quality import mse, psnr
@@ -117,7 +118,7 @@ class _Quantiser:
         self._which = np.flatnonzero(high > low)  # the others are decoded as the mean
         self._alphabet = Alphabet(low[self._which], high[self._which])
         counts, self._means = self._learnt(y)
-        self._coder = Coder(self._alphabet, counts)
+        self._coder = coder(self._alphabet, counts)
         self._bits, self._psnr = 0, 0.0
 
     def _learnt(self, y: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -1,0 +1,64 @@
+"""Symbols as bits: a range coder with a static model of each place of a code."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caelab.errors import UserError
+
+Whole = NDArray[np.int32]
+Words = NDArray[np.uint32]
+
+
+class RangeCoder:
+    """A range coder, carried by the library constriction.
+
+    Args:
+        weights: of each place, how likely each of its symbols is, (levels,), all above 0, of any sum. A place
+            that has one level costs nothing.
+
+    Raises:
+        UserError: constriction is not installed.
+    """
+
+    def __init__(self, weights: Sequence[NDArray[Any]]) -> None:
+        self._stream = library()
+        model = self._stream.model.Categorical
+        self._models: list[tuple[int, Any]] = [
+            (place, model(one.astype(np.float32), perfect=False))
+            for place, one in enumerate(weights)
+            if len(one) > 1
+        ]
+        self._places = len(weights)
+
+    def encode(self, symbols: Whole) -> Words:
+        """Map symbols (N, places), each in [0, levels), to the words of one stream."""
+        encoder = self._stream.queue.RangeEncoder()
+        columns = np.ascontiguousarray(symbols.T, np.int32)
+        for place, model in self._models:
+            encoder.encode(columns[place], model)
+        words: Words = encoder.get_compressed()
+        return words
+
+    def decode(self, words: Words, n: int) -> Whole:
+        """Read the symbols (N, places) of ``n`` codes from their stream."""
+        decoder = self._stream.queue.RangeDecoder(words)
+        columns = np.zeros((self._places, n), np.int32)
+        for place, model in self._models:
+            columns[place] = decoder.decode(model, n)
+        return np.ascontiguousarray(columns.T)
+
+
+def library() -> Any:
+    """Return the streams of the library constriction.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        from constriction import stream
+    except ImportError:
+        raise UserError("constriction is not installed; pip install 'caelab[rate]'") from None
+    return stream
