@@ -132,3 +132,18 @@ def test_training_finds_the_density():
     entropy = 1 + math.log2(math.sqrt(2 * math.pi * math.e))
     assert before > entropy + 1
     assert entropy - 0.05 < loss.item() < entropy + 0.25
+
+
+def test_steps_start_smaller_where_nothing_would_cross():
+    h = normal(4000, [0.01, 0.001])
+    chosen, given = Entropy(2), Entropy(2, step=0.2)
+    for bottleneck in (chosen, given):
+        bottleneck.start_from(h)
+        bottleneck.eval()
+    with torch.no_grad():
+        width = float(h[:, 0].std()) / 4
+        assert len(chosen(h).z[:, 0].unique()) > 10
+        torch.testing.assert_close(
+            chosen.value(torch.ones(1, 2)) - chosen.value(torch.zeros(1, 2)), torch.full((1, 2), width)
+        )
+        assert len(given(h).z.unique(dim=0)) == 1

@@ -23,7 +23,7 @@ KINDS = {
     "rvq": ["bottleneck.dim=4", "bottleneck.entries=16"],
     "fsq": [],
     "simvq": ["bottleneck.dim=4", "bottleneck.entries=16"],
-    "entropy": ["bottleneck.price=0.1"],
+    "entropy": [],
 }
 
 

@@ -12,6 +12,7 @@ from caelab.draws import uniform
 
 _WIDTHS = (1, 3, 3, 3, 1)  # of the layers of a density, as in Ballé et al.
 _NARROW = 0.05  # steps: the least spread that a density starts from
+_WIDE = 4.0  # steps: the least spread of the number with the largest, at the start
 _FLAT = 1e-6  # the least rise of a logit over one step
 
 
@@ -34,6 +35,7 @@ class Entropy(Bottleneck):
         step: of the rounding at the start of training, in the unit of the latent; None is
             ``sqrt(6 * price / ln 2)``. Rounding adds ``step^2 / 12`` to the squared error where the decoder
             keeps lengths, as those that start as PCA do, and with that step a bit more would save ``price``.
+            Where the latent is too small for such steps, they start smaller.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -46,6 +48,7 @@ class Entropy(Bottleneck):
         self.price = above("price", price, 0, equal=False)
         best = math.sqrt(6 * self.price / math.log(2))
         self.step = best if step is None else above("step", step, 0, equal=False)
+        self.chosen = step is None
         self.at_places(latent)
 
     def at_places(self, numbers: int) -> None:
@@ -56,8 +59,16 @@ class Entropy(Bottleneck):
 
     @torch.no_grad()
     def start_from(self, h: Tensor) -> None:
-        """Start medians and the densities' spreads as those of latents (M, latent) of training images."""
-        steps = self._places(h.float()) / self.step
+        """Start medians and the densities' spreads as those of latents (M, latent) of training images.
+
+        Where no step is given, and no number goes over some steps, all get smaller ones: else a network that
+        starts from random weights would start with nothing that crosses.
+        """
+        h = self._places(h.float())
+        if self.chosen:
+            widest = float(h.std(0).max()) / self.step
+            self.gain.fill_(math.log(max(1.0, _WIDE / max(widest, _FLAT))))
+        steps = h / self._width
         self.median.copy_(steps.median(0).values)
         self.density.spread.copy_(steps.std(0).clamp(min=_NARROW))
 
