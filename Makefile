@@ -66,7 +66,7 @@ figures: $(TOOLS) ## the figures and drawings of README.md and docs/, made anew
 	$(BIN)/python tests/tools/crossings.py
 
 docs: $(TOOLS) ## the site, in build/site/index.html; a warning is an error
-	$(BIN)/python -m sphinx --fail-on-warning --nitpicky -q -b html docs build/site
+	$(BIN)/python -m sphinx --fail-on-warning -q -b html docs build/site
 
 # Of the kills a half, so that it stays below 40 minutes on two cores; make survive tries them all.
 check: PART = 0.5

@@ -1,14 +1,22 @@
 """Sphinx: the site that ``make docs`` builds from these pages, offline."""
 
+import sys
+from pathlib import Path
+
 from sphinx.application import Sphinx
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 project = "caelab"
 copyright = "The caelab developers"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "catalogue"]
 html_theme = "furo"
 html_title = "caelab"
 html_copy_source = False
 myst_heading_anchors = 4  # as the code host names them
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+napoleon_use_ivar = True  # fields of dataclasses are described once
 nb_execution_mode = "off"  # make lessons executes the notebooks; their outputs are kept
 
 

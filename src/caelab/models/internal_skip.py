@@ -148,7 +148,7 @@ class Pad(nn.Module):
         self.edges = (left, width - w - left, top, height - h - top, 0, n_out - n_in)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Fit ``x``, (N, *source), to (N, *target)."""
+        """Fit ``x`` of (N, source...) to (N, target...)."""
         return F.pad(x, self.edges)
 
 
