@@ -8,10 +8,10 @@ PART ?= 1
 MODELS := pca,base,improved,improved_skip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo reproduce results test slow lint check survive mutants commands figures docs bench clean
+.PHONY: help demo reproduce results test slow lint check survive mutants commands figures docs bench gpu-check clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 # The environment is made anew when pyproject.toml changes; VENV=FOLDER puts it elsewhere.
 $(READY): pyproject.toml
@@ -74,6 +74,9 @@ check: slow survive mutants commands docs ## what takes longer than the tests
 
 bench: $(READY) ## training through the command line against a bare loop, paired
 	$(BIN)/caelab bench
+
+gpu-check: $(TOOLS) ## what only a GPU can show: tests, speed, sweeps, in twelve minutes; data must be at hand
+	$(BIN)/python tests/tools/gpu_check.py
 
 clean: ## remove the environment and caches; runs, reports and data stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

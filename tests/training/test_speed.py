@@ -169,6 +169,7 @@ def test_a_compiled_run_has_the_figures_and_the_keys_of_an_eager_one(train):
     assert keys[0] == keys[1]
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_graphs_have_the_figures_of_an_eager_run_on_a_gpu(train):
     # 90 images in batches of 32: the last one is smaller, so is a graph of its own
