@@ -1,7 +1,10 @@
 """The page of an interactive look in a browser: what is set there is what the network decodes."""
 
+import base64
+import io
 import json
 import os
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,11 @@ import platformdirs
 import pytest
 import torch
 from browser import CHROMIUM, browser
-from toys import leave_run, leave_whole_run
+from PIL import Image
+from toys import leave_whole_run
 
+from caelab.analysis.sample.priors import Mixture, save
+from caelab.corruptions import Downsample
 from caelab.inference import restore
 from caelab.interactive.interactive import interactive
 from caelab.interactive.runtime import PACKAGE, VERSION
@@ -111,11 +117,11 @@ class Bench:
         find = f"(one) => one.textContent === {json.dumps(text)}"
         self.chromium.evaluate(f"[...document.querySelectorAll('button')].find({find}).click()")
 
-    def pixels(self, n=0):
-        """Grey levels (H, W, 3) of the picture of run n."""
+    def pixels(self, kind=".decoded", n=0):
+        """Grey levels (H, W, 3) of the n-th picture of a kind: what is decoded, or ``.input``."""
         data = self.chromium.evaluate(
             f"""(() => {{
-                const canvas = document.querySelectorAll(".decoded canvas")[{n}];
+                const canvas = document.querySelectorAll("{kind} canvas")[{n}];
                 const {{ width, height }} = canvas;
                 return [...canvas.getContext("2d").getImageData(0, 0, width, height).data];
             }})()"""
@@ -178,7 +184,7 @@ def test_sliders_give_the_pixels_of_decode(bench):
 
 
 def codes(bench):
-    """Codes of all test images, by which the axes were found."""
+    """Codes (N, latent) of all test images, by which directions were found."""
     data = restore.datamodule(results.finished(bench.page.parents[1]))
     data.setup("test")
     with torch.no_grad():
@@ -238,6 +244,40 @@ def test_keys_move_a_slider(bench):
     bench.drawn("axes=1:0.05")
 
 
+def test_a_skip_is_switched_off_or_given_by_another_image(bench):
+    code, other = bench.code(0), bench.code(1)
+    bench.press("off")  # of the first skip
+    bench.drawn("skips=1:off")
+    near(bench.pixels(), bench.decoded(code.z, (torch.zeros_like(code.skips[0]), code.skips[1])))
+    bench.press("other image's")
+    bench.drawn("skips=1:other")
+    near(bench.pixels(), bench.decoded(code.z, (other.skips[0], code.skips[1])))
+    bench.press("its own")
+    bench.drawn("")
+
+
+def test_a_picture_of_the_user(bench):
+    """Dropped as a PNG of the network's size; the link holds it."""
+    x = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(x).save(stream, "PNG")
+    text = base64.b64encode(stream.getvalue()).decode()
+    bench.chromium.evaluate(
+        f"""(() => {{
+            const bytes = Uint8Array.from(atob("{text}"), (one) => one.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], "x.png", {{ type: "image/png" }}));
+            dispatchEvent(new DragEvent("drop", {{ dataTransfer: transfer }}));
+        }})()"""
+    )
+    bench.wait("document.documentElement.dataset.drawn.startsWith('image=-1')")
+    wanted = 255 * bench.net.reconstruct(torch.from_numpy(x).movedim(-1, 0)[None])[0].movedim(0, -1).numpy()
+    near(bench.pixels(), wanted)
+    link = bench.chromium.evaluate("location.hash")
+    bench.open(link)
+    near(bench.pixels(), wanted)
+
+
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_it_fits_a_narrow_window_in_either_mode(bench, mode):
     call = bench.chromium.call
@@ -253,12 +293,159 @@ def test_it_fits_a_narrow_window_in_either_mode(bench, mode):
         call("Emulation.setEmulatedMedia", features=[])
 
 
-def test_a_page_of_two_runs_is_small_enough_and_moves_both(chromium, skipping, tmp_path):
-    run = leave_run(tmp_path / "base")
-    pair = Bench(chromium, run, interactive([skipping.page.parents[1], run], images=50, out=tmp_path / "out"))
+def opened(chromium, run, hash=""):
+    return Bench(chromium, run, interactive([run], images=50)).open(hash)
+
+
+RVQ = {"dim": 4, "entries": 16, "codebooks": 2}
+
+
+def test_an_index_of_a_discrete_code_is_changed(chromium, tmp_path):
+    model = {
+        "_target_": "caelab.models.base.Base",
+        "latent": 8,
+        "channels": [4],
+        "hidden": [],
+        "bottleneck": {"_target_": "caelab.bottlenecks.rvq.RVQ", "_partial_": True, **RVQ},
+    }
+    bench = opened(chromium, leave_whole_run(tmp_path / "rvq", model, 12))
+    indices = bench.code(0).indices.clone()
+    assert indices.shape == (1, 2, 2)
+    near(bench.pixels(), bench.decoded(bench.net.bottleneck.lookup(indices), ()))
+    buttons = "[...document.querySelectorAll('.tokens button')]"
+    shown = bench.chromium.evaluate(f"{buttons}.map((one) => Number(one.textContent))")
+    assert shown == indices[0].T.flatten().tolist()  # one grid a codebook
+    bench.chromium.evaluate(f"{buttons}[3].click()")
+    bench.move("index", 13)
+    bench.drawn("tokens=0.3:13")
+    indices[0, 1, 1] = 13
+    near(bench.pixels(), bench.decoded(bench.net.bottleneck.lookup(indices), ()))
+    bench.press("Put back")
+    bench.drawn("")
+
+
+def test_places_of_a_spatial_code_are_written_with_a_brush(chromium, tmp_path):
+    model = {
+        "_target_": "caelab.models.spatial.Spatial",
+        **{"latent_channels": 6, "factor": 4, "channels": 4, "blocks": 1},
+        **{"encoder_channels": 4, "encoder_blocks": 1},
+    }
+    bench = opened(chromium, leave_whole_run(tmp_path / "spatial", model, 12), "#other=7")
+    z, other = bench.code(0).z.clone(), bench.code(7).z
+    bench.press("other image's")
+    x, y, width, height = bench.chromium.evaluate(
+        "(({ x, y, width, height }) => [x, y, width, height])"
+        "(document.querySelector('.decoded canvas').getBoundingClientRect())"
+    )
+    at = [(x + width * (column + 0.5) / 3, y + height * 0.5) for column in (1, 2)]  # of the middle row
+    for kind, place in (("mousePressed", at[0]), ("mouseMoved", at[1]), ("mouseReleased", at[1])):
+        bench.chromium.call(
+            "Input.dispatchMouseEvent",
+            type=kind,
+            x=place[0],
+            y=place[1],
+            button="left",
+            buttons=1,
+            clickCount=1,
+        )
+    bench.drawn("other=7&painted=0.4:other,0.5:other")
+    z[0, 24:36] = other[0, 24:36]
+    near(bench.pixels(), bench.decoded(z, ()))
+    bench.press("mean code")
+    bench.chromium.evaluate("document.querySelector('.places button').click()")  # as Enter does
+    bench.drawn("other=7&painted=0.4:other,0.5:other,0.0:mean")
+    z[0, :6] = torch.from_numpy(codes(bench).mean(0)[:6])
+    near(bench.pixels(), bench.decoded(z, ()))
+
+
+@pytest.fixture(scope="module")
+def plain(chromium, tmp_path_factory):
+    """A network that was trained to undo a corruption, with a prior: one component without spread."""
+    path = tmp_path_factory.mktemp("runs") / "plain"
+    run = leave_whole_run(path, {"_target_": "caelab.models.base.Base", "latent": 4, "channels": [4]}, 16)
+    record = json.loads((run / "result.json").read_text())
+    record["config"]["corruption"] = {"_target_": "caelab.corruptions.Downsample", "factor": 4}
+    (run / "result.json").write_text(json.dumps(record))
+    prior = Mixture("", torch.ones(1).double(), PRIOR.double(), torch.zeros(1, 4, 4).double())
+    save({"gmm": prior}, run / "sample.npz")
+    result = {"figures": {}, "priors": {"gmm": ""}, "seconds": 1.0}
+    results.write_analysis(run, "sample", results.finished(run), result)
+    return Bench(chromium, run, interactive([run], images=50))
+
+
+PRIOR = torch.tensor([[1.0, -2.0, 0.5, 3.0]])
+
+
+def corrupted(plain, tmp_path, config):
+    """Its page, as if the corruption were another one, which draws."""
+    text = plain.page.read_text().replace('id="corruption-0"', 'id="none"')
+    text = text.replace(
+        '"corruption": {"factor": 4, "kind": "Downsample"}', f'"corruption": {json.dumps(config)}'
+    )
+    bench = copy(plain)
+    bench.page = tmp_path / "page.html"
+    bench.page.write_text(text)
+    return bench.open()
+
+
+def given(bench):
+    """Grey levels (H, W, 3) of what the network is given."""
+    return bench.pixels(".input")
+
+
+def test_a_network_is_given_what_it_was_trained_to_undo(plain):
+    bench = plain.open()
+    bench.drawn("")
+    x = Downsample(4)(bench.images[:1], None)
+    near(given(bench), 255 * x[0].movedim(0, -1).numpy())
+    near(bench.pixels(), 255 * bench.net.reconstruct(x)[0].movedim(0, -1).numpy())
+    bench.chromium.evaluate("document.getElementById('corrupt').click()")
+    bench.drawn("corrupt=0")
+    near(given(bench), 255 * bench.images[0].movedim(0, -1).numpy())
+
+
+def test_noise_is_as_strong_as_in_training_and_drawn_again(plain, tmp_path):
+    bench = corrupted(plain, tmp_path, {"kind": "GaussianNoise", "std": 0.1})
+    clean = 255 * bench.images[0].movedim(0, -1).numpy()
+    first = given(bench)
+    inner = (clean > 75) & (clean < 180)  # so that nothing is clamped
+    noise = (first - clean)[inner] / 255
+    assert inner.sum() > 50
+    assert abs(noise.mean()) < 5 * 0.1 / np.sqrt(inner.sum())
+    assert noise.std() == pytest.approx(0.1, rel=0.3)
+    bench.press("Draw again")
+    bench.drawn("corrupt=2")
+    assert np.abs(given(bench) - first).max() > 5
+
+
+def test_masks_are_patches(plain, tmp_path):
+    bench = corrupted(plain, tmp_path, {"kind": "Masking", "share": 0.5, "patch": 4})
+    clean = np.rint(255 * bench.images[0].movedim(0, -1).numpy())
+    pairs = zip(
+        *(one.reshape(4, 4, 4, 4, 3).swapaxes(1, 2).reshape(16, -1) for one in (given(bench), clean)),
+        strict=True,
+    )
+    states = [("black" if not one.any() else "whole" if (one == two).all() else "cut") for one, two in pairs]
+    assert {*states} == {"black", "whole"}
+
+
+def test_samples_are_drawn_from_a_prior_that_was_fitted(plain):
+    bench = plain.open()
+    bench.press("Draw from the mixture prior")
+    bench.drawn("prior=gmm&sample=1")
+    near(bench.pixels(), bench.decoded(PRIOR, ()))
+    assert bench.chromium.evaluate("document.querySelector('.decoded figcaption').textContent") == "sample"
+    bench.press("Back to the image")
+    bench.drawn("")
+
+
+def test_a_page_of_two_runs_is_small_enough_and_moves_both(skipping, plain, tmp_path):
+    runs = [one.page.parents[1] for one in (skipping, plain)]
+    pair = copy(skipping)
+    pair.page = interactive(runs, images=50, out=tmp_path / "out")
     assert pair.page.stat().st_size < 16e6
-    pair.open("#image=2&other=5&mix=1")
-    pair.drawn("image=2&other=5&mix=1")
+    pair.open("#image=2&other=5&mix=1&corrupt=0")
+    pair.drawn("image=2&other=5&mix=1&corrupt=0")
     wanted = skipping.code(5)
-    near(pair.pixels(0), skipping.decoded(wanted.z, wanted.skips))
-    near(pair.pixels(1), pair.decoded(pair.code(5).z, ()))
+    near(pair.pixels(), skipping.decoded(wanted.z, wanted.skips))
+    near(pair.pixels(n=1), plain.decoded(plain.code(5).z, ()))

@@ -48,34 +48,65 @@ const uses = (map, value) => Object.values(map).includes(value);
 // Whether a token is already that of the other image: each turns at a share of its own.
 const turned = (token, share) => share === 1 || (((token + 1) * 0.6180339887) % 1) < share;
 
-// The code {z, skips} of a state for one run.
+// A code drawn from a prior that was fitted to the codes of training images.
+function drawnFrom({ shares, means, roots }, latent, seed) {
+  const random = generator(seed);
+  let turn = random(), part = 0;
+  while (part < shares.length - 1 && turn >= shares[part]) turn -= shares[part++];
+  const z = means.slice(part * latent, (part + 1) * latent);
+  for (let axis = 0; axis < latent; axis++) {
+    const noise = normal(random), at = (part * latent + axis) * latent;
+    for (let n = 0; n < latent; n++) z[n] += noise * roots[at + n];
+  }
+  return z;
+}
+
+// The code {z, skips, indices} of a state for one run.
 async function codeOf(net, state, encode) {
   const own = await encode(net, state.image);
   const needed = state.mix > 0 || uses(state.skips, "other") || uses(state.painted, "other");
   const other = needed ? await encode(net, state.other) : own;
-  const z = net.about.tokens ? await net.lookup(indicesOf(net, state, own, other)) : numbersOf(net, state, own, other);
   const skips = own.skips.map((skip, n) => {
     const choice = state.skips[n + 1];
     if (choice === "off") return new Float32Array(skip.length);
     return choice === "other" ? other.skips[n] : mixed(skip, other.skips[n], state.mix);
   });
-  return { z, skips };
+  if (!net.about.tokens) return { z: numbersOf(net, state, own, other), skips };
+  const indices = indicesOf(net, state, own, other);
+  return { z: await net.lookup(indices), skips, indices };
+}
+
+// Entries of a map of the state that are for one run: place in its code, and value.
+const entriesOf = (map, net) => Object.entries(map).map(([name, value]) => [...name.split(".").map(Number), value])
+  .filter(([run]) => run === net.place).map(([, place, value]) => [place, value]);
+
+// Where the numbers of a place lie in z, or its indices among all.
+function ofPlace({ places, tokens, latent }, place) {
+  const count = (tokens ? tokens.count * tokens.codebooks : latent) / (places.rows * places.columns);
+  return Array.from({ length: count }, (_, n) => place * count + n);
 }
 
 function indicesOf(net, state, own, other) {
   const { codebooks, entries } = net.about.tokens;
   const indices = own.indices.map((index, n) =>
     (turned(Math.floor(n / codebooks), state.mix) ? other.indices[n] : index));
-  for (const [name, index] of Object.entries(state.tokens)) {
-    const [run, token] = name.split(".").map(Number);
-    if (run === net.place && token < indices.length && index >= 0 && index < entries) indices[token] = index;
+  for (const [place, kind] of net.about.places ? entriesOf(state.painted, net) : []) {
+    if (kind === "other") ofPlace(net.about, place).forEach((n) => { indices[n] = other.indices[n]; });
+  }
+  for (const [token, index] of entriesOf(state.tokens, net)) {
+    if (token < indices.length && index >= 0 && index < entries) indices[token] = index;
   }
   return indices;
 }
 
 function numbersOf(net, state, own, other) {
-  const { latent, numbers } = net.about;
-  const z = Float32Array.from(mixed(own.z, other.z, state.mix));
+  const { latent, numbers, places } = net.about;
+  const prior = state.sample && net.priors[state.prior];
+  const start = prior ? drawnFrom(prior, latent, state.sample) : own.z;
+  const z = Float32Array.from(mixed(start, other.z, state.mix));
+  for (const [place, kind] of places ? entriesOf(state.painted, net) : []) {
+    ofPlace(net.about, place).forEach((n) => { z[n] = kind === "other" ? other.z[n] : net.mean[n]; });
+  }
   for (const [rank, amount] of Object.entries(state.axes)) {
     const move = net.moves.subarray((rank - 1) * latent, rank * latent);
     move.forEach((one, n) => { z[n] += amount * one; });

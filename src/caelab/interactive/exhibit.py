@@ -11,12 +11,15 @@ from caelab import terminal
 from caelab.analysis.look import codes, traversals
 from caelab.analysis.look.codes import Directions
 from caelab.analysis.runner import Subject
+from caelab.analysis.sample import PRIORS
+from caelab.analysis.sample.priors import MIXTURES, Mixture, saved
 from caelab.bottlenecks.bottleneck import Discrete
 from caelab.inference import restore
 from caelab.interactive.networks import networks
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.contract import require_contract
 from caelab.models.spatial import Spatial
+from caelab.runs import results
 from caelab.runs.labels import display
 
 AXES = 64
@@ -58,6 +61,7 @@ def exhibit(subject: Subject, images: Tensor, shown: Tensor) -> Exhibit:
     corruption = restore.corruption(record)
     blobs = networks(net, corruption, shown)
     z = codes.latents(net, images)
+    priors = _priors(subject)
     first = codes.encode(net, images[:BASES])
     about = {
         "name": f"{record.choices['model']} on {display(record.choices['dataset'])}",
@@ -70,13 +74,25 @@ def exhibit(subject: Subject, images: Tensor, shown: Tensor) -> Exhibit:
         "corruption": _corruption(record.corruption),
         "tokens": _tokens(net),
         "places": _places(net),
+        "priors": {name: PRIORS[name] for name in priors},
     }
+    for name, prior in priors.items():
+        parts = {"shares": prior.shares, "means": prior.means, "roots": prior.roots}
+        blobs |= {f"{name}-{part}": _bytes(values.numpy()) for part, values in parts.items()}
     blobs["mean"] = _bytes(z.mean(0))
     if not isinstance(net.bottleneck, Discrete):
         directions, arrays = _directions(net, z, first)
         about |= directions
         blobs |= arrays
     return Exhibit(about, blobs)
+
+
+def _priors(subject: Subject) -> dict[str, Mixture]:
+    """The priors that ``caelab sample`` has fitted to this very training."""
+    path, result = subject.run / "sample.npz", results.analysis(subject.run, "sample", subject.record)
+    if result is None or not path.is_file():
+        return {}
+    return saved(path, [name for name in result["priors"] if name in MIXTURES])
 
 
 def _corruption(config: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,8 @@ SCRIPTS = (
     "codes.js",
     "pictures.js",
     "controls.js",
+    "parts.js",
+    "places.js",
     "bench.js",
     "main.js",
 )

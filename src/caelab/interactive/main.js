@@ -10,7 +10,7 @@ async function begin() {
     net.encode(await given(nets, pixelsOf(image), image, state.corrupt), `${image} ${state.corrupt} ${image === OWN ? state.own : ""}`);
 
   const stage = buildStage();
-  const controls = buildControls(tests, set, keep, replace);
+  const controls = buildControls(tests, { set, keep }, stage.covers);
   document.getElementById("controls").append(...controls.map((one) => one.element));
   const undo = make("button", { type: "button", title: "Ctrl+Z" }, "Undo"), redo = make("button", { type: "button", title: "Ctrl+Y" }, "Redo");
   const reset = make("button", { type: "button" }, "Reset"), link = make("button", { type: "button" }, "Copy link");
@@ -52,10 +52,15 @@ async function begin() {
       stale = false;
       const text = format(state), clean = pixelsOf(state.image);
       const began = performance.now();
-      const pictures = [];
-      for (const net of nets) pictures.push(await net.decode(await codeOf(net, state, encode)));
+      const codes = [], pictures = [];
+      for (const net of nets) {
+        codes.push(await codeOf(net, state, encode));
+        pictures.push(await net.decode(codes.at(-1)));
+      }
       time.textContent = `${((performance.now() - began) / nets.length).toFixed(1)} ms a picture`;
-      stage.show(clean, state.corrupt ? await given(nets, clean, state.image, state.corrupt) : null, pictures);
+      const input = await given(nets, clean, state.image, state.corrupt);
+      stage.show(clean, input, pictures, nets.map((net) => state.sample && state.prior in net.priors));
+      controls.forEach((one) => one.drawn?.(codes));
       document.documentElement.dataset.drawn = text;
       await new Promise(requestAnimationFrame);
     }

@@ -1,6 +1,6 @@
 // What is set in the page: one object, written as the link's hash, and undone step by step.
 const fresh = () => ({
-  image: 0, other: 1, mix: 0, corrupt: 0, sample: 0, own: "",
+  image: 0, other: 1, mix: 0, corrupt: corrupted < 0 ? 0 : 1, prior: "", sample: 0, own: "",
   axes: {}, numbers: {}, skips: {}, tokens: {}, painted: {},
 });
 const maps = ["axes", "numbers", "skips", "tokens", "painted"];
@@ -24,7 +24,7 @@ function parse(text) {
     const value = Number(words.get(key) ?? state[key]);
     if (Number.isInteger(value) && value >= least && value <= most) state[key] = value;
   };
-  state.own = words.get("own") ?? "";
+  for (const key of ["own", "prior"]) state[key] = words.get(key) ?? "";
   const least = state.own ? OWN : 0;
   whole("image", least, images.count - 1);
   whole("other", least, images.count - 1);

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from caelab.analysis.sample import PRIORS, priors
-from caelab.analysis.sample.priors import FITS, Mixture, mixture, standard_or_fitted
+from caelab.analysis.sample.priors import FITS, Mixture, mixture, save, saved, standard_or_fitted
 from caelab.bottlenecks.mmd import MMD
 from caelab.bottlenecks.none import Plain
 from caelab.bottlenecks.tc import TotalCorrelation
@@ -32,6 +32,18 @@ def test_where_training_holds_codes_near_it_the_prior_is_the_standard_normal(kin
     assert (z.shape, z.dtype) == ((20_000, 3), torch.float32)
     torch.testing.assert_close(z.mean(0), torch.zeros(3), atol=0.03, rtol=0)
     torch.testing.assert_close(torch.cov(z.T), torch.eye(3), atol=0.05, rtol=0)
+
+
+def test_mixtures_are_kept_and_draw_the_same(tmp_path):
+    path = tmp_path / "sample.npz"
+    kept = {"normal": standard_or_fitted(codes(), Plain(3), 0), "gmm": mixture(codes(), Plain(3), 0)}
+    save(kept, path)
+    again = saved(path, ["gmm", "normal"])
+    assert [*again] == ["gmm", "normal"]
+    for name, one in again.items():
+        torch.testing.assert_close(one.draw(50, 3), kept[name].draw(50, 3), rtol=1e-3, atol=1e-3)
+    with pytest.raises(UserError, match=r"sample.npz cannot be read \(.*\); caelab sample writes it"):
+        saved(path, ["flow"])
 
 
 def test_elsewhere_it_has_the_moments_of_the_codes():

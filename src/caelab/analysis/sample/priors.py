@@ -1,23 +1,31 @@
 """Priors: distributions of codes that samples are drawn from."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from caelab import terminal
+from caelab import durable, terminal
 from caelab.bottlenecks.bottleneck import Bottleneck
 from caelab.draws import keys, normal, uniform
 from caelab.errors import UserError
+from caelab.runs import arrays
 
 COMPONENTS = 10
 """Normal distributions of a mixture, as Ghosh et al. have it."""
 
+MIXTURES = ("normal", "gmm")
+"""Names of the priors that are mixtures, whose parameters are kept."""
+
+_PARAMETERS = ("shares", "means", "covariances")
 _STEPS = 200  # of the fit of a mixture, at most
 
 
@@ -55,11 +63,50 @@ class Mixture:
         turn = uniform(keys(rows, seed, 0), 1)[:, 0].double()
         which = torch.searchsorted(self.shares.cumsum(0), turn, right=True).clamp(max=len(self.shares) - 1)
         z = self.means[which]
-        for component, covariance in enumerate(self.covariances):
-            values, vectors = torch.linalg.eigh(covariance)  # which may be singular
+        for component, root in enumerate(self.roots):
             mine = which == component
-            z[mine] += noise[mine] * values.clamp(min=0).sqrt() @ vectors.T
+            z[mine] += noise[mine] @ root
         return z.float()
+
+    @property
+    def roots(self) -> Tensor:
+        """What turns standard normal rows into rows of each component, (K, latent, latent) float64."""
+        values, vectors = torch.linalg.eigh(self.covariances)  # which may be singular
+        roots: Tensor = values.clamp(min=0).sqrt()[..., None] * vectors.mT
+        return roots
+
+
+def save(priors: Mapping[str, Prior], path: Path) -> None:
+    """Write the parameters of the mixtures among priors, float32; ``saved`` reads them."""
+    parts = {
+        f"{name}/{part}": getattr(one, part).float().numpy()
+        for name, one in priors.items()
+        if isinstance(one, Mixture)
+        for part in _PARAMETERS
+    }
+    with durable.file(path) as file:
+        np.savez(file, **parts)
+
+
+def saved(path: Path, names: Sequence[str]) -> dict[str, Mixture]:
+    """Read of what ``save`` wrote the mixtures of these names.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return {
+            name: Mixture("", *map(_double, arrays.load(path, [f"{name}/{part}" for part in _PARAMETERS])))
+            for name in names
+        }
+    except arrays.DAMAGE as error:
+        raise UserError(
+            f"{path} cannot be read ({terminal.one_line(error)}); caelab sample writes it"
+        ) from None
+
+
+def _double(values: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(values).double()
 
 
 def standard_or_fitted(codes: Tensor, bottleneck: Bottleneck, seed: int) -> Mixture:

@@ -13,7 +13,7 @@ from caelab import durable, terminal
 from caelab.analysis.runner import Subject
 from caelab.analysis.sample import DISTANCES, FIGURES, PRIORS, features, inception, picture
 from caelab.analysis.sample.likeness import NEIGHBOURS, Reference
-from caelab.analysis.sample.priors import FITS
+from caelab.analysis.sample.priors import FITS, save
 from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.errors import UserError
 from caelab.inference.images import to_bytes
@@ -99,6 +99,7 @@ def measure(subject: Subject, prior: tuple[str, ...], number: int, fid: bool, se
         "number": number,
         "seed": seed,
     }
+    save(priors, subject.picture.with_suffix(".npz"))
     with durable.file(subject.picture) as file:
         picture.draw(run, {_title(name): (sets[name], x) for name, x in shown.items()}).savefig(file)
     return result
