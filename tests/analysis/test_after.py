@@ -102,8 +102,14 @@ def test_a_run_trained_anew_is_analysed_anew(runs, weigh):
     ("name", "hint"),
     [
         ("audti", "did you mean 'audit'?"),
-        ("callbacks", "known: anomaly, audit, gradients, look, probe, rate, refine, sample, segment, steps"),
-        ("os.walk", "known: anomaly, audit, gradients, look, probe, rate, refine, sample, segment, steps"),
+        (
+            "callbacks",
+            "known: anomaly, audit, gradients, look, photos, probe, rate, refine, sample, segment, steps",
+        ),
+        (
+            "os.walk",
+            "known: anomaly, audit, gradients, look, photos, probe, rate, refine, sample, segment, steps",
+        ),
     ],
 )
 def test_an_unknown_analysis_is_named(tmp_path, monkeypatch, name, hint):

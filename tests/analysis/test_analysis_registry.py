@@ -19,7 +19,7 @@ from caelab.runs import database, previous, records, results
 from caelab.runs.columns import COLUMNS
 from caelab.runs.record import RECORD, save
 
-NAMES = ["anomaly", "audit", "gradients", "look", "probe", "rate", "refine", "sample", "segment", "steps"]
+NAMES = "anomaly audit gradients look photos probe rate refine sample segment steps".split()
 
 
 @pytest.fixture

@@ -1,0 +1,25 @@
+"""How well does a network code photographs of any size?"""
+
+from caelab.runs.analyses import Analysis, Option
+from caelab.runs.columns import Column
+
+ANALYSIS = Analysis(
+    __name__,
+    """How well does a network code photographs, beside JPEG, WebP and AVIF?
+
+Encodes each picture of a folder whole, at its own size, codes the numbers for real, decodes them, and
+measures bits per pixel and PSNR; then does the same with JPEG, WebP and AVIF at several qualities. Takes
+runs of model=spatial with bottleneck=entropy. Writes RUN/photos.json and RUN/photos.png; runs that are
+given together, such as those of several prices, share the picture and are joined to a curve.
+""",
+    examples=(
+        "multirun/runs/folder/spatial-mse-adamw-s0-0123456789 --images kodak",
+        "multirun/runs/folder/spatial-* --images kodak",
+    ),
+    files=("photos.png",),
+    columns={
+        "photos_bits": Column("photos/bits_per_pixel", "bits per pixel of photographs, coded whole", ".3f"),
+        "photos_psnr": Column("photos/psnr", "PSNR in dB of photographs, coded whole", ".2f"),
+    },
+    options={"images": Option(None, "folder of the pictures, or one of them", "PATH")},
+)

@@ -1,0 +1,188 @@
+"""Bits and PSNR of photographs, each coded whole by a network, and by codecs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+import torch
+from rich.console import RenderableType
+from rich.table import Table
+from torch import Tensor
+
+from caelab import durable, terminal
+from caelab.analysis.photos import picture
+from caelab.analysis.rate import codecs
+from caelab.analysis.runner import Subject
+from caelab.bottlenecks.entropy import Entropy
+from caelab.bottlenecks.entropy_coder import EntropyCoder
+from caelab.bottlenecks.range_coder import library
+from caelab.data.datamodule import Split
+from caelab.data.scale import unit
+from caelab.errors import UserError
+from caelab.inference import inputs, stream
+from caelab.inference.fitting import WHOLE, Fit
+from caelab.inference.images import to_bytes
+from caelab.metrics.quality import mse, psnr
+from caelab.models.autoencoder import Code
+from caelab.models.contract import evaluating
+from caelab.models.spatial import Spatial
+from caelab.runs.analyses import Result
+
+
+class Coded(NamedTuple):
+    """A picture, or the mean of several.
+
+    Attributes:
+        bits: per pixel, without headers.
+        psnr: in dB, of the picture rounded to 8 bits.
+    """
+
+    bits: float
+    psnr: float
+
+
+def measure(subject: Subject, images: str | None) -> Result:
+    """Code each picture of a folder whole.
+
+    Args:
+        subject: a run of ``model=spatial`` with ``bottleneck=entropy``.
+        images: path of the folder, or of one picture.
+
+    Returns:
+        ``figures``; ``pictures``, of each its ``name``, ``size`` (height, width), ``bits`` per pixel and
+        ``psnr`` in dB; ``codecs``: name -> of each quality the means of ``bits`` and ``psnr``; ``skipped``,
+        files that could not be read; ``images``, the path.
+
+    Raises:
+        UserError: no folder, another network, constriction is missing, or no picture can be read.
+    """
+    if images is None:
+        raise UserError("--images is missing: give the folder of the pictures, such as --images kodak")
+    library()
+    network = _spatial(subject)
+    read = stream.Stream(inputs.sources([Path(images)], subject.run), Fit(network.shape, WHOLE), "coding")
+    coder = EntropyCoder(_entropy(network).density)
+    pictures, others = [], []
+    with evaluating(network):
+        for x in read.batches(1):
+            pixels = to_bytes(x)
+            pictures.append(_by_network(network, coder, pixels))
+            others.append(_by_codecs(pixels))
+    read.tell()
+    if not pictures:
+        raise UserError(f"--images {images}: no picture in it can be read")
+    own, curves = _mean(pictures), _means(others)
+    result = {
+        "figures": {"photos/bits_per_pixel": own.bits, "photos/psnr": own.psnr},
+        "pictures": [
+            {"name": entry.source.name, "size": list(entry.size)} | one._asdict()
+            for entry, one in zip(read.entries, pictures, strict=True)
+        ],
+        "codecs": {name: [one._asdict() for one in curve] for name, curve in curves.items()},
+        "skipped": sorted(map(str, read.skipped)),
+        "images": str(images),
+    }
+    _draw({subject.run: result})
+    return result
+
+
+def _spatial(subject: Subject) -> Spatial:
+    network = subject.network
+    if isinstance(network, Spatial) and isinstance(network.bottleneck, Entropy):
+        return network
+    raise UserError(
+        f"{terminal.shown(subject.run)}: photographs are coded whole by model=spatial with "
+        "bottleneck=entropy; train such a run"
+    )
+
+
+def _entropy(network: Spatial) -> Entropy:
+    assert isinstance(network.bottleneck, Entropy)
+    return network.bottleneck
+
+
+def _by_network(network: Spatial, coder: EntropyCoder, pixels: Tensor) -> Coded:
+    """Code and decode a picture (1, C, H, W) uint8."""
+    sized, x = network.at(pixels.shape[1:]), unit(pixels)
+    bottleneck = _entropy(sized)
+    z = sized.encode(x).z
+    symbols = bottleneck.whole(z).int().numpy()
+    coded = coder.encode(symbols)
+    decoded = bottleneck.value(torch.from_numpy(coder.decode(coded, len(symbols))).float())
+    x_hat = unit(to_bytes(sized.decode(Code(decoded.reshape(z.shape)))))
+    return Coded(8 * coded.nbytes / pixels[0, 0].numel(), psnr(mse(x_hat, x)).item())
+
+
+def _by_codecs(pixels: Tensor) -> dict[str, list[Coded]]:
+    """Code and decode a picture (1, C, H, W) uint8 by each codec, at each quality."""
+    row = torch.zeros(1, dtype=torch.int64)
+    split, area = Split(pixels, row, row), pixels[0, 0].numel()
+    return {
+        name: [Coded(8 * one.payload / area, one.psnr) for one in codecs.curve(split, name)]
+        for name in codecs.NAMES
+        if name not in codecs.missing()
+    }
+
+
+def _mean(several: Sequence[Coded]) -> Coded:
+    return Coded(fmean(one.bits for one in several), fmean(one.psnr for one in several))
+
+
+def _means(several: Sequence[Mapping[str, Sequence[Coded]]]) -> dict[str, list[Coded]]:
+    """Mean over pictures of each codec at each quality."""
+    return {
+        name: [_mean(one) for one in zip(*(curves[name] for curves in several), strict=True)]
+        for name in several[0]
+    }
+
+
+def _points(results: Mapping[Path, Result]) -> list[tuple[float, float]]:
+    """Bits per pixel and PSNR of each run, from few bits to many."""
+    figures = [one["figures"] for one in results.values()]
+    return sorted((one["photos/bits_per_pixel"], one["photos/psnr"]) for one in figures)
+
+
+def _draw(results: Mapping[Path, Result]) -> None:
+    """Draw runs in one picture, and leave it in the directory of each."""
+    first = next(iter(results.values()))
+    title = f"{len(first['pictures'])} pictures of {Path(first['images']).name}, coded whole"
+    figure = picture.draw(title, _points(results), first["codecs"])
+    for run in results:
+        with durable.file(run / "photos.png") as file:
+            figure.savefig(file)
+
+
+def table(results: Mapping[Path, Result]) -> Table:
+    """Return runs and codecs as a table, a line a setting."""
+    first = next(iter(results.values()))
+    count = len(first["pictures"])
+    shown = Table(title=f"mean of {count:,} pictures of {first['images']}", title_justify="left")
+    shown.add_column("coded by", overflow="fold")
+    for column in ("bits/pixel", "PSNR (dB)"):
+        shown.add_column(column, justify="right")
+    for run, one in results.items():
+        figures = one["figures"]
+        bits, decibels = figures["photos/bits_per_pixel"], figures["photos/psnr"]
+        shown.add_row(terminal.shown(run), f"{bits:.3f}", f"{decibels:.2f}")
+    for name, curve in first["codecs"].items():
+        shown.add_section()
+        for point in curve:
+            shown.add_row(name, f"{point['bits']:.3f}", f"{point['psnr']:.2f}")
+    return shown
+
+
+def show(run: Path, result: Result) -> Iterator[RenderableType]:
+    """Show a run beside codecs."""
+    yield table({run: result})
+
+
+def compare(results: Mapping[Path, Result]) -> Iterator[RenderableType]:
+    """Show runs on the same pictures in one table, and draw them as one curve."""
+    groups: dict[str, dict[Path, Result]] = {}
+    for run, one in results.items():
+        groups.setdefault(one["images"], {})[run] = one
+    for group in groups.values():
+        if len(group) > 1:
+            _draw(group)
+            yield table(group)

@@ -1,0 +1,93 @@
+"""Photographs of any size, coded whole: bits and PSNR computed by the commands that write and read files."""
+
+import io
+
+import matplotlib.image
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import TINY
+
+import caelab
+from caelab.errors import UserError
+from caelab.runs.analyses import analyses
+
+photos = analyses()["photos"]
+SMALL = (
+    *(word for word in TINY if not word.startswith("model")),
+    *("model=spatial", "model.factor=4", "model.latent_channels=6", "model.channels=8", "model.blocks=1"),
+    *("model.encoder_channels=8", "model.encoder_blocks=1", "trainer.max_epochs=1"),
+)
+SIZES = ((24, 36), (17, 30))  # height and width; factor divides neither side of the second
+
+
+def trained(train, price):
+    runs = train(*SMALL, "bottleneck=entropy", f"bottleneck.price={price}", tiny=False).run_dirs
+    return max(runs, key=lambda run: (run / "result.json").stat().st_mtime_ns)
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, (height, width) in enumerate(SIZES):
+        y, x = np.mgrid[:height, :width] / 40
+        pixels = np.stack([x, y, (x + y + number) / 3], 2)
+        Image.fromarray((255 * pixels).clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def decibels(one, other):
+    error = np.mean((np.asarray(one, np.float64) - np.asarray(other, np.float64)) ** 2)
+    return 10 * np.log10(255**2 / error)
+
+
+def test_bits_and_psnr_are_those_of_files(train, images):
+    run = trained(train, 0.001)
+    found = photos(run, images=images)
+    model = caelab.load(run, "cpu")
+    for one, size, path in zip(found["pictures"], SIZES, sorted(images.iterdir()), strict=True):
+        original = Image.open(path)
+        rebuilt = model.at(*size).reconstruct(np.asarray(original))
+        assert one["name"] == path.name
+        assert tuple(one["size"]) == size
+        assert one["psnr"] == pytest.approx(decibels(rebuilt, original), abs=1e-3)
+    bits = sum(one["bits"] for one in found["pictures"]) / len(SIZES)
+    assert found["figures"] == {
+        "photos/bits_per_pixel": pytest.approx(bits),
+        "photos/psnr": pytest.approx(sum(one["psnr"] for one in found["pictures"]) / len(SIZES)),
+    }
+    assert all(one["bits"] > 0 for one in found["pictures"])
+
+
+def test_codecs_stand_beside_it(train, images):
+    found = photos(trained(train, 0.001), images=images)
+    psnrs = []
+    for path in sorted(images.iterdir()):
+        file = io.BytesIO()
+        Image.open(path).save(file, "JPEG", quality=50, subsampling="4:4:4")
+        psnrs.append(decibels(Image.open(file), Image.open(path)))
+    assert found["codecs"]["JPEG"][3]["psnr"] == pytest.approx(np.mean(psnrs), abs=1e-3)
+    assert [*found["codecs"]][:2] == ["JPEG", "WebP"]
+
+
+def test_runs_of_several_prices_share_a_picture_and_a_table(train, images, lab):
+    runs = [trained(train, price) for price in (0.001, 0.05)]
+    status, out, _ = lab("photos", *runs, "--images", images)
+    assert status == 0
+    few, many = (photos(run, images=images)["figures"]["photos/bits_per_pixel"] for run in reversed(runs))
+    assert few < many
+    assert out.count(f"{few:.3f}") >= 2  # by itself, and beside the other
+    assert matplotlib.image.imread(runs[0] / "photos.png").std() > 0.01
+
+
+def test_other_networks_and_empty_folders_are_refused(train, tmp_path, images):
+    (tmp_path / "empty").mkdir()
+    run = trained(train, 0.001)
+    with pytest.raises(UserError, match="--images is missing: give the folder"):
+        photos(run)
+    with pytest.raises(UserError, match="there is no image in this folder"):
+        photos(run, images=tmp_path / "empty")
+    plain = train(*SMALL, "seed=1", tiny=False).run_dirs
+    with pytest.raises(UserError, match="bottleneck=entropy; train such a run"):
+        photos(next(one for one in plain if one != run), images=images)
