@@ -56,13 +56,14 @@ PARTS = (
         90,
         ("-m", "pytest", "-q", "-m", "gpu", str(ROOT / "tests/inference"), str(ROOT / "tests/training")),
     ),
-    Part("bench", 240, (*_LAB, "bench", "--rounds", "1", *_FEW, "trainer.max_epochs=4")),
+    Part("bench", 200, (*_LAB, "bench", "--rounds", "1", *_FEW, "trainer.max_epochs=4")),
     Part("table2", 60, (*_LAB, "study", "table2", "--budget", "quick", "dataset=cifar10")),
     Part("side-by-side", 80, (*_SWEEP, "hydra/launcher=joblib", "paths.output=side-by-side")),
-    Part("one-by-one", 130, (*_SWEEP, "paths.output=one-by-one")),
+    Part("one-by-one", 110, (*_SWEEP, "paths.output=one-by-one")),
+    Part("speed-run", 100, (*_LAB, "bench", "--to", "28,28.5,29", "--rounds", "1", "experiment=residual")),
     Part(
         "large",
-        120,
+        80,
         (*_LAB, "train", "experiment=residual_large", "trainer.max_epochs=2", "dataset.train_size=10000"),
     ),
 )

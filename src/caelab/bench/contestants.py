@@ -35,7 +35,7 @@ from caelab.data.scale import unit
 from caelab.metrics.image_quality import ImageQuality
 from caelab.runs import records
 from caelab.runs.record import Complete
-from caelab.training.callbacks import Stopwatch
+from caelab.training.callbacks import Checkpoints, Stopwatch
 from caelab.training.speed import AUTO, EXACT, choose, device_of, keep_memory
 
 Step = Callable[[Tensor], Tensor]
@@ -274,12 +274,34 @@ def caelab(overrides: list[str], speed: str) -> dict[str, Any]:
         ended(*arguments)
 
     Stopwatch.on_train_batch_end = stepped  # type: ignore[method-assign,assignment]
+    record = _trained([*overrides, f"speed={speed}"])
+    return {"images_per_second": record.time.images_per_second, "first_step": clock.first_step}
+
+
+def _trained(overrides: list[str]) -> Complete:
+    """Train through the command line, and return the record."""
     output = os.environ[OUTPUT]
-    sys.argv = ["caelab-train", *overrides, f"speed={speed}", f"paths.output={output}"]
+    sys.argv = ["caelab-train", *overrides, f"paths.output={output}"]
     train.main()
     ((_, record),) = records.find(output)
     assert isinstance(record, Complete)
-    return {"images_per_second": record.time.images_per_second, "first_step": clock.first_step}
+    return record
+
+
+def speed_run(overrides: list[str]) -> dict[str, Any]:
+    """This lab, and when each epoch was over: ``curve``, seconds since the fit began and validation PSNR."""
+    curve: list[tuple[float, float]] = []
+    save = Checkpoints.save
+
+    def saved(self: Checkpoints, trainer: Trainer, epoch: int) -> None:
+        watch = next(one for one in trainer.callbacks if isinstance(one, Stopwatch))  # type: ignore[attr-defined]
+        watch.lap()
+        curve.append((watch.fit_seconds, float(trainer.callback_metrics["val/psnr"])))
+        save(self, trainer, epoch)
+
+    Checkpoints.save = saved  # type: ignore[method-assign]
+    record = _trained(overrides)
+    return {"curve": curve, "test_psnr": record.metrics["test/psnr"]}
 
 
 def evaluation(overrides: list[str]) -> dict[str, Any]:
@@ -327,13 +349,14 @@ CONTESTANTS: dict[str, Callable[[list[str]], dict[str, Any]]] = {
     "pythae": pythae,
 }
 """Name -> what is trained, in the order of the table."""
+_FURTHER = {"evaluation": evaluation, "nothing": nothing, "speed-run": speed_run}
 
 
 def main() -> None:
     """Carry out one contestant and print its figures on the last line."""
     name, *overrides = sys.argv[1:]
     with terminal.told(explain.line):
-        figures = (CONTESTANTS | {"evaluation": evaluation, "nothing": nothing})[name](overrides)
+        figures = (CONTESTANTS | _FURTHER)[name](overrides)
     figures["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
     io = Path("/proc/self/io")
     if io.exists():

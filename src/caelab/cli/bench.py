@@ -7,12 +7,16 @@ import typer
 
 from caelab.bench import WAYS
 from caelab.cli.arguments import examples, names
+from caelab.errors import UserError
 
 
 def add(app: typer.Typer) -> None:
     """Add the command of this module."""
     listed = "\b\nWays:\n" + "\n".join(f"  {key:12} {text}" for key, text in WAYS.items())
-    given = examples("caelab bench --rounds 2 dataset=cifar10 dataset.train_size=10000 trainer.max_epochs=3")
+    given = examples(
+        "caelab bench --rounds 2 dataset=cifar10 dataset.train_size=10000 trainer.max_epochs=3",
+        "caelab bench --to 28,28.5,29 --rounds 3 experiment=residual",
+    )
     app.command(epilog=f"{listed}\n\n{given}")(bench)
 
 
@@ -28,6 +32,12 @@ def bench(
     ),
     only: Annotated[str, typer.Option(metavar="NAME,...", help="these ways (default: all installed)")] = "",
     rounds: Annotated[int, typer.Option(metavar="N", min=1)] = 5,
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="DB,...", help="instead: seconds until a recipe reaches these PSNR on validation"
+        ),
+    ] = "",
     grow: Annotated[bool, typer.Option("--grow", help="also by size of data, batch and latent")] = False,
     show: Annotated[
         Path | None, typer.Option(metavar="FILE", help="instead: a file of figures as Markdown")
@@ -43,7 +53,19 @@ def bench(
     """
     from caelab.bench import bench as ways
 
-    if show:
+    if to:
+        from caelab.bench.speed_run import speed_run
+
+        speed_run(_decibels(to), overrides or [], rounds)
+    elif show:
         print(ways.markdown(show), end="")
     else:
         ways.bench(names(models), names(only) or ways.installed(), overrides or ways.DEFAULT, rounds, grow)
+
+
+def _decibels(text: str) -> list[float]:
+    """Read ``28,28.5``."""
+    try:
+        return [float(one) for one in text.split(",")]
+    except ValueError:
+        raise UserError(f"--to {text}: give PSNR in dB, such as --to 28,28.5,29") from None

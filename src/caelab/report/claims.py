@@ -131,11 +131,11 @@ def verdicts(section: Section) -> list[Verdict]:
     """Judge the claims of a section that are about its dataset, in their order.
 
     Each comparison of a claim has a limit: the margin of ``no_gain`` and of ``better``, where 0 is meant
-    without one, and the bound of ``below`` and ``above``. A claim holds where every 95 % interval lies on its side of the limit: an
-    intersection of tests at 0.05, which needs no adjustment (R. L. Berger, Multiparameter hypothesis testing
-    and acceptance sampling, Technometrics 24 (1982)). It is contradicted where one lies on the other side,
-    with a p below 0.05 that is Holm-adjusted over the claim's comparisons, since any of them is enough. With
-    fewer than 3 seeds in a row it is undecided.
+    without one, and the bound of ``below`` and ``above``. A claim holds where every 95 % interval lies on
+    its side of the limit: an intersection of tests at 0.05, which needs no adjustment (R. L. Berger,
+    Multiparameter hypothesis testing and acceptance sampling, Technometrics 24 (1982)). It is
+    contradicted where one lies on the other side, with a p below 0.05 that is Holm-adjusted over the
+    claim's comparisons, since any of them is enough. With fewer than 3 seeds in a row it is undecided.
 
     Raises:
         UserError: a claim in the study's YAML has wrong keys, or names a row or metric that there is not.
