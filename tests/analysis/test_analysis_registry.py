@@ -19,7 +19,19 @@ from caelab.runs import database, previous, records, results
 from caelab.runs.columns import COLUMNS
 from caelab.runs.record import RECORD, save
 
-NAMES = "anomaly audit gradients look photos probe rate refine sample segment steps".split()
+NAMES = [
+    "anomaly",
+    "audit",
+    "gradients",
+    "look",
+    "photos",
+    "probe",
+    "rate",
+    "refine",
+    "sample",
+    "segment",
+    "steps",
+]
 
 
 @pytest.fixture
