@@ -16,6 +16,8 @@ from caelab.runs import results
 from caelab.runs.record import save
 from caelab.runs.run_dir import locked
 
+KNOWN = "known: anomaly, audit, gradients, look, photos, probe, rate, refine, sample, segment, steps"
+
 
 @pytest.fixture
 def runs(tmp_path):
@@ -102,14 +104,8 @@ def test_a_run_trained_anew_is_analysed_anew(runs, weigh):
     ("name", "hint"),
     [
         ("audti", "did you mean 'audit'?"),
-        (
-            "callbacks",
-            "known: anomaly, audit, gradients, look, photos, probe, rate, refine, sample, segment, steps",
-        ),
-        (
-            "os.walk",
-            "known: anomaly, audit, gradients, look, photos, probe, rate, refine, sample, segment, steps",
-        ),
+        ("callbacks", KNOWN),
+        ("os.walk", KNOWN),
     ],
 )
 def test_an_unknown_analysis_is_named(tmp_path, monkeypatch, name, hint):
