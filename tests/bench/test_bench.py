@@ -9,7 +9,7 @@ import torch
 from tiny import TINY
 
 from caelab.bench import bench as command
-from caelab.bench import contestants, measure
+from caelab.bench import contestants, measure, task
 from caelab.errors import UserError
 
 
@@ -22,8 +22,8 @@ def _elsewhere(monkeypatch, tmp_path):
 
 def test_the_clock_leaves_the_first_epoch_out(monkeypatch):
     ticks = iter([0.0, 100.0, 104.0, 300.0, 306.0])
-    monkeypatch.setattr(contestants.time, "perf_counter", lambda: next(ticks))
-    clock = contestants.Clock(torch.device("cpu"))
+    monkeypatch.setattr(task.time, "perf_counter", lambda: next(ticks))
+    clock = task.Clock(torch.device("cpu"))
     assert list(clock.epochs(3, images=50)) == [0, 1, 2]
     assert clock.images / clock.seconds == 2 * 50 / (4 + 6)
 
@@ -63,10 +63,10 @@ def test_pythae_that_is_not_installed_is_told_or_left_out(monkeypatch, lab):
 
 
 def test_the_pictures_are_those_of_the_split():
-    task = contestants.Task(list(TINY))
-    first, label = contestants.Pictures(task.train)[5]
-    assert torch.equal(first, task.train[5:6][0].float() / 255)
-    assert label == int(task.train.targets[5])
+    train = task.Task(list(TINY)).train
+    first, label = contestants.Pictures(train)[5]
+    assert torch.equal(first, train[5:6][0].float() / 255)
+    assert label == int(train.targets[5])
 
 
 def fake(speeds):
@@ -142,9 +142,10 @@ def test_growth_is_measured_and_kept(monkeypatch, capfd, tmp_path):
     assert measure.speeds(grown["model.latent"]["16"], "auto") == [48, 48]
     out = " ".join(capfd.readouterr().out.split())
     file = {"models": {}, "growth": {"base": grown}, "machine": {"gpu": None}}
+    (tmp_path / "file.json").write_text(json.dumps(file))
     assert (
         "| 270,000 | 810,000 (810,000 to 810,000) | 1.500 (1.500 to 1.500) | 270,000 |"
-        in command._markdown(file)
+        in command.markdown(tmp_path / "file.json")
     )
     assert "270,000 │ 810,000 (810,000 to 810,000) │ 1.500 (1.500 to 1.500) │ 270,000" in out
     for name in ("auto", "bare"):  # the same last word for both: two epochs, of images that there are

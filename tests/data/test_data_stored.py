@@ -58,6 +58,6 @@ def test_what_memory_cannot_hold_comes_in_the_same_batches(tmp_path, monkeypatch
     stored = opened.stored("images")
     assert asked == [(values.nbytes, 1)]
     split = Split(opened.arrays["images"], torch.zeros(23), torch.arange(1, 22))
-    read = Split(split.images, split.labels, split.index, split.between, stored)
+    read = Split(split.images, split.labels, split.index, stored=stored)
     for one, other in zip(Batches(split, 8), Batches(read, 8), strict=True):
         assert torch.equal(one, other)

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 from toys import leave_network, leave_run
 
 import caelab
 from caelab.errors import UserError
 from caelab.models.spatial import Spatial
+from caelab.models.spatial_auto_decoder import SpatialAutoDecoder
 
 SMALL = {
     "latent_channels": 6,
@@ -99,3 +101,26 @@ def test_a_network_of_one_size_refuses(tmp_path, monkeypatch, lab):
     )
     with pytest.raises(UserError, match="Base takes images of 16x16 only"):
         caelab.load("run").at(20, 20)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the bytes of the largest tensor that is made."""
+
+    most = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        tensors = [
+            one for one in (made if isinstance(made, tuple | list) else [made]) if torch.is_tensor(one)
+        ]
+        self.most = max(self.most, *(one.untyped_storage().nbytes() for one in tensors), 0)
+        return made
+
+
+@pytest.mark.parametrize("kind", [Spatial, SpatialAutoDecoder])
+def test_a_photograph_takes_far_less_than_two_gigabytes(kind):
+    net = kind((3, 64, 64)).eval().at((3, 128, 192))
+    with torch.inference_mode(), Largest() as largest:
+        net.decode(net.encode(torch.zeros(1, 3, 128, 192)))
+    of_a_photograph = largest.most * (512 * 768) // (128 * 192)  # they grow with the pixels
+    assert 48 * 256 * 384 * 4 <= of_a_photograph < 100e6

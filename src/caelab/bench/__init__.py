@@ -11,3 +11,15 @@ WAYS = {
     "pythae": "(f) pythae's trainer, where pythae is installed",
 }
 """Name of each way to train a network that is timed -> what it is."""
+
+LOADERS = {
+    "memory": "(a) bare loop over pictures in memory",
+    "held": "(b) caelab, pictures that fit in memory",
+    "warm": "(b) caelab, more than fit; all in the page cache",
+    "cold": "(b) caelab, more than fit; none in the page cache",
+    "imagefolder-0": "(c) ImageFolder, DataLoader, 0 workers",
+    "imagefolder-2": "(c) ImageFolder, DataLoader, 2 workers",
+    "webdataset-0": "(d) WebDataset, 0 workers, where it is installed",
+    "webdataset-2": "(d) WebDataset, 2 workers, where it is installed",
+}
+"""Name of each way to load pictures that is timed -> what it is."""

@@ -1,9 +1,7 @@
 """Speed of the lab against the machine's limit and what users would write: ``caelab bench``."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -11,9 +9,10 @@ from typing import Any
 
 from rich.table import Table
 
-from caelab import durable, terminal, texts
-from caelab.bench import WAYS
-from caelab.bench.measure import RATIOS, Rounds, carry_out, machine, ratio, rounds, speeds, spread
+from caelab import terminal
+from caelab.bench import WAYS, loading, sheet
+from caelab.bench.measure import RATIOS, Rounds, carry_out, ratio, rounds, speeds, spread
+from caelab.bench.sheet import table
 from caelab.composition import compose
 from caelab.errors import UserError
 from caelab.runs import record_file
@@ -59,15 +58,7 @@ def bench(
         raise UserError(f"--rounds={count}: must be at least 1")
     for model in models:  # a mistake is found before anything is measured
         compose.config([f"model={model}", *overrides])
-    found: dict[str, Any] = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": machine(),
-        "load": [
-            os.getloadavg()[0]
-        ],  # of the last minute, before anything of this and at the end of each model
-        "overrides": list(overrides),
-        "models": {},
-    }
+    found = sheet.begun(overrides) | {"models": {}}
     for model in models:
         chosen = [f"model={model}", *overrides]
         measured = rounds(only, chosen, count, model)
@@ -75,31 +66,28 @@ def bench(
         evaluated = [carry_out("evaluation", chosen) for _ in range(count)]
         found["models"][model] = {"rounds": measured, "memory": memory, "evaluation": evaluated}
         found["load"].append(os.getloadavg()[0])
-        for part in _of_a_model(model, found["models"][model], found["machine"]["gpu"]):
-            terminal.say(part) if isinstance(part, str) else terminal.console.print(part)
+        sheet.show([*_of_a_model(model, found["models"][model], found["machine"]["gpu"])])
     if grow:
         found["growth"] = {model: _grow(model, overrides) for model in models}
-    path = Path("multirun", "bench", f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    durable.write(path, json.dumps(found, indent=2) + "\n")
-    terminal.say(f"  {path}")
+    sheet.keep(found)
     return found
 
 
 def markdown(file: Path) -> str:
-    """Return the tables of a file that ``bench`` has written, as Markdown.
+    """Return the tables of a file that ``caelab bench`` has written, as Markdown.
 
     Raises:
         UserError: it is none, or damaged.
     """
     try:
         found = record_file.parse(record_file.text(file))
-        return _markdown(found)
+        parts = loading.tables(found) if "loading" in found else _parts(found)
+        return "\n".join(f"{part}\n" if isinstance(part, str) else sheet.pipes(part) for part in parts)
     except (*record_file.DAMAGE, KeyError) as error:
         raise UserError(f"{file}: no file of figures that caelab bench has written ({error})") from None
 
 
-def _markdown(found: Mapping[str, Any]) -> str:
+def _parts(found: Mapping[str, Any]) -> list[Table | str]:
     parts: list[Table | str] = [
         part
         for model, one in found["models"].items()
@@ -110,19 +98,7 @@ def _markdown(found: Mapping[str, Any]) -> str:
         for model, grown in found.get("growth", {}).items()
         for key, sizes in grown.items()
     ]
-    return "\n".join(f"{part}\n" if isinstance(part, str) else _pipes(part) for part in parts)
-
-
-def _pipes(table: Table) -> str:
-    head, *body = [
-        [str(one.header) for one in table.columns],
-        *zip(*(c.cells for c in table.columns), strict=True),
-    ]
-    rule = ["---:" if one.justify == "right" else "---" for one in table.columns]
-    lines = [f"| {' | '.join(texts.markdown(str(cell)) for cell in line)} |" for line in body]
-    return "\n".join(
-        [f"{table.title}:", "", f"| {' | '.join(head)} |", f"| {' | '.join(rule)} |", *lines, ""]
-    )
+    return parts
 
 
 def _of_a_model(model: str, one: Mapping[str, Any], gpu: str | None) -> Iterator[Table | str]:
@@ -131,38 +107,31 @@ def _of_a_model(model: str, one: Mapping[str, Any], gpu: str | None) -> Iterator
     yield from _rest(model, one["rounds"], one["memory"], one["evaluation"])
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
-    return table
-
-
 def _speeds(model: str, found: Rounds) -> Table:
     title = f"{model}: median of {len(found)} rounds (lowest to highest)"
-    table = _table(title, "way", "training images/s", "first step (s)", "peak memory (MB)", "read (MB)")
+    shown = table(title, "way", "training images/s", "first step (s)", "peak memory (MB)", "read (MB)")
     for name, text in WAYS.items():
         if name in found[0]:
             values = {key: [one[name].get(key) or 0.0 for one in found] for key in found[0][name]}
-            table.add_row(
+            shown.add_row(
                 text,
                 spread(values["images_per_second"], ",.0f"),
                 f"{median(values['first_step']):.1f}",
                 f"{median(values['peak_bytes']) / 1e6:,.0f}",
                 f"{median(values.get('read_bytes', [0])) / 1e6:,.0f}",
             )
-    return table
+    return shown
 
 
 def _ratios(model: str, found: Rounds, gpu: str | None) -> Table:
-    table = _table(
+    shown = table(
         f"{model}: ratios of training images/s, round by round", "ratio", "median (lowest to highest)", "goal"
     )
     for a, b, cores_goal, gpu_goal in RATIOS:
         if all(any(name.startswith(side) for name in found[0]) for side in (a, b)):
             goal = gpu_goal if gpu else cores_goal
-            table.add_row(f"{a} / {b}", spread(ratio(found, a, b), ".3f"), f"{goal}" if goal else "")
-    return table
+            shown.add_row(f"{a} / {b}", spread(ratio(found, a, b), ".3f"), f"{goal}" if goal else "")
+    return shown
 
 
 def _rest(
@@ -201,7 +170,7 @@ def _grow(model: str, overrides: Sequence[str]) -> dict[str, dict[str, Rounds]]:
 
 def _growth(model: str, key: str, sizes: Mapping[str, Rounds]) -> Table:
     own = _GROWTH[key][1]
-    table = _table(
+    shown = table(
         f"{model}: training images/s by {key}, two rounds{f', {own[0]}' if own else ''}",
         key,
         "speed=auto",
@@ -209,10 +178,10 @@ def _growth(model: str, key: str, sizes: Mapping[str, Rounds]) -> Table:
         "peak memory (MB)",
     )
     for value, found in sizes.items():
-        table.add_row(
+        shown.add_row(
             f"{int(value):,}",
             spread(speeds(found, "auto"), ",.0f"),
             spread(ratio(found, "auto", "bare"), ".3f"),
             f"{median(one['auto']['peak_bytes'] for one in found) / 1e6:,.0f}",
         )
-    return table
+    return shown

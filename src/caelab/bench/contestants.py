@@ -9,9 +9,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,15 @@ import skimage.metrics
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import ToTensor
 
 from caelab import terminal, train
-from caelab.bench.measure import OUTPUT, STARTED
-from caelab.composition import compose
+from caelab.bench import loaders
+from caelab.bench.measure import OUTPUT
+from caelab.bench.task import Clock, Task
 from caelab.config import explain
-from caelab.config.build import instantiate
-from caelab.config.fingerprint import network_node
 from caelab.data.datamodule import Batches, Split
 from caelab.data.prefetch import require_fit
 from caelab.data.scale import unit
@@ -36,76 +33,7 @@ from caelab.metrics.image_quality import ImageQuality
 from caelab.runs import records
 from caelab.runs.record import Complete
 from caelab.training.callbacks import Checkpoints, Stopwatch
-from caelab.training.speed import AUTO, EXACT, choose, device_of, keep_memory
-
-Step = Callable[[Tensor], Tensor]
-
-
-class Task:
-    """What all contestants are given: data, network, loss and optimizer, built from the same overrides."""
-
-    def __init__(self, overrides: list[str], speed: str = EXACT) -> None:
-        cfg = compose.plain(compose.config([*overrides, "logger=none"])[0])
-        data = instantiate(cfg["dataset"], "dataset")
-        data.prepare_data()
-        data.setup("fit")
-        self.train: Split = data.splits["train"]
-        self.batch_size: int = cfg["dataset"]["batch_size"]
-        self.epochs: int = cfg["trainer"]["max_epochs"]
-        self.device = device_of(cfg["trainer"]["accelerator"])
-        factory = instantiate(cfg["optimizer"], "optimizer")
-        self.speed = choose(speed, False, "32-true", self.device, factory)
-        self.factory = partial(factory, fused=True) if self.speed.fused else factory
-        torch.manual_seed(cfg["seed"])
-        net = instantiate(network_node(cfg), "model", shape=data.shape).to(self.device)
-        self.net: nn.Module = net.to(memory_format=torch.channels_last) if self.speed.channels_last else net
-        self.loss: nn.Module = instantiate(cfg["loss"], "loss")
-
-    def step(self) -> Step:
-        """One training step of a bare loop on a batch (N, C, H, W) float32 in [0, 1]; returns its loss."""
-        optimizer = self.factory(self.net.parameters())
-        half = self.speed.precision == "bf16-mixed"
-
-        def step(x: Tensor) -> Tensor:
-            with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
-                x_hat = self.net(x)
-            loss: Tensor = self.loss(x_hat.float(), x)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            return loss
-
-        return step
-
-
-class Clock:
-    """Images a second over all epochs but the first, and the seconds to the end of the first step."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.first_step: float | None = None
-        self.images = 0
-        self.seconds = 0.0
-
-    def stepped(self) -> None:
-        """Note the end of a step; only the first counts."""
-        if self.first_step is None:
-            self.first_step = time.time() - float(os.environ.get(STARTED, "nan"))
-
-    def epochs(self, count: int, images: int) -> Iterator[int]:
-        """Go through the epochs, and time all but the first."""
-        for epoch in range(count):
-            began = time.perf_counter()
-            yield epoch
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
-            if epoch:
-                self.seconds += time.perf_counter() - began
-                self.images += images
-
-    def figures(self) -> dict[str, float | None]:
-        """Return what was measured."""
-        return {"images_per_second": self.images / self.seconds, "first_step": self.first_step}
+from caelab.training.speed import AUTO, EXACT, keep_memory
 
 
 def limit(overrides: list[str]) -> dict[str, Any]:
@@ -356,7 +284,7 @@ def main() -> None:
     """Carry out one contestant and print its figures on the last line."""
     name, *overrides = sys.argv[1:]
     with terminal.told(explain.line):
-        figures = (CONTESTANTS | _FURTHER)[name](overrides)
+        figures = (CONTESTANTS | loaders.CONTESTANTS | _FURTHER)[name](overrides)
     figures["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
     io = Path("/proc/self/io")
     if io.exists():

@@ -68,15 +68,15 @@ def rounds(names: Sequence[str], overrides: Sequence[str], count: int, what: str
     return found
 
 
-def speeds(found: Rounds, name: str) -> list[float]:
+def speeds(found: Rounds, name: str, key: str = "images_per_second") -> list[float]:
     """Images a second of a contestant in each round; ``lightning`` is the better of its settings."""
     members = [one for one in found[0] if one == name or one.startswith(f"{name}-")]
-    return [max(float(one[member]["images_per_second"]) for member in members) for one in found]
+    return [max(float(one[member][key]) for member in members) for one in found]
 
 
-def ratio(found: Rounds, a: str, b: str) -> list[float]:
+def ratio(found: Rounds, a: str, b: str, key: str = "images_per_second") -> list[float]:
     """Ratio of the images a second of ``a`` to those of ``b``, round by round."""
-    return [x / y for x, y in zip(speeds(found, a), speeds(found, b), strict=True)]
+    return [x / y for x, y in zip(speeds(found, a, key), speeds(found, b, key), strict=True)]
 
 
 def spread(values: Sequence[float], form: str) -> str:

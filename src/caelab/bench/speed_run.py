@@ -1,18 +1,16 @@
 """Seconds until a recipe reaches a quality, median of several seeds: ``caelab bench --to 28,29``."""
 
-import json
 import math
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from rich.table import Table
 
-from caelab import durable, terminal
-from caelab.bench.measure import carry_out, machine, spread
+from caelab import terminal
+from caelab.bench import sheet
+from caelab.bench.measure import carry_out, spread
 from caelab.composition import compose
 from caelab.errors import UserError
 
@@ -37,14 +35,7 @@ def speed_run(targets: Sequence[float], overrides: Sequence[str], count: int) ->
     if not overrides:
         raise UserError("--to: name a recipe, such as experiment=residual")
     compose.config(list(overrides))  # a mistake is found before anything is measured
-    found: dict[str, Any] = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": machine(),
-        "load": [os.getloadavg()[0]],
-        "overrides": list(overrides),
-        "targets": list(targets),
-        "runs": [],
-    }
+    found = sheet.begun(overrides) | {"targets": list(targets), "runs": []}
     for seed in range(count):
         run = carry_out("speed-run", [*overrides, f"seed={seed}"])
         found["runs"].append(run)
@@ -52,10 +43,7 @@ def speed_run(targets: Sequence[float], overrides: Sequence[str], count: int) ->
         seconds, psnr = run["curve"][-1]
         terminal.say(f"seed {seed}: {psnr:.2f} dB on validation after {seconds:,.0f} s")
     terminal.console.print(table(found))
-    path = Path("multirun", "bench", f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    durable.write(path, json.dumps(found, indent=2) + "\n")
-    terminal.say(f"  {path}")
+    sheet.keep(found)
     return found
 
 

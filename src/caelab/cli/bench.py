@@ -5,19 +5,23 @@ from typing import Annotated
 
 import typer
 
-from caelab.bench import WAYS
+from caelab.bench import LOADERS, WAYS
 from caelab.cli.arguments import examples, names
 from caelab.errors import UserError
 
 
 def add(app: typer.Typer) -> None:
     """Add the command of this module."""
-    listed = "\b\nWays:\n" + "\n".join(f"  {key:12} {text}" for key, text in WAYS.items())
+    listed = [
+        f"\b\n{title}:\n" + "\n".join(f"  {key:13} {text}" for key, text in options.items())
+        for title, options in (("Ways", WAYS), ("Loaders", LOADERS))
+    ]
     given = examples(
         "caelab bench --rounds 2 dataset=cifar10 dataset.train_size=10000 trainer.max_epochs=3",
+        "caelab bench --loading --rounds 2",
         "caelab bench --to 28,28.5,29 --rounds 3 experiment=residual",
     )
-    app.command(epilog=f"{listed}\n\n{given}")(bench)
+    app.command(epilog="\n\n".join([*listed, given]))(bench)
 
 
 def bench(
@@ -38,7 +42,12 @@ def bench(
             metavar="DB,...", help="instead: seconds until a recipe reaches these PSNR on validation"
         ),
     ] = "",
-    grow: Annotated[bool, typer.Option("--grow", help="also by size of data, batch and latent")] = False,
+    grow: Annotated[
+        bool, typer.Option("--grow", help="also by size of data, batch and latent; of data with --loading")
+    ] = False,
+    loading: Annotated[
+        bool, typer.Option("--loading", help="instead: loading pictures of 64, 128 and 256 pixels")
+    ] = False,
     show: Annotated[
         Path | None, typer.Option(metavar="FILE", help="instead: a file of figures as Markdown")
     ] = None,
@@ -50,8 +59,13 @@ def bench(
     ratios; then PSNR and SSIM of 10,000 images against scikit-image. The figures also go to
     multirun/bench/ as JSON, with the load of the machine. Keep the machine quiet: a table says how far
     its rounds lie apart.
+
+    With --loading, pictures that are made for it are loaded in each way, alone and with a network that
+    learns from them: KEY=VALUE model=base, or another one. --grow goes on to a million of them, for which it
+    needs 12 GB of the folder for temporary files.
     """
     from caelab.bench import bench as ways
+    from caelab.bench import loading as loaders
 
     if to:
         from caelab.bench.speed_run import speed_run
@@ -59,6 +73,8 @@ def bench(
         speed_run(_decibels(to), overrides or [], rounds)
     elif show:
         print(ways.markdown(show), end="")
+    elif loading:
+        loaders.bench(names(only) or loaders.installed(), overrides or [], rounds, grow)
     else:
         ways.bench(names(models), names(only) or ways.installed(), overrides or ways.DEFAULT, rounds, grow)
 
