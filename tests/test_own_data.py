@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -114,8 +118,44 @@ def test_an_exported_file_knows_type_and_range(run, lab):
     assert np.array_equal(exported.reconstruct(ARRAY[:2]), caelab.load(run.run_dir).reconstruct(ARRAY[:2]))
 
 
-def test_pictures_are_no_such_images(run, lab, tmp_path):
+def test_its_files_come_back_as_they_were(run, lab, tmp_path):
+    tifffile.imwrite(tmp_path / "one.tif", ARRAY[3], photometric="minisblack", planarconfig="contig")
+    np.save(tmp_path / "first.npy", ARRAY[:3].transpose(0, 3, 1, 2))
+    files = [tmp_path / "one.tif", tmp_path / "first.npy"]
+    status, out, err = lab("encode", run.run_dir, *files, "--out", tmp_path / "codes.npz")
+    assert status == 0, err
+    status, _, err = lab("decode", run.run_dir, tmp_path / "codes.npz", "--out", tmp_path / "decoded")
+    assert status == 0, err
+    status, out, err = lab("reconstruct", run.run_dir, *files, "--out", tmp_path / "again")
+    assert status == 0, err
+    expected = caelab.load(run.run_dir).reconstruct(ARRAY[:4])
+    for folder in ("decoded", "again"):
+        one = tifffile.imread(tmp_path / folder / "one.tif")
+        several = np.load(tmp_path / folder / "first.npy")
+        assert (one.dtype, several.dtype, several.flags.c_contiguous) == (np.uint16, np.uint16, True)
+        assert near(one, expected[3])
+        assert near(several.transpose(0, 2, 3, 1), expected[:3])
+    rows = list(csv.DictReader((tmp_path / "again" / "reconstructions.csv").read_text().splitlines()))
+    assert [(Path(row["file"]).name, row["tiles"]) for row in rows] == [("one.tif", "1"), ("first.npy", "3")]
+    error = (expected[:3].astype(float) - ARRAY[:3]) / (HIGH - LOW)
+    decibels = -10 * np.log10(np.square(error).mean((1, 2, 3)))
+    assert float(rows[1]["psnr"]) == pytest.approx(decibels.mean(), abs=0.01)
+
+
+def test_what_are_no_such_images_is_named(run, lab, tmp_path):
     Image.new("RGB", (78, 64)).save(tmp_path / "x.png")
-    status, _, err = lab("reconstruct", run.run_dir, tmp_path / "x.png", "--out", tmp_path / "out")
+    np.save(tmp_path / "low.npy", np.zeros_like(ARRAY[0]))
+    np.save(tmp_path / "three.npy", ARRAY[..., :3])
+    files = [tmp_path / name for name in ("x.png", "low.npy", "three.npy")]
+    status, _, err = lab("reconstruct", run.run_dir, *files, "--out", tmp_path / "out")
     assert status == 1
-    assert err == "caelab: the network takes uint16, no pictures; give caelab.load(RUN) arrays from Python\n"
+    assert "low.npy: skipped: images from 0 to 0; the network takes uint16 from 100 to 4095" in err
+    assert (
+        "three.npy: skipped: an array of shape (20, 64, 78, 3); the network takes 5x64x78, as (N, H, W" in err
+    )
+    assert "x.png: skipped: " in err
+    assert "skipped 3 of 3 files" in err
+    status, _, err = lab(
+        "encode", run.run_dir, tmp_path / "x.png", "--out", tmp_path / "x.npz", "--fit", "tile"
+    )
+    assert (status, err) == (1, "caelab: --fit tile: arrays are taken as they are; give whole or nothing\n")

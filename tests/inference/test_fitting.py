@@ -77,14 +77,7 @@ def test_without_a_way_only_the_networks_size_is_taken():
     assert str(caught.value) == "4x6 pixels, the network takes 6x4; give --fit resize, crop, tile or whole"
 
 
-@pytest.mark.parametrize(
-    ("shape", "way", "message"),
-    [
-        ((3, 4, 4), "scale", "--fit scale: must be one of resize, crop, tile, whole"),
-        ((2, 4, 4), None, "the network takes images of 2 channels; pictures have 1 or 3"),
-    ],
-)
-def test_mistakes(shape, way, message):
+def test_a_way_that_there_is_not_is_refused():
     with pytest.raises(UserError) as caught:
-        Fit(shape, way)
-    assert str(caught.value) == message
+        Fit((3, 4, 4), "scale")
+    assert str(caught.value) == "--fit scale: must be one of resize, crop, tile, whole"

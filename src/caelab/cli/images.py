@@ -45,6 +45,7 @@ def reconstruct(
     Images of another size than the model's need --fit: resize scales them, and their reconstructions back;
     crop takes their middle; tile cuts them into images of the model's size; whole leaves them as they are,
     for a model that takes any size (model=spatial).
+    Files of arrays (.npy, .tif) become files of the same type and range.
     """
     from caelab.inference.reconstruct import OVERVIEW, TABLE, summary
     from caelab.inference.reconstruct import reconstruct as rebuild
@@ -54,8 +55,9 @@ def reconstruct(
     )
     if rows:
         terminal.console.print(summary(rows))
-        for name in (OVERVIEW, TABLE):
-            terminal.say(f"  {terminal.shown(out / name)}")
+        for path in (out / OVERVIEW, out / TABLE):
+            if path.is_file():
+                terminal.say(f"  {terminal.shown(path)}")
     sys.exit(bool(skipped))
 
 
@@ -72,7 +74,7 @@ def encode(
     """Encode images in files and folders to one file of codes.
 
     caelab decode turns the file back into images. Images of another size than the model's need --fit, as with
-    caelab reconstruct.
+    caelab reconstruct. Arrays (.npy, .tif) are taken as they are.
     """
     from caelab.inference.encode import encode as write
     from caelab.inference.encode import summary

@@ -5,15 +5,17 @@ pictures were cut into, in order; in place of ``z`` ``indices`` (T, tokens, code
 few bytes as their entries need, where the latent is discrete; either in one row, (n,), of pictures that
 were encoded whole; in place of both the arrays of ``caelab.inference.coded``, where the latent is coded;
 ``names`` (N,), ``sizes`` (N, 2) and ``tiles`` (N, 2): relative path of each picture's output, its height
-and width, rows and columns of its images; ``fit`` and ``shape``: how it was cut, for a network of images
-(C, H, W); ``fingerprint`` and ``weights``: which network can decode them; ``schema``.
+and width, rows and columns of its images; of files of arrays how many images each has, and ``kinds`` (N,),
+its axes and type; ``fit`` and ``shape``: how it was cut, for a network of images (C, H, W); ``fingerprint``
+and ``weights``: which network can decode them; ``schema``.
 """
 
 import math
+import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,12 +32,14 @@ from caelab.errors import UserError
 from caelab.inference import coded
 from caelab.inference.fitting import WHOLE, Fit
 from caelab.inference.inputs import Source
+from caelab.inference.stacks import ENDINGS
 from caelab.inference.stream import Entry
 from caelab.inference.trained import Trained
 from caelab.models.autoencoder import Code, at_least
 from caelab.runs import arrays
 
 SCHEMA = 1
+_KIND = re.compile("N?(HW|HWC|CHW) (uint8|uint16|float16|float32|float64)")
 _ABOUT = ("names", "sizes", "tiles", "shape", "schema", "fit", "fingerprint", "weights")
 
 
@@ -67,7 +71,8 @@ def write(
         "schema": SCHEMA,
         "names": [entry.source.name for entry in entries],
         "sizes": [entry.size for entry in entries],
-        "tiles": [fit.grid(entry.size) for entry in entries],
+        "tiles": [(entry.images, 1) if entry.kind else fit.grid(entry.size) for entry in entries],
+        **({"kinds": [entry.kind for entry in entries]} if any(entry.kind for entry in entries) else {}),
         "fit": fit.way or "",
         "shape": model.shape,
         "fingerprint": model.fingerprint,
@@ -92,7 +97,7 @@ def _plain(model: Trained, fit: Fit, codes: Sequence[Code]) -> dict[str, NDArray
 
 def _bytes(model: Trained, fit: Fit, entries: Sequence[Entry], each: Sequence[float] | None) -> list[float]:
     """Bytes of the code of each picture; ``each``: of each image's latent, where they differ."""
-    counts = [math.prod(fit.grid(entry.size)) for entry in entries]
+    counts = [_images(fit, entry) for entry in entries]
     if each is None:
         sized = (model.at(*entry.size) if fit.way == WHOLE else model for entry in entries)
         return [float(size(one) * count) for one, count in zip(sized, counts, strict=True)]
@@ -166,12 +171,18 @@ class Codes:
         if self.fit.way == WHOLE:
             yield from self._whole(model, code)
             return
-        size = model.batch
-        for start in range(0, len(code.z), size):
-            rows = slice(start, start + size)
+        for rows in self._rows(model.batch, len(code.z)):
             indices = None if code.indices is None else code.indices[rows]
             skips = tuple(skip[rows] for skip in code.skips)
             yield model, Code(code.z[rows], skips, indices=indices)
+
+    def _rows(self, size: int, images: int) -> Iterator[slice]:
+        """Batches of so many images, of pictures of all, of arrays of one file each."""
+        apart = any(entry.kind for entry in self.entries)
+        start, counts = 0, [entry.images for entry in self.entries] if apart else [images]
+        for stop in accumulate(counts):
+            yield from (slice(at, min(at + size, stop)) for at in range(start, stop, size))
+            start = stop
 
     def _decoded(self, model: Trained, stream: dict[str, NDArray[Any]]) -> Tensor:
         """``z`` of a stream, (T, latent), or (n,) of whole pictures."""
@@ -179,7 +190,7 @@ class Codes:
         assert isinstance(bottleneck, Entropy)  # as ``require`` has made sure of
         whole = self.fit.way == WHOLE
         images = [
-            model.at(*entry.size).latent if whole else model.latent * math.prod(self.fit.grid(entry.size))
+            (model.at(*entry.size) if whole else model).latent * _images(self.fit, entry)
             for entry in self.entries
         ]
         try:
@@ -194,7 +205,7 @@ class Codes:
         """Yield the codes of whole pictures, one by one."""
         indices = code.indices
         flat, start = code.z if indices is None else indices, 0
-        for entry in self.entries:
+        for entry in (one for one in self.entries for _ in range(one.images)):
             sized = model.at(*entry.size)
             bottleneck = sized.network.bottleneck
             shape = [1, sized.latent]
@@ -217,12 +228,14 @@ def read(path: Path) -> Codes:
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             about = {name: arrays.read(archive, name) for name in _ABOUT}
+            if "kinds.npy" in archive.namelist():
+                about["kinds"] = arrays.read(archive, "kinds")
             if about["schema"] != SCHEMA:
                 raise UserError(f"{path} has schema {about['schema']}, this caelab reads {SCHEMA}")
             channels, height, width = (at_least(1, "shape", side) for side in about["shape"].tolist())
             fit = Fit((channels, height, width), str(about["fit"]) or None)
             entries = _entries(about, fit)
-            count = sum(math.prod(fit.grid(entry.size)) for entry in entries)
+            count = sum(_images(fit, entry) for entry in entries)
             code = _code(archive, None if fit.way == WHOLE else count, path.stat().st_size)
             stream = _stream(archive)
     except FileNotFoundError:
@@ -236,16 +249,28 @@ def read(path: Path) -> Codes:
     return Codes(path, entries, fit, code, made_by, stream)
 
 
+def _images(fit: Fit, entry: Entry) -> int:
+    """Images of the network's size that a picture, or a file of arrays, has become."""
+    return math.prod(fit.grid(entry.size)) * entry.images
+
+
 def _entries(about: dict[str, NDArray[Any]], fit: Fit) -> list[Entry]:
     sizes = [(int(height), int(width)) for height, width in about["sizes"]]
     names = [str(name) for name in about["names"]]
     if (most := max((height * width for height, width in sizes), default=0)) > MOST_PIXELS:
         raise ValueError(f"a picture of {most:,} pixels; at most {MOST_PIXELS:,} are drawn")
-    if any(not _stays_below(name) for name in names):
+    kinds = [str(kind) for kind in about.get("kinds", [""] * len(names))]
+    if any(not _stays_below(*one) for one in zip(names, kinds, strict=True)):
         raise ValueError("a name that leaves the folder of the outputs")
-    if about["tiles"].tolist() != [list(fit.grid(size)) for size in sizes]:
-        raise ValueError("tiles that do not fit the sizes")
-    return [Entry(Source(Path(name), name), size) for name, size in zip(names, sizes, strict=True)]
+    if any(kind and not _KIND.fullmatch(kind) for kind in kinds):
+        raise ValueError("arrays of an unknown kind")
+    entries = []
+    for name, size, tiles, kind in zip(names, sizes, about["tiles"].tolist(), kinds, strict=True):
+        count = tiles[0] if kind else 1
+        if tiles != ([count, 1] if kind else list(fit.grid(size))) or (count != 1 and kind[:1] != "N"):
+            raise ValueError("tiles that do not fit the sizes")
+        entries.append(Entry(Source(Path(name), name), size, count, kind))
+    return entries
 
 
 def _code(archive: zipfile.ZipFile, count: int | None, most: int) -> Code:
@@ -280,6 +305,10 @@ def _stream(archive: zipfile.ZipFile) -> dict[str, NDArray[Any]] | None:
     return found
 
 
-def _stays_below(name: str) -> bool:
+def _stays_below(name: str, kind: str) -> bool:
     path = PurePosixPath(name)
-    return path.suffix == ".png" and not path.is_absolute() and ".." not in path.parts
+    return (
+        path.suffix.lower() in (ENDINGS if kind else (".png",))
+        and not path.is_absolute()
+        and ".." not in path.parts
+    )

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from caelab import terminal
 from caelab.errors import UserError
-from caelab.inference import code_file, inputs, stream, trained
+from caelab.inference import code_file, inputs, stacks, stream, trained
 
 ENDING = ".npz"
 FIRST = 5
@@ -36,7 +36,7 @@ def encode(
     encoder_steps: int | None = None,
     force: bool = False,
 ) -> tuple[list[Row], int]:
-    """Encode pictures in files and folders to one file of codes: see ``caelab.inference.code_file``.
+    """Encode pictures or arrays in files and folders to one file: see ``caelab.inference.code_file``.
 
     Args:
         run: directory of a finished run, or an exported file.
@@ -55,18 +55,21 @@ def encode(
     """
     if out.suffix != ENDING:
         raise UserError(f"--out {out}: must end in {ENDING}")
-    sources = inputs.sources(given, out)
-    inputs.require_free([out], force, [source.file for source in sources])
     with terminal.working(f"opening {terminal.shown(run)}"):
         model = trained.load(run, encoder_steps=encoder_steps)
-        fit = model.fit(way)
-    read = stream.Stream(sources, fit, "encoding")
+    arrays = stacks.asked(model, given)
+    sources = inputs.sources(given, out, endings=stacks.ENDINGS if arrays else ())
+    inputs.require_free([out], force, [source.file for source in sources])
+    fit = model.fit(way, pictures=not arrays)
+    read = (
+        stacks.Stacks(sources, model, way, "encoding") if arrays else stream.Stream(sources, fit, "encoding")
+    )
     codes = [model.at(x.shape[2], x.shape[3]).encode(x, refine) for x in read.batches(model.batch)]
     sizes = code_file.write(out, model, fit, read.entries, codes) if read.entries else []
     rows = []
     for entry, size in zip(read.entries, sizes, strict=True):
-        tiles = math.prod(fit.grid(entry.size))
-        pixels = math.prod((fit.shape[0], *entry.size))
+        tiles = math.prod(fit.grid(entry.size)) * entry.images
+        pixels = math.prod((entry.images, fit.shape[0], *entry.size))
         file = entry.source.file
         rows.append(Row(str(file), tiles, file.stat().st_size, pixels, size))
     read.tell()

@@ -32,7 +32,7 @@ class Fit:
             for a network that takes any size; None takes the network's size only.
 
     Raises:
-        UserError: there is no such way, or pictures have no such channels.
+        UserError: there is no such way.
     """
 
     shape: tuple[int, int, int]
@@ -41,8 +41,6 @@ class Fit:
     def __post_init__(self) -> None:
         if self.way not in (None, *WAYS):
             raise UserError(f"--fit {self.way}: must be one of {', '.join(WAYS)}")
-        if self.shape[0] not in (1, 3):
-            raise UserError(f"the network takes images of {self.shape[0]} channels; pictures have 1 or 3")
 
     @property
     def size(self) -> Size:

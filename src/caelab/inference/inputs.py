@@ -1,7 +1,7 @@
 """The pictures that a command is given, what their outputs are called, and what must not be overwritten."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -17,14 +17,16 @@ class Source(NamedTuple):
 
     Attributes:
         file: its path.
-        name: relative path of its output, ending in ``.png``: no other source has the same.
+        name: relative path of its output, ending in ``.png``, or as it does: no other source has the same.
     """
 
     file: Path
     name: str
 
 
-def sources(given: Sequence[Path], out: Path, reserved: Sequence[str] = ()) -> list[Source]:
+def sources(
+    given: Sequence[Path], out: Path, reserved: Sequence[str] = (), endings: Collection[str] = ()
+) -> list[Source]:
     """Find the pictures in files and folders, each once, in order, and name their outputs.
 
     A folder stands for the files below it that have the name of a picture, without hidden ones and those in
@@ -34,6 +36,7 @@ def sources(given: Sequence[Path], out: Path, reserved: Sequence[str] = ()) -> l
         given: files and folders.
         out: where outputs go.
         reserved: names that other outputs have.
+        endings: of names of arrays, whose outputs keep them; empty for pictures.
 
     Raises:
         UserError: nothing is given, there is no such file, or no picture in a folder.
@@ -43,9 +46,12 @@ def sources(given: Sequence[Path], out: Path, reserved: Sequence[str] = ()) -> l
     for path in given:
         if not path.exists():
             raise UserError(f"{path}: there is no such file or folder")
-    files = {_plain(file): file for path in given for file in _files(path, out)}
+    known = endings or {
+        ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN
+    }
+    files = {_plain(file): file for path in given for file in _files(path, out, known)}
     base = os.path.commonpath([_plain(path if path.is_dir() else path.parent) for path in given])
-    names = _names([file.relative_to(base) for file in files], reserved)
+    names = _names([file.relative_to(base) for file in files], reserved, keep=bool(endings))
     return [Source(file, name) for file, name in zip(files.values(), names, strict=True)]
 
 
@@ -54,11 +60,10 @@ def _plain(path: Path) -> Path:
     return Path(os.path.abspath(path))
 
 
-def _files(path: Path, out: Path) -> Iterator[Path]:
+def _files(path: Path, out: Path, known: Collection[str]) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    known = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     there = [file for file in sorted(path.rglob("*")) if file.is_file() and not _hidden(file, path)]
     if _plain(out) != _plain(path):  # an older output in it is no input
         there = [file for file in there if _plain(out) not in _plain(file).parents]
@@ -76,12 +81,19 @@ def _hidden(file: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
-def _names(paths: Sequence[Path], reserved: Sequence[str]) -> Iterator[str]:
-    """Name outputs: the same path as ``.png``, with the old ending or a number where that is another's."""
+def _names(paths: Sequence[Path], reserved: Sequence[str], keep: bool) -> Iterator[str]:
+    """Name outputs: the same path as ``.png``, with the old ending or a number where that is another's.
+
+    Those of arrays keep their names.
+    """
     inputs, taken = {path.as_posix() for path in paths}, set(reserved)
     for path in paths:
         own = path.as_posix()
-        free = (n for n in _candidates(path) if n not in taken and (n == own or n not in inputs))
+        free = (
+            n
+            for n in ((own,) if keep else _candidates(path))
+            if n not in taken and (n == own or n not in inputs)
+        )
         name = next(free)
         taken.add(name)
         yield name

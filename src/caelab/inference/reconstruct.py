@@ -3,19 +3,22 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor
 
 from caelab import terminal
 from caelab.data.scale import unit
-from caelab.inference import fitting, inputs, stream, trained
+from caelab.inference import fitting, inputs, stacks, stream, trained
 from caelab.inference.fitting import Fit, Pixels, pixels
+from caelab.inference.images import take
 from caelab.inference.inputs import Source
 from caelab.inference.stream import Entry, opened
-from caelab.metrics.quality import of_one
+from caelab.inference.trained import Trained
+from caelab.metrics.quality import WINDOW, mse, of_one, psnr, ssim
 from caelab.plotting import figures
 
 TABLE = "reconstructions.csv"
@@ -36,8 +39,8 @@ class Row(NamedTuple):
         output: the reconstruction, relative to the folder of the outputs.
         width: of the original, upright, in pixels.
         height: likewise.
-        tiles: images of the network's size that it was cut into.
-        psnr: in dB.
+        tiles: images of the network's size that it was cut into, or that an array has.
+        psnr: in dB; of an array the mean over its images, like SSIM.
         ssim: None where a side is below 11 pixels, the window of SSIM.
     """
 
@@ -60,7 +63,7 @@ def reconstruct(
     encoder_steps: int | None = None,
     force: bool = False,
 ) -> tuple[list[Row], int]:
-    """Reconstruct pictures in files and folders, and write them, a table and an overview.
+    """Reconstruct pictures or arrays in files and folders; write them, a table, and of pictures an overview.
 
     Args:
         run: directory of a finished run, or an exported file.
@@ -77,14 +80,19 @@ def reconstruct(
     Raises:
         UserError: no such model, no image, no such way, or outputs that are there already.
     """
-    sources = inputs.sources(given, out, (OVERVIEW,))
-    outputs = [out / name for name in (*(source.name for source in sources), TABLE, OVERVIEW)]
-    inputs.require_free(outputs, force, [source.file for source in sources])
     with terminal.working(f"opening {terminal.shown(run)}"):
         model = trained.load(run, encoder_steps=encoder_steps)
-        fit = model.fit(way)
+    arrays = stacks.asked(model, given)
+    sources = inputs.sources(given, out, (OVERVIEW,), stacks.ENDINGS if arrays else ())
+    outputs = [out / name for name in (*(source.name for source in sources), TABLE, OVERVIEW)]
+    inputs.require_free(outputs, force, [source.file for source in sources])
+    fit = model.fit(way, pictures=not arrays)
+    read: stream.Stream = (
+        stacks.Stacks(sources, model, way, "reconstructing")
+        if arrays
+        else stream.Stream(sources, fit, "reconstructing")
+    )
     out.mkdir(parents=True, exist_ok=True)
-    read = stream.Stream(sources, fit, "reconstructing")
     made = (
         sized.decode(sized.encode(x, refine))
         for x in read.batches(model.batch)
@@ -95,7 +103,11 @@ def reconstruct(
     with (out / TABLE).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         table = csv.writer(file)
         table.writerow(Row._fields)
-        for entry, pixels in stream.pictures(made, fit, read.entries):
+        for entry, images in stacks.files(made, read.entries) if arrays else ():
+            stacks.save(images, entry.kind, out / entry.source.name)
+            rows.append(_of_array(entry, model, images))
+            table.writerow(rows[-1])
+        for entry, pixels in () if arrays else stream.pictures(made, fit, read.entries):
             stream.save(pixels, out / entry.source.name)
             original = _original(entry.source, fit)
             rows.append(_row(entry, fit, original, pixels))
@@ -103,7 +115,7 @@ def reconstruct(
             if len(rows) <= SHOWN:
                 shown["original"].append((_thumb(original), _short(entry.source.file.name)))
                 shown["reconstruction"].append((_thumb(pixels), f"{rows[-1].psnr:.1f} dB"))
-    if rows:
+    if shown["original"]:
         figures.grid(out / OVERVIEW, shown)
     read.tell()
     return rows, len(read.skipped)
@@ -120,6 +132,22 @@ def _row(entry: Entry, fit: Fit, original: Pixels, pixels: Pixels) -> Row:
     rows, columns = fit.grid(entry.size)
     name, size = entry.source.name, entry.size
     return Row(str(entry.source.file), name, size[1], size[0], rows * columns, psnr, ssim)
+
+
+def _of_array(entry: Entry, model: Trained, images: NDArray[Any]) -> Row:
+    """Hold a file's images (N, C, H, W) against the originals: means over N."""
+    original = stacks.opened(entry.source.file, model.shape, True).x
+    decibels, similar = [], []
+    for both in zip(stacks.parts(images, model.batch), stacks.parts(original, model.batch), strict=True):
+        x_hat, x = (unit(take(part, part.shape[1:], model.values).x).float() for part in both)
+        decibels.append(psnr(mse(x_hat, x)))
+        if min(entry.size) >= WINDOW:
+            similar.append(ssim(x_hat, x))
+    height, width = entry.size
+    means = [torch.cat(found).double().mean().item() if found else None for found in (decibels, similar)]
+    return Row(
+        str(entry.source.file), entry.source.name, width, height, entry.images, means[0] or 0.0, means[1]
+    )
 
 
 def _thumb(pixels: Pixels) -> Tensor:

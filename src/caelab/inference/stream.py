@@ -27,10 +27,14 @@ class Entry(NamedTuple):
     Attributes:
         source: its file and its output's name.
         size: its height and width, upright.
+        images: how many a file of arrays has.
+        kind: axes and type of such a file, such as ``NHWC uint16``; empty for a picture.
     """
 
     source: Source
     size: Size
+    images: int = 1
+    kind: str = ""
 
 
 class Stream:

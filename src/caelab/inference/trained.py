@@ -120,8 +120,8 @@ class Trained:
         network = sized((self.shape[0], height, width))
         return Trained(network, self.fingerprint, self.metrics, self.values)
 
-    def fit(self, way: str | None) -> Fit:
-        """Return how pictures become images of this network.
+    def fit(self, way: str | None, pictures: bool = True) -> Fit:
+        """Return how pictures, or arrays, become images of this network.
 
         Raises:
             UserError: there is no such way, or it is not one for this network, or that takes no pictures.
@@ -131,11 +131,10 @@ class Trained:
             raise UserError(
                 f"--fit {WHOLE}: {name} takes images of one size, unlike model=spatial; give tile"
             )
-        if self.values is not None:
-            kind = str(self.values.dtype).removeprefix("torch.")
-            raise UserError(
-                f"the network takes {kind}, no pictures; give caelab.load(RUN) arrays from Python"
-            )
+        if pictures and (self.values is not None or self.shape[0] not in (1, 3)):
+            bands = f"{self.shape[0]} channel{'s'[: self.shape[0] != 1]}"
+            kind = "bytes" if self.values is None else str(self.values.dtype).removeprefix("torch.")
+            raise UserError(f"the network takes images of {bands} of {kind}, no pictures; give arrays")
         return Fit(self.shape, way)
 
     def encode(self, images: Any, refine: int = 0) -> Code:
