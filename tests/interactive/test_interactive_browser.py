@@ -300,6 +300,7 @@ def opened(chromium, run, hash=""):
 RVQ = {"dim": 4, "entries": 16, "codebooks": 2}
 
 
+@pytest.mark.slow  # exports networks of its own
 def test_an_index_of_a_discrete_code_is_changed(chromium, tmp_path):
     model = {
         "_target_": "caelab.models.base.Base",
@@ -324,6 +325,7 @@ def test_an_index_of_a_discrete_code_is_changed(chromium, tmp_path):
     bench.drawn("")
 
 
+@pytest.mark.slow  # exports networks of its own
 def test_places_of_a_spatial_code_are_written_with_a_brush(chromium, tmp_path):
     model = {
         "_target_": "caelab.models.spatial.Spatial",
@@ -439,6 +441,7 @@ def test_samples_are_drawn_from_a_prior_that_was_fitted(plain):
     bench.drawn("")
 
 
+@pytest.mark.slow  # exports networks of its own
 def test_a_page_of_two_runs_is_small_enough_and_moves_both(skipping, plain, tmp_path):
     runs = [one.page.parents[1] for one in (skipping, plain)]
     pair = copy(skipping)

@@ -18,6 +18,8 @@ from pathlib import Path
 from pages import PAGES, ROOT
 
 from caelab import studies
+from caelab.composition.compose import data_folder
+from caelab.interactive.runtime import PACKAGE, VERSION
 
 COMMAND = re.compile(r"(?:python -m )?caelab[-. ](\w+)(.*)")
 FILE = re.compile(r"`([\w/]+\.(?:py|yaml))`[^`]*(?:`[^`\n]+`[^`]*)*?:\n\n```\w+\n(.*?)```", re.DOTALL)
@@ -104,6 +106,8 @@ def prepare(folder: Path) -> None:
     for name, words in RUNS.items():
         status, err = carried_out(folder, ("train", *words, *TINY, f"hydra.run.dir=multirun/runs/{name}"))
         assert status == 0, err
+    if (kept := Path(data_folder()) / f"{PACKAGE}-{VERSION}").is_dir():  # else it is fetched
+        (folder / "data" / kept.name).symlink_to(kept)
     (folder / "photos").mkdir()
     for file in ("holiday.jpg", "photos/one.png"):
         Image.linear_gradient("L").convert("RGB").resize((70, 50)).save(folder / file)

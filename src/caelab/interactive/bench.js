@@ -2,11 +2,6 @@
 const several = runs.length > 1;
 const letters = several ? ["A: ", "B: "] : [""];
 
-// Bytes (C, H, W) of the user's picture as text for a link, and back.
-const written = (bytes) => btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");
-const ownPixels = (text) =>
-  Float32Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (one) => one.charCodeAt(0) / 255);
-
 function figure(name, kind) {
   const canvas = make("canvas", { role: "img", "aria-label": name }), caption = make("figcaption", {}, name);
   const cover = make("div", { className: "cover" }, canvas);
@@ -24,9 +19,9 @@ function buildStage() {
     paintPixels(input.canvas, given);
     outputs.forEach(([picture, error], n) => {
       paintPixels(picture.canvas, decoded[n]);
-      paintError(error.canvas, clean, decoded[n]);
+      paintError(error.canvas, sampled[n] ? decoded[n] : clean, decoded[n]);
       picture.caption.textContent = letters[n] + (sampled[n] ? "sample" : `${psnr(clean, decoded[n]).toFixed(2)} dB`);
-      error.caption.textContent = `${letters[n]}error, white from ${FULL}`;
+      error.caption.textContent = sampled[n] ? "" : `${letters[n]}error, white from ${FULL}`;
     });
   };
   return { element, show, covers: outputs.map(([picture]) => picture.cover) };

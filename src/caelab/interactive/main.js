@@ -71,9 +71,13 @@ async function begin() {
   redo.addEventListener("click", () => replace(steps.redo()));
   reset.addEventListener("click", () => replace({ ...fresh(), image: state.image, other: state.other, own: state.own }));
   link.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(location.href);
-    link.textContent = "Copied";
-    setTimeout(() => { link.textContent = "Copy link"; }, 1500);
+    try {
+      await navigator.clipboard.writeText(location.href);
+      link.textContent = "Copied";
+      setTimeout(() => { link.textContent = "Copy link"; }, 1500);
+    } catch {
+      prompt("The link", location.href); // where the browser lets no page write to the clipboard
+    }
   });
   addEventListener("hashchange", () => replace(parse(location.hash.slice(1))));
   addEventListener("keydown", (event) => {

@@ -17,6 +17,20 @@ function format(state) {
   return words.toString().replace(/%2C/g, ",").replace(/%3A/g, ":");
 }
 
+// Bytes (C, H, W) of the user's picture as text for a link, and back.
+const written = (bytes) => btoa(Array.from(bytes, (one) => String.fromCharCode(one)).join(""))
+  .replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");
+const ownPixels = (text) =>
+  Float32Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (one) => one.charCodeAt(0) / 255);
+
+function isPicture(text) {
+  try {
+    return ownPixels(text).length === numbers;
+  } catch {
+    return false;
+  }
+}
+
 // A state from a hash; what it cannot be is left as it was at first.
 function parse(text) {
   const state = fresh(), words = new URLSearchParams(text);
@@ -24,7 +38,8 @@ function parse(text) {
     const value = Number(words.get(key) ?? state[key]);
     if (Number.isInteger(value) && value >= least && value <= most) state[key] = value;
   };
-  for (const key of ["own", "prior"]) state[key] = words.get(key) ?? "";
+  state.prior = words.get("prior") ?? "";
+  if (isPicture(words.get("own") ?? "")) state.own = words.get("own");
   const least = state.own ? OWN : 0;
   whole("image", least, images.count - 1);
   whole("other", least, images.count - 1);
