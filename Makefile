@@ -8,7 +8,7 @@ PART ?= 1
 MODELS := pca,base,improved,improved_skip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo reproduce results test slow lint check survive mutants commands figures docs bench gpu-check clean
+.PHONY: help demo reproduce results test slow lint check survive mutants commands figures docs lessons bench gpu-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -68,9 +68,12 @@ figures: $(TOOLS) ## the figures and drawings of README.md and docs/, made anew
 docs: $(TOOLS) ## the site, in build/site/index.html; a warning is an error
 	$(BIN)/python -m sphinx --fail-on-warning -q -b html docs build/site
 
+lessons: $(TOOLS) ## the notebooks of docs/lessons, from their first cell to their last
+	$(BIN)/python tests/tools/lessons.py
+
 # Of the kills a half, so that it stays below 40 minutes on two cores; make survive tries them all.
 check: PART = 0.5
-check: slow survive mutants commands docs ## what takes longer than the tests
+check: slow survive mutants commands docs lessons ## what takes longer than the tests
 
 bench: $(READY) ## training through the command line against a bare loop, paired
 	$(BIN)/caelab bench

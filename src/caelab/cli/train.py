@@ -9,7 +9,11 @@ import typer
 from caelab.cli import completion
 
 _SETTINGS = {"ignore_unknown_options": True, "help_option_names": []}
-Words = Annotated[list[str] | None, typer.Argument(autocompletion=completion.words)]
+_HELP = "GROUP=OPTION chooses an option, KEY=VALUE changes a key; --help lists them"
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help=_HELP, autocompletion=completion.words),
+]
 
 
 def add(app: typer.Typer) -> None:
