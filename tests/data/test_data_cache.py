@@ -187,7 +187,9 @@ def test_a_whole_cache_is_used_where_nothing_can_be_written(tmp_path, build, mon
 def test_a_full_disk_is_named_before_writing(tmp_path, build, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 100, IMAGES.nbytes))
-    with pytest.raises(UserError, match=rf"the disk of {tmp_path} is full"):
+    with pytest.raises(
+        UserError, match=rf"the disk of {tmp_path} is full \(.* GB are needed, .* GB are free\)"
+    ):
         open_it(tmp_path, build)
 
 

@@ -150,9 +150,9 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _full(folder: Path) -> UserError:
+def _full(folder: Path, room: str = "") -> UserError:
     return UserError(
-        f"the disk of {folder} is full: free some space, or give another folder with paths.data=FOLDER"
+        f"the disk of {folder} is full{room}: free some space, or give another folder with paths.data=FOLDER"
     )
 
 
@@ -191,8 +191,9 @@ def _write(cache: Path, arrays: Buildable, origin: Origin | None, resumable: boo
     new = cache.with_name(UNFINISHED) if resumable else durable.aside(cache)
     with writing(cache.parent):
         there = sum(file.stat().st_size for file in new.glob("*.npy"))
-        if sum(array.nbytes for array in arrays.values()) - there > shutil.disk_usage(cache.parent).free:
-            raise _full(cache.parent)
+        missing = sum(array.nbytes for array in arrays.values()) - there
+        if missing > (free := shutil.disk_usage(cache.parent).free):
+            raise _full(cache.parent, f" ({missing / 1e9:,.3g} GB are needed, {free / 1e9:,.3g} GB are free)")
         new.mkdir(exist_ok=resumable)
         sharing.share(new)
         if origin:
