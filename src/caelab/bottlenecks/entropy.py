@@ -13,7 +13,6 @@ from caelab.draws import uniform
 _WIDTHS = (1, 3, 3, 3, 1)  # of the layers of a density, as in Ballé et al.
 _NARROW = 0.05  # steps: the least spread that a density starts from
 _WIDE = 4.0  # steps: the least spread of the number with the largest, at the start
-_LEAST = 0.1  # of what a step becomes
 _FLAT = 1e-6  # the least rise of a logit over one step
 
 
@@ -21,16 +20,14 @@ class Entropy(Bottleneck):
     """Rounds each number to steps, and prices the bits that coding it takes: rate + distortion.
 
     Ballé et al., "Variational image compression with a scale hyperprior" (2018), with the factorized density
-    of their appendix 6.1. In training the bits of an image are ``-log2`` of the density of its code with
-    uniform noise of one step. They enter the loss as ``price * bits``, beside squared errors summed over the
-    image: ``D + price * R``. So training spends a bit where that saves more than ``price`` of squared error.
-    The decoder gets rounded numbers in training, too, and the gradient passes straight through, as in Minnen
-    and Singh, "Channel-wise Autoregressive Entropy Models for Learned Image Compression" (2020). Each number
-    has a density, a step and a median of its own; those of ``Spatial`` are shared by all places.
+    of their appendix 6.1. Training adds uniform noise of one step in place of rounding, and the bits of an
+    image are ``-log2`` of the density of its code with that noise. They enter the loss as ``price * bits``,
+    beside squared errors summed over the image: ``D + price * R``. So training spends a bit where that saves
+    more than ``price`` of squared error. Each number has a density, a
+    step and a median of its own; those of ``Spatial`` are shared by all places.
 
-    A number is rounded to whole steps from its median, and that is what a file holds: see
-    ``caelab.bottlenecks.entropy_coder``. The decoder gets a step as ``shrink`` steps, at first the best
-    factor for training images: where most numbers are rounded to 0, the others lie near the inner end.
+    Outside training a number is rounded to whole steps from its median, and that is what a file holds: see
+    ``caelab.bottlenecks.entropy_coder``.
 
     Args:
         latent: numbers in ``z`` per image.
@@ -58,7 +55,6 @@ class Entropy(Bottleneck):
         """Learn one density for each of ``numbers``, which ``z`` has again at every place."""
         self.gain = nn.Parameter(torch.zeros(numbers))  # logarithm of what divides the step
         self.median = nn.Parameter(torch.zeros(numbers))  # in steps
-        self.shrink = nn.Parameter(torch.ones(numbers))  # what a step from the median becomes
         self.density = Density(numbers)
 
     @torch.no_grad()
@@ -74,9 +70,6 @@ class Entropy(Bottleneck):
             self.gain.fill_(math.log(max(1.0, _WIDE / max(widest, _FLAT))))
         steps = h / self._width
         self.median.copy_(steps.median(0).values)
-        steps = steps - self.median
-        whole = steps.round()
-        self.shrink.copy_((_FLAT + (whole * steps).sum(0)) / (_FLAT + whole.square().sum(0)))
         self.density.spread.copy_(steps.std(0).clamp(min=_NARROW))
 
     def _places(self, z: Tensor) -> Tensor:
@@ -87,14 +80,15 @@ class Entropy(Bottleneck):
         """Let a latent (N, latent) cross, in float32."""
         with torch.autocast(h.device.type, enabled=False):
             steps = self._places(h.float()) / self._width - self.median
-            whole = steps.detach().round()
-            if torch.is_grad_enabled():  # straight through: 0 is added
-                whole = whole + (steps - steps.detach())
+            if self.training and key is not None:
+                whole = steps + self._places(uniform(key, self.latent) - 0.5)
+            else:
+                whole = steps.detach().round()
+                if torch.is_grad_enabled():  # of the encoder, straight through: 0 is added
+                    whole = whole + (steps - steps.detach())
             z = self.value(whole).reshape(h.shape)
             if torch.compiler.is_exporting():  # where nobody asks for the penalty
                 return Crossing(z)
-            if self.training and key is not None:
-                whole = steps + self._places(uniform(key, self.latent) - 0.5)
             return Crossing(z, self.price * self.density.bits(whole).reshape(h.shape).sum(1))
 
     @property
@@ -104,15 +98,11 @@ class Entropy(Bottleneck):
 
     def value(self, whole: Tensor) -> Tensor:
         """Latents (M, numbers) of steps from the median (M, numbers)."""
-        return (whole * self._shrink + self.median) * self._width
-
-    @property
-    def _shrink(self) -> Tensor:
-        return self.shrink.clamp(min=_LEAST)
+        return (whole + self.median) * self._width
 
     def whole(self, z: Tensor) -> Tensor:
         """Whole steps from the median (M, numbers), float32, of a ``z`` (N, latent) that has crossed."""
-        return ((self._places(z) / self._width - self.median) / self._shrink).round()
+        return (self._places(z) / self._width - self.median).round()
 
     def bits_of(self, z: Tensor) -> Tensor:
         """Bits (N,) of a ``z`` (N, latent) that has crossed, by the densities, without any coder."""
