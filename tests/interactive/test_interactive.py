@@ -9,12 +9,15 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from toys import leave_run, leave_whole_run
+from toys import images, leave_run, leave_whole_run
 
+from caelab.corruptions import Clean
 from caelab.errors import UserError
 from caelab.inference import restore
 from caelab.interactive import interactive as module
 from caelab.interactive.interactive import interactive
+from caelab.interactive.networks import networks
+from caelab.models.residual import Residual
 from caelab.runs import results
 
 SKIPS = {
@@ -49,7 +52,15 @@ def about(page):
     return json.loads(text)
 
 
-def test_the_page_holds_the_network_its_runtime_and_test_images(run):
+def sessions(held, folder):
+    """Encoder and decoder of the first run, from what the page holds."""
+    (folder / "weights").write_bytes(held["weights-0"])
+    for name in ("encoder", "decoder"):
+        (folder / name).write_bytes(held[f"{name}-0"])
+        yield onnxruntime.InferenceSession(folder / name)
+
+
+def test_the_page_holds_the_network_its_runtime_and_test_images(run, tmp_path):
     page = interactive([run], images=30)
     assert page == run / "look" / "interactive.html"
     held, said = blobs(page), about(page)
@@ -61,10 +72,23 @@ def test_the_page_holds_the_network_its_runtime_and_test_images(run):
     assert (len(rows), said["images"]["count"], said["images"]["bands"]) == (30, 30, [0, 1, 2])
     assert held["images"] == shown.numpy().tobytes()
     x = shown.float().numpy() / 255
-    encode, decode = (onnxruntime.InferenceSession(held[f"{name}-0"]) for name in ("encoder", "decoder"))
+    encode, decode = sessions(held, tmp_path)
     names = [one.name for one in decode.get_inputs()]
     (x_hat,) = decode.run(None, dict(zip(names, encode.run(names, {"x": x}), strict=True)))
     np.testing.assert_allclose(x_hat, net.reconstruct(shown).numpy(), atol=1e-5)
+
+
+def test_what_encoder_and_decoder_share_is_held_once(tmp_path):
+    """The encoder of ``residual`` holds the decoder, whose error it looks at."""
+    net = Residual((1, 12, 12), 20, channels=8, blocks=1, encoder_channels=8, encoder_blocks=1)
+    files = networks(net.eval(), Clean(), images(4, net.shape))
+    held = b"".join(files.values())
+    assert held.count(net.from_latent.weight.detach().numpy().tobytes()) == 1
+    x = torch.rand(2, *net.shape)
+    encode, decode = sessions({f"{name}-0": content for name, content in files.items()}, tmp_path)
+    (z,) = encode.run(None, {"x": x.numpy()})
+    (x_hat,) = decode.run(None, {"z": z})
+    np.testing.assert_allclose(x_hat, net.reconstruct(x).numpy(), atol=1e-4)
 
 
 def test_axes_are_those_of_the_codes_in_the_order_of_their_effects(run):

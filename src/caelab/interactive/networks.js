@@ -12,9 +12,10 @@ class Run {
   }
 
   async open() {
+    const externalData = [{ path: "weights", data: await bytesOf(`weights-${this.place}`) }]; // of all of them
     for (const name of ["encoder", "decoder", "lookup", "corruption"]) {
       if (document.getElementById(`${name}-${this.place}`))
-        this.sessions[name] = await this.runtime.InferenceSession.create(await bytesOf(`${name}-${this.place}`));
+        this.sessions[name] = await this.runtime.InferenceSession.create(await bytesOf(`${name}-${this.place}`), { externalData });
     }
     this.mean = await floatsOf(`mean-${this.place}`);
     if (this.about.axes) this.moves = await floatsOf(`moves-${this.place}`);

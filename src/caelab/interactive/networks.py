@@ -15,6 +15,11 @@ from caelab.export.formats import Onnx
 from caelab.export.parts import Part, Tensors, parts
 from caelab.models.autoencoder import Autoencoder
 
+WEIGHTS = "weights"
+"""Name of the file that holds the large tensors of a run's networks."""
+
+_LARGE = 1_024  # bytes
+
 
 class Encoder(nn.Module):
     """The encoder with the indices of its code, if that is discrete."""
@@ -55,9 +60,9 @@ class Corrupt(nn.Module):
 
 
 def networks(net: Autoencoder, corruption: Corruption, images: Tensor) -> dict[str, bytes]:
-    """Return ONNX files by name: ``encoder``, ``decoder``, and maybe ``lookup`` and ``corruption``.
+    """Return ONNX files by name: ``encoder``, ``decoder``, ``weights``, maybe ``lookup``, ``corruption``.
 
-    Each is read back, and compared with the original.
+    Each is read back, and compared with the original; ``weights`` holds the large tensors of all.
 
     Args:
         net: in eval mode, float32.
@@ -76,7 +81,29 @@ def networks(net: Autoencoder, corruption: Corruption, images: Tensor) -> dict[s
         for file, content in form.write(pieces, {}):
             (folder / file).write_bytes(content)
         check(folder, form, pieces, images)
-        return {piece.name: (folder / form.file(piece.name)).read_bytes() for piece in pieces}
+        return shared({piece.name: (folder / form.file(piece.name)).read_bytes() for piece in pieces})
+
+
+def shared(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Take the large tensors out of ONNX files into one, ``WEIGHTS``, in which each is once.
+
+    An encoder that looks at what the decoder makes of its code holds the decoder, too.
+    """
+    import onnx
+    from onnx.external_data_helper import set_external_data
+
+    models = {name: onnx.load_from_string(content) for name, content in files.items()}
+    pool, places = bytearray(), dict[bytes, int]()
+    for tensor in (one for model in models.values() for one in model.graph.initializer):
+        raw = tensor.raw_data
+        if len(raw) < _LARGE:
+            continue
+        if raw not in places:
+            places[raw] = len(pool)
+            pool += raw
+        set_external_data(tensor, WEIGHTS, places[raw], len(raw))
+        tensor.ClearField("raw_data")
+    return {name: model.SerializeToString() for name, model in models.items()} | {WEIGHTS: bytes(pool)}
 
 
 def _pieces(net: Autoencoder, corruption: Corruption) -> Iterator[Part]:
