@@ -44,8 +44,13 @@ def content(run: Path) -> dict[str, Any]:
     config = record["config"]
     if "paths" in config:
         config["paths"] = {"data": CACHE, "output": "multirun"}
-    if "data_dir" in config["dataset"]:
-        config["dataset"]["data_dir"] = CACHE
+    dataset = config["dataset"]
+    if "data_dir" in dataset:
+        dataset["data_dir"] = CACHE
+    if "path" in dataset:  # a user's own pictures, which the run is known by and not their place
+        name = Path(dataset["path"]).name
+        record["overrides"] = [word.replace(dataset["path"], name) for word in record["overrides"]]
+        dataset["path"] = name
     return found
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from caelab import durable, terminal
 from caelab.analysis.photos import picture
-from caelab.analysis.rate import codecs
+from caelab.analysis.rate import codecs, tradeoff
 from caelab.analysis.runner import Subject
 from caelab.bottlenecks.entropy import Entropy
 from caelab.bottlenecks.entropy_coder import EntropyCoder
@@ -52,7 +52,7 @@ def measure(subject: Subject, images: str | None) -> Result:
     Returns:
         ``figures``; ``pictures``, of each its ``name``, ``size`` (height, width), ``bits`` per pixel and
         ``psnr`` in dB; ``codecs``: name -> of each quality the means of ``bits`` and ``psnr``; ``skipped``,
-        files that could not be read; ``images``, the path.
+        files that could not be read; ``images``, the folder's name.
 
     Raises:
         UserError: no folder, another network, constriction is missing, or no picture can be read.
@@ -74,14 +74,14 @@ def measure(subject: Subject, images: str | None) -> Result:
         raise UserError(f"--images {images}: no picture in it can be read")
     own, curves = _mean(pictures), _means(others)
     result = {
-        "figures": {"photos/bits_per_pixel": own.bits, "photos/psnr": own.psnr},
+        "figures": _figures(own, curves),
         "pictures": [
             {"name": entry.source.name, "size": list(entry.size)} | one._asdict()
             for entry, one in zip(read.entries, pictures, strict=True)
         ],
         "codecs": {name: [one._asdict() for one in curve] for name, curve in curves.items()},
         "skipped": sorted(map(str, read.skipped)),
-        "images": str(images),
+        "images": Path(images).resolve().name,
     }
     _draw({subject.run: result})
     return result
@@ -137,6 +137,15 @@ def _means(several: Sequence[Mapping[str, Sequence[Coded]]]) -> dict[str, list[C
     }
 
 
+def _figures(own: Coded, curves: Mapping[str, Sequence[Coded]]) -> dict[str, float]:
+    """Means over the pictures, and how far they lie above each codec with no more bits."""
+    figures = {"photos/bits_per_pixel": own.bits, "photos/psnr": own.psnr}
+    for name, curve in curves.items():
+        if (other := tradeoff.reached(own.bits, *zip(*curve, strict=True))) is not None:
+            figures[f"photos/psnr_over_{name.lower()}"] = own.psnr - other
+    return figures
+
+
 def _points(results: Mapping[Path, Result]) -> list[tuple[float, float]]:
     """Bits per pixel and PSNR of each run, from few bits to many."""
     figures = [one["figures"] for one in results.values()]
@@ -146,7 +155,7 @@ def _points(results: Mapping[Path, Result]) -> list[tuple[float, float]]:
 def _draw(results: Mapping[Path, Result]) -> None:
     """Draw runs in one picture, and leave it in the directory of each."""
     first = next(iter(results.values()))
-    title = f"{len(first['pictures'])} pictures of {Path(first['images']).name}, coded whole"
+    title = f"{len(first['pictures'])} pictures of {first['images']}, coded whole"
     figure = picture.draw(title, _points(results), first["codecs"])
     for run in results:
         with durable.file(run / "photos.png") as file:
