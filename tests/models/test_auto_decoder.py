@@ -108,7 +108,7 @@ def test_a_resumed_run_ends_where_a_whole_one_does(train, killed):
             "augment: AutoDecoder keeps a code of each image as it is; use augment=none",
         ),
         (["corruption=blur"], "corruption: AutoDecoder fits its codes to clean images; use corruption=none"),
-        (["model.rate=0"], "model: rate must be a number above 0, got 0"),
+        (["model.rate=0"], "model: rate must be above 0, got 0"),
         (["model.momentum=1.0"], "model: momentum must be at least 0 and below 1, got 1.0"),
     ],
 )

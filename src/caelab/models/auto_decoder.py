@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from caelab.bottlenecks.bottleneck import above
 from caelab.models.autoencoder import Code, at_least
 from caelab.models.residual import Corrected, Residual
 
@@ -50,7 +51,8 @@ class Stepped(Corrected):
         for parameter in self.to_latent.parameters():  # no gradient leads there
             parameter.requires_grad_(False)
         self.steps = at_least(0, "steps", steps)
-        self.rate, self.stored_rate = _above_zero("rate", rate), _above_zero("stored_rate", stored_rate)
+        self.rate = above("rate", rate, 0, equal=False)
+        self.stored_rate = above("stored_rate", stored_rate, 0, equal=False)
         if isinstance(momentum, bool) or not isinstance(momentum, int | float) or not 0 <= momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1, got {momentum!r}")
         self.momentum = momentum
@@ -125,9 +127,3 @@ class AutoDecoder(Stepped, Residual):
     ) -> None:
         super().__init__(shape, latent, channels, blocks, encoder_blocks=0, steps=0)
         self.fit_by(steps, rate, momentum, stored_rate)
-
-
-def _above_zero(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ValueError(f"{name} must be a number above 0, got {value!r}")
-    return float(value)
