@@ -267,7 +267,6 @@ def test_if_none_works_one_line_says_what_to_do(tmp_path):
         get(tmp_path, source("a", unreachable), source("b", bring("b", b"654321")))
     message = str(caught.value)
     assert f"Put toy.bin into {tmp_path}" in message
-    assert "dataset=shapes" in message
     assert "\n" not in message
 
 

@@ -67,8 +67,10 @@ def first_of_each_class(
     rows = first_rows(data, split)
     device = net.weight.device
     images = data.splits[split]
-    corrupted = corruption(unit(images.given[rows].to(device)), keys(rows, _SEEDS[split]).to(device))
-    return unit(images[rows].to(device)).cpu(), corrupted.cpu(), net.reconstruct(corrupted).cpu()
+    x = unit(images[rows].to(device))
+    given = x if images.clean is None else unit(images.given[rows].to(device))
+    corrupted = corruption(given, keys(rows, _SEEDS[split]).to(device))
+    return x.cpu(), corrupted.cpu(), net.reconstruct(corrupted).cpu()
 
 
 def sheet(rows: Sequence[Tensor], border: int = 2) -> NDArray[np.uint8]:
