@@ -107,6 +107,7 @@ def prepare(folder: Path) -> None:
         status, err = carried_out(folder, ("train", *words, *TINY, f"hydra.run.dir=multirun/runs/{name}"))
         assert status == 0, err
     if (kept := Path(data_folder()) / f"{PACKAGE}-{VERSION}").is_dir():  # else it is fetched
+        (folder / "data").mkdir(exist_ok=True)
         (folder / "data" / kept.name).symlink_to(kept)
     (folder / "photos").mkdir()
     for file in ("holiday.jpg", "photos/one.png"):
