@@ -2,7 +2,8 @@
 async function begin() {
   const tests = await readImages();
   const runtime = await startRuntime();
-  const nets = await Promise.all(runs.map((_, place) => new Run(runtime, place).open()));
+  const nets = []; // one after the other: the runtime knows the weights of each by the same name
+  for (const place of runs.keys()) nets.push(await new Run(runtime, place).open());
   let state = parse(location.hash.slice(1));
   const steps = new Steps(state, remember);
   const pixelsOf = (image) => (image === OWN ? ownPixels(state.own) : tests[image]);
