@@ -152,6 +152,8 @@ def test_records_in_docs_have_the_fingerprint_of_their_config():
     for line in lines:
         record = line["result.json"]
         config, folder = record["config"], record["config"]["paths"]["data"]
+        if "path" in config["dataset"]:
+            continue  # known by the content of pictures that are not here
         assert config["dataset"]["data_dir"] == folder
         config["dataset"]["data_dir"] = "data"
         assert fingerprint(config) == record["fingerprint"], line["run"]
