@@ -12,7 +12,7 @@ from caelab.corruptions import Clean, Corruption
 from caelab.errors import UserError, installed
 from caelab.export.check import check
 from caelab.export.formats import Onnx
-from caelab.export.parts import Part, Tensors, parts
+from caelab.export.parts import Encoder, Part, Tensors, parts
 from caelab.models.autoencoder import Autoencoder
 
 WEIGHTS = "weights"
@@ -21,12 +21,8 @@ WEIGHTS = "weights"
 _LARGE = 1_024  # bytes
 
 
-class Encoder(nn.Module):
+class Indexed(Encoder):
     """The encoder with the indices of its code, if that is discrete."""
-
-    def __init__(self, net: Autoencoder) -> None:
-        super().__init__()
-        self.net = net
 
     def forward(self, x: Tensor) -> Tensors:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``(z, skip_1, ..., indices)``, indices int32."""
@@ -111,7 +107,7 @@ def _pieces(net: Autoencoder, corruption: Corruption) -> Iterator[Part]:
     outputs, bottleneck = encoder.outputs, net.bottleneck
     if isinstance(bottleneck, Discrete):
         outputs = (*outputs, "indices")
-    yield Part("encoder", Encoder(net).eval(), ("x",), outputs, encoder.example)
+    yield Part("encoder", Indexed(net).eval(), ("x",), outputs, encoder.example)
     yield decoder
     if isinstance(bottleneck, Discrete):
         indices = torch.zeros(2, bottleneck.tokens, bottleneck.codebooks, dtype=torch.int32)
