@@ -1,4 +1,4 @@
-"""ONNX Runtime Web: taken from its package, kept, and named where it cannot be had."""
+"""ONNX Runtime Web: taken from its files or its package, kept, and named where it cannot be had."""
 
 import io
 import tarfile
@@ -31,7 +31,7 @@ def _small(monkeypatch):
 def package(path, files):
     with tarfile.open(path, "w:gz") as tar:
         for name, content in files.items():
-            member = tarfile.TarInfo(module._FILES[name])
+            member = tarfile.TarInfo(f"package/dist/{module._FILES[name]}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
 
@@ -45,11 +45,27 @@ def test_it_is_read_from_the_package_and_kept(tmp_path):
     assert runtime(tmp_path) == FILES
 
 
+def test_its_two_files_will_do(tmp_path, monkeypatch):
+    fetched = []
+
+    def download(urls, target, _md5):
+        fetched.extend(urls)
+        target.write_bytes(FILES["wasm"])
+
+    monkeypatch.setattr(module, "download", download)
+    folder = tmp_path / "onnxruntime-web-1.30.0"
+    folder.mkdir()
+    (folder / "ort.wasm.bundle.min.mjs").write_bytes(FILES["script"])
+    assert runtime(tmp_path) == FILES
+    assert [url.rpartition("/")[2] for url in fetched] == ["ort-wasm-simd-threaded.wasm"]
+
+
 def test_without_network_one_line_says_which_file_goes_where(tmp_path):
     with pytest.raises(UserError) as error:
         runtime(tmp_path)
     line = str(error.value)
-    assert line.startswith("onnxruntime-web: no source of it works. Put onnxruntime-web-1.30.0.tgz (https://")
+    files = "ort.wasm.bundle.min.mjs and ort-wasm-simd-threaded.wasm"
+    assert line.startswith(f"onnxruntime-web: no source of it works. Put {files} (https://")
     assert line.endswith(f" into {tmp_path / 'onnxruntime-web-1.30.0'}")
 
 
