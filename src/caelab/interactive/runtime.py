@@ -68,4 +68,6 @@ def _read_package(files: dict[str, Path]) -> Arrays:
     path = files["script"]
     with reading(path):
         contents = members(path)
-        return {name: np.frombuffer(contents[f"package/dist/{file}"], np.uint8) for name, file in _FILES.items()}
+        return {
+            name: np.frombuffer(contents[f"package/dist/{file}"], np.uint8) for name, file in _FILES.items()
+        }
