@@ -71,7 +71,9 @@ def configuration() -> Iterator[str]:
             yield f"### {group.replace('.', '/')}={name}\n"
             yield from (f"{_text(line)}\n" for line in _header(file, group))
             if group not in _OF_OTHERS:
-                comments = {f"{group}.{key}": text for key, text in _comments(file).items()}
+                comments = {
+                    f"{group}.{key.removeprefix(f'{group}.')}": text for key, text in _comments(file).items()
+                }
                 yield from _keys(offered[name], comments, _arguments(offered[name], group))
 
 

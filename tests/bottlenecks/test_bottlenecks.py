@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from caelab.bottlenecks.bottleneck import Crossing, Discrete
+from caelab.config import options
 from caelab.draws import keys
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -17,13 +18,17 @@ LATENT = 80
 
 def build(name, latent=LATENT, seed=0, **overrides):
     torch.manual_seed(seed)
-    return instantiate(OmegaConf.load(CONF / "bottleneck" / f"{name}.yaml"), **overrides)(latent)
+    return kind(name, **overrides)(latent)
+
+
+def kind(name, **overrides):
+    return instantiate(options.node("bottleneck", CONF / "bottleneck" / f"{name}.yaml"), **overrides)
 
 
 def network(model, name, shape=(3, 32, 32), seed=0):
     torch.manual_seed(seed)
-    bottleneck = instantiate(OmegaConf.load(CONF / "bottleneck" / f"{name}.yaml"))
-    return instantiate(OmegaConf.load(CONF / "model" / f"{model}.yaml"), shape=shape, bottleneck=bottleneck)
+    node = OmegaConf.load(CONF / "model" / f"{model}.yaml")
+    return instantiate(node, shape=shape, bottleneck=kind(name))
 
 
 def latents(bottleneck, n=30, seed=0):

@@ -6,7 +6,6 @@ import pytest
 import torch
 from scipy import stats
 
-from caelab.bottlenecks.bottleneck import Crossing
 from caelab.bottlenecks.entropy import Density, Entropy
 from caelab.draws import keys, uniform
 
@@ -70,8 +69,7 @@ def test_the_penalty_is_the_price_of_the_bits():
         crossing = bottleneck(h)
         bits = bottleneck.density.bits(crossing.z.round()).sum(1)
     torch.testing.assert_close(crossing.penalty, 0.3 * bits)
-    assert bottleneck.measure(crossing)["bits"] == pytest.approx(float(bits.mean()), rel=1e-5)
-    assert bottleneck.measure(Crossing(crossing.z))["bits"] == pytest.approx(float(bits.mean()), rel=1e-5)
+    torch.testing.assert_close(bottleneck.bits_of(crossing.z), bits)
 
 
 def test_the_first_step_is_the_best_of_fine_rounding():
@@ -94,7 +92,7 @@ def test_densities_start_from_what_they_are_shown():
     bottleneck.start_from(h)
     assert bottleneck.median.tolist() == pytest.approx([20, 0, -30], abs=3)
     assert bottleneck.density.spread.tolist() == pytest.approx([10, 0.05, 70], rel=0.05)
-    bits = bottleneck.eval().measure(bottleneck(h))["bits"]
+    bits = bottleneck.eval()(h).penalty.mean().item() / bottleneck.bit_price
     entropy = sum(math.log2(std * math.sqrt(2 * math.pi * math.e)) for std in (10, 70))
     assert entropy < bits < entropy + 0.2
 

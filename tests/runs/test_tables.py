@@ -63,6 +63,12 @@ def test_what_chose_the_checkpoints_of_all_orders_them():
     other = record("c", metrics=loss | {"val/loss": 0.3, "val/psnr": 21.0})
     other.config.update(select="val/loss", loss={"_target_": "torch.nn.L1Loss"})  # no loss is another's
     assert list(tables.frame([*runs, other])["model"]) == ["a", "c", "b"]
+    for one in (*runs, other):
+        one.config.update(select="val/objective", loss=None)
+        one.metrics["val/objective"] = one.metrics["val/loss"]
+    assert list(tables.frame([*runs, other])["model"]) == ["b", "a", "c"]
+    other.config.update(bottleneck={"price": 0.01})  # nor is an objective that of another price
+    assert list(tables.frame([*runs, other])["model"]) == ["a", "c", "b"]
     mixed = tables.frame([*runs, record("c", validation=21.0)])  # by validation PSNR, which all have
     assert list(mixed["model"]) == ["a", "c", "b"]
 

@@ -58,9 +58,11 @@ def test_the_penalty_is_logged_apart_from_the_loss(train):
         mse = (net.decode(code) - x).square().mean()
     assert float(row["val/penalty"]) == pytest.approx(float(code.penalty.mean()) / 3072, rel=1e-4)
     assert float(row["val/loss"]) == pytest.approx(float(mse), rel=1e-4)
+    both = float(row["val/loss"]) + float(row["val/penalty"])
+    assert float(row["val/objective"]) == pytest.approx(both, rel=1e-6)
     assert float(row["train/penalty"]) > 0
     assert answer.record["metrics"]["test/active_numbers"] <= 8
-    assert "val/penalty" not in train("bottleneck=none").records[0]["metrics"]
+    assert not {"val/penalty", "val/objective"} & train("bottleneck=none").records[0]["metrics"].keys()
 
 
 def test_a_discrete_run_counts_its_bits_and_is_found_again(train, lab, tmp_path):
@@ -119,6 +121,10 @@ def test_averaged_weights_have_the_codebook_that_belongs_to_them(train, monkeypa
             ["dataset=shapes", "model=pca", "bottleneck=vq"],
             "PCA takes none; use bottleneck=none, or another model",
         ),
+        (
+            ["select=val/objective"],
+            "select=val/objective: nothing is added to the loss here; use select=val/loss",
+        ),
         (["bottleneck=variational", "bottleneck.beta=-1"], "bottleneck.beta must be at least 0, got -1"),
         (["bottleneck=fsq", "bottleneck.levels=[5,5,5]"], "bottleneck.levels must be as many as divide 8"),
         (
@@ -161,6 +167,8 @@ def test_a_coded_run_says_its_bits_and_is_coded(train, lab):
     answer = train(*words, *small, *sizes, "bottleneck=entropy", tiny=False)
     bits = answer.record["metrics"]["test/bits"]
     assert answer.record["metrics"]["test/penalty"] == pytest.approx(0.005 * bits / 3072, rel=1e-3)
+    assert answer.record["config"]["select"] == "val/objective"
+    assert answer.record["metrics"]["val/bits"] == pytest.approx(bits, rel=0.2)
     assert f"{bits:,.1f} bits an image by the learnt densities" in answer.out
     status, out, err = lab("rate", answer.run_dir)
     assert status == 0, err

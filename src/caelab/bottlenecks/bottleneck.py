@@ -32,11 +32,13 @@ class Bottleneck(nn.Module, ABC):
         asks: numbers that the encoder gives for each of ``latent``.
         random: whether training draws, and so needs keys. Outside training nothing is drawn.
         near_normal: whether training holds codes near the standard normal, which can then be drawn from.
+        bit_price: what a bit adds to the penalty, where that counts nothing but bits; None of any other.
     """
 
     asks: ClassVar[int] = 1
     random: ClassVar[bool] = False
     near_normal: ClassVar[bool] = False
+    bit_price: float | None = None
 
     def __init__(self, latent: int) -> None:
         super().__init__()

@@ -42,11 +42,12 @@ class Entropy(Bottleneck):
     """
 
     random = True
+    bit_price: float
 
     def __init__(self, latent: int, price: float = 0.005, step: float | None = None) -> None:
         super().__init__(latent)
-        self.price = above("price", price, 0, equal=False)
-        best = math.sqrt(6 * self.price / math.log(2))
+        self.bit_price = above("price", price, 0, equal=False)
+        best = math.sqrt(6 * self.bit_price / math.log(2))
         self.step = best if step is None else above("step", step, 0, equal=False)
         self.chosen = step is None
         self.at_places(latent)
@@ -89,7 +90,7 @@ class Entropy(Bottleneck):
             z = self.value(whole).reshape(h.shape)
             if torch.compiler.is_exporting():  # where nobody asks for the penalty
                 return Crossing(z)
-            return Crossing(z, self.price * self.density.bits(whole).reshape(h.shape).sum(1))
+            return Crossing(z, self.bit_price * self.density.bits(whole).reshape(h.shape).sum(1))
 
     @property
     def _width(self) -> Tensor:
@@ -107,11 +108,6 @@ class Entropy(Bottleneck):
     def bits_of(self, z: Tensor) -> Tensor:
         """Bits (N,) of a ``z`` (N, latent) that has crossed, by the densities, without any coder."""
         return self.density.bits(self.whole(z)).reshape(len(z), -1).sum(1)
-
-    @torch.no_grad()
-    def measure(self, codes: Crossing) -> dict[str, float]:
-        """``bits``: mean bits an image by the densities; a coder takes a little more."""
-        return {"bits": float(torch.cat([self.bits_of(z) for z in torch.split(codes.z, 256)]).mean())}
 
 
 class Density(nn.Module):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from hydra.core.config_store import ConfigStore
 
-from caelab.config import grammar, instances, notebook, options
+from caelab.config import instances, notebook, options
 from caelab.config.build import PARTIAL
 from caelab.config.fingerprint import GROUPS
 from caelab.errors import UserError
@@ -183,7 +183,7 @@ def _option(group: str, value: Any) -> tuple[str, dict[str, Any]]:
     arguments = {name: _plain(f"{group}.{name}", one) for name, one in keywords.items()}
     node = _node(group, kind, target)
     trust.vouch(target)
-    leaves = {name: grammar.read(file) for name, file in options.files(group).items()}
+    leaves = {name: options.node(group, file) for name, file in options.files(group).items()}
     for whole, left in ((node | arguments, {}), (node, arguments)):
         if same := next((name for name, leaf in leaves.items() if leaf == whole), None):
             return same, left

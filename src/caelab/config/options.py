@@ -30,8 +30,8 @@ def options(group: str) -> dict[str, dict[str, Any]]:
     """
     if group in ("trainer", "paths"):
         return {"train": flat(top()[group], f"{group}.")}
-    leaves = {name: {} if _is_global(leaf) else read(leaf) for name, leaf in files(group).items()}
-    return {name: flat(node, f"{group}.") for name, node in (leaves | classes.get(group, {})).items()}
+    leaves = {name: node(group, leaf) for name, leaf in files(group).items()}
+    return {name: flat(leaf, f"{group}.") for name, leaf in (leaves | classes.get(group, {})).items()}
 
 
 def files(group: str) -> dict[str, Path]:
@@ -42,8 +42,11 @@ def files(group: str) -> dict[str, Path]:
     return {leaf.stem: leaf for leaf in sorted(leaves, key=lambda leaf: leaf.stem)}
 
 
-def _is_global(leaf: Path) -> bool:
-    return leaf.read_text(encoding="utf-8").startswith("# @package _global_")
+def node(group: str, leaf: Path) -> dict[str, Any]:
+    """What the file of an option sets in its own group, without what it sets elsewhere."""
+    is_global = leaf.read_text(encoding="utf-8").startswith("# @package _global_")
+    own: dict[str, Any] = read(leaf).get(group, {}) if is_global else read(leaf)
+    return own
 
 
 def every_key() -> list[str]:

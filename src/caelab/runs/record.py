@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 from caelab import durable
 from caelab.config.fingerprint import CLEAN, IRRELEVANT, acting, later, network_node
 from caelab.metrics import measures
-from caelab.metrics.measures import SELECT
+from caelab.metrics.measures import OBJECTIVE, SELECT
 from caelab.runs import record_file
 
 SCHEMA = 1
@@ -225,12 +225,15 @@ class Complete(Record):
 def chosen_by(records: Iterable[Complete]) -> str:
     """Key that the checkpoints of all of these runs were chosen by; where they differ, validation PSNR.
 
-    All have that. Each run's own loss is another figure where losses differ. Runs without a gradient step do
-    not count beside others: they had nothing to choose from.
+    All have that. Each run's own loss is another figure where losses differ, and its objective where
+    bottlenecks do. Runs without a gradient step do not count beside others: they had nothing to choose from.
     """
     runs = [*records]
     trained = [run for run in runs if not run.untrained] or runs
-    keys = {(run.select, str(run.config.get("loss")) if run.select == "val/loss" else "") for run in trained}
+    own = {"val/loss": ("loss",), OBJECTIVE: ("loss", "bottleneck")}
+    keys = {
+        (run.select, *(str(run.config.get(group)) for group in own.get(run.select, ()))) for run in trained
+    }
     return keys.pop()[0] if len(keys) == 1 else SELECT
 
 

@@ -268,9 +268,13 @@ class AutoencoderModule(LightningModule):
         self.log_dict(self._figures("test"))
 
     def _figures(self, split: str) -> dict[str, Tensor]:
-        measured = {"loss": self.mean_loss.compute(), **self.quality.compute()}
+        loss = self.mean_loss.compute()
+        measured = {"loss": loss, **self.quality.compute()}
         if self.val_penalties.update_called:
-            measured["penalty"] = self.val_penalties.compute()
+            penalty = self.val_penalties.compute()
+            measured |= {"penalty": penalty, "objective": loss + penalty}
+            if (price := self.net.bottleneck.bit_price) is not None:
+                measured["bits"] = penalty * math.prod(self.net.shape) / price
         figures = {f"{split}/{k}": torch.as_tensor(v, dtype=torch.float32) for k, v in measured.items()}
         for key, value in figures.items():
             if not math.isfinite(value):

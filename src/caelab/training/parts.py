@@ -20,9 +20,10 @@ from caelab.corruptions import Clean, require_unpaired
 from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
 from caelab.inference import origin
-from caelab.metrics.measures import Measure, asked
+from caelab.metrics.measures import OBJECTIVE, Measure, asked
 from caelab.metrics.quality import WINDOW
 from caelab.models import outside
+from caelab.models.autoencoder import Autoencoder
 from caelab.runs import trust
 from caelab.training import trainer
 from caelab.training.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch
@@ -70,6 +71,7 @@ def build(job: Job, loggers: list[Logger]) -> Parts:
     others = _callbacks(config)
     data = _data(job)
     module = _module(config, data.shape)
+    _require_penalty(module.net, config["select"])
     _require_place(module, trainer.alone(config["trainer"]["devices"], device))
     if data.paired:
         _require_pairs(module)
@@ -191,6 +193,17 @@ def _require_tokens(bottleneck: Bottleneck, images: int | None) -> None:
         raise UserError(
             f"bottleneck.entries={bottleneck.entries}: there are {tokens:,} training tokens, {of}; give fewer"
         )
+
+
+def _require_penalty(net: Autoencoder, select: str) -> None:
+    """Refuse to choose a checkpoint by an objective that is the loss alone."""
+    if select != OBJECTIVE:
+        return
+    with torch.no_grad():
+        penalty = net.eval().encode(torch.zeros(1, *net.shape)).penalty
+    net.train()
+    if penalty is None:
+        raise UserError(f"select={select}: nothing is added to the loss here; use select=val/loss")
 
 
 def _require_place(module: AutoencoderModule, alone: bool) -> None:

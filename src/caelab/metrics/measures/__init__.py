@@ -19,6 +19,10 @@ ALWAYS = {"psnr": True, "psnr_pooled": True, "ssim": True, "mse": False, "l1": F
 
 SELECT = "val/psnr"
 """Key that checkpoints are chosen by, unless ``select`` says otherwise."""
+OBJECTIVE = "val/objective"
+"""Key of what training makes small, where a bottleneck adds a penalty to the loss: both together."""
+
+_MINIMISED = {"loss": False, OBJECTIVE.removeprefix("val/"): False}
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def selectable(names: Sequence[str]) -> dict[str, bool]:
         names: of what the run is measured by.
     """
     further = {name: one.higher for name, one in asked(names).items() if one.higher is not None}
-    return {f"val/{name}": higher for name, higher in (ALWAYS | {"loss": False} | further).items()}
+    return {f"val/{name}": higher for name, higher in (ALWAYS | _MINIMISED | further).items()}
 
 
 def higher(key: str) -> bool:
