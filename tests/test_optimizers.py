@@ -8,6 +8,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
+from caelab.optimizers import Muon, orthogonalised
+
 CONF = Path(__file__).parents[1] / "conf" / "optimizer"
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
 CLASSES = {
@@ -81,3 +83,67 @@ def test_first_two_sgd_steps_in_closed_form():
         optimizer.step()
     # w1 = w0 - 0.1 * 2 w0 = 0.8 w0; then the momentum 0.9 of the first gradient: 0.8 - 0.1 (1.6 + 0.9 * 2)
     torch.testing.assert_close(w.detach(), 0.46 * start, rtol=1e-12, atol=0)
+
+
+def orthogonalised_by_svd(matrix):
+    """The five rounds act on singular values alone, so they can be taken one by one."""
+    u, s, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
+    s = s / s.square().sum().sqrt()
+    for _ in range(5):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    return u * s @ vh
+
+
+@pytest.mark.parametrize("shape", [(6, 20), (20, 6), (1, 9)])
+def test_muon_keeps_the_directions_of_a_matrix_and_evens_their_lengths(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    found = orthogonalised(matrix)
+    torch.testing.assert_close(found.double(), orthogonalised_by_svd(matrix), rtol=1e-4, atol=1e-5)
+    lengths = torch.linalg.svdvals(found)
+    assert 0.6 < lengths.min() <= lengths.max() < 1.3
+
+
+def test_muon_moves_convolutions_by_itself_and_all_else_as_adamw_does():
+    torch.manual_seed(0)
+    kernel, dense = nn.Parameter(torch.randn(8, 2, 1, 1)), nn.Parameter(torch.randn(3, 5))
+    twin, gradients = nn.Parameter(dense.detach().clone()), torch.randn(2, 8, 2, 1, 1)
+    ours = load("muon", iter([kernel, dense]), lr=0.1)
+    adamw = torch.optim.AdamW([twin], lr=1.5e-3, weight_decay=0.01)
+    first, second = gradients.flatten(2)
+    expected = kernel.detach().flatten(1).double()
+    for ahead in (1.9 * first, second + 0.9 * (0.9 * first + second)):
+        expected -= 0.1 * 2 * orthogonalised_by_svd(ahead)  # 8 rows of 2: the root of 4
+    for gradient in gradients:
+        kernel.grad, dense.grad, twin.grad = gradient, dense.detach() - 1, twin.detach() - 1
+        ours.step()
+        adamw.step()
+    torch.testing.assert_close(kernel.detach().flatten(1).double(), expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(dense, twin)
+
+
+def test_muon_goes_on_from_its_state_bit_for_bit():
+    torch.manual_seed(0)
+    start, gradients = torch.randn(4, 2, 3, 3), torch.randn(3, 4, 2, 3, 3)
+    bias = torch.zeros(4)
+
+    def stepped(weights, optimizer, gradients):
+        for gradient in gradients:
+            weights[0].grad, weights[1].grad = gradient.clone(), gradient.sum((1, 2, 3))
+            optimizer.step()
+        return [one.detach().clone() for one in weights], optimizer.state_dict()
+
+    def fresh(values):
+        weights = [nn.Parameter(value.clone()) for value in values]
+        return weights, Muon(weights)
+
+    whole, _ = stepped(*fresh([start, bias]), gradients)
+    half, state = stepped(*fresh([start, bias]), gradients[:2])
+    weights, optimizer = fresh(half)
+    optimizer.load_state_dict(state)
+    again, _ = stepped(weights, optimizer, gradients[2:])
+    assert all(map(torch.equal, whole, again))
+
+
+def test_muon_refuses_a_momentum_that_cannot_be():
+    with pytest.raises(ValueError, match="momentum must be at least 0 and below 1, got 1"):
+        Muon([nn.Parameter(torch.zeros(2))], momentum=1)
