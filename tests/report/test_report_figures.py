@@ -13,6 +13,7 @@ from matplotlib.text import Text
 from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio
 
+from caelab.analysis.rate.published import numbers
 from caelab.errors import UserError
 from caelab.plotting import style
 from caelab.report import figures
@@ -226,6 +227,15 @@ def test_pareto_puts_quality_over_cost(row):
     assert shade.get_x() == 100
     assert shade.get_x() + shade.get_width() == code.get_xlim()[1]
     assert shade.get_label() == "code larger than the image (100 numbers)"
+
+
+def test_pareto_draws_what_others_published_in_the_range_of_the_rows(row):
+    others = {"a paper": [(5, 20.5), (20, 23.0), (90, 27.0), (5_000, 60.0)]}
+    code, time = figures.pareto(costly(row), "Costs", others).axes
+    assert lines(code)["published: a paper"].tolist()[-2:] == [[20, 23], [90, 27]]
+    assert "published: a paper" not in lines(time)
+    assert dict(numbers("cifar10", 10_000)["COIN++"])[256] == 27.838
+    assert numbers("cifar10", 500) == numbers("mnist", 10_000) == {}
 
 
 def test_pareto_marks_what_goes_around_its_latent_and_leaves_it_out_of_the_frontier(row):

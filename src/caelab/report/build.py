@@ -11,6 +11,8 @@ from joblib import Parallel, cpu_count, delayed
 from matplotlib.figure import Figure
 
 from caelab import studies, terminal
+from caelab.analysis.rate.published import numbers
+from caelab.analysis.rate.tradeoff import Curve
 from caelab.errors import UserError
 from caelab.plotting.embed import Picture
 from caelab.plotting.strips import Images
@@ -133,12 +135,20 @@ def _drawn(whole: Section, out: Path) -> tuple[list[Picture], dict[str, Any]]:
     return _pictures(one, found, out), plots.plain(whole.shown(LISTED), one, found)
 
 
+def _published(one: Section) -> dict[str, Curve]:
+    """What others have published on the same test images, by numbers of a code."""
+    counts = {row.mean("data", "test") for row in one.rows if row.runs}
+    return numbers(one.dataset, int(counts.pop())) if len(counts) == 1 else {}
+
+
 def _pictures(one: Section, found: Mapping[str, Images], out: Path) -> list[Picture]:
     where = f"{one.title}, {display(one.dataset)}"
     drawn: dict[str, Figure | None] = {
         "psnr": (figures.line if one.axis else figures.bars)(one),
         "curves": figures.curves(one),
-        "pareto": figures.pareto(one.rows, titled("Test PSNR against code size and training time", one)),
+        "pareto": figures.pareto(
+            one.rows, titled("Test PSNR against code size and training time", one), _published(one)
+        ),
         "rate": figures.rates(one),
         "gradients": figures.gradients(one),
         "images": figures.grid(titled("Reconstructions of test images", one), found),

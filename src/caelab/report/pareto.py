@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from textwrap import fill
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox, BboxBase
 from numpy.typing import NDArray
 
+from caelab.analysis.rate.tradeoff import Curve
 from caelab.plotting.style import COLOURS, DPI, LABELS, legend, logarithmic, settle, sheet, styled
 from caelab.report.rows import Row
 from caelab.texts import visible
@@ -42,7 +43,7 @@ class Point(NamedTuple):
 
 
 @styled
-def pareto(rows: Sequence[Row], title: str) -> Figure:
+def pareto(rows: Sequence[Row], title: str, published: Mapping[str, Curve] | None = None) -> Figure:
     """Draw test PSNR against effective code size (above) and against seconds of training (below).
 
     Each point is a row's mean over seeds. A hollow one is of pictures that go around their latent, or may do
@@ -53,6 +54,7 @@ def pareto(rows: Sequence[Row], title: str) -> Figure:
     Args:
         rows: of one dataset; those without runs are left out, and a row given twice is drawn once.
         title: of the figure.
+        published: method -> numbers of its code and PSNR in dB, drawn above in the range of the rows.
     """
     drawn = [row for row in rows if row.runs]
     codes = _points(drawn, "size", "effective_code")
@@ -63,6 +65,7 @@ def pareto(rows: Sequence[Row], title: str) -> Figure:
     _costs(lower, times, "training time (s)")
     if drawn:
         _shade(upper, drawn[0])
+        _others(upper, published or {})
     legend(figure, upper)
     settle(figure)
     _name(upper, codes)
@@ -102,6 +105,15 @@ def _costs(axes: Axes, points: Sequence[Point], label: str) -> None:
             label="honest frontier: none is cheaper and better",
         )
     logarithmic(axes, "x")
+
+
+def _others(axes: Axes, published: Mapping[str, Curve]) -> None:
+    low, high = axes.get_xlim()
+    for name, curve in published.items():
+        if shown := [point for point in curve if low <= point[0] <= high]:
+            axes.plot(
+                *zip(*shown, strict=True), "x--", ms=5, lw=0.8, color=COLOURS[3], label=f"published: {name}"
+            )
 
 
 def _front(points: Sequence[Point]) -> list[tuple[float, float]]:
