@@ -38,7 +38,7 @@ def check(config: dict[str, Any], choices: dict[str, Any]) -> None:
             if isinstance(one, float) and not math.isfinite(one):  # which no record can hold
                 raise UserError(f"{key}={one}: must be a finite number")
     for group in groups:
-        leaf = options.options(group).get(str(choices.get(group)), {})
+        leaf = options.option(group, str(choices.get(group)))
         _check_kinds(options.flat(config.get(group, {}), f"{group}."), leaf)
     _check_values(config, top)
     _check_values(options.flat(config["trainer"], "trainer."), options.options("trainer")["train"])

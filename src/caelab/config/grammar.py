@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterable
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,13 @@ _PLAIN = re.compile(r"[\w./+:@-]+")  # text that an override takes as it is
 
 
 def read(file: Path) -> dict[str, Any]:
-    """Read a YAML file; its interpolations stay text."""
+    """Read a YAML file; its interpolations stay text. A sweep asks for the same files in each of its jobs."""
+    state = file.stat()
+    return deepcopy(_read(file, state.st_ino, state.st_mtime_ns, state.st_size))
+
+
+@cache
+def _read(file: Path, *_state: int) -> dict[str, Any]:
     values = OmegaConf.to_container(OmegaConf.load(file))
     return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
 

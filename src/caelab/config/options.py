@@ -34,6 +34,13 @@ def options(group: str) -> dict[str, dict[str, Any]]:
     return {name: flat(leaf, f"{group}.") for name, leaf in (leaves | classes.get(group, {})).items()}
 
 
+def option(group: str, name: str) -> dict[str, Any]:
+    """Keys of one option of a group with their defaults, as in ``options``; none where there is no such."""
+    given = classes.get(group, {})
+    leaf = None if name in given else files(group).get(name)
+    return flat(node(group, leaf) if leaf else given.get(name, {}), f"{group}.")
+
+
 def files(group: str) -> dict[str, Path]:
     """Option of a group -> its file, in alphabetical order."""
     leaves = (
