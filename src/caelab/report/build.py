@@ -137,8 +137,8 @@ def _drawn(whole: Section, out: Path) -> tuple[list[Picture], dict[str, Any]]:
 
 def _published(one: Section) -> dict[str, Curve]:
     """What others have published on the same test images, by numbers of a code."""
-    counts = {row.mean("data", "test") for row in one.rows if row.runs}
-    return numbers(one.dataset, int(counts.pop())) if len(counts) == 1 else {}
+    counts = {run.record.data.test for row in one.rows for run in row.runs.values()}
+    return numbers(one.dataset, counts.pop()) if len(counts) == 1 else {}
 
 
 def _pictures(one: Section, found: Mapping[str, Images], out: Path) -> list[Picture]:
