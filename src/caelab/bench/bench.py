@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from caelab import terminal
-from caelab.bench import WAYS, loading, sheet
+from caelab.bench import WAYS, loading, pictures, sheet
 from caelab.bench.measure import RATIOS, Rounds, carry_out, ratio, rounds, speeds, spread
 from caelab.bench.sheet import table
 from caelab.composition import compose
@@ -81,7 +81,12 @@ def markdown(file: Path) -> str:
     """
     try:
         found = record_file.parse(record_file.text(file))
-        parts = loading.tables(found) if "loading" in found else _parts(found)
+        if "loading" in found:
+            parts: list[Table | str] = loading.tables(found)
+        elif "pages" in found:
+            parts = [pictures.table(found)]
+        else:
+            parts = _parts(found)
         return "\n".join(f"{part}\n" if isinstance(part, str) else sheet.pipes(part) for part in parts)
     except (*record_file.DAMAGE, KeyError) as error:
         raise UserError(f"{file}: no file of figures that caelab bench has written ({error})") from None

@@ -8,6 +8,7 @@ import typer
 from caelab.bench import LOADERS, WAYS
 from caelab.cli.arguments import examples, names
 from caelab.errors import UserError
+from caelab.runs import locate
 
 
 def add(app: typer.Typer) -> None:
@@ -20,6 +21,7 @@ def add(app: typer.Typer) -> None:
         "caelab bench --rounds 2 dataset=cifar10 dataset.train_size=10000 trainer.max_epochs=3",
         "caelab bench --loading --rounds 2",
         "caelab bench --to 28,28.5,29 --rounds 3 experiment=residual",
+        "caelab bench --page last --rounds 3",
     )
     app.command(epilog="\n\n".join([*listed, given]))(bench)
 
@@ -28,7 +30,8 @@ def bench(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...", help="as for caelab train (default: 10,000 images of CIFAR-10)"
+            metavar="[KEY=VALUE]...",
+            help="as for caelab train (default: 10,000 images of CIFAR-10); RUN... with --page",
         ),
     ] = None,
     models: Annotated[str, typer.Option(metavar="NAME,...", help="options of the model group")] = (
@@ -48,6 +51,12 @@ def bench(
     loading: Annotated[
         bool, typer.Option("--loading", help="instead: loading pictures of 64, 128 and 256 pixels")
     ] = False,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page", help="instead: pictures in the page of caelab look RUN --interactive, in Chromium"
+        ),
+    ] = False,
     show: Annotated[
         Path | None, typer.Option(metavar="FILE", help="instead: a file of figures as Markdown")
     ] = None,
@@ -63,6 +72,9 @@ def bench(
     With --loading, pictures that are made for it are loaded in each way, alone and with a network that
     learns from them: KEY=VALUE model=base, or another one. --grow goes on to a million of them, for which it
     needs 12 GB of the folder for temporary files.
+
+    With --page, the page of each RUN goes through its images and moves a code in Chromium, and tells the
+    time of each picture.
     """
     from caelab.bench import bench as ways
     from caelab.bench import loading as loaders
@@ -71,6 +83,10 @@ def bench(
         from caelab.bench.speed_run import speed_run
 
         speed_run(_decibels(to), overrides or [], rounds)
+    elif page:
+        from caelab.bench import pictures
+
+        pictures.bench([locate.run(word) for word in overrides or []], rounds)
     elif show:
         print(ways.markdown(show), end="")
     elif loading:
