@@ -1,11 +1,13 @@
 """The benchmark of pages: a browser goes through images and codes, and a table holds what it tells."""
 
 import json
+from pathlib import Path
 
 import pytest
 from browser import CHROMIUM
 from toys import leave_run
 
+from caelab.bench import bench as command
 from caelab.bench import pictures
 from caelab.errors import UserError
 
@@ -78,3 +80,9 @@ def test_a_page_that_tells_nothing(tmp_path, monkeypatch):
     (tmp_path / "x.html").write_text("nothing")
     with pytest.raises(UserError, match="told no times of the page in 1 s"):
         pictures.times(CHROMIUM, tmp_path / "x.html")
+
+
+def test_the_page_of_the_task_shows_the_figures_on_record():
+    docs = Path(__file__).parents[2] / "docs"
+    table = command.markdown(docs / "results/bench/pictures-2-cores.json").strip()
+    assert table in (docs / "how/interactive.md").read_text()

@@ -28,8 +28,10 @@ AXES = 64
 NUMBERS = 1_024
 """Single numbers that have a slider, at most: the widest."""
 
-BASES = 4
+BASES = 2
 """Images from which the effect of a direction is measured: the first ones."""
+
+_COMPARED = 8
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def exhibit(subject: Subject, images: Tensor, shown: Tensor) -> Exhibit:
     Args:
         subject: the run.
         images: (N, C, H, W) of a split, from whose codes the directions are found.
-        shown: (M, C, H, W) of a split, on which the exported network is compared with the run's.
+        shown: (M, C, H, W) of a split; on the first of them the exported network is compared with the run's.
 
     Raises:
         UserError: a network whose code cannot be moved, or that has no export to ONNX.
@@ -59,7 +61,7 @@ def exhibit(subject: Subject, images: Tensor, shown: Tensor) -> Exhibit:
     record, net = subject.record, subject.network.float()
     require_contract(net, images)
     corruption = restore.corruption(record)
-    blobs = networks(net, corruption, shown)
+    blobs = networks(net, corruption, shown[:_COMPARED])
     z = codes.latents(net, images)
     priors = _priors(subject)
     first = codes.encode(net, images[:BASES])

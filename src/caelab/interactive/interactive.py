@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from caelab import durable, terminal
-from caelab.analysis.look import ANALYSIS, IMAGES, LEAST
+from caelab.analysis.look import ANALYSIS, LEAST
 from caelab.analysis.runner import Subject
 from caelab.composition.compose import data_folder
 from caelab.data.datamodule import ImageDataModule, permutation
@@ -23,6 +23,9 @@ from caelab.plotting.embed import environment
 PAGE = "interactive.html"
 SHOWN = 48
 """Test images that a page holds, where there are as many."""
+
+IMAGES = 500
+"""Test images whose codes show the directions, unless more are asked for: an encoder may take steps."""
 
 _MOST = 1 << 20  # bytes of the images that a page holds
 SCRIPTS = (
@@ -47,7 +50,8 @@ def interactive(
 
     Args:
         runs: directories of one or two finished runs; the images are test images of the first.
-        images: whose codes show the directions along which codes are moved, as in ``caelab look``.
+        images: how many show by their codes the directions along which codes are moved; ``IMAGES`` at most
+            without it.
         seed: of the choice of the images.
         out: folder of the page; ``look/`` in the first run's directory without it.
 
