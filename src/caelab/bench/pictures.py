@@ -19,6 +19,7 @@ from caelab.bench.measure import spread
 from caelab.errors import UserError
 from caelab.interactive.interactive import interactive
 from caelab.runs import results
+from caelab.runs.labels import display
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--enable-logging=stderr")
@@ -110,7 +111,7 @@ def table(found: Mapping[str, Any]) -> Table:
     for page in found["pages"]:
         model, rounds = page["choices"]["model"], page["rounds"]
         shown.add_row(
-            f"{model} on {page['choices']['dataset']}",
+            f"{model} on {display(page['choices']['dataset'])}",
             *(spread([median(one[key]) for one in rounds], ".1f") for key in ("images", "moves")),
             f"{_GOALS[model]}" if model in _GOALS else "",
             spread([one["opened"] / 1000 for one in rounds], ".1f"),
