@@ -123,15 +123,19 @@ class Autoencoder(nn.Module, ABC):
         """Show the bottleneck latents of some training images (N, C, H, W), if it wants to see any."""
         if type(self.bottleneck).start_from is Bottleneck.start_from:
             return
+        rows = range(0, len(images), -(-len(images) // _SHOWN))
+        # in one piece: small tensors that stay would break up the memory that large ones leave
+        shown = torch.empty(len(rows), self.bottleneck.asks * self.latent, device=self.weight.device)
         seen: list[Tensor] = []
         hook = self.bottleneck.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
         training = self.training
         self.eval()
-        for start in range(0, len(images), -(-len(images) // _SHOWN)):
-            self.encode(unit(images[start : start + 1].to(self.weight.device)).to(self.weight.dtype))
+        for place, row in enumerate(rows):
+            self.encode(unit(images[row : row + 1].to(self.weight.device)).to(self.weight.dtype))
+            shown[place] = seen.pop()[0]
         hook.remove()
         self.train(training)
-        self.bottleneck.start_from(torch.cat(seen))
+        self.bottleneck.start_from(shown)
 
     def initialise_from(self, images: Images, corrupted: Images) -> None:
         """As ``initialise``, for a network that also wants to know what it will be given.
