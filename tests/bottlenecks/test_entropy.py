@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy import stats
 
-from caelab.bottlenecks.entropy import Density, Entropy
+from caelab.bottlenecks.density import Density
+from caelab.bottlenecks.entropy import Entropy
 from caelab.draws import keys, uniform
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from caelab.bottlenecks.entropy import Density
+from caelab.bottlenecks.density import Density
 from caelab.bottlenecks.entropy_coder import EntropyCoder
 
 pytest.importorskip("constriction")

@@ -26,10 +26,10 @@ SIZES = {"a": (16, 16), "b": (20, 33), "c": (7, 5)}
 VQ = {"_target_": "caelab.bottlenecks.vq.VQ", "_partial_": True, "dim": 3, "entries": 300}
 
 
-ENTROPY = {"_target_": "caelab.bottlenecks.entropy.Entropy", "_partial_": True, "price": 0.02}
+CODED = {"_target_": "caelab.bottlenecks.hyperprior.Hyperprior", "_partial_": True, "price": 0.02}
 
 
-@pytest.fixture(params=[None, VQ, ENTROPY], ids=["numbers", "indices", "stream"])
+@pytest.fixture(params=[None, VQ, CODED], ids=["numbers", "indices", "stream"])
 def folder(request, tmp_path, monkeypatch):
     """Three pictures, the working directory above them, and a run with random weights."""
     monkeypatch.chdir(tmp_path)
@@ -42,7 +42,7 @@ def folder(request, tmp_path, monkeypatch):
     node = request.param
     bottleneck = None
     if node:
-        pytest.importorskip("constriction" if node == ENTROPY else "vector_quantize_pytorch")
+        pytest.importorskip("constriction" if node == CODED else "vector_quantize_pytorch")
         from hydra.utils import instantiate
 
         bottleneck = instantiate(node)

@@ -24,6 +24,7 @@ KINDS = {
     "fsq": [],
     "simvq": ["bottleneck.dim=4", "bottleneck.entries=16"],
     "entropy": [],
+    "hyperprior": [],
 }
 
 

@@ -96,8 +96,7 @@ class Discrete(Bottleneck):
     def __init__(self, latent: int, dim: int, entries: int, codebooks: int = 1) -> None:
         super().__init__(latent)
         for name, value, least in (("dim", dim, 1), ("entries", entries, 2), ("codebooks", codebooks, 1)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
+            whole_number(name, value, least)
         if latent % dim:
             near = ", ".join(str(n) for n in range(max(1, dim - 3), dim + 4) if latent % n == 0)
             hint = f"; {near} would" if near else ""
@@ -178,6 +177,17 @@ def nearest_entry(tokens: Tensor, entries: Tensor) -> Tensor:
     parts = [flat] if torch.compiler.is_exporting() else torch.split(flat, _AT_ONCE)
     nearest = torch.cat([torch.addmm(lengths, part, entries.T, alpha=-2).argmin(1) for part in parts])
     return nearest.reshape(tokens.shape[:-1])
+
+
+def whole_number(name: str, value: object, least: int) -> int:
+    """Return ``value`` if it is a whole number of ``least`` or more.
+
+    Raises:
+        ValueError: it is not; the message starts with ``name``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
+    return value
 
 
 def above(name: str, value: object, least: float, *, equal: bool = True) -> float:

@@ -1,19 +1,20 @@
 """A latent that is rounded and coded, with densities that are learnt for the coder."""
 
 import math
-from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from caelab.bottlenecks.bottleneck import Bottleneck, Crossing, above
+from caelab.bottlenecks.density import Density
+from caelab.bottlenecks.entropy_coder import Coder, EntropyCoder
 from caelab.draws import uniform
 
-_WIDTHS = (1, 3, 3, 3, 1)  # of the layers of a density, as in Ballé et al.
-_NARROW = 0.05  # steps: the least spread that a density starts from
+NARROW = 0.05
+"""Steps: the least spread that a density starts from."""
+
+_LEAST = 1e-6  # steps: a spread that is taken for none
 _WIDE = 4.0  # steps: the least spread of the number with the largest, at the start
-_FLAT = 1e-6  # the least rise of a logit over one step
 
 
 class Entropy(Bottleneck):
@@ -68,10 +69,14 @@ class Entropy(Bottleneck):
         h = self._places(h.float())
         if self.chosen:
             widest = float(h.std(0).max()) / self.step
-            self.gain.fill_(math.log(max(1.0, _WIDE / max(widest, _FLAT))))
+            self.gain.fill_(math.log(max(1.0, _WIDE / max(widest, _LEAST))))
         steps = h / self._width
         self.median.copy_(steps.median(0).values)
-        self.density.spread.copy_(steps.std(0).clamp(min=_NARROW))
+        self.start_densities(steps - self.median)
+
+    def start_densities(self, steps: Tensor) -> None:
+        """Start the densities as those of steps (M, numbers) from the median."""
+        self.density.spread.copy_(steps.std(0).clamp(min=NARROW))
 
     def _places(self, z: Tensor) -> Tensor:
         """Numbers (N, latent) as (M, numbers): M is N, times the places of an image."""
@@ -81,16 +86,33 @@ class Entropy(Bottleneck):
         """Let a latent (N, latent) cross, in float32."""
         with torch.autocast(h.device.type, enabled=False):
             steps = self._places(h.float()) / self._width - self.median
-            if self.training and key is not None:
-                whole = steps + self._places(uniform(key, self.latent) - 0.5)
-            else:
-                whole = steps.detach().round()
-                if torch.is_grad_enabled():  # of the encoder, straight through: 0 is added
-                    whole = whole + (steps - steps.detach())
-            z = self.value(whole).reshape(h.shape)
+            whole = steps.detach().round()
+            if torch.is_grad_enabled():  # of the encoder, straight through: 0 is added
+                whole = whole + (steps - steps.detach())
+            drawn = key if self.training else None
+            y = whole if drawn is None else steps + self._places(uniform(drawn, self.latent) - 0.5)
+            z = self.value(y).reshape(h.shape)
             if torch.compiler.is_exporting():  # where nobody asks for the penalty
                 return Crossing(z)
-            return Crossing(z, self.bit_price * self.density.bits(whole).reshape(h.shape).sum(1))
+            return Crossing(z, self.bit_price * self.cost(y, whole, drawn).reshape(len(h), -1).sum(1))
+
+    def cost(self, y: Tensor, whole: Tensor, key: Tensor | None) -> Tensor:
+        """Bits (M,) of steps from the median, by the densities.
+
+        Args:
+            y: the steps (M, numbers), with noise in training.
+            whole: the same, rounded.
+            key: of each image, (N,) int64, in training; None outside.
+        """
+        return self.density.bits(y).sum(1)
+
+    def coder(self) -> Coder:
+        """Return what codes whole steps (M, numbers) by the densities.
+
+        Raises:
+            UserError: constriction is not installed.
+        """
+        return EntropyCoder(self.density)
 
     @property
     def _width(self) -> Tensor:
@@ -107,51 +129,5 @@ class Entropy(Bottleneck):
 
     def bits_of(self, z: Tensor) -> Tensor:
         """Bits (N,) of a ``z`` (N, latent) that has crossed, by the densities, without any coder."""
-        return self.density.bits(self.whole(z)).reshape(len(z), -1).sum(1)
-
-
-class Density(nn.Module):
-    """Learnt cumulative distributions of several numbers, each with median 0.
-
-    That of a number is ``sigmoid(f(y) - f(0))``, with ``f`` a rising network of four layers: ``H y + b`` with
-    ``H > 0``, then ``y + tanh(a) tanh(y)``. It starts as a logistic distribution of standard deviation
-    ``spread``.
-
-    Args:
-        numbers: how many there are.
-    """
-
-    def __init__(self, numbers: int) -> None:
-        super().__init__()
-        slope = (math.pi / math.sqrt(3)) ** (1 / (len(_WIDTHS) - 1))
-        self.weights, self.biases, self.bends = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
-        for n_in, n_out in pairwise(_WIDTHS):
-            weight = math.log(math.expm1(slope / n_out))
-            self.weights.append(torch.full((numbers, n_out, n_in), weight))
-            self.biases.append(torch.rand(numbers, n_out, 1) - 0.5)
-            if n_out > 1:
-                self.bends.append(torch.zeros(numbers, n_out, 1))
-        self.spread: Tensor
-        self.register_buffer("spread", torch.ones(numbers))
-
-    def logits(self, y: Tensor) -> Tensor:
-        """Logits of the cumulative distributions at ``y`` (numbers, M), of the parameters' type."""
-        x = torch.cat([torch.zeros_like(y[:, :1]), y], 1) / self.spread[:, None]
-        x = x[:, None]  # (numbers, 1, 1 + M)
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = F.softplus(weight) @ x + bias
-            if layer < len(self.bends):
-                x = x + torch.tanh(self.bends[layer]) * torch.tanh(x)
-        return x[:, 0, 1:] - x[:, 0, :1]
-
-    def bits(self, whole: Tensor) -> Tensor:
-        """Bits of each number of ``whole`` (M, numbers): ``-log2`` of the probability of a step around it.
-
-        With ``u`` and ``l`` the logits at the step's ends, that is
-        ``sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u))``, without cancellation.
-        """
-        y = whole.T
-        low, high = self.logits(torch.cat([y - 0.5, y + 0.5], 1)).chunk(2, 1)
-        rise = (high - low).clamp(min=_FLAT)
-        nats = F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(-rise))
-        return -nats.T / math.log(2)
+        whole = self.whole(z)
+        return self.cost(whole, whole, None).reshape(len(z), -1).sum(1)

@@ -7,19 +7,24 @@ the CPU, and rounded to whole numbers, so that another processor's last bits sel
 
 import hashlib
 import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from caelab.bottlenecks.entropy import Density
-from caelab.bottlenecks.range_coder import RangeCoder, Whole, Words
+from caelab.bottlenecks.density import Density
+from caelab.bottlenecks.range_coder import RangeCoder, Reader, Whole, Words
 
 _WHOLE = 1 << 20  # what the frequencies of a number add up to, about
 _FARTHEST = 1 << 14  # steps from the median, at most, that a table reaches
 _TAIL = 14.0  # logit: beyond it a table need not reach
+_OTHERS = "its numbers are not those that were coded"
+
+Which = NDArray[np.integer[Any]]
 
 
 class Stream(NamedTuple):
@@ -41,11 +46,57 @@ class Stream(NamedTuple):
         return self.words.nbytes + self.far.nbytes
 
 
-class EntropyCoder:
-    """Codes whole numbers by the tables of their densities.
+class Tables:
+    """Whole frequencies of steps from the median, a table for each density.
 
     Args:
-        density: of each number.
+        density: as many as there are to be tables.
+
+    Attributes:
+        weights: frequencies of each table, (levels,); the last is that of all steps beyond it.
+        content: all of it, in bytes.
+    """
+
+    def __init__(self, density: Density) -> None:
+        tables = _tables(density)
+        self.weights = [weights for _, weights in tables]
+        self._low = np.array([low for low, _ in tables], np.int32)
+        self._escapes = np.array([len(weights) - 1 for weights in self.weights], np.int32)
+        self.content = b"".join(part.tobytes() for part in (self._low, self._escapes, *self.weights))
+
+    def symbols(self, whole: Whole, table: Which) -> tuple[Whole, Whole]:
+        """Find numbers in their tables.
+
+        Args:
+            whole: (M, numbers).
+            table: index of the table of each, (M, numbers) or (numbers,).
+
+        Returns:
+            The place of each in its table, and those that lie beyond, (m,).
+        """
+        symbols, escapes = whole.astype(np.int64) - self._low[table], self._escapes[table]
+        outside = (symbols < 0) | (symbols >= escapes)
+        return np.where(outside, escapes, symbols).astype(np.int32), whole[outside]
+
+    def whole(self, symbols: Whole, table: Which, far: Whole) -> tuple[Whole, Whole]:
+        """Return the numbers of ``symbols``, and what they leave of ``far``.
+
+        Raises:
+            ValueError: more numbers lie beyond their tables than ``far`` has.
+        """
+        outside = symbols == self._escapes[table]
+        whole, count = symbols + self._low[table], np.count_nonzero(outside)
+        if count > len(far):
+            raise ValueError(_OTHERS)
+        whole[outside] = far[:count]
+        return whole, far[count:]
+
+
+class Coder(ABC):
+    """Codes whole numbers by tables.
+
+    Args:
+        tables: of the symbols, in the order in which these are coded.
 
     Attributes:
         digest: SHA-256 of the tables, hexadecimal.
@@ -54,20 +105,22 @@ class EntropyCoder:
         UserError: constriction is not installed.
     """
 
-    def __init__(self, density: Density) -> None:
-        tables = _tables(density)
-        self._low = np.array([low for low, _ in tables], np.int32)
-        self._escapes = np.array([len(weights) - 1 for _, weights in tables], np.int32)
-        self._coder = RangeCoder([weights for _, weights in tables])
-        parts = [self._low, self._escapes, *(weights for _, weights in tables)]
-        self.digest = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+    def __init__(self, *tables: Tables) -> None:
+        self._coder = RangeCoder([weights for one in tables for weights in one.weights])
+        self.digest = hashlib.sha256(b"".join(one.content for one in tables)).hexdigest()
+
+    @abstractmethod
+    def symbols(self, whole: Whole) -> tuple[Sequence[Whole], Whole]:
+        """Split numbers (M, numbers) into the symbols of each table and those beyond the tables, (m,)."""
+
+    @abstractmethod
+    def whole(self, read: Reader, far: Whole, count: int) -> tuple[Whole, Whole]:
+        """Return numbers (count, numbers) from a stream, and what they leave of ``far``."""
 
     def encode(self, whole: Whole) -> Stream:
         """Code numbers (M, numbers) as one stream."""
-        symbols = whole.astype(np.int64) - self._low
-        outside = (symbols < 0) | (symbols >= self._escapes)
-        symbols = np.where(outside, self._escapes, symbols).astype(np.int32)
-        return Stream(self._coder.encode(symbols), whole[outside], _check(whole))
+        symbols, far = self.symbols(whole)
+        return Stream(self._coder.encode_each(symbols), far, _check(whole))
 
     def decode(self, stream: Stream, count: int) -> Whole:
         """Read numbers (count, numbers) again.
@@ -76,16 +129,35 @@ class EntropyCoder:
             ValueError: they are not those that were coded.
         """
         try:
-            symbols = self._coder.decode(stream.words, count)
+            whole, left = self.whole(self._coder.reader(stream.words), stream.far, count)
         except (AssertionError, RuntimeError) as error:
             raise ValueError(str(error)) from None
-        outside = symbols == self._escapes
-        whole = symbols + self._low
-        if np.count_nonzero(outside) == len(stream.far):
-            whole[outside] = stream.far
-            if _check(whole) == stream.check:
-                return whole
-        raise ValueError("its numbers are not those that were coded")
+        if len(left) or _check(whole) != stream.check:
+            raise ValueError(_OTHERS)
+        return whole
+
+
+class EntropyCoder(Coder):
+    """Codes numbers each by a density of its own.
+
+    Args:
+        density: of each number.
+    """
+
+    def __init__(self, density: Density) -> None:
+        self._tables = Tables(density)
+        self._numbers = np.arange(len(self._tables.weights))
+        super().__init__(self._tables)
+
+    def symbols(self, whole: Whole) -> tuple[Sequence[Whole], Whole]:
+        """Split numbers (M, numbers) into columns."""
+        symbols, far = self._tables.symbols(whole, self._numbers)
+        return [*symbols.T], far
+
+    def whole(self, read: Reader, far: Whole, count: int) -> tuple[Whole, Whole]:
+        """Read the columns."""
+        symbols = np.stack([read(number, count) for number in self._numbers.tolist()], 1)
+        return self._tables.whole(symbols, self._numbers, far)
 
 
 def _check(whole: Whole) -> int:
@@ -105,7 +177,7 @@ def _tables(density: Density) -> list[tuple[int, NDArray[np.int32]]]:
     for steps in torch.unique(reach).tolist():
         which = torch.nonzero(reach == steps).flatten()
         ends = torch.arange(-steps, steps + 2, dtype=torch.float64) - 0.5
-        shares = torch.sigmoid(_some(density, which).logits(ends.expand(len(which), -1))).diff(dim=1)
+        shares = torch.sigmoid(density.some(which).logits(ends.expand(len(which), -1))).diff(dim=1)
         for number, own in zip(which.tolist(), (shares * _WHOLE).round().int().numpy(), strict=True):
             first, *_, last = np.flatnonzero(own).tolist() * 2 or (steps, steps)
             kept = own[first : last + 1].clip(min=1)
@@ -124,11 +196,3 @@ def _reach(density: Density) -> torch.Tensor:
         low, high = density.logits(ends).T
         reach[(low < -_TAIL) & (high > _TAIL)] = steps
     return reach
-
-
-def _some(density: Density, which: torch.Tensor) -> Density:
-    """The densities of some numbers."""
-    some = deepcopy(density)
-    for one in (*some.weights, *some.biases, *some.bends, some.spread):
-        one.data = one.data[which]
-    return some

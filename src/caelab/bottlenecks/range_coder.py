@@ -1,6 +1,6 @@
 """Symbols as bits: a range coder with a static model of each place of a code."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from caelab.errors import UserError
 
 Whole = NDArray[np.int32]
 Words = NDArray[np.uint32]
+Reader = Callable[[int, int], Whole]
 
 
 class RangeCoder:
@@ -26,29 +27,40 @@ class RangeCoder:
     def __init__(self, weights: Sequence[NDArray[Any]]) -> None:
         self._stream = library()
         model = self._stream.model.Categorical
-        self._models: list[tuple[int, Any]] = [
-            (place, model(one.astype(np.float32), perfect=False))
+        self._models: dict[int, Any] = {
+            place: model(one.astype(np.float32), perfect=False)
             for place, one in enumerate(weights)
             if len(one) > 1
-        ]
+        }
         self._places = len(weights)
 
     def encode(self, symbols: Whole) -> Words:
         """Map symbols (N, places), each in [0, levels), to the words of one stream."""
+        return self.encode_each(np.ascontiguousarray(symbols.T, np.int32))
+
+    def encode_each(self, columns: Sequence[Whole] | Whole) -> Words:
+        """Map the symbols of each place, (n,), of which there may be more at one than at another."""
         encoder = self._stream.queue.RangeEncoder()
-        columns = np.ascontiguousarray(symbols.T, np.int32)
-        for place, model in self._models:
+        for place, model in self._models.items():
             encoder.encode(columns[place], model)
         words: Words = encoder.get_compressed()
         return words
 
     def decode(self, words: Words, n: int) -> Whole:
         """Read the symbols (N, places) of ``n`` codes from their stream."""
+        read = self.reader(words)
+        return np.ascontiguousarray(np.stack([read(place, n) for place in range(self._places)]).T)
+
+    def reader(self, words: Words) -> Reader:
+        """Return what maps a place and n to its symbols (n,), to be asked place after place."""
         decoder = self._stream.queue.RangeDecoder(words)
-        columns = np.zeros((self._places, n), np.int32)
-        for place, model in self._models:
-            columns[place] = decoder.decode(model, n)
-        return np.ascontiguousarray(columns.T)
+
+        def read(place: int, n: int) -> Whole:
+            model = self._models.get(place)
+            symbols: Whole = np.zeros(n, np.int32) if model is None else decoder.decode(model, n)
+            return symbols
+
+        return read
 
 
 def library() -> Any:

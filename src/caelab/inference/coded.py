@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caelab.bottlenecks.entropy import Entropy
-from caelab.bottlenecks.entropy_coder import EntropyCoder, Stream
+from caelab.bottlenecks.entropy_coder import Stream
 from caelab.errors import UserError
 
 ARRAYS = ("words", "far", "check", "tables")
@@ -26,7 +26,7 @@ def pack(bottleneck: Entropy, latents: Sequence[Tensor]) -> tuple[dict[str, Any]
     Raises:
         UserError: constriction is not installed.
     """
-    coder = EntropyCoder(bottleneck.density)
+    coder = bottleneck.coder()
     with torch.inference_mode():
         placed = [z.to(bottleneck.gain.device) for z in latents]
         whole = [bottleneck.whole(z).cpu().numpy().astype(np.int32) for z in placed]
@@ -43,7 +43,7 @@ def unpack(bottleneck: Entropy, found: dict[str, NDArray[Any]], latents: int) ->
         UserError: other tables follow from these weights on this machine, or constriction is not installed.
         ValueError: the stream is damaged.
     """
-    coder = EntropyCoder(bottleneck.density)
+    coder = bottleneck.coder()
     if (theirs := str(found["tables"])) != coder.digest:
         raise UserError(
             f"coded by tables {theirs[:16]}; of the same weights this machine computes {coder.digest[:16]}: "

@@ -15,7 +15,7 @@ from caelab.analysis.photos import picture
 from caelab.analysis.rate import codecs, tradeoff
 from caelab.analysis.runner import Subject
 from caelab.bottlenecks.entropy import Entropy
-from caelab.bottlenecks.entropy_coder import EntropyCoder
+from caelab.bottlenecks.entropy_coder import Coder
 from caelab.bottlenecks.range_coder import library
 from caelab.data.datamodule import Split
 from caelab.data.scale import unit
@@ -46,7 +46,7 @@ def measure(subject: Subject, images: str | None) -> Result:
     """Code each picture of a folder whole.
 
     Args:
-        subject: a run of ``model=spatial`` with ``bottleneck=entropy``.
+        subject: a run of ``model=spatial`` with ``bottleneck=entropy`` or ``hyperprior``.
         images: path of the folder, or of one picture.
 
     Returns:
@@ -62,7 +62,7 @@ def measure(subject: Subject, images: str | None) -> Result:
     library()
     network = _spatial(subject)
     read = stream.Stream(inputs.sources([Path(images)], subject.run), Fit(network.shape, WHOLE), "coding")
-    coder = EntropyCoder(_entropy(network).density)
+    coder = _entropy(network).coder()
     pictures, others = [], []
     with evaluating(network):
         for x in read.batches(1):
@@ -93,7 +93,7 @@ def _spatial(subject: Subject) -> Spatial:
         return network
     raise UserError(
         f"{terminal.shown(subject.run)}: photographs are coded whole by model=spatial with "
-        "bottleneck=entropy; train such a run"
+        "bottleneck=entropy or hyperprior; train such a run"
     )
 
 
@@ -102,7 +102,7 @@ def _entropy(network: Spatial) -> Entropy:
     return network.bottleneck
 
 
-def _by_network(network: Spatial, coder: EntropyCoder, pixels: Tensor) -> Coded:
+def _by_network(network: Spatial, coder: Coder, pixels: Tensor) -> Coded:
     """Code and decode a picture (1, C, H, W) uint8."""
     sized, x = network.at(pixels.shape[1:]), unit(pixels)
     bottleneck = _entropy(sized)

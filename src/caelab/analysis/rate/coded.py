@@ -6,7 +6,6 @@ import torch
 from caelab.analysis.rate.distortion import Curve, Point
 from caelab.analysis.rate.indices import AS_IT_IS, entropy, require_no_skips
 from caelab.bottlenecks.entropy import Entropy
-from caelab.bottlenecks.entropy_coder import EntropyCoder
 from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.data.scale import unit
 from caelab.metrics.quality import mse, psnr
@@ -35,7 +34,7 @@ def measure(net: Autoencoder, train: Split, test: Split, watch: Watch = iter) ->
     require_contract(net, test)
     bottleneck = net.bottleneck
     assert isinstance(bottleneck, Entropy)
-    coder, known, psnrs, size = EntropyCoder(bottleneck.density), [], [], 0
+    coder, known, psnrs, size = bottleneck.coder(), [], [], 0
     with evaluating(net):
         require_no_skips(net, test)
         for start in watch(range(0, len(test), EVALUATION_BATCH)):

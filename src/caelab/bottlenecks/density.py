@@ -1,0 +1,71 @@
+"""Learnt distributions of numbers that are rounded to whole steps."""
+
+import math
+from copy import deepcopy
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_WIDTHS = (1, 3, 3, 3, 1)  # of the layers of a density, as in Ballé et al.
+_FLAT = 1e-6  # the least rise of a logit over one step
+
+
+class Density(nn.Module):
+    """Learnt cumulative distributions of several numbers, each with median 0.
+
+    That of a number is ``sigmoid(f(y) - f(0))``, with ``f`` a rising network of four layers: ``H y + b`` with
+    ``H > 0``, then ``y + tanh(a) tanh(y)``. It starts as a logistic distribution of standard deviation
+    ``spread``.
+
+    Args:
+        numbers: how many there are.
+    """
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        slope = (math.pi / math.sqrt(3)) ** (1 / (len(_WIDTHS) - 1))
+        self.weights, self.biases, self.bends = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
+        for n_in, n_out in pairwise(_WIDTHS):
+            weight = math.log(math.expm1(slope / n_out))
+            self.weights.append(torch.full((numbers, n_out, n_in), weight))
+            self.biases.append(torch.rand(numbers, n_out, 1) - 0.5)
+            if n_out > 1:
+                self.bends.append(torch.zeros(numbers, n_out, 1))
+        self.spread: Tensor
+        self.register_buffer("spread", torch.ones(numbers))
+
+    def logits(self, y: Tensor) -> Tensor:
+        """Logits of the cumulative distributions at ``y`` (numbers, M), of the parameters' type."""
+        x = torch.cat([torch.zeros_like(y[:, :1]), y], 1) / self.spread[:, None]
+        x = x[:, None]  # (numbers, 1, 1 + M)
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = F.softplus(weight) @ x + bias
+            if layer < len(self.bends):
+                x = x + torch.tanh(self.bends[layer]) * torch.tanh(x)
+        return x[:, 0, 1:] - x[:, 0, :1]
+
+    def bits(self, whole: Tensor) -> Tensor:
+        """Bits of each number of ``whole`` (M, numbers): ``-log2`` of the probability of a step around it."""
+        y = whole.T
+        low, high = self.logits(torch.cat([y - 0.5, y + 0.5], 1)).chunk(2, 1)
+        return bits_between(low, high).T
+
+    def some(self, which: Tensor) -> "Density":
+        """Copy those of some numbers, (n,) int64, in that order."""
+        some = deepcopy(self)
+        for one in (*some.weights, *some.biases, *some.bends, some.spread):
+            one.data = one.data[which]
+        return some
+
+
+def bits_between(low: Tensor, high: Tensor) -> Tensor:
+    """Bits of a step: ``-log2`` of its probability, by the logits at its ends.
+
+    With ``l`` and ``u`` these logits, the probability is
+    ``sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u))``, without cancellation.
+    """
+    rise = (high - low).clamp(min=_FLAT)
+    nats = F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(-rise))
+    return -nats / math.log(2)
