@@ -121,6 +121,24 @@ def test_muon_moves_convolutions_by_itself_and_all_else_as_adamw_does():
     assert torch.equal(dense, twin)
 
 
+def test_muon_lets_a_closure_clear_every_gradient():
+    weights = [nn.Parameter(torch.ones(2, 2, 1, 1)), nn.Parameter(torch.ones(2))]
+    optimizer, losses = Muon(weights), []
+
+    def closure():
+        optimizer.zero_grad()
+        loss = sum(weight.square().sum() for weight in weights)
+        loss.backward()
+        losses.append(loss)
+        return loss
+
+    for _ in range(2):
+        before = [weight.detach().clone() for weight in weights]
+        assert optimizer.step(closure) is losses[-1]
+    for weight, value in zip(weights, before, strict=True):
+        torch.testing.assert_close(weight.grad, 2 * value)
+
+
 def test_muon_goes_on_from_its_state_bit_for_bit():
     torch.manual_seed(0)
     start, gradients = torch.randn(4, 2, 3, 3), torch.randn(3, 4, 2, 3, 3)

@@ -52,18 +52,22 @@ class Muon(AdamW):
         ]
         super().__init__(groups, weight_decay=weight_decay)
 
+    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step; return what the closure returns."""
+        loss = None
+        if closure is not None:  # here, since it asks for all of the groups
+            with torch.enable_grad():
+                loss = closure()
         convolutions, *rest = groups = self.param_groups
         self.param_groups = rest
         try:
-            loss = super().step(closure)
+            super().step()
         finally:
             self.param_groups = groups
         self._orthogonal(convolutions)
         return loss
 
-    @torch.no_grad()
     def _orthogonal(self, group: dict[str, Any]) -> None:
         for weight in group["params"]:
             if weight.grad is None:
