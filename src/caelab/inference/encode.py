@@ -58,9 +58,9 @@ def encode(
     with terminal.working(f"opening {terminal.shown(run)}"):
         model = trained.load(run, encoder_steps=encoder_steps)
     arrays = stacks.asked(model, given)
+    fit = model.fit(way, pictures=not arrays)
     sources = inputs.sources(given, out, endings=stacks.ENDINGS if arrays else ())
     inputs.require_free([out], force, [source.file for source in sources])
-    fit = model.fit(way, pictures=not arrays)
     read = (
         stacks.Stacks(sources, model, way, "encoding") if arrays else stream.Stream(sources, fit, "encoding")
     )

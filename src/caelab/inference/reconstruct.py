@@ -83,10 +83,10 @@ def reconstruct(
     with terminal.working(f"opening {terminal.shown(run)}"):
         model = trained.load(run, encoder_steps=encoder_steps)
     arrays = stacks.asked(model, given)
+    fit = model.fit(way, pictures=not arrays)
     sources = inputs.sources(given, out, (OVERVIEW,), stacks.ENDINGS if arrays else ())
     outputs = [out / name for name in (*(source.name for source in sources), TABLE, OVERVIEW)]
     inputs.require_free(outputs, force, [source.file for source in sources])
-    fit = model.fit(way, pictures=not arrays)
     read: stream.Stream = (
         stacks.Stacks(sources, model, way, "reconstructing")
         if arrays
