@@ -113,7 +113,7 @@ def prepare(folder: Path) -> None:
     for file in ("holiday.jpg", "photos/one.png"):
         Image.linear_gradient("L").convert("RGB").resize((70, 50)).save(folder / file)
     (folder / "docs").symlink_to(ROOT / "docs")
-    for page in ("how/extend", "how/bottlenecks"):
+    for page in ("how/extend", "how/bottlenecks", "how/search"):
         leave_files(folder, page)
 
 
