@@ -21,6 +21,11 @@ myst_heading_anchors = 4  # as the code host names them
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 napoleon_use_ivar = True  # fields of dataclasses are described once
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!caelab\.)[\w.]+"),  # of other packages, whose pages are not at hand offline
+    ("py:.*", r"caelab\..*\.(T|Key|Value|Images|Annotated)|<typer\..*"),  # of type variables and aliases
+]
 nb_execution_mode = "off"  # make lessons executes the notebooks; their outputs are kept
 
 
@@ -31,6 +36,17 @@ def titled(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] = f"---\norphan: true\n---\n# All columns: {table}\n\n{source[0]}"
 
 
+def whole(app: Sphinx, what: str, name: str, one: object, options: object, lines: list[str]) -> None:
+    """Put a sentence together again whose words before a colon napoleon has taken for a type."""
+    for key, start in ((":rtype: ", ":returns: "), (":type: ", "")):
+        words = next((line for line in lines if line.startswith(key)), None)
+        first = next((n for n, line in enumerate(lines) if line.startswith(start)), None)
+        if words and first is not None:
+            lines[first] = f"{start}{words.removeprefix(key)}: {lines[first].removeprefix(start)}"
+            lines.remove(words)
+
+
 def setup(app: Sphinx) -> None:
     """Connect what Sphinx itself does not do."""
     app.connect("source-read", titled)
+    app.connect("autodoc-process-docstring", whole, priority=900)  # after napoleon
