@@ -40,13 +40,15 @@ def started():
 
 
 def test_bits_are_those_of_what_comes_ahead_and_of_the_spreads_that_it_tells(started):
+    """Also with noise, of which what comes ahead knows nothing, as it will not when pictures are coded."""
     whole = torch.from_numpy(steps(started, latents(5))).float()
     with torch.no_grad():
         ahead = started.tell(torch.log2(whole.abs() + 0.3)).round()
         spread = 2 ** started.hear(ahead)
-        found, first = started.cost(whole, whole, None), started.density.bits(ahead).sum(1)
+        y = whole + torch.rand(whole.shape) - 0.5
+        found, first = started.cost(y, whole, None), started.density.bits(ahead).sum(1)
     logistic = stats.logistic(scale=spread.double().numpy() * math.sqrt(3) / math.pi)
-    shares = logistic.cdf(whole.numpy() + 0.5) - logistic.cdf(whole.numpy() - 0.5)
+    shares = logistic.cdf(y.numpy() + 0.5) - logistic.cdf(y.numpy() - 0.5)
     expected = first - torch.from_numpy(np.log2(shares).sum(1)).float()
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-2)
 
