@@ -26,6 +26,9 @@ from caelab.config.grammar import read
 
 _LINE = re.compile(r"( *)(?:- )?([\w.]+):(?: [^#]*)?(?:#\s*(.*))?$")
 _ARGUMENT = re.compile(r"^    (\w+): (.*(?:\n     +.*)*)", re.MULTILINE)
+_COMMAND = re.compile(
+    r"(?<!`)caelab (?:train|sweep|study)(?: [^\s:;,(][^\s:;,]*(?:[:;,]+[^\s:;,.]+)*(?<!\.))+"
+)
 _OF_OTHERS = {"experiment", "study", "debug"}  # groups whose options set keys of others
 
 Texts = Mapping[str, str]
@@ -80,7 +83,7 @@ def configuration() -> Iterator[str]:
 def _header(file: Path, group: str) -> Iterator[str]:
     """What an option is for: the comment on top of its file; of a study its title and text."""
     lines = takewhile(lambda line: line.startswith("#"), file.read_text().splitlines())
-    yield from (line.removeprefix("# ") for line in lines if "@package" not in line)
+    yield from (_COMMAND.sub(r"`\g<0>`", line.removeprefix("# ")) for line in lines if "@package" not in line)
     if group == "study":
         yield from (read(file).get(key, "") for key in ("title", "text"))
 
@@ -91,7 +94,8 @@ def _keys(known: Mapping[str, Any], comments: Texts, arguments: Texts) -> Iterat
         if key.endswith(("._target_", "._partial_")) or (isinstance(value, dict) and {*value} - {"_target_"}):
             continue  # a node with keys of its own has a row for each of them
         meaning = comments.get(key) or arguments.get(key.rpartition(".")[2], "")
-        rows.append((f"`{key}`", f"`{_yaml(value)}`", meaning))
+        default = _yaml(value).replace("-${", "-` `${")  # a line may break there
+        rows.append((f"`{key}`", f"`{default}`", meaning))
     yield from _table(("key", "default", "meaning"), rows)
 
 

@@ -54,6 +54,9 @@ def test_what_a_key_means(catalogue):
     assert (
         "| `bottleneck.dim` | `8` | numbers of a token; it must divide model.latent |" in said
     )  # of its YAML
+    assert "`caelab train bottleneck=vq bottleneck.entries=1024` (pip install 'caelab\\[vq\\]')" in said
+    assert "MNIST: `caelab train dataset=mnist`\n" in said
+    assert "-` `${hydra:runtime.choices.model}-` `${" in said  # where a line may break
     assert re.search(r"\| `dataset.path` \| `[^|]*` \| the file. An ``.npy`` of", said)  # of its class
 
 

@@ -120,7 +120,7 @@ def test_averaged_weights_have_the_codebook_that_belongs_to_them(train, monkeypa
         (["bottleneck=vqq"], "did you mean 'vq'?"),
         (
             ["dataset=shapes", "model=pca", "bottleneck=vq"],
-            "PCA takes none; use bottleneck=none, or another model",
+            "PCA has no place for one; use bottleneck=none, or another model",
         ),
         (
             ["select=val/objective"],

@@ -80,7 +80,7 @@ def _check_arguments(node: Any, target: Any, group: str, values: Mapping[str, An
     for name in names if not others else ():
         if name == "bottleneck" and name not in known:
             raise UserError(
-                f"bottleneck: {node['_target_']} takes none; use bottleneck=none, or another model"
+                f"bottleneck: {node['_target_']} has no place for one; use bottleneck=none, or another model"
             )
         if name not in known:
             raise UserError(
