@@ -69,7 +69,7 @@ def test_a_whole_name_goes_before_longer_ones(runs):
         (
             "base",
             "base: 2 runs begin so: multirun/runs/shapes/base-mse-adam-s0-aa11000000, "
-            "multirun/runs/shapes/base-mse-adam-s1-aa22000000",
+            "multirun/runs/shapes/base-mse-adam-s1-aa22000000; give one of them",
         ),
         (
             "cc44",

@@ -156,7 +156,7 @@ def test_a_run_that_knows_every_class_is_refused(train, command, monkeypatch, cl
     assert status == 1
     assert lines == [
         f"caelab: {answer.run_dir}: trained on all classes, so that no image is an anomaly; "
-        "train a run on some of them: caelab-train dataset=shapes 'dataset.classes=[0]'"
+        "train a run on some of them: caelab train dataset=shapes 'dataset.classes=[0]'"
     ]
     assert not (answer.run_dir / "anomaly.json").exists()
 

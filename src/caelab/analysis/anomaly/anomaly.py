@@ -156,7 +156,7 @@ def _no_others(record: Complete, class_names: tuple[str, ...]) -> str:
     half = ",".join(map(str, range(len(class_names) // 2)))
     return (
         "trained on all classes, so that no image is an anomaly; train a run on some of them: "
-        f"caelab-train dataset={dataset} 'dataset.classes=[{half}]'"
+        f"caelab train dataset={dataset} 'dataset.classes=[{half}]'"
     )
 
 

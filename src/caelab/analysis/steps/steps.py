@@ -100,7 +100,7 @@ def _figure(title: str, points: list[dict[str, float]]) -> Figure:
 def table(result: Result) -> Table:
     """Return PSNR and time of each number of steps as a table."""
     shown = Table(
-        title=f"mean of {result['images']:,} test images, {result['threads']} threads", title_justify="left"
+        title=f"mean of {result['images']:,} test images, threads: {result['threads']}", title_justify="left"
     )
     for column in ("steps", "PSNR (dB)", "gained (dB)", "ms an image"):
         shown.add_column(column, justify="right")
@@ -115,5 +115,5 @@ def table(result: Result) -> Table:
 def show(run: Path, result: Result) -> Iterator[RenderableType]:
     """Say how many steps are enough."""
     enough, best = result["figures"]["steps/enough"], result["figures"]["steps/psnr"]
-    yield f"{terminal.shown(run)}: {enough:.0f} steps come within {MISSING} dB of the best, {best:.2f} dB"
+    yield f"{terminal.shown(run)}: steps to come within {MISSING} dB of the best, {best:.2f} dB: {enough:.0f}"
     yield table(result)
