@@ -32,7 +32,7 @@ def record(fingerprint):
 @pytest.mark.parametrize("name", options.options("experiment"))
 def test_one_word_gives_the_figure_of_its_header(name):
     header = Path(CONF, "experiment", f"{name}.yaml").read_text()
-    promised = re.search(rf"caelab\.train experiment={name}: ([\d.]+) dB", header)[1]
+    promised = re.search(rf"caelab train experiment={name}: ([\d.]+) dB", header)[1]
     records = [record(identity(f"experiment={name}", f"seed={seed}")) for seed in range(3)]
     assert f"{fmean(one['metrics']['test/psnr'] for one in records):.2f}" == promised
 

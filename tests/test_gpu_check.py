@@ -57,7 +57,7 @@ def test_parts_end_in_time_and_are_on_record_as_they_go(monkeypatch, capsys, tmp
         "bad: failed with status 3",
     ]
     monkeypatch.setattr(gpu_check, "SECONDS", 0.0)
-    assert main(folder, parts[:1]) == 1
+    assert main(folder, parts[1:2]) == 1
     assert json.loads((folder / "gpu_check.json").read_text())["parts"][0]["status"] == "out of time"
 
 

@@ -40,6 +40,7 @@ _SWEEP = (
     "trainer.max_epochs=4",
     f"seed={','.join(map(str, range(16)))}",
 )
+_SPEED_RUN = ("experiment=auto_decoder", "trainer.check_val_every_n_epoch=1")
 
 
 class Part(NamedTuple):
@@ -60,7 +61,7 @@ PARTS = (
     Part("table2", 60, (*_LAB, "study", "table2", "--budget", "quick", "dataset=cifar10")),
     Part("side-by-side", 80, (*_SWEEP, "hydra/launcher=joblib", "paths.output=side-by-side")),
     Part("one-by-one", 110, (*_SWEEP, "paths.output=one-by-one")),
-    Part("speed-run", 100, (*_LAB, "bench", "--to", "28,28.5,29", "--rounds", "1", "experiment=residual")),
+    Part("speed-run", 100, (*_LAB, "bench", "--to", "28,28.5,29", "--rounds", "1", *_SPEED_RUN)),
     Part(
         "large",
         80,
