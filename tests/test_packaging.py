@@ -41,7 +41,8 @@ def test_the_wheel_holds_code_and_config_and_nothing_else(wheel):
     pages |= {
         f"caelab/plotting/{name}" for name in ("page.css", "plotly/plotly-basic.min.js", "plotly/LICENSE")
     }
-    pages |= {"caelab/analysis/rate/published.csv", "caelab/interactive/interactive.html.j2"}
+    pages |= {f"caelab/analysis/rate/{name}.csv" for name in ("published", "published_numbers")}
+    pages |= {"caelab/bench/pictures.js", "caelab/interactive/interactive.html.j2"}
     pages |= {f"caelab/interactive/{name}" for name in ("interactive.css", *SCRIPTS)}
     built = {"caelab/commit.json"} & names  # where ROOT is a checkout of git
     plugins = {f"hydra_plugins/caelab_{name}.py" for name in ("folders", "sweeper")}

@@ -69,7 +69,10 @@ MISTAKES = [
         "select=val/pnsr: no checkpoint is chosen by that; did you mean 'val/psnr'?",
     ),
     (["select=val/gmsd"], "select=val/gmsd: it is not measured; give metrics=[gmsd]"),
-    (["select=test/psnr"], "no checkpoint is chosen by that; known: val/l1, val/loss, val/mse, val/psnr,"),
+    (
+        ["select=test/psnr"],
+        "no checkpoint is chosen by that; known: val/l1, val/loss, val/mse, val/objective,",
+    ),
     (
         ["select=val/sharpness", "metrics=[sharpness]"],
         "select=val/sharpness: no checkpoint is chosen by that;",

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from test_patch_pca import pictures
 
-from caelab.config import CONF
+from caelab.config import CONF, options
 from caelab.models.patch_pca import PatchPCA
 from caelab.models.spatial import Spatial
 
@@ -87,7 +86,7 @@ def test_a_code_keeps_its_place():
 
 @pytest.mark.parametrize("file", KINDS, ids=lambda path: path.stem)
 def test_it_takes_every_bottleneck_at_every_size(file):
-    bottleneck = instantiate(OmegaConf.load(file))
+    bottleneck = instantiate(options.node("bottleneck", file))
     net = Spatial((3, 8, 12), **SMALL | {"latent_channels": 8}, bottleneck=bottleneck).eval()
     net.initialise(pictures(40))
     other = net.at((3, 16, 16))

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.utils import get_object
-from omegaconf import OmegaConf
 from PIL import Image
 from toys import leave_whole_run
 
 import caelab
+from caelab.config import options
 from caelab.config.fingerprint import CLEAN, GROUPS
 from caelab.errors import UserError
 from caelab.inference import restore
@@ -189,7 +189,7 @@ LEAVES = [leaf for group in GROUPS for leaf in sorted(Path(CONF, group).glob("*.
 
 @pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: f"{leaf.parent.name}-{leaf.stem}")
 def test_what_conf_names_may_be_built(leaf):
-    target = OmegaConf.load(leaf)._target_
+    target = options.node(leaf.parent.name, leaf)["_target_"]
     assert trust.named(target, leaf.parent.name, "run") is get_object(target)
 
 

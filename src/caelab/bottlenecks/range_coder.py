@@ -49,7 +49,10 @@ class RangeCoder:
     def decode(self, words: Words, n: int) -> Whole:
         """Read the symbols (N, places) of ``n`` codes from their stream."""
         read = self.reader(words)
-        return np.ascontiguousarray(np.stack([read(place, n) for place in range(self._places)]).T)
+        symbols = np.empty((self._places, n), np.int32)
+        for place in range(self._places):
+            symbols[place] = read(place, n)
+        return np.ascontiguousarray(symbols.T)
 
     def reader(self, words: Words) -> Reader:
         """Return what maps a place and n to its symbols (n,), to be asked place after place."""
