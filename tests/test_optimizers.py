@@ -162,6 +162,14 @@ def test_muon_goes_on_from_its_state_bit_for_bit():
     assert all(map(torch.equal, whole, again))
 
 
-def test_muon_refuses_a_momentum_that_cannot_be():
-    with pytest.raises(ValueError, match="momentum must be at least 0 and below 1, got 1"):
-        Muon([nn.Parameter(torch.zeros(2))], momentum=1)
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("momentum", 1, "momentum must be at least 0 and below 1, got 1"),
+        ("lr", -0.1, "lr must be above 0, got -0.1"),
+        ("adamw_lr", 0, "adamw_lr must be above 0, got 0"),
+    ],
+)
+def test_muon_refuses_what_cannot_be(key, value, line):
+    with pytest.raises(ValueError, match=line):
+        Muon([nn.Parameter(torch.zeros(2))], **{key: value})

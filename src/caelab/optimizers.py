@@ -41,6 +41,9 @@ class Muon(AdamW):
         adamw_lr: float = 1e-3,
         weight_decay: float = 0.01,
     ) -> None:
+        for name, rate in (("lr", lr), ("adamw_lr", adamw_lr)):  # AdamW looks at its default alone
+            if not rate > 0:
+                raise ValueError(f"{name} must be above 0, got {rate}")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1, got {momentum}")
         given = list(params)
