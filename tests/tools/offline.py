@@ -59,12 +59,18 @@ def read(run_dir: Path, *, ended: bool = True) -> Offline:
 def _read(run_dir: Path) -> Offline:
     from wandb.proto.wandb_internal_pb2 import Record
 
+    parts = []
+    for path in run_dir.glob("wandb/offline-run-*/run-*.wandb"):
+        records = [Record.FromString(body) for body in _records(path)]
+        # Names of folders hold whole seconds, and two parts may begin in one.
+        began = [each.run.start_time.ToNanoseconds() for each in records if each.HasField("run")]
+        parts.append((began[:1], path.parent, records))
     found = Offline()
-    for path in sorted(run_dir.glob("wandb/offline-run-*/run-*.wandb")):
-        found.folders.append(path.parent)
+    for _, folder, records in sorted(parts, key=lambda part: part[:2]):
+        found.folders.append(folder)
         found.exit.append(None)
-        for body in _records(path):
-            _add(found, Record.FromString(body))
+        for record in records:
+            _add(found, record)
     return found
 
 
