@@ -48,6 +48,32 @@ def test_far_numbers_have_finite_bits_and_a_gradient():
     assert whole.grad.tolist()[0][0] < 0 < whole.grad.tolist()[1][0]
 
 
+def test_slopes_are_the_derivatives_of_bits():
+    torch.manual_seed(2)
+    density = Density(3).double()
+    density.spread.copy_(torch.tensor([0.1, 1.0, 20.0]))
+    for one in density.parameters():
+        one.data += 0.5 * torch.randn_like(one)
+    y = (normal(40, [0.3, 2.0, 60.0]).double()).requires_grad_()
+    expected = torch.autograd.grad(density.bits(y).sum(), y)[0]
+    torch.testing.assert_close(density.slopes(y.detach()).detach(), expected, rtol=1e-6, atol=1e-9)
+    far = density.slopes(torch.full((1, 3), 1e4, dtype=torch.float64))
+    assert far.isfinite().all()
+    assert (far >= 0).all()
+
+
+def test_the_pull_is_minus_half_the_gradient_of_the_price():
+    torch.manual_seed(3)
+    bottleneck = Entropy(3, price=0.2, step=0.5)
+    with torch.no_grad():
+        bottleneck.median.copy_(torch.tensor([0.0, 0.3, -1.25]))
+        bottleneck.gain.copy_(torch.tensor([0.0, 1.0, -0.5]))
+    h = normal(7, [1.0, 5.0, 0.2]).requires_grad_()
+    steps = h / (0.5 * torch.exp(-bottleneck.gain)) - bottleneck.median
+    expected = -torch.autograd.grad(0.2 * bottleneck.density.bits(steps).sum(), h)[0] / 2
+    torch.testing.assert_close(bottleneck.pull(h).detach(), expected, rtol=1e-4, atol=1e-6)
+
+
 def test_training_adds_noise_of_a_step_and_the_rest_rounds_to_steps_from_the_median():
     bottleneck = Entropy(3, step=0.5)
     with torch.no_grad():

@@ -53,6 +53,17 @@ def test_bits_are_those_of_what_comes_ahead_and_of_the_spreads_that_it_tells(sta
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-2)
 
 
+def test_the_pull_is_minus_half_the_gradient_of_the_price_of_what_comes_behind(started):
+    h = latents(5)
+    with torch.no_grad():
+        y = h.reshape(-1, NUMBERS) - started.median
+        spread = 2 ** started.hear(started.tell(torch.log2(y.round().abs() + 0.3)).round())
+    y, logistic = y.double().numpy(), stats.logistic(scale=spread.double().numpy() * math.sqrt(3) / math.pi)
+    bits = [-np.log2(logistic.cdf(at + 0.5) - logistic.cdf(at - 0.5)) for at in (y + 1e-4, y - 1e-4)]
+    expected = torch.from_numpy(-0.1 / 2 * (bits[0] - bits[1]) / 2e-4).float().reshape(h.shape)
+    torch.testing.assert_close(started.pull(h).detach(), expected, rtol=1e-2, atol=1e-3)
+
+
 def test_it_starts_by_telling_which_places_are_of_a_large_spread(started):
     whole = torch.from_numpy(steps(started, latents(300))).float()
     ahead, large = started.first(whole.int().numpy()), whole.abs().amax(1) > 3

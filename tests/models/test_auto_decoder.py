@@ -1,10 +1,14 @@
 """The auto-decoder: steps towards a code, against a loop by hand; and codes that training images keep."""
 
+from functools import partial
+
 import pytest
 import torch
 from test_residual import pictures
 from tiny import TINY
 
+from caelab.bottlenecks.entropy import Entropy
+from caelab.bottlenecks.topk import TopK
 from caelab.models.auto_decoder import AutoDecoder
 from caelab.models.autoencoder import Code
 
@@ -72,6 +76,63 @@ def test_in_training_an_image_keeps_a_code_that_moves_down_the_gradient():
     assert net.to_latent.weight.grad is None
 
 
+def priced(**keys):
+    return started(bottleneck=partial(Entropy, price=0.05), **keys)
+
+
+def cost(net, x, z):
+    """Squared error and price of the bits of each image at codes ``z``, without rounding."""
+    steps = z / net.bottleneck.step * torch.exp(net.bottleneck.gain) - net.bottleneck.median
+    bits = net.bottleneck.density.bits(steps).sum(1)
+    return (x - net.decode(Code(z))).square().flatten(1).sum(1) + 0.05 * bits
+
+
+def test_steps_descend_squared_error_and_the_price_of_bits_and_then_the_code_is_rounded():
+    net, x = priced(steps=3, rate=0.4, momentum=0.25).eval(), pictures() / 255
+    z, v = net.to_latent(x.flatten(1)).detach(), 0
+    costs = []
+    for _ in range(3):
+        z.requires_grad_()
+        each = cost(net, x, z)
+        costs.append(float(each.sum().detach()))
+        v = 0.25 * v - 0.4 * torch.autograd.grad(each.sum() / 2, z)[0]
+        z = (z + v).detach()
+    assert costs == sorted(costs, reverse=True)
+    with torch.inference_mode():
+        steps, rounded = net.bottleneck.whole(net.encode(x).z), net.bottleneck.whole(net.bottleneck(z).z)
+    # but where a number lies between two steps, and the adjoint's ramp decides
+    assert (steps == rounded).float().mean() > 0.95
+    assert (steps - rounded).abs().max() <= 1
+
+
+def test_in_training_the_stored_code_crosses_with_noise_and_pays_for_its_bits():
+    net, x = priced(stored_rate=0.5).train(), pictures()[:4] / 255
+    net.make_room(60)
+    places = torch.tensor([7, 3, 60 + 3, 20])
+    first = net.to_latent(x.flatten(1)).detach()
+    torch.manual_seed(5)
+    code = net.encode(x, places)
+    width = net.bottleneck.step * torch.exp(-net.bottleneck.gain).detach()
+    noise = (code.z - first).detach()
+    assert (noise.abs() <= width / 2 + 1e-6).all()
+    assert float((noise / width).std()) == pytest.approx(12**-0.5, rel=0.3)
+    ((net.decode(code) - x).square().mean() + code.penalty.mean() / x[0].numel()).backward()
+    at = (first + noise).requires_grad_()
+    gradient = torch.autograd.grad(cost(net, x, at).sum() / 2, at)[0]
+    expected = first - 0.5 * gradient
+    torch.testing.assert_close(net.kept.view(-1, 6)[places], expected, rtol=1e-3, atol=1e-5)
+    torch.manual_seed(5)
+    again = priced().train()
+    again.make_room(60)
+    torch.manual_seed(5)
+    assert torch.equal(again.encode(x, places).z, code.z)
+
+
+def test_a_bottleneck_whose_cost_no_step_can_follow_is_refused():
+    with pytest.raises(ValueError, match="bottleneck: steps cannot follow what TopK asks; use none, entropy"):
+        AutoDecoder(SHAPE, latent=6, bottleneck=partial(TopK, k=2))
+
+
 def test_outside_training_a_code_hangs_on_its_image_alone():
     net, x = started(), pictures()[:3] / 255
     alone = net.eval().encode(x[:1]).z
@@ -86,8 +147,9 @@ def test_it_counts_its_projection_among_what_is_learnt():
     assert net.size > 2 * 6 * 420
 
 
-def test_a_resumed_run_ends_where_a_whole_one_does(train, killed):
-    words = [*SMALL, "flip=true", "ema=0.9", "trainer.max_epochs=3"]
+@pytest.mark.parametrize("bottleneck", ["none", "entropy"])
+def test_a_resumed_run_ends_where_a_whole_one_does(train, killed, bottleneck):
+    words = [*SMALL, f"bottleneck={bottleneck}", "flip=true", "ema=0.9", "trainer.max_epochs=3"]
     whole = train(*words, "hydra.run.dir=multirun/whole", tiny=False)
     killed(*words, after=1, tiny=False)
     again = train(*words, tiny=False)
@@ -108,6 +170,8 @@ def test_a_resumed_run_ends_where_a_whole_one_does(train, killed):
             "augment: AutoDecoder keeps a code of each image as it is; use augment=none",
         ),
         (["corruption=blur"], "corruption: AutoDecoder fits its codes to clean images; use corruption=none"),
+        (["bottleneck=topk", "bottleneck.k=2"], "caelab: bottleneck: steps cannot follow what TopK asks"),
+        (["bottleneck=entropy", "bottleneck.price=0"], "caelab: bottleneck.price must be above 0, got 0"),
         (["model.rate=0"], "model: rate must be above 0, got 0"),
         (["model.momentum=1.0"], "model: momentum must be at least 0 and below 1, got 1.0"),
     ],

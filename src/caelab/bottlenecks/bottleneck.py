@@ -67,6 +67,13 @@ class Bottleneck(nn.Module, ABC):
     def start_epoch(self, epoch: int) -> None:  # noqa: B027 - most kinds are the same in every epoch
         """Be told which epoch of training begins, counted from 0."""
 
+    def pull(self, h: Tensor) -> Tensor | float | None:
+        """Minus half the gradient of the penalty at a latent (N, latent), for an encoder that takes steps.
+
+        None, as here: no steps can follow what the latent costs.
+        """
+        return None
+
     def measure(self, codes: Crossing) -> dict[str, float]:
         """Figures of the codes of a whole split: name -> number."""
         return {}

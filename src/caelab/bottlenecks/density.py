@@ -38,19 +38,38 @@ class Density(nn.Module):
 
     def logits(self, y: Tensor) -> Tensor:
         """Logits of the cumulative distributions at ``y`` (numbers, M), of the parameters' type."""
-        x = torch.cat([torch.zeros_like(y[:, :1]), y], 1) / self.spread[:, None]
-        x = x[:, None]  # (numbers, 1, 1 + M)
+        x = self._at(y)
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = F.softplus(weight) @ x + bias
             if layer < len(self.bends):
                 x = x + torch.tanh(self.bends[layer]) * torch.tanh(x)
         return x[:, 0, 1:] - x[:, 0, :1]
 
+    def rises(self, y: Tensor) -> Tensor:
+        """Derivatives of ``logits`` by ``y``, (numbers, M)."""
+        x = self._at(y)
+        rise = (1 / self.spread)[:, None, None].expand_as(x)
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x, rise = F.softplus(weight) @ x + bias, F.softplus(weight) @ rise
+            if layer < len(self.bends):
+                bend, bent = torch.tanh(self.bends[layer]), torch.tanh(x)
+                x, rise = x + bend * bent, rise * (1 + bend * (1 - bent.square()))
+        return rise[:, 0, 1:]
+
+    def _at(self, y: Tensor) -> Tensor:
+        """Numbers (numbers, M) behind a 0 of each, in spreads: (numbers, 1, 1 + M)."""
+        return (torch.cat([torch.zeros_like(y[:, :1]), y], 1) / self.spread[:, None])[:, None]
+
     def bits(self, whole: Tensor) -> Tensor:
         """Bits of each number of ``whole`` (M, numbers): ``-log2`` of the probability of a step around it."""
         y = whole.T
         low, high = self.logits(torch.cat([y - 0.5, y + 0.5], 1)).chunk(2, 1)
         return bits_between(low, high).T
+
+    def slopes(self, y: Tensor) -> Tensor:
+        """Derivatives of ``bits`` by ``y``, (M, numbers)."""
+        ends = torch.cat([y.T - 0.5, y.T + 0.5], 1)
+        return slopes_between(*self.logits(ends).chunk(2, 1), *self.rises(ends).chunk(2, 1)).T
 
     def some(self, which: Tensor) -> "Density":
         """Copy those of some numbers, (n,) int64, in that order."""
@@ -69,3 +88,16 @@ def bits_between(low: Tensor, high: Tensor) -> Tensor:
     rise = (high - low).clamp(min=_FLAT)
     nats = F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(-rise))
     return -nats / math.log(2)
+
+
+def slopes_between(low: Tensor, high: Tensor, rise_low: Tensor, rise_high: Tensor) -> Tensor:
+    """Derivative of ``bits_between`` where both ends move, by how fast the logits at them rise.
+
+    That of the probability is ``sigmoid(u) sigmoid(-u) u' - sigmoid(l) sigmoid(-l) l'``.
+    """
+    nats = math.log(2) * bits_between(low, high)
+    up, down = (
+        rise * torch.exp(F.logsigmoid(end) + F.logsigmoid(-end) + nats)
+        for end, rise in ((high, rise_high), (low, rise_low))
+    )
+    return (down - up) / math.log(2)

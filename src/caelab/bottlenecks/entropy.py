@@ -106,6 +106,16 @@ class Entropy(Bottleneck):
         """
         return self.density.bits(y).sum(1)
 
+    def pull(self, h: Tensor) -> Tensor:
+        """Minus half the gradient of the price of a latent (N, latent), not rounded: see ``Bottleneck``."""
+        with torch.autocast(h.device.type, enabled=False):
+            slopes = self.slopes(self._places(h.float()) / self._width - self.median)
+            return (-self.bit_price / 2 * slopes / self._width).reshape(h.shape)
+
+    def slopes(self, y: Tensor) -> Tensor:
+        """Derivatives of the bits of steps from the median (M, numbers), by each of them."""
+        return self.density.slopes(y)
+
     def coder(self) -> Coder:
         """Return what codes whole steps (M, numbers) by the densities.
 

@@ -11,3 +11,7 @@ class Plain(Bottleneck):
     def forward(self, h: Tensor, key: Tensor | None = None) -> Crossing:
         """Return ``h`` (N, latent)."""
         return Crossing(h)
+
+    def pull(self, h: Tensor) -> float:
+        """Return 0: a latent costs nothing."""
+        return 0.0

@@ -59,7 +59,8 @@ def instantiate(node: Any, group: str, **values: Any) -> Any:
         if isinstance(cause, UserError):
             raise cause from None
         if isinstance(cause, (ValueError, ImportError)):
-            raise UserError(f"{group}: {one_line(cause)}") from cause
+            said = one_line(cause)
+            raise UserError(said if said.startswith("bottleneck") else f"{group}: {said}") from cause
         raise (cause or error) from None
     needed, mend = _NEEDED.get(group, ((), ""))
     for name in needed:

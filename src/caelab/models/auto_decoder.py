@@ -1,12 +1,13 @@
 """A decoder that is trained at codes of its own, one for each image; the encoder is steps towards them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from caelab.bottlenecks.bottleneck import above
-from caelab.models.autoencoder import Code, at_least
+from caelab.bottlenecks.bottleneck import Bottleneck, above
+from caelab.draws import keys
+from caelab.models.autoencoder import Code, Images, at_least
 from caelab.models.residual import Corrected, Residual
 
 
@@ -19,8 +20,11 @@ class Stepped(Corrected):
         z_k = z_(k-1) + v_k
 
     with ``J`` the Jacobian of the decoder: gradient descent with momentum on the squared error of this image
-    alone. Nothing of it is learnt. Where a code fits its image, the error does not change with it, so the
-    decoder has the same gradient without one through the encoder (the envelope theorem).
+    alone. Nothing of it is learnt. Under ``Entropy``, whose bits have a price, the steps descend the squared
+    error and half the price of the code's bits together: Campos et al., "Content Adaptive Optimization for
+    Neural Image Compression" (2019). Then it is rounded. Where a code fits its image, the error does not
+    change with it, so the decoder has the same gradient without one through the encoder (the envelope
+    theorem).
 
     In training each image has a stored code, which moves by one step of that gradient at every visit: the
     pass that trains the decoder gives it as well. The first visit starts from the projection. A mirrored
@@ -48,6 +52,11 @@ class Stepped(Corrected):
         Raises:
             ValueError: a value that cannot be; the message starts with the parameter's name.
         """
+        if type(self.bottleneck).pull is Bottleneck.pull:
+            kind = type(self.bottleneck).__name__
+            raise ValueError(
+                f"bottleneck: steps cannot follow what {kind} asks; use none, entropy or hyperprior"
+            )
         for parameter in self.to_latent.parameters():  # no gradient leads there
             parameter.requires_grad_(False)
         self.steps = at_least(0, "steps", steps)
@@ -66,6 +75,12 @@ class Stepped(Corrected):
         """Be ready for the codes of so many training images."""
         self.kept = torch.full((2, images, self.latent), torch.nan, device=self.weight.device)
 
+    def start_bottleneck(self, images: Images) -> None:
+        """Show the bottleneck projections of some training images: steps have no price to follow yet."""
+        steps, self.steps = self.steps, 0
+        super().start_bottleneck(images)
+        self.steps = steps
+
     def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent) float32.
 
@@ -74,12 +89,16 @@ class Stepped(Corrected):
             key: in training, the place of each among the training images, (N,) int64; M more if mirrored.
         """
         if self.training and key is not None:
-            return Code(self._stored(x, key))
+            # the generator starts anew with each epoch, so a resumed run draws the same
+            drawn = keys(key, int(torch.randint(1 << 31, ()))) if self.bottleneck.random else None
+            return self._crossed(self._stored(x, key), drawn)
         z, v = self._project(x), torch.zeros((), device=x.device)
         for _ in range(self.steps):
-            v = self.momentum * v + self.rate * self._pull(z, x)
+            asked = self.bottleneck.pull(z)
+            assert asked is not None
+            v = self.momentum * v + self.rate * (self._pull(z, x) + asked)
             z = z + v
-        return Code(z)
+        return self._crossed(z, None)
 
     def _stored(self, x: Tensor, places: Tensor) -> Tensor:
         """Stored codes (N, latent), which move with the gradient that reaches them."""
@@ -109,6 +128,7 @@ class AutoDecoder(Stepped, Residual):
         rate: see there.
         momentum: see there.
         stored_rate: see there.
+        bottleneck: see ``Autoencoder``; one whose cost the steps can follow.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -124,6 +144,7 @@ class AutoDecoder(Stepped, Residual):
         rate: float = 0.7,
         momentum: float = 0.5,
         stored_rate: float = 1.0,
+        bottleneck: Callable[[int], Bottleneck] | None = None,
     ) -> None:
-        super().__init__(shape, latent, channels, blocks, encoder_blocks=0, steps=0)
+        super().__init__(shape, latent, channels, blocks, encoder_blocks=0, steps=0, bottleneck=bottleneck)
         self.fit_by(steps, rate, momentum, stored_rate)

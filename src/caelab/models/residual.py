@@ -125,6 +125,10 @@ class Corrected(Autoencoder):
             z = torch.cat([z, self.to_spread(self.apart(x)).flatten(1)], 1)
         if self.unit is not None:
             z = z / self._each(self.unit)
+        return self._crossed(z, key)
+
+    def _crossed(self, z: Tensor, key: Tensor | None) -> Code:
+        """Let ``z`` cross the bottleneck."""
         z, penalty, indices = self.bottleneck(z, key)
         return Code(z, penalty=penalty, indices=indices)
 

@@ -1,7 +1,8 @@
 """The auto-decoder for pictures of any size: its codes keep their place."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from caelab.bottlenecks.bottleneck import Bottleneck
 from caelab.models.auto_decoder import Stepped
 from caelab.models.spatial import Spatial
 
@@ -21,6 +22,7 @@ class SpatialAutoDecoder(Stepped, Spatial):
         rate: see there.
         momentum: see there.
         stored_rate: see there.
+        bottleneck: see ``AutoDecoder``.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -37,6 +39,9 @@ class SpatialAutoDecoder(Stepped, Spatial):
         rate: float = 0.7,
         momentum: float = 0.5,
         stored_rate: float = 1.0,
+        bottleneck: Callable[[int], Bottleneck] | None = None,
     ) -> None:
-        super().__init__(shape, latent_channels, factor, channels, blocks, encoder_blocks=0, steps=0)
+        super().__init__(
+            shape, latent_channels, factor, channels, blocks, encoder_blocks=0, steps=0, bottleneck=bottleneck
+        )
         self.fit_by(steps, rate, momentum, stored_rate)

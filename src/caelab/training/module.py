@@ -173,12 +173,12 @@ class AutoencoderModule(LightningModule):
             batch = self.augmentation(unit(batch), drawn)
         key = self._keys(self._loader, batch_idx, self.seed, self.current_epoch)
         draw = None
-        if self.net.bottleneck.random:
-            draw = self._drawn(self._loader, batch_idx, self.seed, self.current_epoch, _BOTTLENECK)
-        elif self.net.by_place:
+        if self.net.by_place:
             draw = self._loader.rows(batch_idx).to(self.device)
             if mirrored is not None:
                 draw = draw + len(self._loader.split) * mirrored.flatten()
+        elif self.net.bottleneck.random:
+            draw = self._drawn(self._loader, batch_idx, self.seed, self.current_epoch, _BOTTLENECK)
         x_hat, x, penalty = self(batch, key, draw, given)
         loss = self._score(x_hat, x)
         self._sizes.append(len(batch))
