@@ -369,13 +369,20 @@ def plain(chromium, tmp_path_factory):
     record["config"]["corruption"] = {"_target_": "caelab.corruptions.Downsample", "factor": 4}
     (run / "result.json").write_text(json.dumps(record))
     prior = Mixture("", torch.ones(1).double(), PRIOR.double(), torch.zeros(1, 4, 4).double())
-    save({"gmm": prior}, run / "sample.npz")
-    result = {"figures": {}, "priors": {"gmm": ""}, "seconds": 1.0}
+    save({"gmm": prior, "flow": Listed()}, run / "sample.npz")
+    result = {"figures": {}, "priors": {"gmm": "", "flow": ""}, "seconds": 1.0}
     results.write_analysis(run, "sample", results.finished(run), result)
     return Bench(chromium, run, interactive([run], images=50))
 
 
 PRIOR = torch.tensor([[1.0, -2.0, 0.5, 3.0]])
+
+
+class Listed:
+    """A prior that is no mixture, with three draws."""
+
+    def draw(self, number, seed):
+        return PRIOR * torch.tensor([[0.0], [0.5], [-1.0]])
 
 
 def corrupted(plain, tmp_path, config):
@@ -439,6 +446,18 @@ def test_samples_are_drawn_from_a_prior_that_was_fitted(plain):
     assert bench.chromium.evaluate("document.querySelector('.decoded figcaption').textContent") == "sample"
     bench.press("Back to the image")
     bench.drawn("")
+
+
+def test_of_a_flow_the_draws_that_were_kept_come_in_turn_and_the_page_says_so(plain):
+    bench = plain.open()
+    draws = Listed().draw(256, 0)
+    for sample, place in ((1, 0), (2, 1), (3, 2), (4, 0)):
+        bench.press("Draw from the flow prior")
+        bench.drawn(f"prior=flow&sample={sample}")
+        near(bench.pixels(), bench.decoded(draws[place : place + 1], ()))
+    text = bench.chromium.evaluate("document.body.textContent")
+    assert "Of the flow prior, 3 draws of caelab sample, one after the other." in text
+    assert "Of the mixture prior" not in text
 
 
 @pytest.mark.slow  # exports networks of its own

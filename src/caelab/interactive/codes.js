@@ -49,7 +49,11 @@ const uses = (map, value) => Object.values(map).includes(value);
 const turned = (token, share) => share === 1 || (((token + 1) * 0.6180339887) % 1) < share;
 
 // A code drawn from a prior that was fitted to the codes of training images.
-function drawnFrom({ shares, means, roots }, latent, seed) {
+function drawnFrom({ draws, shares, means, roots }, latent, seed) {
+  if (draws) {
+    const at = ((seed - 1) * latent) % draws.length;
+    return draws.slice(at, at + latent);
+  }
   const random = generator(seed);
   let turn = random(), part = 0;
   while (part < shares.length - 1 && turn >= shares[part]) turn -= shares[part++];

@@ -12,7 +12,7 @@ from caelab.analysis.look import codes, traversals
 from caelab.analysis.look.codes import Directions
 from caelab.analysis.runner import Subject
 from caelab.analysis.sample import PRIORS
-from caelab.analysis.sample.priors import MIXTURES, Mixture, saved
+from caelab.analysis.sample.priors import Mixture, saved
 from caelab.bottlenecks.bottleneck import Discrete
 from caelab.inference import restore
 from caelab.interactive.networks import networks
@@ -76,10 +76,16 @@ def exhibit(subject: Subject, images: Tensor, shown: Tensor) -> Exhibit:
         "corruption": _corruption(record.corruption),
         "tokens": _tokens(net),
         "places": _places(net),
-        "priors": {name: PRIORS[name] for name in priors},
+        "priors": {
+            name: {"title": PRIORS[name], "draws": len(prior) if isinstance(prior, Tensor) else 0}
+            for name, prior in priors.items()
+        },
     }
     for name, prior in priors.items():
-        parts = {"shares": prior.shares, "means": prior.means, "roots": prior.roots}
+        if isinstance(prior, Tensor):
+            parts = {"draws": prior}
+        else:
+            parts = {"shares": prior.shares, "means": prior.means, "roots": prior.roots}
         blobs |= {f"{name}-{part}": _bytes(values.numpy()) for part, values in parts.items()}
     blobs["mean"] = _bytes(z.mean(0))
     if not isinstance(net.bottleneck, Discrete):
@@ -89,12 +95,18 @@ def exhibit(subject: Subject, images: Tensor, shown: Tensor) -> Exhibit:
     return Exhibit(about, blobs)
 
 
-def _priors(subject: Subject) -> dict[str, Mixture]:
+def _priors(subject: Subject) -> dict[str, Mixture | Tensor]:
     """The priors that ``caelab sample`` has fitted to this very training."""
     path, result = subject.run / "sample.npz", results.analysis(subject.run, "sample", subject.record)
     if result is None or not path.is_file():
         return {}
-    return saved(path, [name for name in result["priors"] if name in MIXTURES])
+    kept = saved(path, result["priors"])
+    for name in result["priors"].keys() - kept.keys():
+        terminal.say(
+            f"{terminal.shown(subject.run)}: no draws of its {name} are kept, so the page has none; "
+            "caelab sample keeps them since 0.9"
+        )
+    return kept
 
 
 def _corruption(config: dict[str, Any]) -> dict[str, Any]:

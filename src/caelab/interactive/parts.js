@@ -37,7 +37,9 @@ function priorControls({ set, keep }) {
   if (!priors.length) return [];
   let seed = 0;
   const draw = (name, value) => { set("prior", null, name); set("sample", null, value); keep(); };
-  const buttons = priors.map(([name, title]) => {
+  const lists = priors.filter(([, { draws }]) => draws)
+    .map(([, { title, draws }]) => ` Of the ${title} prior, ${draws} draws of caelab sample, one after the other.`);
+  const buttons = priors.map(([name, { title }]) => {
     const button = make("button", { type: "button" }, `Draw from the ${title} prior`);
     button.addEventListener("click", () => draw(name, seed + 1));
     return button;
@@ -45,7 +47,7 @@ function priorControls({ set, keep }) {
   const back = make("button", { type: "button" }, "Back to the image");
   back.addEventListener("click", () => draw("", 0));
   return [{
-    element: section("Samples", "A code from a prior that caelab sample fitted, in the place of the image's.",
+    element: section("Samples", `A code from a prior that caelab sample fitted, in the place of the image's.${lists.join("")}`,
       make("div", { className: "bar" }, ...buttons, back)),
     show: (state) => {
       seed = Math.max(seed, state.sample);

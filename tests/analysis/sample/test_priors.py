@@ -42,8 +42,23 @@ def test_mixtures_are_kept_and_draw_the_same(tmp_path):
     assert [*again] == ["gmm", "normal"]
     for name, one in again.items():
         torch.testing.assert_close(one.draw(50, 3), kept[name].draw(50, 3), rtol=1e-3, atol=1e-3)
-    with pytest.raises(UserError, match=r"sample.npz cannot be read \(.*\); caelab sample writes it"):
-        saved(path, ["flow"])
+    assert saved(path, ["flow"]) == {}
+    with pytest.raises(UserError, match=r"none.npz cannot be read \(.*\); caelab sample writes it"):
+        saved(tmp_path / "none.npz", ["flow"])
+
+
+@pytest.mark.parametrize(("latent", "kept"), [(3, 256), (1 << 16, 4), (1 << 19, 1)])
+def test_of_another_prior_draws_are_kept_fewer_where_they_are_long(tmp_path, latent, kept):
+    class Lines:
+        about = "lines"
+
+        def draw(self, number, seed):
+            return torch.arange(number)[:, None].expand(number, latent).float() + seed
+
+    save({"flow": Lines()}, tmp_path / "sample.npz", 5)
+    draws = saved(tmp_path / "sample.npz", ["flow"])["flow"]
+    assert draws.shape == (kept, latent)
+    assert draws[:, 0].tolist() == draws[:, -1].tolist() == list(range(5, 5 + kept))
 
 
 def test_elsewhere_it_has_the_moments_of_the_codes():

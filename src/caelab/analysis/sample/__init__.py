@@ -78,8 +78,8 @@ dataset. The same figures of reconstructions and of other held-out images stand 
 is the standard normal distribution where training holds the codes near it, else one that is fitted to the
 training codes; gmm is a mixture of ten, and flow a normalising flow (caelab[flow]), fitted likewise. --fid
 adds FID, on the features of Inception (caelab[fid]), whose weights are never fetched. Needs
-classes, and a code that is neither discrete nor passed by skips. Writes RUN/sample.json, RUN/sample.png and,
-of normal and gmm, what caelab look --interactive draws from: RUN/sample.npz.
+classes, and a code that is neither discrete nor passed by skips. Writes RUN/sample.json, RUN/sample.png and
+what caelab look --interactive draws from: RUN/sample.npz.
 """,
     examples=(
         "multirun/runs/mnist/improved-mse-adam-s0-0123456789",

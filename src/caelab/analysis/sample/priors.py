@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +25,11 @@ COMPONENTS = 10
 
 MIXTURES = ("normal", "gmm")
 """Names of the priors that are mixtures, whose parameters are kept."""
+
+DRAWS = 256
+"""Codes that are kept of any other prior, where they are not too long."""
+
+_NUMBERS = 1 << 18  # of these codes together, at most
 
 _PARAMETERS = ("shares", "means", "covariances")
 _STEPS = 200  # of the fit of a mixture, at most
@@ -76,29 +82,37 @@ class Mixture:
         return roots
 
 
-def save(priors: Mapping[str, Prior], path: Path) -> None:
-    """Write the parameters of the mixtures among priors, float32; ``saved`` reads them."""
-    parts = {
-        f"{name}/{part}": getattr(one, part).float().numpy()
-        for name, one in priors.items()
-        if isinstance(one, Mixture)
-        for part in _PARAMETERS
-    }
+def save(priors: Mapping[str, Prior], path: Path, seed: int = 0) -> None:
+    """Write float32 parameters of mixtures, and of other priors the first draws; ``saved`` reads both."""
+    parts: dict[str, Any] = {}
+    for name, one in priors.items():
+        if isinstance(one, Mixture):
+            parts |= {f"{name}/{part}": getattr(one, part).float().numpy() for part in _PARAMETERS}
+        else:
+            z = one.draw(DRAWS, seed)
+            parts[f"{name}/draws"] = z[: max(1, _NUMBERS // z.shape[1])].numpy()
     with durable.file(path) as file:
         np.savez(file, **parts)
 
 
-def saved(path: Path, names: Sequence[str]) -> dict[str, Mixture]:
-    """Read of what ``save`` wrote the mixtures of these names.
+def saved(path: Path, names: Sequence[str]) -> dict[str, Mixture | Tensor]:
+    """Read of what ``save`` wrote the priors of these names: a mixture, or draws (N, latent) of another one.
+
+    Files of before 0.9 have no draws: such a prior is left out.
 
     Raises:
         UserError: the file is missing or damaged.
     """
+    kept: dict[str, Mixture | Tensor] = {}
     try:
-        return {
-            name: Mixture("", *map(_double, arrays.load(path, [f"{name}/{part}" for part in _PARAMETERS])))
-            for name in names
-        }
+        for name in names:
+            if name in MIXTURES:
+                parts = arrays.load(path, [f"{name}/{part}" for part in _PARAMETERS])
+                kept[name] = Mixture("", *map(_double, parts))
+            else:
+                with suppress(KeyError):
+                    kept[name] = torch.from_numpy(*arrays.load(path, [f"{name}/draws"]))
+        return kept
     except arrays.DAMAGE as error:
         raise UserError(
             f"{path} cannot be read ({terminal.one_line(error)}); caelab sample writes it"

@@ -99,7 +99,7 @@ def measure(subject: Subject, prior: tuple[str, ...], number: int, fid: bool, se
         "number": number,
         "seed": seed,
     }
-    save(priors, subject.picture.with_suffix(".npz"))
+    save(priors, subject.picture.with_suffix(".npz"), seed)
     with durable.file(subject.picture) as file:
         picture.draw(run, {_title(name): (sets[name], x) for name, x in shown.items()}).savefig(file)
     return result
