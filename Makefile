@@ -29,7 +29,7 @@ $(TOOLS): $(READY)
 
 demo: $(READY) ## three autoencoders and a linear floor on real MNIST: one table, one picture
 	$(BIN)/python -m caelab.train -m model=$(MODELS) dataset=mnist trainer.max_epochs=3
-	@echo "Next: $(BIN)/caelab-train --help, or $(BIN)/caelab-train model=improved_skip loss=l1_mse loss.alpha=0.1 dataset=cifar10"
+	@echo "Next: $(BIN)/caelab train --help, or $(BIN)/caelab train model=improved_skip loss=l1_mse loss.alpha=0.1 dataset=cifar10"
 
 # A failed run does not keep the report from being written; the exit status tells of it.
 reproduce: $(TOOLS) ## every study whose data are at hand, then the report; BUDGET=quick takes minutes

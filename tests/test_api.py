@@ -81,8 +81,8 @@ def test_a_sweep_returns_its_runs_and_a_failed_one_stops_no_other(here, capfd):
     best = sorted(psnr, key=lambda latent: -psnr[latent])
     assert list(table["model.latent"]) == [*best, 0]
     assert list(table["PSNR (dB)"])[:2] == [pytest.approx(psnr[latent], abs=5e-5) for latent in best]
-    assert table["error"][2] == "model: latent must be at least 1, got 0"
-    with pytest.raises(UserError, match="that run failed .model: latent must be at least 1, got 0"):
+    assert table["error"][2] == "model.latent must be at least 1, got 0"
+    with pytest.raises(UserError, match="that run failed .model.latent must be at least 1, got 0"):
         runs[1].metrics  # noqa: B018
     words = [f"{key}={written(value)}" for key, value in SMALL.items() if key != "model.latent"]
     once_more = here("-m", "model=base", "trainer.max_epochs=1", "model.latent=16,8", *words, tiny=False)

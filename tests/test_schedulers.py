@@ -87,6 +87,6 @@ def test_a_run_without_a_schedule_shows_no_rate(train):
 def test_a_mistake_is_one_line(train):
     answer = train("scheduler=cosine", "scheduler.warmup=6")
     assert answer.status == 1
-    assert answer.err.strip().endswith("scheduler: warmup must be within 0..1, got 6")
+    assert answer.err.strip().endswith("scheduler.warmup must be within 0..1, got 6")
     answer = train("scheduler=cosin")
     assert "did you mean 'cosine'?" in answer.err

@@ -502,7 +502,7 @@ def test_only_damaged_records_are_no_runs(multirun, call):
     answer = call()
     assert answer.status == 1
     assert answer.err.splitlines()[1:] == [
-        "caelab: multirun: no run below; give a folder that caelab-train wrote to"
+        "caelab: multirun: no run below; give a folder that caelab train wrote to"
     ]
 
 

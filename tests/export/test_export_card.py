@@ -62,7 +62,7 @@ def test_it_says_what_was_measured(card, tmp_path):
         "- **Code**: 6 latent numbers an image; 6 reach the decoder; the image has 2,352.",
         f"- **Size**: {learnt:,} learnt numbers; ",
         "- **Training**: mse loss, adam, seed 3; 4 epochs, the best on validation is 2.",
-        "- **Command**: `caelab-train model=base dataset=shapes`",
+        "- **Command**: `caelab train model=base dataset=shapes`",
         "| training | 96 |",
         f"SHA-256 of the arrays: `{record.data.sha256}`.",
         "Classes: ellipse, rectangle, triangle. No label took part in the training.",
@@ -103,7 +103,7 @@ def test_what_is_of_one_machine_is_no_part_of_the_command(card):
         return {"overrides": words, "data": describe.dataset(data)}
 
     text, _ = card(BASE, change)
-    assert "- **Command**: `caelab-train model=base optimizer.lr=0.1 'dataset.classes=[0,2]'`" in text
+    assert "- **Command**: `caelab train model=base optimizer.lr=0.1 'dataset.classes=[0,2]'`" in text
     assert "Classes: ellipse, triangle (of 3). Labels chose the images; beyond that none took part" in text
     assert "All rows were given images with Blur (sigma=1.0) and are compared with the clean ones." in text
     assert "/home/someone" not in text

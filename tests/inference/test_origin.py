@@ -114,7 +114,10 @@ def test_what_it_starts_from_tells_runs_apart(train, source):
         (["from=nothing"], "nothing: no such directory, and no run below multirun begins so"),
         (["from=no/where"], "no/where: no result.json there (no such directory); give the directory of a fi"),
         (["from=SOURCE", "model.channels=[4,6]"], "is (8, "),
-        (["from=SOURCE", "model.channels=[4,6]"], "give the model of that run"),
+        (
+            ["from=SOURCE", "model.channels=[4,6]"],
+            "give the model of that run: model=base 'model.channels=[4,8]' ",
+        ),
         (["from=SOURCE", "model.channels=[4]"], "another network, only there is a "),
     ],
 )

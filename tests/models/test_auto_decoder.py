@@ -172,8 +172,8 @@ def test_a_resumed_run_ends_where_a_whole_one_does(train, killed, bottleneck):
         (["corruption=blur"], "corruption: AutoDecoder fits its codes to clean images; use corruption=none"),
         (["bottleneck=topk", "bottleneck.k=2"], "caelab: bottleneck: steps cannot follow what TopK asks"),
         (["bottleneck=entropy", "bottleneck.price=0"], "caelab: bottleneck.price must be above 0, got 0"),
-        (["model.rate=0"], "model: rate must be above 0, got 0"),
-        (["model.momentum=1.0"], "model: momentum must be at least 0 and below 1, got 1.0"),
+        (["model.rate=0"], "model.rate must be above 0, got 0"),
+        (["model.momentum=1.0"], "model.momentum must be at least 0 and below 1, got 1.0"),
     ],
 )
 def test_what_it_cannot_do_is_told_in_a_line(train, words, line):

@@ -382,9 +382,9 @@ def test_no_pair_and_residual_can_be_given_on_the_command_line():
     [
         ("model.encoder_skips=[0,2]", r"model\.encoder_skips=\[0,2\]: expected a list, as in"),
         ("model.encoder_skips=2", r"model\.encoder_skips=2: expected a list, as in"),
-        ("model.decoder_skips=[[1,1]]", rf"model: decoder_skips {RULE}\[1, 1\]$"),
+        ("model.decoder_skips=[[1,1]]", rf"model\.decoder_skips {RULE}\[1, 1\]$"),
         ("model.residual=1", r"model\.residual=1: expected true or false"),
-        ("model.resample=bicubic", r"model: resample must be one of interpolate, conv, pad, got 'bicubic'$"),
+        ("model.resample=bicubic", r"model\.resample must be one of interpolate, conv, pad, got 'bicubic'$"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_told(override, message):

@@ -23,8 +23,8 @@ from caelab.report.rows import Row, Run, Section
 HOSTILE = "<script>alert(1)</script>"
 PIXELS = b"\x89PNG\r\n\x1a\n" + bytes(range(256))  # any bytes: they are embedded, not decoded
 ABSENT = [
-    "Table III, MNIST: caelab-train -m study=table3",
-    "Table I, CINIC-10: caelab-train -m study=table1; it fetches 687 MB",
+    "Table III, MNIST: caelab study table3",
+    "Table I, CINIC-10: caelab study table1; it fetches 687 MB",
 ]
 VOID = {"meta", "img", "input"}
 

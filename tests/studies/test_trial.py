@@ -249,7 +249,7 @@ def test_what_needs_a_tested_run_says_in_a_line_how_it_is_tested(trial):
     assert "that run is a trial" in line
     assert "\n" not in line
     command = line.rpartition(": ")[2]
-    assert command.startswith("caelab-train dataset=shapes ")
+    assert command.startswith("caelab train dataset=shapes ")
     assert command.endswith("seed=4")
     kept = caelab.Run(answer.run_dir, made(answer.record))
     assert repr(kept).endswith(f": a trial, validation PSNR {answer.record['metrics']['val/psnr']:.2f} dB)")

@@ -37,7 +37,7 @@ def test_a_failing_job_does_not_stop_the_others(train):
     assert "1 of 3 runs failed" in answer.err
     assert "Traceback" not in answer.err
     assert "3 runs, test split" in answer.out
-    assert "failed: model: latent must be at least 1, got 0" in answer.out
+    assert "failed: model.latent must be at least 1, got 0" in answer.out
     assert list((answer.output / "comparisons").glob("*.png"))
 
 

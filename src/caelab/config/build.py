@@ -59,8 +59,7 @@ def instantiate(node: Any, group: str, **values: Any) -> Any:
         if isinstance(cause, UserError):
             raise cause from None
         if isinstance(cause, (ValueError, ImportError)):
-            said = one_line(cause)
-            raise UserError(said if said.startswith("bottleneck") else f"{group}: {said}") from cause
+            raise UserError(complaint(group, node, cause)) from cause
         raise (cause or error) from None
     needed, mend = _NEEDED.get(group, ((), ""))
     for name in needed:
@@ -68,6 +67,14 @@ def instantiate(node: Any, group: str, **values: Any) -> Any:
         if not hasattr(kind, name) and not hasattr(built, name):  # a property may take long
             raise UserError(f"{group}: {kind.__module__}.{kind.__qualname__} has no '{name}'; {mend}")
     return built
+
+
+def complaint(group: str, node: Mapping[str, Any], error: Exception) -> str:
+    """One line of what an object says of its arguments: by the key, where it begins with one's name."""
+    line = one_line(error)
+    if line.startswith("bottleneck"):  # of the one that a network was given
+        return line
+    return f"{group}.{line}" if line.partition(" ")[0] in node else f"{group}: {line}"
 
 
 def _check_arguments(node: Any, target: Any, group: str, values: Mapping[str, Any]) -> None:

@@ -114,7 +114,7 @@ def _command(record: Complete) -> str:
         key, _, value = override.lstrip("+~").partition("=")
         if not key.startswith(("paths", "hydra", "logger", "force", "trainer.enable")) and not is_path(value):
             kept.append(override)
-    return shlex.join(["caelab-train", *kept])
+    return shlex.join(["caelab", "train", *kept])
 
 
 def _training(record: Complete) -> str:

@@ -1,5 +1,6 @@
 """The trained run whose weights another one starts from: ``from=RUN``."""
 
+import shlex
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -7,6 +8,8 @@ from torch import Tensor, nn
 from caelab.errors import UserError
 from caelab.inference import trained
 from caelab.runs import results
+
+_OF_A_NETWORK = ("model", "bottleneck", "experiment")
 
 
 def describe(run: str) -> dict[str, str]:
@@ -31,14 +34,22 @@ def fill(network: nn.Module, run: str) -> None:
     state, own = _state(run), network.state_dict()
     if odd := sorted(state.keys() ^ own.keys()):
         where = "there" if odd[0] in state else "here"
-        raise UserError(
-            f"from={run}: another network, only {where} is a {odd[0]}; give the model of that run"
-        )
+        raise UserError(f"from={run}: another network, only {where} is a {odd[0]}; {_mend(run)}")
     for name, tensor in own.items():
         if state[name].shape != tensor.shape:
             there, here = (tuple(one.shape) for one in (state[name], tensor))
-            raise UserError(f"from={run}: {name} is {there} there, {here} here; give the model of that run")
+            raise UserError(f"from={run}: {name} is {there} there, {here} here; {_mend(run)}")
     network.load_state_dict(state)
+
+
+def _mend(run: str) -> str:
+    """What to type for the network of that run, as far as its record tells."""
+    record = results.finished(run)
+    words = [word for word in record.overrides if word.lstrip("+").startswith(_OF_A_NETWORK)]
+    model = record.choices.get("model")
+    if model and f"model={model}" not in words:
+        words.insert(0, f"model={model}")
+    return ": ".join(["give the model of that run", *([shlex.join(words)] if words else [])])
 
 
 def _state(run: str) -> dict[str, Tensor]:

@@ -46,7 +46,7 @@ def load(folders: Sequence[Path], sizes: bool = False) -> "DuckDBPyConnection":
         raise UserError("caelab runs: duckdb is not installed; pip install 'caelab[runs]'") from None
     if not runs:
         raise UserError(
-            f"{', '.join(map(str, folders))}: no run below; give a folder that caelab-train wrote to"
+            f"{', '.join(map(str, folders))}: no run below; give a folder that caelab train wrote to"
         )
     known = columns()
     rows = [_row(path, *run, known, sizes) for path, run in runs.items()]
@@ -93,7 +93,7 @@ def _read(folders: Sequence[Path]) -> dict[str, tuple[Record, dict[str, float]]]
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
-                f"{folder}: no such folder; give one that caelab-train wrote to, such as multirun"
+                f"{folder}: no such folder; give one that caelab train wrote to, such as multirun"
             )
         for path, record in records.find(terminal.shown(folder)):
             figures = results.figures(path, record) if isinstance(record, Complete) else {}

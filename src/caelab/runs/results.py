@@ -127,7 +127,7 @@ def finished(run: str | Path) -> Complete:
 def unfinished(record: Record) -> str:
     """Say why a run is not finished, and what finishes it."""
     if record.status == "trial":
-        command = shlex.join(["caelab-train", *record.overrides])
+        command = shlex.join(["caelab", "train", *record.overrides])
         return f"that run is a trial, which no test image was shown; this has it tested: {command}"
     what = "failed" if record.status == "failed" else "ended early"
     return f"that run {what} ({record.error}); start it again first"

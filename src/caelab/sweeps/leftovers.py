@@ -31,7 +31,7 @@ def clear(folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
-                f"{folder}: no such folder; give one that caelab-train wrote to, such as multirun"
+                f"{folder}: no such folder; give one that caelab train wrote to, such as multirun"
             )
         for path, inside, files in os.walk(folder):
             yield from _of_a_folder(Path(path), inside, files)

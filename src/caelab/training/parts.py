@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import Logger
 
 from caelab import terminal
 from caelab.bottlenecks.bottleneck import Bottleneck, Discrete
-from caelab.config.build import instantiate
+from caelab.config.build import complaint, instantiate
 from caelab.config.fingerprint import network_node
 from caelab.config.job import Job
 from caelab.config.machine import limit_threads
@@ -169,7 +169,7 @@ def _module(config: dict[str, Any], shape: tuple[int, int, int]) -> AutoencoderM
     try:
         module.build_optimizer()
     except (ValueError, TypeError) as error:
-        raise UserError(f"optimizer: {error}") from None
+        raise UserError(complaint("optimizer", config["optimizer"], error)) from None
     return module
 
 

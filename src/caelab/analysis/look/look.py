@@ -112,7 +112,7 @@ def _page(subject: Subject, portrait: Portrait, rows: list[int], method: str) ->
     about = {
         "run": f"{terminal.shown(run)}, finished {finished}",
         "fingerprint": record.fingerprint,
-        "command": shlex.join(["caelab-train", *record.overrides]),
+        "command": shlex.join(["caelab", "train", *record.overrides]),
         "checkpoint": f"{record.artifacts['best']}, epoch {record.best_epoch} of {time.epochs}, "
         f"the best on validation; SHA-256 {digest[:16]}",
         "code": f"{size.latent:,} latent numbers, {size.effective_code:,} reach the decoder; the "
