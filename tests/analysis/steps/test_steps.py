@@ -53,6 +53,29 @@ def test_points_are_those_of_the_first_images(run):
     assert matplotlib.image.imread(run.run_dir / "steps.png").std() > 0.01
 
 
+def test_where_bits_have_a_price_steps_are_judged_with_it(train, lab):
+    run = train(*SMALL, "bottleneck=entropy", "bottleneck.price=0.05", "trainer.max_epochs=1", tiny=False)
+    found = steps(run.run_dir, steps="0,8", images=20)
+    net, data = load(run.run_dir), datamodule(made(run.record))
+    data.setup()
+    x = data.splits["test"][:20].float() / 255
+    costs = []
+    for count, point in zip((0, 8), found["points"], strict=True):
+        net.steps = count
+        with torch.no_grad():
+            code = net.encode(x)
+            error = (net.decode(code) - x).square().flatten(1).sum(1).mean().item()
+        bits = net.bottleneck.bits_of(code.z).mean().item()
+        assert point["bits"] == pytest.approx(bits, rel=1e-4)
+        costs.append(error + 0.05 * bits)
+        assert point["objective"] * x[0].numel() == pytest.approx(costs[-1], rel=1e-4)
+    assert costs[1] < costs[0]
+    assert found["figures"]["steps/psnr"] == found["points"][1]["psnr"]
+    status, out, _ = lab("steps", run.run_dir, "--steps", "0,8", "--images", 20)
+    assert (status, "of the best with the price of the bits," in " ".join(out.split())) == (0, True)
+    assert f"{found['points'][1]['bits']:,.0f}" in out
+
+
 def test_commands_take_as_many_steps_as_they_are_told(run, lab, tmp_path):
     folder = run.run_dir
     own = run.record["metrics"]["test/psnr"]

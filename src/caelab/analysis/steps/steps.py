@@ -1,5 +1,6 @@
 """PSNR and time of an encoder that takes steps, for several numbers of them."""
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +35,10 @@ def measure(subject: Subject, steps: tuple[int, ...], images: int) -> Result:
         images: how many of the test split's first images; all, where it has fewer.
 
     Returns:
-        ``figures``; ``points``, of each number of steps ``steps``, ``psnr`` in dB, mean over the images, and
-        ``milliseconds`` an image of encoding; ``trained``, the steps in training; ``images``; ``threads``.
+        ``figures``; ``points``, of each number of steps ``steps``, ``psnr`` in dB, mean over the images,
+        ``milliseconds`` an image of encoding and, where bits have a price, ``bits`` and ``objective``, which
+        is squared error and price together, of a number of the image; ``trained``, the steps in training;
+        ``images``; ``threads``.
 
     Raises:
         UserError: an encoder that takes no steps, or a network that does not keep the ``Code`` contract.
@@ -51,13 +54,13 @@ def measure(subject: Subject, steps: tuple[int, ...], images: int) -> Result:
     with evaluating(net):
         for one in terminal.tracked(steps, "encoding"):
             net.steps = one
-            psnr, seconds = _encoded(net, batches)
-            points.append({"steps": one, "psnr": psnr, "milliseconds": 1000 * seconds / count})
-    best = max(point["psnr"] for point in points)
-    enough = next(point["steps"] for point in points if point["psnr"] >= best - MISSING)
+            point, seconds = _encoded(net, batches)
+            points.append({"steps": one, **point, "milliseconds": 1000 * seconds / count})
+    best = max(points, key=_worth)
+    enough = next(point["steps"] for point in points if _worth(point) >= _worth(best) - MISSING)
     _draw(subject, points, trained)
     return {
-        "figures": {"steps/enough": float(enough), "steps/psnr": best},
+        "figures": {"steps/enough": float(enough), "steps/psnr": best["psnr"]},
         "points": points,
         "trained": trained,
         "images": count,
@@ -65,16 +68,29 @@ def measure(subject: Subject, steps: tuple[int, ...], images: int) -> Result:
     }
 
 
-def _encoded(net: Autoencoder, batches: list[Tensor]) -> tuple[float, float]:
-    """PSNR (dB) of images, and the seconds that their encoder takes."""
-    found, seconds = [], 0.0
+def _worth(point: dict[str, float]) -> float:
+    """PSNR in dB; where bits have a price, that of an image with the squared error that both cost."""
+    return -10 * math.log10(point["objective"]) if "objective" in point else point["psnr"]
+
+
+def _encoded(net: Autoencoder, batches: list[Tensor]) -> tuple[dict[str, float], float]:
+    """PSNR (dB) of images, with their bits and what these cost, and the seconds that their encoder takes."""
+    errors, penalties, seconds = [], [], 0.0
     for images in batches:
         x = pixels(net, images)
         began = time.perf_counter()
         code = net.encode(x)
         seconds += time.perf_counter() - began
-        found.append(quality.psnr(quality.mse(net.decode(code), x)))
-    return torch.cat(found).mean().item(), seconds
+        errors.append(quality.mse(net.decode(code), x))
+        if code.penalty is not None:
+            penalties.append(code.penalty)
+    error = torch.cat(errors)
+    point = {"psnr": quality.psnr(error).mean().item()}
+    if (price := net.bottleneck.bit_price) is not None:
+        penalty = torch.cat(penalties).mean().item()
+        point["bits"] = penalty / price
+        point["objective"] = error.mean().item() + penalty / math.prod(net.shape)
+    return point, seconds
 
 
 def _draw(subject: Subject, points: list[dict[str, float]], trained: int) -> None:
@@ -102,18 +118,23 @@ def table(result: Result) -> Table:
     shown = Table(
         title=f"mean of {result['images']:,} test images, threads: {result['threads']}", title_justify="left"
     )
-    for column in ("steps", "PSNR (dB)", "gained (dB)", "ms an image"):
+    first, priced = result["points"][0]["psnr"], "bits" in result["points"][0]
+    for column in ("steps", "PSNR (dB)", "gained (dB)", *["bits"] * priced, "ms an image"):
         shown.add_column(column, justify="right")
-    first = result["points"][0]["psnr"]
     for point in result["points"]:
         steps = f"{point['steps']}{' (trained)' * (point['steps'] == result['trained'])}"
-        cells = [f"{point['psnr']:.2f}", f"{point['psnr'] - first:.2f}", f"{point['milliseconds']:.2f}"]
-        shown.add_row(steps, *cells)
+        bits = [f"{point['bits']:,.0f}"] if priced else []
+        gained, milliseconds = f"{point['psnr'] - first:.2f}", f"{point['milliseconds']:.2f}"
+        shown.add_row(steps, f"{point['psnr']:.2f}", gained, *bits, milliseconds)
     return shown
 
 
 def show(run: Path, result: Result) -> Iterator[RenderableType]:
     """Say how many steps are enough."""
     enough, best = result["figures"]["steps/enough"], result["figures"]["steps/psnr"]
-    yield f"{terminal.shown(run)}: steps to come within {MISSING} dB of the best, {best:.2f} dB: {enough:.0f}"
+    priced = " with the price of the bits" if "bits" in result["points"][0] else ""
+    yield (
+        f"{terminal.shown(run)}: steps to come within {MISSING} dB of the best{priced}, {best:.2f} dB: "
+        f"{enough:.0f}"
+    )
     yield table(result)
