@@ -38,27 +38,30 @@ class Density(nn.Module):
 
     def logits(self, y: Tensor) -> Tensor:
         """Logits of the cumulative distributions at ``y`` (numbers, M), of the parameters' type."""
-        x = self._at(y)
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = F.softplus(weight) @ x + bias
-            if layer < len(self.bends):
-                x = x + torch.tanh(self.bends[layer]) * torch.tanh(x)
-        return x[:, 0, 1:] - x[:, 0, :1]
+        return self._passed(self._at(y), None)[0]
 
-    def rises(self, y: Tensor) -> Tensor:
-        """Derivatives of ``logits`` by ``y``, (numbers, M)."""
+    def rising(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """``logits`` at ``y`` (numbers, M), and their derivatives by ``y``, (numbers, M) each."""
         x = self._at(y)
-        rise = (1 / self.spread)[:, None, None].expand_as(x)
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x, rise = F.softplus(weight) @ x + bias, F.softplus(weight) @ rise
-            if layer < len(self.bends):
-                bend, bent = torch.tanh(self.bends[layer]), torch.tanh(x)
-                x, rise = x + bend * bent, rise * (1 + bend * (1 - bent.square()))
-        return rise[:, 0, 1:]
+        logits, rises = self._passed(x, (1 / self.spread)[:, None, None].expand_as(x))
+        assert rises is not None
+        return logits, rises[:, 0, 1:]
 
     def _at(self, y: Tensor) -> Tensor:
         """Numbers (numbers, M) behind a 0 of each, in spreads: (numbers, 1, 1 + M)."""
         return (torch.cat([torch.zeros_like(y[:, :1]), y], 1) / self.spread[:, None])[:, None]
+
+    def _passed(self, x: Tensor, rise: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Logits (numbers, M) of ``x`` (numbers, 1, 1 + M), and how fast they rise where ``x`` does so."""
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            slope = F.softplus(weight)
+            x = slope @ x + bias
+            rise = rise if rise is None else slope @ rise
+            if layer < len(self.bends):
+                bend, bent = torch.tanh(self.bends[layer]), torch.tanh(x)
+                x = x + bend * bent
+                rise = rise if rise is None else rise * (1 + bend * (1 - bent.square()))
+        return x[:, 0, 1:] - x[:, 0, :1], rise
 
     def bits(self, whole: Tensor) -> Tensor:
         """Bits of each number of ``whole`` (M, numbers): ``-log2`` of the probability of a step around it."""
@@ -69,7 +72,8 @@ class Density(nn.Module):
     def slopes(self, y: Tensor) -> Tensor:
         """Derivatives of ``bits`` by ``y``, (M, numbers)."""
         ends = torch.cat([y.T - 0.5, y.T + 0.5], 1)
-        return slopes_between(*self.logits(ends).chunk(2, 1), *self.rises(ends).chunk(2, 1)).T
+        logits, rises = self.rising(ends)
+        return slopes_between(*logits.chunk(2, 1), *rises.chunk(2, 1)).T
 
     def some(self, which: Tensor) -> "Density":
         """Copy those of some numbers, (n,) int64, in that order."""

@@ -96,8 +96,7 @@ class Hyperprior(Entropy):
         """Derivatives of the bits of steps (M, numbers); what comes ahead of them is taken as it is."""
         scale = self.hear(self.tell(_sizes(y.round())).round()).clamp(_LOW, _HIGH).exp2()
         ends = (torch.stack([y - 0.5, y + 0.5]) / scale).reshape(1, -1)
-        low, high = self.form.logits(ends).reshape(2, *y.shape)
-        rise_low, rise_high = self.form.rises(ends).reshape(2, *y.shape)
+        (low, high), (rise_low, rise_high) = (one.reshape(2, *y.shape) for one in self.form.rising(ends))
         slopes: Tensor = slopes_between(low, high, rise_low, rise_high) / scale
         return slopes
 
