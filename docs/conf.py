@@ -17,6 +17,7 @@ html_show_search_summary = False  # which would fetch pages, and from a disk no 
 highlight_language = "none"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+smartquotes_action = "qe"  # an option such as --fit keeps its two hyphens
 myst_heading_anchors = 4  # as the code host names them
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
