@@ -38,7 +38,7 @@ function priorControls({ set, keep }) {
   let seed = 0;
   const draw = (name, value) => { set("prior", null, name); set("sample", null, value); keep(); };
   const lists = priors.filter(([, { draws }]) => draws)
-    .map(([, { title, draws }]) => ` Of the ${title} prior, ${draws} draws of caelab sample, one after the other.`);
+    .map(([, { title, draws }]) => ` From the ${title} prior the page holds ${draws} draws of caelab sample, and shows them in turn.`);
   const buttons = priors.map(([name, { title }]) => {
     const button = make("button", { type: "button" }, `Draw from the ${title} prior`);
     button.addEventListener("click", () => draw(name, seed + 1));
