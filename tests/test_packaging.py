@@ -170,6 +170,15 @@ def test_every_script_is_the_main_of_its_module():
         assert callable(getattr(import_module(module), function))
 
 
+def test_the_citation_and_the_newest_changes_are_of_this_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    newest = re.search(r"^## (\S+) \(", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert cited
+    assert newest
+    assert cited[1] == newest[1] == version
+
+
 def config(command: list[str], folder: Path) -> str:
     done = subprocess.run([*command, "--cfg", "job"], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout
