@@ -326,12 +326,16 @@ def test_an_index_of_a_discrete_code_is_changed(chromium, tmp_path):
 
 
 @pytest.mark.slow  # exports networks of its own
-def test_places_of_a_spatial_code_are_written_with_a_brush(chromium, tmp_path):
-    model = {
-        "_target_": "caelab.models.spatial.Spatial",
-        **{"latent_channels": 6, "factor": 4, "channels": 4, "blocks": 1},
-        **{"encoder_channels": 4, "encoder_blocks": 1},
-    }
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"_target_": "caelab.models.spatial.Spatial", "encoder_channels": 4, "encoder_blocks": 1},
+        {"_target_": "caelab.models.spatial_auto_decoder.SpatialAutoDecoder", "steps": 2},
+    ],
+    ids=["spatial", "spatial_auto_decoder"],
+)
+def test_places_of_a_spatial_code_are_written_with_a_brush(chromium, tmp_path, model):
+    model = model | {"latent_channels": 6, "factor": 4, "channels": 4, "blocks": 1}
     bench = opened(chromium, leave_whole_run(tmp_path / "spatial", model, 12), "#other=7")
     z, other = bench.code(0).z.clone(), bench.code(7).z
     bench.press("other image's")
