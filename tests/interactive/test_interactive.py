@@ -12,6 +12,7 @@ import pytest
 import torch
 from toys import images, leave_run, leave_whole_run
 
+from caelab.analysis.sample.priors import save
 from caelab.corruptions import Clean
 from caelab.errors import UserError
 from caelab.inference import restore
@@ -150,3 +151,13 @@ def test_the_command_writes_it_and_says_where(run, lab, monkeypatch):
     status, _, err = lab("look", ".", "--interactive", "--map", "pca")
     assert status == 1
     assert "--map pca: the page of --interactive has none; omit it" in err
+
+
+def test_a_prior_of_which_an_older_version_kept_no_draws_is_left_out_and_named(tmp_path, capsys):
+    run = leave_whole_run(tmp_path / "old", SKIPS, 16)
+    save({}, run / "sample.npz")
+    result = {"figures": {}, "priors": {"flow": ""}, "seconds": 1.0}
+    results.write_analysis(run, "sample", results.finished(run), result)
+    page = interactive([run], images=10)
+    assert about(page)["runs"][0]["priors"] == {}
+    assert "no draws of its flow are kept, so the page has none; caelab sample" in capsys.readouterr().out

@@ -104,7 +104,7 @@ def _priors(subject: Subject) -> dict[str, Mixture | Tensor]:
     for name in result["priors"].keys() - kept.keys():
         terminal.say(
             f"{terminal.shown(subject.run)}: no draws of its {name} are kept, so the page has none; "
-            "caelab sample keeps them since 0.9"
+            "caelab sample keeps them since 0.10"
         )
     return kept
 

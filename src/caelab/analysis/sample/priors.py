@@ -98,7 +98,7 @@ def save(priors: Mapping[str, Prior], path: Path, seed: int = 0) -> None:
 def saved(path: Path, names: Sequence[str]) -> dict[str, Mixture | Tensor]:
     """Read of what ``save`` wrote the priors of these names: a mixture, or draws (N, latent) of another one.
 
-    Files of before 0.9 have no draws: such a prior is left out.
+    Files of before 0.10 have no draws: such a prior is left out.
 
     Raises:
         UserError: the file is missing or damaged.
