@@ -233,7 +233,7 @@ def test_a_projection_and_nothing_more_is_the_floor(options, floor):
     [
         (45_000, 3072, 2 * 45_000 * 3072**2 + 10 * 3072**3),  # exact, by a covariance
         (500, 12_288, 2 * 12_288 * 500**2 + 10 * 500**3),  # exact, of few images
-        (50_000, 12_288, 2 * 5 * 50_000 * 12_288 * 512),  # five passes with twice as many directions
+        (50_000, 12_288, 2 * 10 * 50_000 * 12_288 * 512),  # ten passes with twice as many directions
     ],
 )
 def test_what_it_costs_grows_no_faster_than_what_is_done(images, numbers, expected):

@@ -20,8 +20,7 @@ IN_MEMORY = 1_250_000_000
 COVARIANCE = 4_096
 """Numbers in an image up to which larger data give a covariance; above it iteration is faster."""
 
-_SAMPLE, _SAMPLED = 8, 8  # one image of so many, and passes over those
-_PASSES, _USUAL = 40, 4  # over all images, at most and mostly
+_PASSES, _USUAL = 40, 10  # at most, and mostly
 _LEFT, _ALL = 5e-6, 1e-10  # shares of the variance, without and with what is kept, that a last pass may add
 
 
@@ -123,8 +122,7 @@ def operations(images: int, numbers: int, count: int) -> float:
     if 8 * images * numbers <= IN_MEMORY or numbers <= COVARIANCE:
         least, most = sorted((images, numbers))
         return 2.0 * most * least**2 + 10.0 * least**3  # the products, and the eigenvectors
-    passes = _USUAL + _SAMPLED / _SAMPLE
-    return passes * 2.0 * images * numbers * min(2 * count, images, numbers)
+    return _USUAL * 2.0 * images * numbers * min(2 * count, images, numbers)
 
 
 @torch.no_grad()
@@ -164,19 +162,18 @@ def _of_covariance(images: Images, mean: Tensor, count: int) -> Tensor:
 def _by_iteration(images: Images, mean: Tensor, count: int) -> Tensor:
     """Subspace iteration from random numbers: Halko, Martinsson and Tropp (SIAM Review 2011), algorithm 4.4.
 
-    The subspace has twice as many directions as are wanted, so that those converge fast. Some of the images
-    bring it near where all of them then lead it. Products are in float32, what they are added up to in
-    float64: an error in a direction counts by its square.
+    The subspace has twice as many directions as are wanted, so that those converge fast. Products are in
+    float32, what they are added up to in float64: an error in a direction counts by its square.
     """
     width = max(1, min(2 * count, len(images), len(mean)))
     draws = torch.Generator().manual_seed(0)
     basis: Tensor = torch.linalg.qr(torch.randn(len(mean), width, generator=draws, dtype=torch.float64)).Q
-    if len(images) >= 2 * _SAMPLE * width:
-        for _ in range(_SAMPLED):
-            basis = torch.linalg.qr(_multiplied(images, mean, basis, _SAMPLE)[0]).Q
     kept = torch.zeros((), dtype=torch.float64)
     for _ in range(_PASSES):
-        product, variance = _multiplied(images, mean, basis)
+        product, variance, directions = torch.zeros_like(basis), torch.zeros_like(kept), basis.float()
+        for x in _centred(images, mean.float()):
+            product += x.T @ (x @ directions)
+            variance += x.square().sum(dtype=torch.float64)
         values, vectors = torch.linalg.eigh(basis.T @ product)
         before, kept = kept, values.flip(0)[:count].sum()
         if kept - before <= _LEFT * (variance - kept) + _ALL * variance:
@@ -186,28 +183,14 @@ def _by_iteration(images: Images, mean: Tensor, count: int) -> Tensor:
     return components[:count]
 
 
-def _multiplied(images: Images, mean: Tensor, basis: Tensor, share: int = 1) -> tuple[Tensor, Tensor]:
-    """Scatter of images times directions (D, n), and its trace: of all, or of a ``share``-th of them."""
-    product, variance, directions = torch.zeros_like(basis), basis.new_zeros(()), basis.float()
-    for x in _centred(images, mean.float(), share):
-        product += x.T @ (x @ directions)
-        variance += x.square().sum(dtype=torch.float64)
-    return product, variance
-
-
 def _parts(images: Images) -> Iterator[slice]:
     batch = max(1, min(_BATCH, _NUMBERS // images[:1].numel()))
     return (slice(start, start + batch) for start in range(0, len(images), batch))
 
 
-def _centred(images: Images, mean: Tensor, share: int = 1) -> Iterator[Tensor]:
-    """Yield the numbers (n, D) of images in [0, 1], without their mean, in its precision.
-
-    Of each batch it is the first ``share``-th, since many datasets are in the order of their classes.
-    """
-    for part in _parts(images):
-        some = slice(part.start, part.start + -(-(part.stop - part.start) // share))
-        yield unit(images[some].flatten(1).cpu(), mean.dtype) - mean
+def _centred(images: Images, mean: Tensor) -> Iterator[Tensor]:
+    """Yield the numbers (n, D) of images in [0, 1], without their mean, in its precision."""
+    return (unit(images[part].flatten(1).cpu(), mean.dtype) - mean for part in _parts(images))
 
 
 class Shrinkage(nn.Module):
