@@ -52,7 +52,7 @@ def tiny(words: Sequence[str]) -> list[str]:
     if words[0] == "bench":
         return [*words, "--help"]  # it takes long by what it is, and its words are still read
     words = [word.replace("psnr > 26", "psnr > 0") for word in words]
-    replaced = re.compile(r"dataset[.=]|seeds=|trainer\.(max_epochs|accelerator)=")
+    replaced = re.compile(r"dataset[.=]|seeds=|trainer\.(max_epochs|check_val_every_n_epoch|accelerator)=")
     kept = [f"multirun/runs/{word}" if word in RUNS else word for word in words if not replaced.match(word)]
     own = words[0] == "report" and {*words} & {*studies.names()} and "docs/results/runs" not in words
     if words[0] in ("train", "sweep", "study") or own:
