@@ -98,6 +98,12 @@ def test_steps_descend_squared_error_and_the_price_of_bits_and_then_the_code_is_
         v = 0.25 * v - 0.4 * torch.autograd.grad(each.sum() / 2, z)[0]
         z = (z + v).detach()
     assert costs == sorted(costs, reverse=True)
+    reached = []
+    hook = net.bottleneck.register_forward_pre_hook(lambda _, given: reached.append(given[0]))
+    with torch.inference_mode():
+        net.encode(x)
+    hook.remove()
+    torch.testing.assert_close(reached[0], z, rtol=0, atol=0.02 * float(z.std()))
     with torch.inference_mode():
         steps, rounded = net.bottleneck.whole(net.encode(x).z), net.bottleneck.whole(net.bottleneck(z).z)
     # but where a number lies between two steps, and the adjoint's ramp decides
@@ -121,7 +127,6 @@ def test_in_training_the_stored_code_crosses_with_noise_and_pays_for_its_bits():
     gradient = torch.autograd.grad(cost(net, x, at).sum() / 2, at)[0]
     expected = first - 0.5 * gradient
     torch.testing.assert_close(net.kept.view(-1, 6)[places], expected, rtol=1e-3, atol=1e-5)
-    torch.manual_seed(5)
     again = priced().train()
     again.make_room(60)
     torch.manual_seed(5)

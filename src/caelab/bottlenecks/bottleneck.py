@@ -67,12 +67,12 @@ class Bottleneck(nn.Module, ABC):
     def start_epoch(self, epoch: int) -> None:  # noqa: B027 - most kinds are the same in every epoch
         """Be told which epoch of training begins, counted from 0."""
 
-    def pull(self, h: Tensor) -> Tensor | float | None:
+    def pull(self, h: Tensor) -> Tensor | float:
         """Minus half the gradient of the penalty at a latent (N, latent), for an encoder that takes steps.
 
-        None, as here: no steps can follow what the latent costs.
+        Such an encoder refuses a kind that has no such method.
         """
-        return None
+        raise NotImplementedError
 
     def measure(self, codes: Crossing) -> dict[str, float]:
         """Figures of the codes of a whole split: name -> number."""

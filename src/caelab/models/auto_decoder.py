@@ -21,8 +21,8 @@ class Stepped(Corrected):
 
     with ``J`` the Jacobian of the decoder: gradient descent with momentum on the squared error of this image
     alone. Nothing of it is learnt. Under ``Entropy``, whose bits have a price, the steps descend the squared
-    error and half the price of the code's bits together: Campos et al., "Content Adaptive Optimization for
-    Neural Image Compression" (2019). Then it is rounded. Where a code fits its image, the error does not
+    error and the price of the code's bits together, before it is rounded: Campos et al., "Content Adaptive
+    Optimization for Neural Image Compression" (2019). Where a code fits its image, the error does not
     change with it, so the decoder has the same gradient without one through the encoder (the envelope
     theorem).
 
@@ -94,9 +94,7 @@ class Stepped(Corrected):
             return self._crossed(self._stored(x, key), drawn)
         z, v = self._project(x), torch.zeros((), device=x.device)
         for _ in range(self.steps):
-            asked = self.bottleneck.pull(z)
-            assert asked is not None
-            v = self.momentum * v + self.rate * (self._pull(z, x) + asked)
+            v = self.momentum * v + self.rate * (self._pull(z, x) + self.bottleneck.pull(z))
             z = z + v
         return self._crossed(z, None)
 
