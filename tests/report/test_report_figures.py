@@ -24,7 +24,7 @@ FRONT = "honest frontier: none is cheaper and better"
 PSNR = {"base": [20.0, 21.0, 22.5], "improved": [23.0, 23.5]}
 
 
-def run(path, psnr=20.0, ssim=0.5, code=8, seconds=3.0, curves=None, images=None, reliance=1.0):
+def run(path, psnr=20.0, ssim=0.5, code=8, seconds=3.0, curves=None, images=None, reliance=1.0, bits=None):
     path.mkdir(parents=True, exist_ok=True)
     artifacts = {"curves": "metrics.csv"}
     if curves:
@@ -39,6 +39,7 @@ def run(path, psnr=20.0, ssim=0.5, code=8, seconds=3.0, curves=None, images=None
         np.savez(path / "reconstructions.npz", originals=images[0], reconstructions=images[1])
     metrics = {"test/psnr": psnr, "test/ssim": ssim}
     metrics |= {} if reliance is None else {"test/latent_reliance": reliance}
+    metrics |= {} if bits is None else {"test/bits": bits}
     size, time = {"effective_code": code, "input_numbers": 100}, {"fit_seconds": seconds}
     return Run(path, toys.exact(metrics=metrics, size=size, time=time, artifacts=artifacts))
 
@@ -253,6 +254,14 @@ def test_pareto_marks_what_goes_around_its_latent_and_leaves_it_out_of_the_front
         (hollow,) = (one for one in axes.lines if one.get_label().startswith("trained, around"))
         assert hollow.get_markerfacecolor() == "none"
     assert lines(code)[FRONT].tolist() == [[10, 25], [400, 30]]
+
+
+def test_pareto_draws_what_was_trained_for_its_bits_by_its_time_alone(row):
+    code, time = figures.pareto(
+        [*costly(row), row("priced", 26.0, code=40, bits=12.0, seconds=60.0)], "Costs"
+    ).axes
+    assert lines(code)["trained"].tolist() == [[10, 21], [20, 19], [400, 30]]
+    assert lines(time)["trained"].tolist() == [[5, 21], [50, 19], [60, 26], [80, 30]]
 
 
 def test_pareto_names_points_without_overlaps(row):

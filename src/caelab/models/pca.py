@@ -1,6 +1,7 @@
 """The linear floor: what a network must beat before its convolutions have earned anything."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import inf
 
 import numpy as np
 import torch
@@ -18,8 +19,12 @@ IN_MEMORY = 1_250_000_000
 """Bytes of float64 up to which the pixels of all images are held at once: those of CIFAR-10 are."""
 
 COVARIANCE = 4_096
-"""Numbers in an image up to which larger data give a covariance; above it iteration is faster."""
+"""Numbers in an image up to which larger data give all eigenvectors of their covariance."""
 
+SCATTER = 16_384
+"""Numbers in an image up to which a covariance is held for iteration: 1 GiB of float32."""
+
+_ROWS = 2_048  # of a covariance that are added up at a time
 _PASSES, _USUAL = 40, 10  # at most, and mostly
 _LEFT, _ALL = 5e-6, 1e-10  # shares of the variance, without and with what is kept, that a last pass may add
 
@@ -122,7 +127,14 @@ def operations(images: int, numbers: int, count: int) -> float:
     if 8 * images * numbers <= IN_MEMORY or numbers <= COVARIANCE:
         least, most = sorted((images, numbers))
         return 2.0 * most * least**2 + 10.0 * least**3  # the products, and the eigenvectors
-    return _USUAL * 2.0 * images * numbers * min(2 * count, images, numbers)
+    return min(_iterations(images, numbers, count))
+
+
+def _iterations(images: int, numbers: int, count: int) -> tuple[float, float]:
+    """Operations of iteration that goes through a covariance, and through the images."""
+    width = min(2 * count, images, numbers)
+    summed = images * numbers**2 / 2 + _USUAL * numbers**2 * width
+    return (summed if numbers <= SCATTER else inf), _USUAL * 2.0 * images * numbers * width
 
 
 @torch.no_grad()
@@ -152,10 +164,7 @@ def _of_pixels(images: Images, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _of_covariance(images: Images, mean: Tensor, count: int) -> Tensor:
-    scatter = torch.zeros(len(mean), len(mean), dtype=torch.float64)
-    for x in _centred(images, mean):
-        scatter.addmm_(x.T, x)
-    vectors: Tensor = torch.linalg.eigh(scatter).eigenvectors
+    vectors: Tensor = torch.linalg.eigh(_scatter(images, mean)).eigenvectors
     return vectors.flip(1).T[:count]
 
 
@@ -163,17 +172,16 @@ def _by_iteration(images: Images, mean: Tensor, count: int) -> Tensor:
     """Subspace iteration from random numbers: Halko, Martinsson and Tropp (SIAM Review 2011), algorithm 4.4.
 
     The subspace has twice as many directions as are wanted, so that those converge fast. Products are in
-    float32, what they are added up to in float64: an error in a direction counts by its square.
+    float32: an error in a direction counts by its square.
     """
     width = max(1, min(2 * count, len(images), len(mean)))
+    summed, through = _iterations(len(images), len(mean), count)
+    times = _times_scatter(images, mean) if summed < through else _times_images(images, mean)
     draws = torch.Generator().manual_seed(0)
     basis: Tensor = torch.linalg.qr(torch.randn(len(mean), width, generator=draws, dtype=torch.float64)).Q
     kept = torch.zeros((), dtype=torch.float64)
     for _ in range(_PASSES):
-        product, variance, directions = torch.zeros_like(basis), torch.zeros_like(kept), basis.float()
-        for x in _centred(images, mean.float()):
-            product += x.T @ (x @ directions)
-            variance += x.square().sum(dtype=torch.float64)
+        product, variance = times(basis)
         values, vectors = torch.linalg.eigh(basis.T @ product)
         before, kept = kept, values.flip(0)[:count].sum()
         if kept - before <= _LEFT * (variance - kept) + _ALL * variance:
@@ -181,6 +189,43 @@ def _by_iteration(images: Images, mean: Tensor, count: int) -> Tensor:
         basis = torch.linalg.qr(product).Q
     components: Tensor = (basis @ vectors).flip(1).T
     return components[:count]
+
+
+_Times = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Maps directions (D, K) to the scatter matrix times them, and to its trace, all in float64."""
+
+
+def _times_scatter(images: Images, mean: Tensor) -> _Times:
+    scatter = _scatter(images, mean.float())
+    variance = scatter.diagonal().double().sum()
+    return lambda directions: ((scatter @ directions.float()).double(), variance)
+
+
+def _times_images(images: Images, mean: Tensor) -> _Times:
+    def times(directions: Tensor) -> tuple[Tensor, Tensor]:
+        product, variance = torch.zeros_like(directions), torch.zeros((), dtype=torch.float64)
+        single = directions.float()
+        for x in _centred(images, mean.float()):
+            product += x.T @ (x @ single)
+            variance += x.square().sum(dtype=torch.float64)
+        return product, variance
+
+    return times
+
+
+def _scatter(images: Images, mean: Tensor) -> Tensor:
+    """The sum of x^T x (D, D) over centred images x, in the precision of their mean.
+
+    It is symmetric, so only the blocks right of its diagonal are multiplied.
+    """
+    scatter = torch.zeros(len(mean), len(mean), dtype=mean.dtype)
+    blocks = [slice(start, start + _ROWS) for start in range(0, len(mean), _ROWS)]
+    for x in _centred(images, mean):
+        for rows in blocks:
+            scatter[rows, rows.start :].addmm_(x[:, rows].T, x[:, rows.start :])
+    for rows in blocks:
+        scatter[rows.stop :, rows] = scatter[rows, rows.stop :].T
+    return scatter
 
 
 def _parts(images: Images) -> Iterator[slice]:

@@ -49,7 +49,8 @@ def pareto(rows: Sequence[Row], title: str, published: Mapping[str, Curve] | Non
     Each point is a row's mean over seeds. A hollow one is of pictures that go around their latent, or may do
     so, since nothing is known of it. The step is the honest frontier: it joins the rows that come through
     their latent and than which no other such row is both cheaper and better. Codes in the shaded region have
-    more numbers than the image. Where points crowd, some have no name.
+    more numbers than the image. A row that was trained for its bits is drawn below alone, for its numbers cost
+    it nothing. Where points crowd, some have no name.
 
     Args:
         rows: of one dataset; those without runs are left out, and a row given twice is drawn once.
@@ -57,7 +58,7 @@ def pareto(rows: Sequence[Row], title: str, published: Mapping[str, Curve] | Non
         published: method -> numbers of its code and PSNR in dB, drawn above in the range of the rows.
     """
     drawn = [row for row in rows if row.runs]
-    codes = _points(drawn, "size", "effective_code")
+    codes = _points([row for row in drawn if not row.values("test/bits")], "size", "effective_code")
     times = _points(drawn, "time", "fit_seconds")
     figure = sheet(title, 5.5 + 0.1 * len(codes))
     upper, lower = figure.subplots(2, 1)
