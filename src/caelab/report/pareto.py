@@ -49,8 +49,8 @@ def pareto(rows: Sequence[Row], title: str, published: Mapping[str, Curve] | Non
     Each point is a row's mean over seeds. A hollow one is of pictures that go around their latent, or may do
     so, since nothing is known of it. The step is the honest frontier: it joins the rows that come through
     their latent and than which no other such row is both cheaper and better. Codes in the shaded region have
-    more numbers than the image. A row that was trained for its bits is drawn below alone, for its numbers cost
-    it nothing. Where points crowd, some have no name.
+    more numbers than the image. A row that was trained for its bits is drawn below alone: its numbers cost it
+    nothing. Where points crowd, some have no name.
 
     Args:
         rows: of one dataset; those without runs are left out, and a row given twice is drawn once.
