@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from caelab.handle import Run
     from caelab.inference.trained import load
 
+    __version__: str
+
 # ``python -m`` looks for code in the working directory first, which may be a stranger's: only training may.
 if sys.argv[0] == "-m" and not sys.flags.safe_path:
     _module = sys.orig_argv[-len(sys.argv)]
     if f"{_module}.".startswith("caelab.") and _module != "caelab.train":
         del sys.path[0]
 
-__version__ = "0.7.0"
 __all__ = ["Run", "compare", "load", "run", "study", "sweep"]
 
 # Imported on use: they bring Hydra or torch, and a command line must answer before that.
@@ -32,6 +33,8 @@ if _BACKEND.startswith("module://") and not find_spec(_BACKEND.removeprefix("mod
 if not TYPE_CHECKING:  # to a type checker it would mean that any name is there
 
     def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return import_module("importlib.metadata").version("caelab")
         if name in __all__:
             return getattr(import_module(f"caelab.{_MODULES.get(name, 'api')}"), name)
         hint = "; caelab.run(...) trains a run" if name == "train" else ""
@@ -39,4 +42,4 @@ if not TYPE_CHECKING:  # to a type checker it would mean that any name is there
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})
