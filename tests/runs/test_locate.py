@@ -56,6 +56,12 @@ def test_a_path_is_itself(runs):
     assert locate.run("no/such/folder") == Path("no/such/folder")  # which the command itself complains of
 
 
+def test_a_run_of_a_class_of_ones_own_is_no_file(runs):
+    own = runs["pca"].rename(runs["pca"].with_name("tiny.Tiny-mse-adam-s0-bb33000000"))
+    assert locate.run("tiny.Tiny") == locate.run(own.name) == own
+    assert locate.run("tiny.npz") == Path("tiny.npz")
+
+
 def test_a_whole_name_goes_before_longer_ones(runs):
     longer = runs["pca"].with_name(runs["pca"].name + "-again")
     longer.mkdir()

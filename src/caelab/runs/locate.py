@@ -18,7 +18,7 @@ _SHOWN = 5  # candidates
 
 
 def run(text: str, root: str | Path = ROOT) -> Path:
-    """Return the directory of the run that is meant, or the file, where it is one.
+    """Return the directory of the run that is meant, or a path that is there or looks like one.
 
     Args:
         text: a directory or file; ``last``, the run that finished last; or the beginning of the name of a
@@ -29,7 +29,7 @@ def run(text: str, root: str | Path = ROOT) -> Path:
         UserError: no run is meant, or several; the line names candidates.
     """
     path = Path(text)
-    if (text and path.exists()) or len(path.parts) > 1 or path.suffix:
+    if (text and path.exists()) or len(path.parts) > 1:
         return path
     found = dict(records.find(root))
     runs, trials = (
@@ -41,6 +41,8 @@ def run(text: str, root: str | Path = ROOT) -> Path:
     meant = _meant(text, runs) or _meant(text, trials)  # of a trial the command says how it is tested
     if len(meant) == 1:
         return meant[0]
+    if path.suffix and not meant:
+        return path
     if not runs:
         raise UserError(f"{text}: no such directory, and no finished run below {root}; train one first")
     if meant:
