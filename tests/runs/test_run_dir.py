@@ -115,6 +115,14 @@ def test_a_finished_run_needs_none_that_was_set_aside(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+def test_a_run_goes_also_where_a_kill_has_left_half_of_one_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.rmtree", lambda folder: None)  # a kill before it has removed anything
+    for _ in range(2):
+        (tmp_path / "base").mkdir()
+        run_dir.remove(tmp_path / "base")
+    assert [path.name[:8] for path in tmp_path.iterdir()] == [durable.ASIDE] * 2
+
+
 def test_one_process_at_a_time(tmp_path):
     with run_dir.locked(tmp_path):
         assert run_dir.held(tmp_path)

@@ -54,8 +54,9 @@ def remove(run_dir: Path) -> None:
 
     Raises:
         BusyError: another process is training there.
+        OSError: what the disk refuses; the run is then whole, or its rest waits for ``caelab runs --clean``.
     """
-    gone = run_dir.with_name(f"{durable.ASIDE}{run_dir.name}")
+    gone = durable.aside(run_dir)
     with locked(run_dir):
         run_dir.rename(gone)
     shutil.rmtree(gone)
