@@ -1,5 +1,6 @@
 """How a mistake is told: nearest name, one line, exit status."""
 
+import os
 import subprocess
 import sys
 
@@ -26,6 +27,16 @@ def test_a_mistake_is_one_line_and_exit_status_1(capsys: pytest.CaptureFixture[s
         raise UserError("seed=-1: must be within 0..4294967295")
     assert ended.value.code == 1
     assert capsys.readouterr().err == "caelab: seed=-1: must be within 0..4294967295\n"
+
+
+@pytest.mark.parametrize("size", [1, 1_000_000])
+def test_a_closed_pipe_ends_it_without_a_word(size: int):
+    code = f"from caelab import terminal\nwith terminal.told():\n    print('x' * {size})"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_a_bug_keeps_its_traceback():

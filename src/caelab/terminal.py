@@ -124,7 +124,13 @@ def told(explain: Callable[[BaseException], str | None] = explain) -> Iterator[N
         explain: what finds the line; a command that composes configs has ``explain.line``.
     """
     try:
-        yield
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # its reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # which Python flushes at its end
+        sys.exit(1)
     except Exception as mistake:
         line = explain(mistake)
         if line is None:

@@ -1,9 +1,13 @@
 """The command ``caelab``: its help, its version, mistakes in its words, and what it leaves alone."""
 
+import json
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+from toys import record
 
 import caelab
 
@@ -47,7 +51,8 @@ def test_help_and_mistakes_come_without_torch():
 
 
 def test_version(lab):
-    assert lab("--version") == (0, f"caelab {caelab.__version__}\n", "")
+    assert lab("--version") == (0, f"caelab {version('caelab')}\n", "")
+    assert caelab.__version__ == version("caelab")
 
 
 @pytest.mark.parametrize(
@@ -92,5 +97,24 @@ def test_a_run_in_use_is_not_deleted(lab, train):
     with locked(run):
         status, _, err = lab("runs", "--delete", "--yes")
     assert status == 1
-    assert err.startswith("caelab: deleted but for 1; ")
+    assert err.startswith("caelab: deleted but for 1 of 1; ")
     assert run.is_dir()
+
+
+def test_a_run_that_cannot_be_deleted_does_not_keep_the_others(lab, tmp_path, monkeypatch):
+    for name in "abc":
+        (tmp_path / "multirun" / name).mkdir(parents=True)
+        (tmp_path / "multirun" / name / "result.json").write_text(json.dumps(record()))
+    rename = Path.rename
+
+    def refused(path, new):
+        if path.name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return rename(path, new)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "rename", refused)
+    status, _, err = lab("runs", "--delete", "--yes")
+    assert status == 1
+    assert err == "caelab: deleted but for 1 of 3; multirun/b: Permission denied\n"
+    assert [path.name for path in (tmp_path / "multirun").iterdir()] == ["b"]

@@ -555,7 +555,7 @@ def test_a_reader_that_has_seen_enough(multirun):
         assert process.stdout.readline() == b"overrides\n"
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait() == 0
+        assert process.wait() == 1
 
 
 def test_clean_removes_what_nobody_needs_and_says_it(tmp_path, monkeypatch, command):

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -150,22 +149,14 @@ def runs(
     else:
         shown = ["run", "status", "size"] if delete else names(columns)
         found = query.select(table, where, shown, names(sort), limit, failed)
-    _print(found, format)
+    _FORMATS[format](found)
     if delete:
         _delete(found, yes)
     return None
 
 
-def _print(found: Found, format: Format) -> None:
-    try:
-        _FORMATS[format](found)
-        sys.stdout.flush()
-    except BrokenPipeError:  # head has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _delete(found: Found, yes: bool) -> None:
-    """Delete runs, once the user agrees; one that another process uses stays, and is named."""
+    """Delete runs, once the user agrees; of those that cannot be, the first is named."""
     from caelab.runs.run_dir import BusyError, remove
 
     sizes = {Path(row[0]): row[found.columns.index("size")] for row in found.rows}
@@ -174,14 +165,14 @@ def _delete(found: Found, yes: bool) -> None:
     what = f"{len(sizes)} {'run' if len(sizes) == 1 else 'runs'}, {sum(sizes.values()):,.1f} MB"
     if not (yes or typer.confirm(f"delete {what}?")):
         raise UserError("nothing is deleted")
-    busy = []
+    failed = []
     for path in sizes:
         try:
             remove(path)
-        except BusyError as error:
-            busy.append(str(error))
-    if busy:
-        raise UserError(f"deleted but for {len(busy)}; {busy[0]}")
+        except (BusyError, OSError) as error:
+            failed.append(terminal.explain(error))
+    if failed:
+        raise UserError(f"deleted but for {len(failed)} of {len(sizes)}; {failed[0]}")
     terminal.say(f"deleted {what}")
 
 
