@@ -3,6 +3,7 @@
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -169,6 +170,12 @@ def test_evaluation_and_memory():
     assert contestants.nothing(list(TINY))["arrays"] > 96 * 3072
 
 
+def test_the_time_of_few_images_is_not_scaled(monkeypatch):
+    ticks = iter([0.0, 1.0, 2.0, 5.0])
+    monkeypatch.setattr(contestants, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    assert contestants.evaluation(list(TINY)) == {"images": 96, "caelab": 1, "skimage": 3}
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -176,6 +183,7 @@ def test_evaluation_and_memory():
         (["--rounds", "0"], "Invalid value for '--rounds'"),
         (["--show", "nothing.json"], "nothing.json: no file of figures that caelab bench has written ("),
         (["--models", "base,bse"], "model=bse: there is no such model; did you mean 'base'?"),
+        (["trainer.max_epochs=1"], "trainer.max_epochs=1: must be at least 2; the first epoch is not timed"),
         (["--only", "bare", "--models", "base", *TINY, "model.latent=0"], "latent must be at least 1, got 0"),
     ],
 )

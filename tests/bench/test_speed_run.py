@@ -39,22 +39,26 @@ def test_each_target_has_its_median_and_who_reached_it(monkeypatch, lab, tmp_pat
     found = json.loads(file.read_text())
     assert found["targets"] == [24.5, 25.5]
     assert [one["curve"] for one in found["runs"]] == [[list(p) for p in curve] for curve in CURVES]
+    _, shown, _ = lab("bench", "--show", file)
+    assert "| 24.5 | 12.0 (9.0 to 20.0) | 3 of 3 | 26.00 (25.00 to 27.00) |\n" in shown
 
 
-def test_a_run_is_timed_epoch_by_epoch(monkeypatch, tmp_path):
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_run_is_timed_at_each_validation(monkeypatch, tmp_path, every):
     from conftest import close_log_files
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CAELAB_DATA", str(tmp_path / "data"))
     monkeypatch.setenv(OUTPUT, str(tmp_path / "out"))
     monkeypatch.setattr(contestants.Checkpoints, "save", contestants.Checkpoints.save)  # and back again
-    found = contestants.speed_run(list(TINY))
+    found = contestants.speed_run([*TINY, f"trainer.check_val_every_n_epoch={every}"])
     close_log_files()
     (record,) = [json.loads(path.read_text()) for path in (tmp_path / "out").rglob("result.json")]
     assert found["test_psnr"] == record["metrics"]["test/psnr"]
     times, psnrs = zip(*found["curve"], strict=True)
-    assert len(times) == 2
-    assert 0 < times[0] < times[1] <= record["time"]["fit_seconds"]
+    assert len(times) == 2 // every
+    assert sorted({0, *times}) == [0, *times]
+    assert times[-1] <= record["time"]["fit_seconds"]
     assert max(psnrs) == pytest.approx(record["metrics"]["val/psnr"])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from caelab import terminal
-from caelab.bench import WAYS, loading, pictures, sheet
+from caelab.bench import WAYS, loading, pictures, sheet, speed_run
 from caelab.bench.measure import RATIOS, Rounds, carry_out, ratio, rounds, speeds, spread
 from caelab.bench.sheet import table
 from caelab.composition import compose
@@ -24,6 +24,8 @@ _GROWTH: dict[str, tuple[list[int], list[str]]] = {
     "dataset.batch_size": ([64, 256, 1024], []),
     "model.latent": ([16, 256, 1024], []),
 }
+
+_MAIN = ("peak memory of the main process (MB)", "read by it (MB)")
 
 
 def installed() -> list[str]:
@@ -47,7 +49,7 @@ def bench(
         What the JSON file holds.
 
     Raises:
-        UserError: an unknown contestant or one that is not installed, too few rounds, or one that failed.
+        UserError: an unknown contestant or one that is not installed or failed, too few rounds or epochs.
     """
     for name in only:
         if name not in WAYS:
@@ -57,7 +59,9 @@ def bench(
     if count < 1:
         raise UserError(f"--rounds={count}: must be at least 1")
     for model in models:  # a mistake is found before anything is measured
-        compose.config([f"model={model}", *overrides])
+        epochs = compose.config([f"model={model}", *overrides])[0].trainer.max_epochs
+        if epochs < 2:
+            raise UserError(f"trainer.max_epochs={epochs}: must be at least 2; the first epoch is not timed")
     found = sheet.begun(overrides) | {"models": {}}
     for model in models:
         chosen = [f"model={model}", *overrides]
@@ -85,6 +89,8 @@ def markdown(file: Path) -> str:
             parts: list[Table | str] = loading.tables(found)
         elif "pages" in found:
             parts = [pictures.table(found)]
+        elif "targets" in found:
+            parts = [speed_run.table(found)]
         else:
             parts = _parts(found)
         return "\n".join(f"{part}\n" if isinstance(part, str) else sheet.pipes(part) for part in parts)
@@ -114,7 +120,7 @@ def _of_a_model(model: str, one: Mapping[str, Any], gpu: str | None) -> Iterator
 
 def _speeds(model: str, found: Rounds) -> Table:
     title = f"{model}: median of {len(found)} rounds (lowest to highest)"
-    shown = table(title, "way", "training images/s", "first step (s)", "peak memory (MB)", "read (MB)")
+    shown = table(title, "way", "training images/s", "first step (s)", *_MAIN)
     for name, text in WAYS.items():
         if name in found[0]:
             values = {key: [one[name].get(key) or 0.0 for one in found] for key in found[0][name]}

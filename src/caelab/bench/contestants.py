@@ -217,14 +217,15 @@ def _trained(overrides: list[str]) -> Complete:
 
 
 def speed_run(overrides: list[str]) -> dict[str, Any]:
-    """This lab, and when each epoch was over: ``curve``, seconds since the fit began and validation PSNR."""
+    """This lab; ``curve``: seconds from the start of the fit to the end of each validated epoch, and PSNR."""
     curve: list[tuple[float, float]] = []
     save = Checkpoints.save
 
     def saved(self: Checkpoints, trainer: Trainer, epoch: int) -> None:
         watch = next(one for one in trainer.callbacks if isinstance(one, Stopwatch))  # type: ignore[attr-defined]
         watch.lap()
-        curve.append((watch.fit_seconds, float(trainer.callback_metrics["val/psnr"])))
+        if self.validated:
+            curve.append((watch.fit_seconds, float(trainer.callback_metrics["val/psnr"])))
         save(self, trainer, epoch)
 
     Checkpoints.save = saved  # type: ignore[method-assign]
@@ -253,7 +254,7 @@ def evaluation(overrides: list[str]) -> dict[str, Any]:
     for image, image_hat in pairs:
         psnr(image, image_hat, data_range=1)
         ssim(image, image_hat, data_range=1, channel_axis=0, **settings)
-    theirs = (time.perf_counter() - began) * count / 500
+    theirs = (time.perf_counter() - began) * count / len(pairs)
     return {"images": count, "caelab": ours, "skimage": theirs}
 
 
@@ -285,7 +286,8 @@ def main() -> None:
     name, *overrides = sys.argv[1:]
     with terminal.told(explain.line):
         figures = (CONTESTANTS | loaders.CONTESTANTS | _FURTHER)[name](overrides)
-    figures["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    figures["peak_bytes"] = peak if sys.platform == "darwin" else 1024 * peak
     io = Path("/proc/self/io")
     if io.exists():
         figures["read_bytes"] = int(io.read_text().split("rchar: ")[1].split()[0])

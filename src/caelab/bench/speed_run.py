@@ -15,7 +15,7 @@ from caelab.composition import compose
 from caelab.errors import UserError
 
 Curve = Sequence[tuple[float, float]]
-"""Seconds since the start of the fit, and validation PSNR (dB), after each epoch."""
+"""Seconds since the start of the fit, and validation PSNR (dB), after each validated epoch."""
 
 
 def speed_run(targets: Sequence[float], overrides: Sequence[str], count: int) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Checkpoints(Checkpoint):
         self.best = folder / "best.ckpt"
         self.figures: dict[str, float] = {}
         self.epoch = 0
-        self._validated = self._stopped = self._tried = False
+        self.validated = self._stopped = self._tried = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Have them written by ``CheckpointFile``."""
@@ -48,7 +48,7 @@ class Checkpoints(Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that this epoch has figures."""
-        self._validated = True
+        self.validated = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Train no further where a callback had ended the run before it was killed."""
@@ -61,8 +61,8 @@ class Checkpoints(Checkpoint):
     def save(self, trainer: Trainer, epoch: int) -> None:
         """Save the state after ``epoch`` epochs as the last, and as the best where it is."""
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-        better = self._validated and self._score(metrics) > self._score(self.figures)
-        self._validated = False
+        better = self.validated and self._score(metrics) > self._score(self.figures)
+        self.validated = False
         if better:
             self.figures, self.epoch = metrics, epoch
         if better:  # before last.ckpt, which knows of it: a kill between the two repeats the epoch
