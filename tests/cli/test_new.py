@@ -43,6 +43,9 @@ def test_model_loss_dataset_and_study_run_as_they_are(lab, train, tmp_path):
             ("model", "Wide-1"),
             "Wide-1: the name of a module has small letters, digits and _ only, such as wide",
         ),
+        (("model", "lambda"), "lambda: is a word of Python's or of YAML's own; choose another name"),
+        (("loss", "none"), "none: is a word of Python's or of YAML's own; choose another name"),
+        (("study", "null"), "null: is a word of Python's or of YAML's own; choose another name"),
         (("loss", "mine"), "mine.py is there already; choose another name"),
     ],
 )

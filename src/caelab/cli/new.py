@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from importlib.util import find_spec
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated
 
@@ -199,6 +200,8 @@ _KEYS = {
 }
 _CODE = {"model": (_MODEL, _MODEL_TEST), "loss": (_LOSS, _LOSS_TEST), "dataset": (_DATASET, _DATASET_TEST)}
 
+_VALUES = ("null", "nan", "inf")  # for which Hydra takes them, beside those that Python has, too
+
 
 class Kind(StrEnum):
     """What can be new."""
@@ -237,12 +240,14 @@ def contents(kind: str, name: str) -> dict[Path, str]:
     """Return what each of the files holds.
 
     Raises:
-        UserError: no name of a module, or the lab has it.
+        UserError: no name of a module, or a taken one.
     """
     from caelab.config import options
 
     if not name.isidentifier() or not name.islower():
         raise UserError(f"{name}: the name of a module has small letters, digits and _ only, such as wide")
+    if iskeyword(name) or iskeyword(_class(name)) or name in _VALUES:
+        raise UserError(f"{name}: is a word of Python's or of YAML's own; choose another name")
     if name in options.files(kind):
         raise UserError(f"{name}: there is a {kind}={name} already; choose another name")
     if kind != "study" and find_spec(name):
@@ -256,8 +261,11 @@ def contents(kind: str, name: str) -> dict[Path, str]:
 
 
 def _filled(text: str, name: str) -> str:
-    name_of_class = "".join(part.capitalize() for part in name.split("_"))
-    return text.lstrip("\n").replace("CLASS", name_of_class).replace("NAME", name)
+    return text.lstrip("\n").replace("CLASS", _class(name)).replace("NAME", name)
+
+
+def _class(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
 
 
 def _command(kind: str, name: str) -> str:
