@@ -35,8 +35,12 @@ def _alone(cfg: DictConfig) -> None:
     terminal.say(f"next: caelab look {where} (or audit); caelab report {terminal.shown(job.output)}")
 
 
-def _study(words: Sequence[str]) -> bool:
+def _study(words: Sequence[str], named: Sequence[str]) -> bool:
     """Carry out the study that the words of ``caelab-train`` name, and say which command is the same.
+
+    Args:
+        words: of the command line, without ``--config-dir``.
+        named: folders that ``--config-dir`` names.
 
     Returns:
         Whether they name one: ``-m study=NAME,...``, beside ``seeds=N`` and ``budget=quick``.
@@ -54,9 +58,10 @@ def _study(words: Sequence[str]) -> bool:
     rest = [word for word in words if word.partition("=")[0] not in (*_MULTIRUN, "study", *studies.OPTIONS)]
     for word in rest:
         if word.startswith("-"):
-            raise UserError(f"{word}: no option of a study; caelab study --help shows them")
+            raise UserError(f"{word}: no option here; a study takes seeds=5, budget=quick and KEY=VALUE")
     names = own["study"].split(",")
-    terminal.say(f"the same as: {studies.command(names, own, rest)}")
+    flags = [word for folder in named for word in (folders.FLAG, folder)]
+    terminal.say(f"the same as: {studies.command([*names, *flags], own, rest)}")
     carry_out([*names, *rest], own.get("seeds"), own.get("budget", "full"))
     return True
 
@@ -79,7 +84,7 @@ def main() -> None:
     with stoppable(), terminal.told(explain.line):
         named, sys.argv[1:] = folders.of_words(sys.argv[1:])
         with folders.seen(named), folders.importable():
-            if _study(sys.argv[1:]):
+            if _study(sys.argv[1:], named):
                 return
             sys.argv[1:] = words.command_line(sys.argv[1:])
             command()

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from caelab.cli import study
 from caelab.errors import RunsFailed, UserError
 from caelab.studies import execute
+from caelab.train import main
 
 
 @pytest.fixture
@@ -71,9 +72,15 @@ def test_a_sweep_hands_its_study_over_and_names_the_command(train, carried_out):
         "next: caelab report table1 table2 --budget quick --seeds 5 dataset=mnist",
     ]
     assert carried_out == [(["table1", "table2"], "quick", "5", ["dataset=mnist"])]
-    flag = train("-m", "--cfg=job", "study=table1", tiny=False)
-    assert flag.err == "caelab: --cfg=job: no option of a study; caelab study --help shows them\n"
+    flag = train("-m", "--seeds", "5", "study=table1", tiny=False)
+    assert flag.err == "caelab: --seeds: no option here; a study takes seeds=5, budget=quick and KEY=VALUE\n"
     assert len(carried_out) == 1
+
+
+def test_the_same_command_has_the_same_folders(carried_out, call_main, tmp_path):
+    words = ("-m", "--config-dir", tmp_path, "study=table1", "seeds=5")
+    line = f"the same as: caelab study table1 --config-dir {tmp_path} --seeds 5\n"
+    assert call_main(main, *words)[1].startswith(line)
 
 
 def test_a_failed_run_is_the_status_of_the_command(command, carried_out, monkeypatch):
