@@ -13,10 +13,14 @@ MODELS := pca,base,improved,improved_skip
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
+define remove-environment
+@test ! -e $(VENV) || test -f $(VENV)/pyvenv.cfg || { echo "VENV=$(VENV) is not a virtual environment; it stays as it is"; exit 1; }
+rm -rf $(VENV)
+endef
+
 # The environment is made anew when pyproject.toml changes; VENV=FOLDER puts it elsewhere.
 $(READY): pyproject.toml
-	@test ! -e $(VENV) || test -f $(VENV)/pyvenv.cfg || { echo "VENV=$(VENV) is not a virtual environment; it stays as it is"; exit 1; }
-	rm -rf $(VENV)
+	$(remove-environment)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --progress-bar on --editable '.[runs]'
@@ -51,7 +55,7 @@ lint: $(TOOLS) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-survive: $(TOOLS) ## kill before each change on the disk, cut the power, start again: nothing may be lost
+survive: $(TOOLS) ## kill before hundreds of changes on the disk, cut the power, start again: nothing may be lost
 	$(BIN)/python tests/tools/survive.py --part $(PART)
 
 mutants: $(TOOLS) ## break the source in one place after another: a test must notice each
@@ -71,7 +75,7 @@ docs: $(TOOLS) ## the site, in build/site/index.html; a warning is an error
 lessons: $(TOOLS) ## the notebooks of docs/lessons, from their first cell to their last
 	$(BIN)/python tests/tools/lessons.py
 
-# Of the kills a half, so that it stays below 40 minutes on two cores; make survive tries them all.
+# Of the kills a half, so that it stays below 40 minutes on two cores.
 check: PART = 0.5
 check: slow survive mutants commands docs lessons ## what takes longer than the tests
 
@@ -82,4 +86,5 @@ gpu-check: $(TOOLS) ## what only a GPU can show: tests, speed, sweeps, in twelve
 	$(BIN)/python tests/tools/gpu_check.py
 
 clean: ## remove the environment and caches; runs, reports and data stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	$(remove-environment)
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -162,6 +162,23 @@ def test_make_adds_to_an_environment_and_makes_it_anew_with_pyproject(steps, tmp
     assert installs("test")[0] == f"rm -rf {tmp_path}"
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_clean_removes_an_environment_and_no_other_folder(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "pyvenv.cfg").touch()
+
+    def clean(folder: str) -> subprocess.CompletedProcess[str]:
+        command = ["make", "-f", str(ROOT / "Makefile"), "clean", f"VENV={folder}"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert clean("made").returncode == 0
+    refused = clean("mine")
+    assert refused.returncode != 0
+    assert refused.stdout == "VENV=mine is not a virtual environment; it stays as it is\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
 def test_every_script_is_the_main_of_its_module():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     for name, target in scripts.items():
