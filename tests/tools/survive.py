@@ -1,6 +1,7 @@
-"""Kill commands before each change that they make on the disk, start them again, and compare.
+"""Kill commands before changes that they make on the disk, start them again, and compare.
 
-``make survive``, or ``python tests/tools/survive.py [--part 0.1] [ROW ...]``: minutes. After each kill, and
+``make survive``, or ``python tests/tools/survive.py [--part 0.1] [ROW ...]``: minutes. Each row is killed
+as often as ``survival/rows.py`` says, spread evenly over the changes of its command. After each kill, and
 after a power cut at the same moment that loses what was not synced, the same command must end bit for bit
 as one that nobody disturbed: records, checkpoints, curves, pictures, and nothing left over. A run that was
 finished before must be whole on the disk at any moment, until the new one is. Exit status 1 if anything is
