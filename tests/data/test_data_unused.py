@@ -1,8 +1,12 @@
 """Caches of folders that nothing uses any more: which they are, and that they can be cleared."""
 
+import json
+
+import pytest
 from filelock import FileLock
 from PIL import Image
 
+from caelab.data.contents import FOLDER, ORIGIN, Origin
 from caelab.data.folder import Folder
 from caelab.data.unused import clear, unused
 
@@ -43,20 +47,35 @@ def test_of_a_folder_that_is_gone_nothing_is_kept(tmp_path):
     assert not table.exists()
 
 
-def test_a_cache_of_an_older_version_is_unused_and_an_official_one_is_not(tmp_path):
-    for name in ("mnist/cache", "folder/0123456789abcdef/cache"):
-        (tmp_path / name).mkdir(parents=True)
-    assert list(unused(tmp_path)) == [tmp_path / "folder/0123456789abcdef"]
+def left(data, name):
+    """A folder of a cache that was made from a folder that is gone."""
+    (data / name).mkdir(parents=True)
+    origin = Origin(FOLDER, str(data / "gone"), "0")
+    (data / name).with_name(ORIGIN).write_text(json.dumps(origin._asdict()))
+    return (data / name).parent
 
 
 def test_what_another_process_is_making_stays(tmp_path):
-    (tmp_path / "folder/0123/cache").mkdir(parents=True)
-    with FileLock(tmp_path / "folder/0123/.lock"):
+    folder = left(tmp_path, "folder/0123/cache")
+    with FileLock(folder / ".lock"):
         assert clear(tmp_path) == {}
-    assert (tmp_path / "folder/0123/cache").is_dir()
+    assert clear(tmp_path).keys() == {folder}
 
 
 def test_what_was_begun_of_a_folder_that_is_gone_is_unused(tmp_path):
-    (tmp_path / "folder/0123/unfinished").mkdir(parents=True)
-    assert clear(tmp_path).keys() == {tmp_path / "folder/0123"}
-    assert not (tmp_path / "folder/0123").exists()
+    folder = left(tmp_path, "folder/0123/unfinished")
+    assert clear(tmp_path).keys() == {folder}
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"folder": "gone"}'])
+def test_what_is_not_surely_the_labs_stays(tmp_path, text):
+    for name in ("mnist/cache", "projects/foo/cache", "user/.config/cache", "checksums", "a/b/unfinished"):
+        (tmp_path / name).mkdir(parents=True)
+        if text is not None:
+            (tmp_path / name).with_name(ORIGIN).write_text(text)
+    if text is not None:
+        (tmp_path / "checksums" / "of_others.json").write_text(text)
+    there = {*tmp_path.rglob("*")}
+    assert clear(tmp_path) == {}
+    assert {*tmp_path.rglob("*")} == there

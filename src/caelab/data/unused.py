@@ -1,4 +1,7 @@
-"""Caches of a user's folders that nothing uses any more, as after a change of a folder; imports no torch."""
+"""Caches of a user's folders that nothing uses any more, as after a change of a folder; imports no torch.
+
+Only what says of itself that the lab has made it is taken: the data folder may hold files of others.
+"""
 
 import json
 import shutil
@@ -18,9 +21,10 @@ def unused(data: Path) -> dict[Path, int]:
     Args:
         data: the data folder; the caches of MNIST and the like are none of these.
     """
-    caches = sorted({path.parent for name in ("cache", "unfinished") for path in data.glob(f"*/*/{name}")})
-    tables = [path for path in sorted((data / CHECKSUMS).glob("*.json")) if not _there(path)]
-    return {path: _size(path) for path in (*(path for path in caches if not _current(path, data)), *tables)}
+    origins = {path.parent: _origin(path) for path in sorted(data.glob(f"*/*/{ORIGIN}"))}
+    caches = [path for path, origin in origins.items() if origin and not _current(origin, data)]
+    tables = [path for path in sorted((data / CHECKSUMS).glob("*.json")) if _is_left(path)]
+    return {path: _size(path) for path in (*caches, *tables)}
 
 
 def clear(data: Path) -> dict[Path, int]:
@@ -43,18 +47,26 @@ def clear(data: Path) -> dict[Path, int]:
     return removed
 
 
-def _current(cache: Path, data: Path) -> bool:
-    """Whether the cache is that of a folder as it is now; those of older versions have no origin."""
+def _origin(path: Path) -> Origin | None:
+    """What a cache was made from; None where the file is not the lab's."""
+    with suppress(OSError, ValueError, TypeError):
+        return Origin(**json.loads(path.read_text()))
+    return None
+
+
+def _current(origin: Origin, data: Path) -> bool:
+    """Whether the cache is that of a folder as it is now."""
     with suppress(OSError, ValueError, TypeError, UserError):
-        origin = Origin(**json.loads((cache / ORIGIN).read_text()))
         files = contents.read_by(origin.target, Path(origin.folder), data)
         return contents.digest(files) == origin.contents
     return False
 
 
-def _there(table: Path) -> bool:
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        return Path(json.loads(table.read_text())["folder"]).exists()
+def _is_left(table: Path) -> bool:
+    """Whether it is a table of checksums, of a folder that is gone."""
+    with suppress(OSError, ValueError, TypeError):
+        found = json.loads(table.read_text())
+        return {*found} == {"folder", "files"} and not Path(found["folder"]).exists()
     return False
 
 
