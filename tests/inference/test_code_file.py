@@ -172,6 +172,12 @@ def no_array(path):
         (lambda path: rewritten(path, z=np.zeros((7, 5), np.float32)), "z of float32 (7, 5) for 8 images"),
         (lambda path: rewritten(path, z=np.zeros((8, 5))), "z of float64 (8, 5) for 8 images"),
         (lambda path: rewritten(path, tiles=np.ones((3, 2), int)), "tiles that do not fit the sizes"),
+        (
+            lambda path: rewritten(
+                path, names=["a.npy"] * 3, kinds=["NHW uint8"] * 3, tiles=[[0, 1], [1, 1], [7, 1]]
+            ),
+            "tiles that do not fit the sizes",
+        ),
         (lambda path: rewritten(path, sizes=np.array(3)), "iteration over a 0-d array"),
         (lambda path: rewritten(path, sizes=np.full((3, 2), -5)), "tiles that do not fit the sizes"),
         (
@@ -248,3 +254,8 @@ def test_indices_are_refused_by_a_model_without_a_codebook(trained, codes):
 def test_no_discrete_latent_is_fitted(discrete):
     with pytest.raises(UserError, match="its latent is discrete"):
         discrete.encode(torch.zeros(1, 3, 16, 16), refine=1)
+
+
+def test_nothing_but_the_size_of_the_file_bounds_what_is_read(path, codes, monkeypatch):
+    monkeypatch.setattr("caelab.runs.arrays.LARGEST", 10)
+    assert torch.equal(read(path).code.z, codes.z)

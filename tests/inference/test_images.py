@@ -160,3 +160,18 @@ def test_floats_of_another_range_come_back_into_it():
     assert taken.back(taken.x).flatten().tolist() == [-50, 0, 50]
     with pytest.raises(UserError, match="images from -50 to nan|images from nan to nan"):
         take(np.array([np.nan]).reshape(1, 1, 1, 1), (1, 1, 1), values)
+
+
+def test_a_deep_pillow_image_is_of_a_networks_own_values():
+    pixels = np.array([[0, 1024], [2048, 4095]], np.uint16)
+    values = Values(torch.uint16, (0, 4095))
+    for picture in (Image.fromarray(pixels), Image.fromarray(pixels.astype(np.int32))):
+        taken = take(picture, (1, 2, 2), values)
+        assert torch.equal(taken.x, take(pixels, (1, 2, 2), values).x)
+        assert np.asarray(taken.back(taken.finished(taken.x))).tolist() == [[0, 64], [128, 255]]
+    with pytest.raises(UserError, match="images from 0 to 4096; the network takes uint16 from 0 to 4095"):
+        take(Image.fromarray(pixels + 1 - (pixels == 0).astype(np.uint16)), (1, 2, 2), values)
+    floats = Image.fromarray(np.full((2, 2), 0.5, np.float32))
+    assert take(floats, (1, 2, 2), values).x.flatten().tolist() == [0.5] * 4
+    with pytest.raises(UserError, match="mode F; the network takes float32 from 0 to 4095: give an array"):
+        take(floats, (1, 2, 2), Values(torch.float32, (0, 4095)))

@@ -1,6 +1,7 @@
 """The command that reconstructs a user's own images: files, figures, pictures, and what mistakes say."""
 
 import csv
+import errno
 
 import matplotlib.image
 import numpy as np
@@ -181,6 +182,19 @@ def test_older_outputs_are_not_overwritten(run, folder, command):
     assert (folder / "out/a/2.png").read_bytes() == before
     assert command(*words, "tile", "--force")[0] == 0
     assert (folder / "out/a/2.png").read_bytes() != before
+
+
+def test_older_outputs_outlive_a_full_disk(run, folder, command, monkeypatch):
+    words = ["run", "in", "--out", "out", "--fit", "resize", "--force"]
+    assert command(*words)[0] == 0
+    before = {path: path.read_bytes() for path in (folder / "out").rglob("*.*")}
+
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert command(*words)[0] == 1
+    assert {path: path.read_bytes() for path in (folder / "out").rglob("*.*")} == before
 
 
 @pytest.mark.parametrize(

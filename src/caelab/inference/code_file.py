@@ -227,17 +227,17 @@ def read(path: Path) -> Codes:
     """
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            about = {name: arrays.read(archive, name) for name in _ABOUT}
-            if "kinds.npy" in archive.namelist():
-                about["kinds"] = arrays.read(archive, "kinds")
+            most = path.stat().st_size
+            names = (*_ABOUT, *(["kinds"] if "kinds.npy" in archive.namelist() else []))
+            about = {name: arrays.read(archive, name, most) for name in names}
             if about["schema"] != SCHEMA:
                 raise UserError(f"{path} has schema {about['schema']}, this caelab reads {SCHEMA}")
             channels, height, width = (at_least(1, "shape", side) for side in about["shape"].tolist())
             fit = Fit((channels, height, width), str(about["fit"]) or None)
             entries = _entries(about, fit)
             count = sum(_images(fit, entry) for entry in entries)
-            code = _code(archive, None if fit.way == WHOLE else count, path.stat().st_size)
-            stream = _stream(archive)
+            code = _code(archive, None if fit.way == WHOLE else count, most)
+            stream = _stream(archive, most)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; caelab encode writes one") from None
     except arrays.DAMAGE as error:
@@ -267,7 +267,8 @@ def _entries(about: dict[str, NDArray[Any]], fit: Fit) -> list[Entry]:
     entries = []
     for name, size, tiles, kind in zip(names, sizes, about["tiles"].tolist(), kinds, strict=True):
         count = tiles[0] if kind else 1
-        if tiles != ([count, 1] if kind else list(fit.grid(size))) or (count != 1 and kind[:1] != "N"):
+        fits = tiles == ([count, 1] if kind else list(fit.grid(size)))
+        if not fits or count < 1 or (count > 1 and kind[:1] != "N"):
             raise ValueError("tiles that do not fit the sizes")
         entries.append(Entry(Source(Path(name), name), size, count, kind))
     return entries
@@ -293,11 +294,11 @@ def _code(archive: zipfile.ZipFile, count: int | None, most: int) -> Code:
     return Code(torch.empty(len(indices), 0), skips, indices=indices)
 
 
-def _stream(archive: zipfile.ZipFile) -> dict[str, NDArray[Any]] | None:
-    """Arrays of a stream; None where the file has none."""
+def _stream(archive: zipfile.ZipFile, most: int) -> dict[str, NDArray[Any]] | None:
+    """Arrays of a stream, in a file of ``most`` bytes; None where the file has none."""
     if f"{coded.ARRAYS[0]}.npy" not in archive.namelist():
         return None
-    found = {name: arrays.read(archive, name) for name in coded.ARRAYS}
+    found = {name: arrays.read(archive, name, most) for name in coded.ARRAYS}
     kinds = {"words": ("u4", 1), "far": ("i4", 1), "check": ("i8", 0)}
     for name, (kind, dimensions) in kinds.items():
         if found[name].dtype != kind or found[name].ndim != dimensions:

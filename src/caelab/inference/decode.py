@@ -30,7 +30,7 @@ def decode(run: Path, codes: Path, out: Path, *, force: bool = False) -> list[Pa
         read.require(model, run)
     made = (sized.decode(code) for sized, code in read.batches(model))
     if any(entry.kind for entry in read.entries):
-        found = stacks.files(made, deque(read.entries))
+        found = stacks.files(made, deque(read.entries), model.values)
         for path, (entry, images) in zip(terminal.tracked(paths, "decoding"), found, strict=True):
             stacks.save(images, entry.kind, path)
         return paths

@@ -31,6 +31,15 @@ class Values:
     dtype: torch.dtype
     between: Range
 
+    def __str__(self) -> str:
+        low, high = self.between
+        return f"{_name(self.dtype)} from {low:g} to {high:g}"
+
+    def takes(self, kind: Any) -> bool:
+        """Whether numbers of this type lie in the range; others are bytes, or in [0, 1]."""
+        floats = isinstance(kind, torch.dtype) and kind.is_floating_point and self.dtype.is_floating_point
+        return floats or kind == self.dtype
+
     def taken(self, images: Any) -> Tensor | None:
         """Scale an array or tensor of this type to [0, 1], float32; None of anything else.
 
@@ -40,19 +49,14 @@ class Values:
         if not isinstance(images, Tensor | np.ndarray):
             return None
         kind = images.dtype if isinstance(images, Tensor) else getattr(torch, images.dtype.name, None)
-        floats = isinstance(kind, torch.dtype) and kind.is_floating_point and self.dtype.is_floating_point
-        if kind != self.dtype and not floats:
+        if not self.takes(kind):
             return None
-        low, high = self.between
         native = images if isinstance(images, Tensor) else images.astype(images.dtype.newbyteorder("="))
         whole = torch.as_tensor(native).detach()
         x = scaled(whole, self.between)
         if x.numel() and not -_ROUNDING <= float(x.min()) <= float(x.max()) <= 1 + _ROUNDING:  # nor NaN
             least, most = float(whole.double().min()), float(whole.double().max())
-            raise UserError(
-                f"images from {least:g} to {most:g}; the network takes {_name(self.dtype)} from {low:g} to "
-                f"{high:g}"
-            )
+            raise UserError(f"images from {least:g} to {most:g}; the network takes {self}")
         return x
 
     def restored(self, x: Tensor) -> Tensor:
@@ -117,7 +121,7 @@ def take(images: Any, shape: Sequence[int], values: Values | None = None) -> Giv
     elif isinstance(images, list | tuple):
         given = _several(images, shape, values)
     else:
-        given = _picture(images, shape[0])
+        given = _picture(images, shape, values)
     _check(given.x, shape)
     return given
 
@@ -198,8 +202,8 @@ def _array(images: np.ndarray[Any, Any], channels: int) -> Given:
     return Given(x, _as_given(x, back))
 
 
-def _picture(image: Any, channels: int) -> Given:
-    """Take a Pillow image of any mode and size."""
+def _picture(image: Any, shape: Sequence[int], values: Values | None) -> Given:
+    """Take a Pillow image of any mode and size; 16 bits of grey are those that a network was trained on."""
     if not isinstance(image, Image.Image):
         raise UserError(f"images of type {type(image).__name__}; give {_KINDS}")
     try:
@@ -207,14 +211,22 @@ def _picture(image: Any, channels: int) -> Given:
     except ValueError as error:
         raise UserError(f"a Pillow image of mode {image.mode}: {error}") from None
     if picture.mode != DEEP:
-        picture = picture.convert(MODES.get(channels, picture.mode))
-    pixels = _array(np.asarray(picture), channels)
+        picture = picture.convert(MODES.get(shape[0], picture.mode))
+    pixels = np.asarray(picture)
+    if values is not None and picture.mode == DEEP:
+        if values.dtype.is_floating_point:
+            raise UserError(
+                f"a Pillow image of mode {image.mode}; the network takes {values}: give an array of these"
+            )
+        if image.mode.startswith("I"):
+            pixels = (65_535 * pixels).round().astype(np.uint16)
+    x = take(pixels, shape, values).x
 
     def back(x_hat: Tensor) -> Image.Image:
         rows = to_bytes(x_hat)[0].movedim(0, -1)  # (H, W, C)
         return Image.fromarray(rows.squeeze(-1).contiguous().numpy())
 
-    return Given(pixels.x, back)
+    return Given(x, back)
 
 
 def _several(images: Sequence[Any], shape: Sequence[int], values: Values | None) -> Given:

@@ -1,6 +1,7 @@
 """A trained model on your own images: ``caelab reconstruct RUN IMAGES... --out DIR``."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor
 
-from caelab import terminal
+from caelab import durable, terminal
 from caelab.data.scale import unit
 from caelab.inference import fitting, inputs, stacks, stream, trained
 from caelab.inference.fitting import Fit, Pixels, pixels
@@ -100,25 +101,27 @@ def reconstruct(
     )
     rows: list[Row] = []
     shown: dict[str, list[tuple[Tensor, str]]] = {"original": [], "reconstruction": []}
-    with (out / TABLE).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(Row._fields)
-        for entry, images in stacks.files(made, read.entries) if arrays else ():
-            stacks.save(images, entry.kind, out / entry.source.name)
-            rows.append(_of_array(entry, model, images))
-            table.writerow(rows[-1])
-        for entry, pixels in () if arrays else stream.pictures(made, fit, read.entries):
-            stream.save(pixels, out / entry.source.name)
-            original = _original(entry.source, fit)
-            rows.append(_row(entry, fit, original, pixels))
-            table.writerow(rows[-1])
-            if len(rows) <= SHOWN:
-                shown["original"].append((_thumb(original), _short(entry.source.file.name)))
-                shown["reconstruction"].append((_thumb(pixels), f"{rows[-1].psnr:.1f} dB"))
+    for entry, images in stacks.files(made, read.entries, model.values) if arrays else ():
+        stacks.save(images, entry.kind, out / entry.source.name)
+        rows.append(_of_array(entry, model, images))
+    for entry, picture in () if arrays else stream.pictures(made, fit, read.entries):
+        stream.save(picture, out / entry.source.name)
+        original = _original(entry.source, fit)
+        rows.append(_row(entry, fit, original, picture))
+        if len(rows) <= SHOWN:
+            shown["original"].append((_thumb(original), _short(entry.source.file.name)))
+            shown["reconstruction"].append((_thumb(picture), f"{rows[-1].psnr:.1f} dB"))
+    _save(rows, out / TABLE)
     if shown["original"]:
         figures.grid(out / OVERVIEW, shown)
     read.tell()
     return rows, len(read.skipped)
+
+
+def _save(rows: Sequence[Row], path: Path) -> None:
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([Row._fields, *rows])
+    durable.write(path, table.getvalue().encode(errors="surrogateescape"))
 
 
 def _original(source: Source, fit: Fit) -> Pixels:

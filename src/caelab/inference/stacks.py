@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caelab import durable, terminal
+from caelab.data.scale import scaled
 from caelab.errors import UserError
 from caelab.inference.fitting import WHOLE
-from caelab.inference.images import take, to_bytes
+from caelab.inference.images import Values, take, to_bytes
 from caelab.inference.inputs import Source
 from caelab.inference.stream import Entry, Stream
 from caelab.inference.trained import Trained
@@ -58,6 +59,8 @@ def opened(path: Path, shape: Sequence[int], any_size: bool) -> Stack:
         import tifffile  # which other files do without
 
         array = tifffile.imread(path)
+    if not array.size:
+        raise ValueError("no image in it")
     for axes in _AXES:
         sides = dict(zip(axes, array.shape, strict=False))
         bands, size = sides.get("C", 1), (sides.get("H"), sides.get("W"))
@@ -129,16 +132,21 @@ def parts(x: NDArray[Any], size: int) -> Iterator[Tensor]:
         yield torch.from_numpy(np.require(part, kind, ["C", "W"]))
 
 
-def files(made: Iterator[Tensor], entries: deque[Entry]) -> Iterator[tuple[Entry, NDArray[Any]]]:
-    """Yield each file's images (N, C, H, W) as soon as all are there, and remove its entry.
+def files(
+    made: Iterator[Tensor], entries: deque[Entry], values: Values | None
+) -> Iterator[tuple[Entry, NDArray[Any]]]:
+    """Yield each file's images (N, C, H, W) of its type as soon as all are there, and remove its entry.
 
     Args:
         made: images of ``Trained.decode`` (n, C, H, W), of one file each.
         entries: of the files, in order; may grow while images are made.
+        values: what the network was trained on; None is bytes.
     """
     held: list[NDArray[Any]] = []
     for x_hat in made:
         kind = entries[0].kind.split()[1]
+        if values is not None and not values.takes(getattr(torch, kind)):
+            x_hat = scaled(x_hat, values.between)  # noqa: PLW2901
         held.append((to_bytes(x_hat) if kind == "uint8" else x_hat).numpy().astype(kind))
         if sum(map(len, held)) == entries[0].images:
             yield entries.popleft(), np.concatenate(held)

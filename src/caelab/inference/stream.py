@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from caelab import terminal
+from caelab import durable, terminal
 from caelab.data.pictures import DEEP, MODES, remarks, require_decodable, upright
 from caelab.inference.fitting import WHOLE, Fit, Pixels, Size, picture
 from caelab.inference.images import network_input, to_bytes
@@ -159,4 +159,5 @@ def _images(fit: Fit, entry: Entry) -> int:
 def save(pixels: Pixels, path: Path) -> None:
     """Save pixels (H, W, C) uint8 as PNG, in a folder that may have to be made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture(pixels).save(path, "PNG")
+    with durable.file(path) as file:
+        picture(pixels).save(file, "PNG")

@@ -1,0 +1,61 @@
+"""Files of arrays for a network of other values than bytes: each comes back in its own type and range."""
+
+import json
+
+import numpy as np
+import pytest
+from toys import leave_identity
+
+from caelab.inference.reconstruct import reconstruct
+from caelab.runs.record import RECORD
+
+SHADES = np.arange(64).reshape(1, 8, 8) / 63
+KINDS = {
+    "bytes": (255 * SHADES).round().astype(np.uint8),
+    "floats": SHADES.astype(np.float32),
+    "whole": (4095 * SHADES).round().astype(np.uint16),
+}
+
+
+@pytest.fixture(params=["float32", "uint16"])
+def run(request, tmp_path, monkeypatch):
+    """A run of [0, 4095] that gives every image back; the working directory above it has the files."""
+    monkeypatch.chdir(tmp_path)
+    path = leave_identity(tmp_path / "run", (1, 8, 8))
+    record = json.loads((path / RECORD).read_text())
+    record["data"] |= {"dtype": request.param, "between": [0, 4095]}
+    (path / RECORD).write_text(json.dumps(record))
+    for name, images in KINDS.items():
+        np.save(f"{name}.npy", images)
+    np.save("empty.npy", np.zeros((0, 8, 8), request.param))
+    return request.param
+
+
+def test_a_file_of_another_type_comes_back_in_its_own_range(run, lab):
+    names = ["bytes.npy", "floats.npy", *(["whole.npy"] if run == "uint16" else [])]
+    for words in (["reconstruct", "run", *names], ["encode", "run", *names], ["decode", "run", "codes.npz"]):
+        status, _, err = lab(*words, "--out", "codes.npz" if words[0] == "encode" else words[0])
+        assert status == 0, err
+    for name in names:
+        given = np.load(name)
+        for folder in ("reconstruct", "decode"):
+            found = np.load(f"{folder}/{name}")
+            assert (found.dtype, found.shape) == (given.dtype, given.shape)
+            assert np.abs(found - given.astype(float)).max() <= (2e-4 if given.dtype.kind == "f" else 0)
+
+
+def test_figures_of_another_type_are_of_its_own_range(run, tmp_path):
+    rows, skipped = reconstruct(tmp_path / "run", [tmp_path / "bytes.npy"], tmp_path / "out")
+    assert skipped == 0
+    assert rows[0].psnr > 60
+
+
+def test_a_file_without_an_image_is_skipped_and_the_others_are_not(run, lab):
+    status, _, err = lab("encode", "run", "empty.npy", "bytes.npy", "--out", "codes.npz")
+    assert status == 1
+    assert "caelab: empty.npy: skipped: no image in it\n" in err
+    assert lab("decode", "run", "codes.npz", "--out", "decoded")[0] == 0
+    assert np.array_equal(np.load("decoded/bytes.npy"), KINDS["bytes"])
+    status, _, err = lab("encode", "run", "empty.npy", "--out", "none.npz")
+    assert status == 1
+    assert "caelab: empty.npy: skipped: no image in it\n" in err
