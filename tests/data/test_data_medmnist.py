@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,18 +66,37 @@ def test_a_missing_file_is_named(tmp_path, monkeypatch):
         ready(tmp_path, "PathMNIST", image_size=128)
 
 
-def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch):
-    class PathMNIST:
-        def __init__(self, split, download, root, size):
-            raise RuntimeError("\n  Automatic download failed! Please download\n  it")
-
+@pytest.fixture
+def package(monkeypatch):
+    """A stand-in for the package, without its datasets."""
     package = type(sys)("medmnist")
-    package.PathMNIST = PathMNIST
     monkeypatch.setattr("caelab.data.medmnist.find_spec", lambda name: name)
     monkeypatch.setitem(sys.modules, "medmnist", package)
+    return package
+
+
+def test_a_download_that_fails_is_one_line_and_leaves_no_file(tmp_path, package):
+    def half(split, download, root, size):
+        (Path(root) / "pathmnist.npz").write_bytes(b"half")
+        raise RuntimeError("\n  Automatic download failed! Please download\n  it")
+
+    package.PathMNIST = half
     with pytest.raises(UserError, match=r"cannot be fetched \(.*Automatic download failed") as refused:
         ready(tmp_path, "PathMNIST")
     assert "\n" not in str(refused.value)
+    assert [path.name for path in (tmp_path / "medmnist").iterdir() if path.name != ".lock"] == []
+
+
+def test_a_file_has_its_name_when_it_is_whole(tmp_path, package):
+    def fetched(split, download, root, size):
+        assert (split, download, size) == ("train", True, 28)
+        leave(tmp_path, "pathmnist.npz", PIXELS[:, :28, :28], np.arange(30)[:, None] % 9)
+        (tmp_path / "medmnist" / "pathmnist.npz").rename(Path(root) / "pathmnist.npz")
+
+    package.PathMNIST = fetched
+    assert len(ready(tmp_path, "PathMNIST").splits["test"]) == 10
+    left = {path.name for path in (tmp_path / "medmnist").iterdir()}
+    assert left - {".lock"} == {"pathmnist.npz"}
 
 
 def test_its_names_are_the_packages_own():

@@ -8,6 +8,7 @@ import os
 import tarfile
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -254,6 +255,22 @@ def test_a_damaged_file_is_named_set_aside_and_replaced(tmp_path, capsys, data):
     assert np.array_equal(get(tmp_path, source("a", bring("a", ARRAY.tobytes()))), ARRAY)
     assert (tmp_path / "a.damaged").read_bytes() == data
     assert f"{tmp_path / 'a'} is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"), [(PermissionError(13, "Permission denied"), UserError), (MemoryError(), MemoryError)]
+)
+def test_a_file_that_cannot_be_read_here_is_not_damaged(tmp_path, error, seen):
+    (tmp_path / "a").write_bytes(ARRAY.tobytes())
+
+    def read(files):
+        with reading(files["images"]):
+            raise error
+
+    with pytest.raises(seen) as refused:
+        get(tmp_path, replace(source("a"), read=read))
+    assert seen is MemoryError or str(refused.value) == f"{tmp_path / 'a'} cannot be read: Permission denied"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_fetched_file_with_other_pixels_is_refused_too(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """A trained network without the lab: loading, images of all kinds in batches, codes, and what is refused."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -245,6 +246,15 @@ def test_what_is_wrong_with_a_run_is_one_line(run, change, message):
         caelab.load(run)
     assert str(caught.value).startswith(expected)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_may_not_be_read_are_not_called_damaged(run, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("caelab.inference.trained.zipfile.ZipFile", refused)
+    with pytest.raises(UserError, match=r"best\.ckpt cannot be read: Permission denied$"):
+        caelab.load(run)
 
 
 def half_a_file(path):

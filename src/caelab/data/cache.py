@@ -121,7 +121,7 @@ def open_or_build(
         ) from None
     except (OSError, DamagedError):
         pass  # looked at again under the lock: another process may be mending it
-    with _locked(folder, what) as alone:
+    with locked(folder, what) as alone:
         try:
             return _open(cache, expected)
         except FileNotFoundError:
@@ -157,8 +157,14 @@ def _full(folder: Path, room: str = "") -> UserError:
 
 
 @contextmanager
-def _locked(folder: Path, what: str) -> Iterator[bool]:
-    """Keep other processes out; say whether that is so."""
+def locked(folder: Path, what: str) -> Iterator[bool]:
+    """Keep other processes out of a folder, which is made where it is missing; say whether that is so.
+
+    What processes that were killed have left aside in it is removed.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
     lock = FileLock(folder / ".lock")
     with writing(folder):
         sharing.make(folder)

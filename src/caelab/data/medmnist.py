@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from caelab import durable
 from caelab.data import sharing
 from caelab.data.array import Array
-from caelab.data.cache import writing
+from caelab.data.cache import locked
 from caelab.errors import UserError
 from caelab.terminal import nearest, note, one_line
 
@@ -81,15 +83,25 @@ class MedMNIST(Array):
             raise UserError(
                 f"{self.place()}: there is no such file; put it there, or pip install 'caelab[medmnist]'"
             )
+        with locked(self.folder, self.name):
+            if not self.path.is_file():  # else another process has fetched it meanwhile
+                self._fetch()
+
+    def _fetch(self) -> None:
+        """Download the file aside, so that it is whole once it has its name."""
         import medmnist
 
-        with writing(self.folder):
-            sharing.make(self.folder)
         note(f"dataset.name={self.kind}: medmnist downloads {self.path.name} into {self.folder}")
+        aside = durable.aside(self.path)
         try:
-            getattr(medmnist, self.kind)("train", download=True, root=str(self.folder), size=self.size)
+            aside.mkdir()
+            getattr(medmnist, self.kind)("train", download=True, root=str(aside), size=self.size)
+            (aside / self.path.name).replace(self.path)
         except Exception as error:
             reason = one_line(error)
             raise UserError(
                 f"{self.place()}: there is no such file, and it cannot be fetched ({reason}); put it there"
             ) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        sharing.share(self.path)

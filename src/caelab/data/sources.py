@@ -90,9 +90,15 @@ def reading(path: Path) -> Iterator[None]:
 
     Raises:
         DamagedError: instead of what a reader raises in the block.
+        UserError: the file may not be read.
+        MemoryError: it is too large for this machine.
     """
     try:
         yield
+    except PermissionError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except MemoryError:
+        raise
     # pickle, Pillow and the rest raise almost anything on damaged bytes, SystemError among it
     except Exception as error:
         raise DamagedError(path, one_line(error)) from error

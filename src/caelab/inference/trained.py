@@ -324,7 +324,8 @@ def checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU.
 
     Raises:
-        UserError: the file is missing or damaged.
+        UserError: the file is missing, damaged, or may not be read.
+        MemoryError: it is too large for this machine.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -334,6 +335,10 @@ def checkpoint(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # type: ignore[no-any-return]
     except FileNotFoundError:
         raise UserError(f"{path} is missing; train the run anew with force=true") from None
+    except PermissionError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except MemoryError:
+        raise
     except Exception as error:
         if path.is_file() and not path.stat().st_size:
             raise UserError(
