@@ -95,6 +95,13 @@ def test_a_range_is_what_networks_see_as_0_and_1(tmp_path):
     assert ready(written(tmp_path, "y.npy", DEEP), value_range=[0, 4095]).splits["val"].between == (0, 4095)
 
 
+def test_a_range_ends_at_the_nearest_float(tmp_path):
+    np.save(tmp_path / "x.npy", np.linspace(0, 0.1, 48, dtype=np.float32).reshape(3, 4, 4))
+    assert ready(tmp_path / "x.npy", value_range=[0, 0.1]).splits["train"].between == (0, 0.1)
+    with pytest.raises(UserError, match=r"outside of \[0, 0\.0999"):
+        ready(tmp_path / "x.npy", value_range=[0, 0.09999])
+
+
 def test_an_archive_may_have_splits_and_labels(tmp_path):
     words = np.array(["owl", "cat"])
     path = written(
@@ -137,13 +144,16 @@ def broken(array, place, value):
         ("x.npy", broken(GREY, (29, 0, 0), np.inf), {}, "image 29 has a value that is inf"),
         ("x.npy", 100 * GREY, {}, r"from 0 to 99\.7917, outside of \[0, 1\]; give dataset\.value_r"),
         ("x.npy", DEEP, {"value_range": [0, 1000]}, r"outside of \[0, 1000\]"),
-        ("x.npy", DEEP, {"value_range": [5, 5]}, r"value_range=\(5, 5\); give \[LOW, HIGH\]"),
+        ("x.npy", DEEP, {"value_range": [5, 5]}, r"value_range=\[5, 5\]; give \[LOW, HIGH\]"),
+        ("x.npy", DEEP, {"value_range": 255}, r"value_range=255; give \[LOW, HIGH\]"),
+        ("x.npy", DEEP, {"value_range": [[0, 1], 2]}, r"value_range=\[\[0, 1\], 2\]; give \[LOW, HIGH\]"),
         ("x.npy", (99 * GREY).astype("u1"), {"value_range": [0, 99]}, r"that of uint8 is always \[0, 255\]"),
         ("x.npy", GREY[:2], {}, "2 images are too few; give 3 or more"),
         ("x.npy", GREY, {"layout": "NHCW"}, "layout=NHCW: must be NHWC or NCHW"),
         ("x.npz", {"pictures": GREY}, {}, "its arrays are pictures; give images, or train_images and"),
         ("x.npz", {"val_images": GREY}, {}, "its arrays are val_images; give images"),
         ("x.npz", {"images": GREY, "labels": np.zeros(7)}, {}, "7 labels for 30 train images; give one each"),
+        ("x.npz", {"images": GREY, "labels": np.array(7)}, {}, "1 labels for 30 train images; give one each"),
         ("x.npz", {"train_images": GREY, "test_images": DEEP}, {}, "the splits have different images"),
     ],
 )  # fmt: skip

@@ -48,6 +48,17 @@ def test_columns_and_splits_are_found(tmp_path, saved):
     assert ready(tmp_path, saved).sha256 == module.sha256
 
 
+def test_hidden_labels_of_a_split_leave_the_classes_as_they_are(tmp_path):
+    parts = {"train": table(range(20)), "test": table(range(20, 30))}
+    parts["test"] = parts["test"].map(lambda row: {"fine": -1})
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "saved"))
+    module = ready(tmp_path, tmp_path / "saved")
+    assert module.class_names == ("cat", "owl", "unlabelled")
+    train = module.splits["train"]
+    assert train.targets.tolist() == [row % 2 for row in train.index.tolist()]
+    assert module.splits["test"].targets.tolist() == [2] * 10
+
+
 def test_a_folder_of_parquet_is_read(tmp_path):
     folder = tmp_path / "parquet" / "data"
     folder.mkdir(parents=True)

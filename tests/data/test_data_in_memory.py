@@ -86,6 +86,12 @@ def test_tensors_have_their_channels_first():
     assert hold(tensors) == hold(DEEP)
 
 
+def test_tensors_may_be_part_of_a_graph():
+    images = torch.rand(5, 1, 3, 4, requires_grad=True)
+    assert hold(images) == hold(images.detach())
+    assert hold({"train": (images, torch.arange(5))})["shape"] == [1, 3, 4]
+
+
 def test_a_dataset_of_pictures_is_read_once():
     module = ready(Pictures())
     assert module.shape == (1, 4, 6)

@@ -116,6 +116,14 @@ def test_padding_is_black_and_nothing_is_cut():
     assert padded[:, 16, 31].tolist() == [255, 0, 0]
 
 
+@pytest.mark.parametrize("size", [(1000, 10), (10, 1000), (64, 1), (63, 1)])
+def test_what_is_thinner_than_a_pixel_is_padded_to_one(size):
+    padded = to_pixels(Image.new("L", size, 255), Form(1, 32, 32, "pad"))[0]
+    lit = padded if size[0] > size[1] else padded.T
+    assert (lit == 255).sum(0).tolist() == [1] * 32
+    assert (lit > 0).any(1).sum() == 1
+
+
 def test_stretching_draws_all_of_it_out():
     drawn = to_pixels(halves(), Form(3, 32, 32, "stretch"))
     assert (drawn[0] > 250).all()
@@ -214,6 +222,21 @@ def test_what_is_lost_is_said(tmp_path):
     assert remarks(Image.new("RGBA", (1, 1))) == ["transparency: put on white"]
     assert remarks(Image.new("CMYK", (1, 1))) == ["CMYK: turned to RGB without its colour profile"]
     assert remarks(Image.new("RGB", (1, 1))) == remarks(Image.fromarray(np.zeros((1, 1), np.uint16))) == []
+
+
+@pytest.mark.parametrize(("ending", "within"), [("gif", b"\x21\xf9\x04"), ("tif", bytes([200] * 9))])
+def test_a_damaged_frame_behind_the_first_is_one_more_frame(tmp_path, ending, within):
+    frames = [Image.fromarray(np.full((40, 40), grey, np.uint8)) for grey in (10, 200, 90)]
+    path = tmp_path / f"x.{ending}"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.rindex(within) + 5])
+    with Image.open(path) as image, pytest.raises(Exception, match="."):  # noqa: B017
+        _ = image.n_frames
+    said = []
+    pixels = read(path, Form(1, 40, 40), lambda image: said.extend(remarks(image)))
+    assert said == ["several frames: the first is taken"]
+    assert np.array_equal(pixels[0], np.full((40, 40), 10))
 
 
 def save_turned(path, orientation, resolution):

@@ -125,6 +125,58 @@ def test_pictures_of_several_sizes_need_one(tmp_path, monkeypatch):
     assert ready(tmp_path, "EuroSAT", image_size=16).shape == (3, 16, 16)
 
 
+def of(monkeypatch, images):
+    """Let EuroSAT hold these."""
+    kind = type("EuroSAT", (), {"__init__": lambda self, root: None, "__len__": lambda self: len(images)})
+    kind.__getitem__ = lambda self, row: (images[row], row)
+    monkeypatch.setattr(torchvision.datasets, "EuroSAT", kind)
+
+
+DEEP = np.arange(64, dtype=np.uint16).reshape(8, 8)
+
+
+@pytest.mark.parametrize(
+    "image", [Image.fromarray(DEEP), DEEP.astype(np.uint8), DEEP.astype(np.uint8)[..., None]]
+)
+def test_grey_of_any_kind_becomes_as_many_channels_as_are_asked_for(tmp_path, monkeypatch, image):
+    of(monkeypatch, [image] * 5)
+    module = ready(tmp_path, "EuroSAT", channels=3)
+    white = 1 if isinstance(image, np.ndarray) else np.float32(65_535)
+    assert module.shape == (3, 8, 8)
+    assert np.array_equal(module.splits["train"].images[0].numpy(), [DEEP / white] * 3)
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "message"),
+    [
+        (
+            [Image.new("L", (8, 8)), Image.fromarray(DEEP)],
+            {},
+            "1x8x8 uint8 and, sample 1, of 1x8x8 float32; give images of one kind$",
+        ),
+        ([DEEP] * 5, {"channels": 3}, "sample 0: dataset.image_size and channels are for pictures and 8-bit"),
+        (
+            [Image.new("L", (8, 8)), Image.new("F", (8, 8), 99)],
+            {},
+            "sample 1 cannot be read: its values go from 99 to 99",
+        ),
+    ],
+)
+def test_a_sample_that_does_not_fit_is_named(tmp_path, monkeypatch, images, options, message):
+    of(monkeypatch, images)
+    with pytest.raises(UserError, match=message):
+        ready(tmp_path, "EuroSAT", **options)
+
+
+def test_a_damaged_picture_that_is_opened_late_is_named(tmp_path, monkeypatch):
+    Image.fromarray(PIXELS[0]).save(tmp_path / "x.png")
+    (tmp_path / "x.png").write_bytes((tmp_path / "x.png").read_bytes()[:400])
+    with Image.open(tmp_path / "x.png") as image:
+        of(monkeypatch, [Image.fromarray(PIXELS[0]), image])
+        with pytest.raises(UserError, match="dataset.name=EuroSAT: sample 1 cannot be read: .*truncated"):
+            ready(tmp_path, "EuroSAT")
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [

@@ -70,7 +70,7 @@ class Array(ImageDataModule):
         if layout not in LAYOUTS:
             raise UserError(f"dataset.layout={layout}: must be {' or '.join(LAYOUTS)}")
         self.layout = layout
-        self._value_range = None if value_range is None else tuple(value_range)
+        self._value_range = None if value_range is None else stack.range_of(value_range, self.place())
 
     def load(self) -> tuple[dict[str, Split], str]:
         """The splits, as they were read, and the identity of the file's content."""

@@ -147,7 +147,7 @@ def _labelled(value: Any) -> bool:
 
 def _stack(value: Any, split: str) -> Stack:
     if _labelled(value):
-        return _stack(value[0], split)._replace(labels=np.asarray(value[1]))
+        return _stack(value[0], split)._replace(labels=_array(value[1]))
     if isinstance(value, Dataset):
         if not hasattr(value, "__len__"):
             raise UserError(
@@ -155,4 +155,9 @@ def _stack(value: Any, split: str) -> Stack:
             )
         return collected((value[row] for row in range(len(value))), len(value), f"{_WHERE}: {split}")
     layout = "NCHW" if isinstance(value, Tensor) else "NHWC"
-    return Stack(images_of(np.asarray(value), layout, f"{_WHERE}: {split}"))
+    return Stack(images_of(_array(value), layout, f"{_WHERE}: {split}"))
+
+
+def _array(values: Any) -> np.ndarray[Any, Any]:
+    """An array, or a tensor of any device, as an array."""
+    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)

@@ -170,6 +170,11 @@ def _sized(picture: Image.Image, form: Form) -> Image.Image:
     size, bicubic = (form.width, form.height), Image.Resampling.BICUBIC
     if form.fit == "stretch":
         return picture.resize(size, bicubic)
+    if form.fit == "pad":  # of which ImageOps.pad leaves nothing where a side is below half a pixel
+        if picture.width >= 2 * form.width * picture.height:
+            picture = picture.resize((form.width, 1), bicubic)
+        elif picture.height >= 2 * form.height * picture.width:
+            picture = picture.resize((1, form.height), bicubic)
     return (ImageOps.fit if form.fit == "crop" else ImageOps.pad)(picture, size, bicubic)
 
 
@@ -229,8 +234,7 @@ def _deep(image: Image.Image, white: int) -> Image.Image:
 
 def remarks(image: Image.Image) -> list[str]:
     """Say what ``upright`` loses of an open picture, whoever may not expect it."""
-    frames = getattr(image, "n_frames", 1)
-    found = [] if frames == 1 else ["several frames: the first is taken"]
+    found = ["several frames: the first is taken"] if _several(image) else []
     if image.has_transparency_data:
         found.append("transparency: put on white")
     if image.mode == "CMYK":
@@ -238,6 +242,16 @@ def remarks(image: Image.Image) -> list[str]:
     if (profile := _profile(image)) and image.mode != "CMYK":
         found.append(f"colour profile {profile}: its colours are taken as sRGB")
     return found
+
+
+def _several(image: Image.Image) -> bool:
+    """Whether a picture has frames behind that which is open, be they damaged."""
+    here = image.tell()
+    try:
+        return getattr(image, "n_frames", 1) > 1
+    except Exception:  # Pillow's readers raise almost anything on a damaged file
+        image.seek(here)
+        return True
 
 
 def _profile(image: Image.Image) -> str:

@@ -19,6 +19,8 @@ from caelab.terminal import one_line, tracked
 Size = tuple[int, int]
 """Height and width."""
 
+_ONE_SIZE = "dataset.image_size=64, or [HEIGHT, WIDTH], makes them one size"
+
 
 def size_of(image_size: object) -> Size | None:
     """Height and width of ``dataset.image_size``: one number, or two; None leaves images as they are.
@@ -59,23 +61,30 @@ def collected(
         count: how many there are.
         where: whose they are, as a message begins.
         size: to which pictures are scaled, their middle of these proportions; None leaves them as they are.
-        channels: 1 or 3 of pictures; None is those of the first.
+        channels: 1 or 3; None is those of the first for pictures, and leaves arrays as they are.
 
     Raises:
         UserError: a sample that is no image, cannot be read, or has another size or type than the first.
     """
     images: npt.NDArray[Any] | None = None
+    first = channels
     labels: list[Any] = []
     for row, sample in enumerate(_read(samples, count, where)):
         image, label = (*sample, None)[:2] if isinstance(sample, tuple | list) else (sample, None)
-        pixels = _pixels(image, f"{where}: sample {row}", size, channels)
+        try:
+            pixels = _pixels(image, f"{where}: sample {row}", size, channels, first)
+        except UserError:
+            raise
+        except Exception as error:  # Pillow's readers raise almost anything on a damaged file
+            raise UserError(f"{where}: sample {row} cannot be read: {one_line(error)}") from error
         if images is None:
-            channels = channels or pixels.shape[0]
+            first = channels or pixels.shape[0]
             images = np.empty((count, *pixels.shape), pixels.dtype)
         if (pixels.shape, pixels.dtype) != (images.shape[1:], images.dtype):
+            sized = pixels.shape[1:] == images.shape[2:]
             raise UserError(
                 f"{where}: images of {_kind(images[0])} and, sample {row}, of {_kind(pixels)}; "
-                "dataset.image_size=64, or [HEIGHT, WIDTH], makes them one size"
+                + ("give images of one kind" if sized else _ONE_SIZE)
             )
         images[row] = pixels
         labels.append(label)
@@ -97,21 +106,24 @@ def _kind(pixels: npt.NDArray[Any]) -> str:
     return f"{'x'.join(map(str, pixels.shape))} {pixels.dtype}"
 
 
-def _pixels(image: Any, where: str, size: Size | None, channels: int | None) -> npt.NDArray[Any]:
-    """One image as (C, H, W)."""
+def _pixels(
+    image: Any, where: str, size: Size | None, channels: int | None, first: int | None
+) -> npt.NDArray[Any]:
+    """One image as (C, H, W); a picture without ``channels`` gets those of the first image."""
     if isinstance(image, Tensor):
         values = image.detach().cpu().numpy()
         values = values if values.ndim != 3 else values.transpose(1, 2, 0)
     elif isinstance(image, np.ndarray):
         values = image
     elif isinstance(image, Image.Image):
-        values = _picture(image, size, channels)
+        values = _picture(image, size, first)
     else:
         raise UserError(f"{where} is of type {type(image).__name__}; give Pillow images, arrays or tensors")
     if values.ndim not in (2, 3):
         raise UserError(f"{where} is an array of shape {values.shape}; give (H, W), or with channels")
-    if size is not None and values.shape[:2] != size:
-        values = _picture(_as_picture(values, where), size, channels)
+    bands = (*values.shape, 1)[2]
+    if size not in (None, values.shape[:2]) or channels not in (None, bands):
+        values = _picture(_as_picture(values, where), size, first)
     return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
 
 
@@ -119,7 +131,7 @@ def _as_picture(values: npt.NDArray[Any], where: str) -> Image.Image:
     """An array (H, W) or (H, W, 1 or 3) of bytes as a picture, which can be scaled."""
     if values.dtype != np.uint8 or values.shape[2:] not in ((), (1,), (3,)):
         raise UserError(
-            f"{where}: dataset.image_size scales pictures and 8-bit arrays of 1 or 3 channels only"
+            f"{where}: dataset.image_size and channels are for pictures and 8-bit arrays of 1 or 3 channels"
         )
     return Image.fromarray(values[..., 0] if values.shape[2:] == (1,) else values)
 
@@ -127,12 +139,15 @@ def _as_picture(values: npt.NDArray[Any], where: str) -> Image.Image:
 def _picture(image: Image.Image, size: Size | None, channels: int | None) -> npt.NDArray[Any]:
     """Pixels (H, W) or (H, W, 3) of a picture: uint8, or float32 in [0, 1] of more than 8 bits of grey."""
     picture = upright(image)
-    if picture.mode != DEEP and channels is not None:
+    if picture.mode != DEEP and channels in MODES:
         picture = picture.convert(MODES[channels])
     if size is not None:
         picture = ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.BICUBIC)
     pixels = np.asarray(picture)
-    return pixels.clip(0, 1) if picture.mode == DEEP else pixels  # which scaling may leave
+    if picture.mode != DEEP:
+        return pixels
+    pixels = pixels.clip(0, 1)  # which scaling may leave
+    return np.stack([pixels] * 3, -1) if channels == 3 else pixels
 
 
 def _labels(labels: Sequence[Any]) -> npt.NDArray[Any] | None:

@@ -25,6 +25,7 @@ LEAST = 3
 _WHOLE = {np.dtype(np.uint8): BYTES, np.dtype(np.uint16): (0.0, 65_535.0)}
 _CHUNK = 1 << 24  # numbers that are looked at together
 _ONE = ("images",)  # the class of images without labels
+_UNLABELLED = "unlabelled"  # that of images whose label is -1, where classes have names
 
 
 class Stack(NamedTuple):
@@ -81,7 +82,8 @@ def splits_of(
         value_range: that of all values; None is that of the type, and [0, 1] of floating point.
         seed: of what is held out.
         where: whose they are, as a message begins.
-        names: of classes 0, 1, ...; without them classes are called by their labels, sorted.
+        names: of classes 0, 1, ..., where -1 is the label of images without one, as of a hidden test set, and
+            comes last; without names classes are called by their labels, sorted.
 
     Raises:
         UserError: too few images, images of different sizes or types, labels that are not one an image, no
@@ -109,14 +111,14 @@ def splits_of(
 def _range_of(arrays: Sequence[npt.NDArray[Any]], value_range: Sequence[float] | None, where: str) -> Range:
     """Return the range that images (N, C, H, W) of one type have values in, and make sure that they do."""
     whole = _WHOLE.get(arrays[0].dtype)
-    low, high = between = _range(value_range, where) if value_range is not None else whole or (0.0, 1.0)
+    low, high = between = range_of(value_range, where) if value_range is not None else whole or (0.0, 1.0)
     if whole == BYTES and between != BYTES:
         raise UserError(f"{where}: value_range={list(between)}; that of uint8 is always [0, 255]")
     if between == whole:
         return between
     ends = [_extremes(images, where) for images in arrays]
     least, most = min(one for one, _ in ends), max(one for _, one in ends)
-    if low <= least and most <= high:
+    if np.float32(low) <= least and most <= np.float32(high):  # as the values are
         return between
     raise UserError(
         f"{where}: values from {least:.6g} to {most:.6g}, outside of [{low:g}, {high:g}]; give "
@@ -124,7 +126,12 @@ def _range_of(arrays: Sequence[npt.NDArray[Any]], value_range: Sequence[float] |
     )
 
 
-def _range(value_range: Sequence[float], where: str) -> Range:
+def range_of(value_range: object, where: str) -> Range:
+    """Return ``dataset.value_range``.
+
+    Raises:
+        UserError: it is no pair of numbers, the smaller first.
+    """
     pair = list(value_range) if isinstance(value_range, Sequence) else []
     if len(pair) != 2 or not all(type(one) in (int, float) for one in pair) or not pair[0] < pair[1]:
         raise UserError(f"{where}: value_range={value_range}; give [LOW, HIGH], such as [0, 4095]")
@@ -149,7 +156,7 @@ def _classes(
 ) -> tuple[tuple[str, ...], dict[str, Tensor]]:
     """Names of the classes, and the number of each image's; one class where a split has no labels."""
     counts = {name: len(stack.images) for name, stack in stacks.items()}
-    given = {name: stack.labels for name, stack in stacks.items() if stack.labels is not None}
+    given = {name: np.atleast_1d(stack.labels) for name, stack in stacks.items() if stack.labels is not None}
     for name, labels in given.items():
         if len(labels) != counts[name]:
             raise UserError(
@@ -160,7 +167,8 @@ def _classes(
         return _ONE, {name: torch.zeros(count, dtype=torch.int64) for name, count in counts.items()}
     whole = np.concatenate([labels[0] for labels in columns.values()])
     names, numbers = np.unique(whole, return_inverse=True)
-    if known and whole.dtype.kind in "iu" and whole.min() >= 0 and whole.max() < len(known):
-        names, numbers = np.array(known), whole
+    if known and whole.dtype.kind in "iu" and whole.min() >= -1 and whole.max() < len(known):
+        names = np.array([*known, *([_UNLABELLED] if whole.min() < 0 else [])])
+        numbers = np.where(whole < 0, len(known), whole)
     parts = torch.split(torch.from_numpy(numbers.astype(np.int64)), [*counts.values()])
     return tuple(str(name) for name in names), dict(zip(columns, parts, strict=True))
