@@ -420,6 +420,14 @@ def test_claims_apply_where_they_say():
     assert verdicts(section(rows, elsewhere, dataset="mnist")) == []
 
 
+def test_rows_on_other_test_images_are_not_compared():
+    found = verdict([BASE, above("improved", 1.9, dataset="mnist")], BEATS)
+    assert found.word == "not measured"
+    assert found.sentence.endswith(
+        "not measured, its runs have other test images: 50 of mnist and 50 of cifar10"
+    )
+
+
 def test_datasets_have_names():
     names = [display(name) for name in ("mnist", "cifar10", "cinic10", "shapes")]
     assert names == ["MNIST", "CIFAR-10", "CINIC-10", "shapes"]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from caelab import config, studies
 from caelab.composition import compose
@@ -320,7 +321,7 @@ def test_only_tuned_rows_have_a_space(tmp_path, monkeypatch):
     text = "title: t\ntext: x\ndatasets: [shapes]\nepochs: 3\nruns: {a: {space: {b.c: [1]}}}\n"
     (tmp_path / "study" / "mine.yaml").write_text(text)
     monkeypatch.setattr(config, "CONF", str(tmp_path))
-    with pytest.raises(UserError, match="runs.a: only rows of tune have a space; give a grid"):
+    with pytest.raises(UserError, match="a: only rows of tune have a space; give a grid"):
         studies.load("mine")
 
 
@@ -339,3 +340,60 @@ def test_a_recipe_holds_for_trained_rows_and_a_row_may_differ():
     ]
     assert floors[0].config["model"] == floors[1].config["model"]
     assert floors[0].identity(0) == floors[1].identity(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tune: {epochs: 1}", "tune: entries is missing; give entries: VALUE"),
+        ("tune: 3", "tune is 3; it must be keys with values"),
+        ("runs: [base]", "runs is ['base']; it must be labels with their rows, such as {base: [model=base]}"),
+        ("runs: {a: }", "runs.a: overrides is empty; it must be a list of words"),
+        ("runs: {a: model=base}", "runs.a: overrides is 'model=base'; it must be a list of words"),
+        ("runs: {a: {grid: {b.c: 64}}}", "runs.a: grid is {'b.c': 64}; it must be keys with lists"),
+        ("claims: [a beats b]", "claims is ['a beats b']; it must be a list of maps"),
+        ("quick: [1]", "quick is [1]; it must be keys with values"),
+        ("datasets: shapes", "datasets is 'shapes'; it must be a list of words"),
+        ("seeds: two", "seeds is 'two'; it must be a whole number, 1 or more"),
+        ("seeds: 0", "seeds is 0; it must be a whole number, 1 or more"),
+        ("epochs: ten", "epochs is 'ten'; it must be a whole number, 1 or more"),
+        ("published: {shapes: {a: 3}}", "published is {'shapes': {'a': 3}}; it must be figures of rows"),
+        ("apart: 1", "apart is 1; it must be true or false"),
+        ("datasets: [shapse]", "datasets: there is no 'shapse'; did you mean 'shapes'?"),
+        ("runs: {a: {datasets: [mnits]}}", "a: datasets: there is no 'mnits'; did you mean 'mnist'?"),
+        (
+            "claims: [{text: t, where: [cifar]}]",
+            "claim 't': where: there is no 'cifar'; did you mean 'cifar10'?",
+        ),
+        ("claims: [{text: t, where: cifar10}]", "claim 't': where is 'cifar10'; it must be a list of words"),
+        ("{runs: {abc: []}, reference: ab}", "reference: there is no 'ab'; did you mean 'abc'?"),
+        ("{runs: {a: {grid: {b.c: [1]}}}, axis: b.d}", "axis: there is no 'b.d'; did you mean 'b.c'?"),
+        ("{runs: {a: []}, floors: {a: []}}", "2 rows are called 'a'; give each a label of its own"),
+        ("{runs: {a: []}, tune: {epochs: 1, entries: {a: []}}}", "2 rows are called 'a'"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_in_one_line(tmp_path, monkeypatch, text, message):
+    for group in ("study", "dataset"):
+        (tmp_path / group).mkdir()
+    for name in ("shapes", "mnist", "cifar10"):
+        (tmp_path / "dataset" / f"{name}.yaml").touch()
+    plain = {"title": "t", "text": "x", "datasets": ["shapes"], "epochs": 3}
+    own = OmegaConf.to_container(OmegaConf.create(text))
+    (tmp_path / "study" / "mine.yaml").write_text(OmegaConf.to_yaml(plain | own))
+    monkeypatch.setattr(config, "CONF", str(tmp_path))
+    with pytest.raises(UserError, match=f"^study=mine: {re.escape(message)}") as caught:
+        studies.load("mine")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tuned_row_may_be_for_some_datasets_only():
+    entries = {
+        "grid": studies.Entry(grid={"b.c": [1, 2]}, datasets=["mnist"]),
+        "space": studies.Entry(space={"b.c": [1, 2]}, datasets=["mnist"]),
+    }
+    study = studies.Study("s", "t", "x", ["mnist", "shapes"], 3, tune=studies.Tuning(entries, 1, trials=2))
+    assert [*study.trials("mnist")] == ["grid"]
+    assert [one.label for one in study.searches("mnist")] == ["space"]
+    assert study.labels("mnist") == ["grid", "space"]
+    assert (study.trials("shapes"), study.searches("shapes"), study.labels("shapes")) == ({}, [], [])
+    assert study.variants("shapes", lambda trial: 1.0) == []

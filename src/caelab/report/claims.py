@@ -24,7 +24,7 @@ from caelab.report import compare
 from caelab.report.rows import Row, Section
 from caelab.report.wording import gaps, grouped, listing, seeds, span, still_improving, unit
 from caelab.runs.analyses import columns
-from caelab.runs.labels import display
+from caelab.runs.labels import display, image_sets
 from caelab.studies import Study
 from caelab.terminal import nearest
 
@@ -153,10 +153,8 @@ def require(study: Study) -> None:
     Raises:
         UserError: as of ``verdicts``.
     """
-    tuned = study.tune.entries if study.tune else {}
     for dataset in study.datasets:
-        variants = study.variants(dataset, lambda trial: None)
-        rows = [Row(label, dataset) for label in (*(one.label for one in variants), *tuned)]
+        rows = [Row(label, dataset) for label in study.labels(dataset)]
         verdicts(Section(study.name, study.title, study.text, dataset, rows, claims=study.claims))
 
 
@@ -294,4 +292,6 @@ def _absent(claim: _Claim) -> list[str]:
         reasons = "; ".join(dict.fromkeys(why or "not started" for why in empty.values()))
         lines = [f"{len(lines)} of {len(rows)} rows have no finished run ({reasons})"]
     bare = [row.label for row in rows if row.runs and not row.values(claim.metric)]
-    return lines + [f"{label} has no {claim.metric}" for label in bare]
+    lines += [f"{label} has no {claim.metric}" for label in bare]
+    sets = dict.fromkeys(image_sets([run.record for row in rows for run in row.runs.values()]))
+    return [*lines, f"its runs have other test images: {listing(sets)}"] if len(sets) > 1 else lines

@@ -1,8 +1,9 @@
 """Studies as files: which there are in conf/study/ and the user's own folders, and how one is read."""
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from caelab import terminal
@@ -17,6 +18,53 @@ ALL = "all"
 BUDGETS = ("full", "quick")
 OPTIONS = ("seeds", "budget")
 """What is said of a whole study, beside its name: ``--seeds`` and ``--budget`` of its command."""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list(value: Any, of: Callable[[Any], bool] = _is_text) -> bool:
+    return isinstance(value, list) and all(map(of, value))
+
+
+def _is_map(value: Any, of: Callable[[Any], bool] = lambda one: True) -> bool:
+    return isinstance(value, dict) and all(map(of, value.values()))
+
+
+def _is_choices(value: Any) -> bool:
+    return isinstance(value, list) and bool(value)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+_KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("title", "text", "reference", "axis", "pruner"), (_is_text, "text")),
+    **dict.fromkeys(
+        ("datasets", "recipe", "overrides", "after", "where"), (_is_list, "a list of words, such as [a, b]")
+    ),
+    **dict.fromkeys(
+        ("epochs", "trials", "seeds", "train_size", "batch_size"), (_is_count, "a whole number, 1 or more")
+    ),
+    **dict.fromkeys(
+        ("runs", "floors", "entries"), (_is_map, "labels with their rows, such as {base: [model=base]}")
+    ),
+    **dict.fromkeys(("tune", "quick"), (_is_map, "keys with values, such as {epochs: 2}")),
+    "grid": (lambda value: _is_map(value, _is_choices), "keys with lists, such as {model.latent: [16, 64]}"),
+    "space": (_is_map, "keys with choices or ranges, such as {model.latent: [16, 64]}"),
+    "published": (
+        lambda value: _is_map(value, lambda one: _is_map(one, _is_map)),
+        "figures of rows by dataset, such as {mnist: {base: {psnr: 24.1}}}",
+    ),
+    "claims": (
+        lambda value: _is_list(value, _is_map),
+        "a list of maps, such as [{text: a beats b, better: [a], than: [b]}]",
+    ),
+    "apart": (lambda value: isinstance(value, bool), "true or false"),
+}
+"""Key of a study, of its tuning, of an entry or of a claim -> whether a value is of its kind, and what is."""
 
 
 def names() -> list[str]:
@@ -55,7 +103,8 @@ def load(
         raise UserError(f"study={name}: there is no such study{terminal.nearest(name, names())}")
     if budget not in BUDGETS:
         raise UserError(f"budget={budget}: there is no such budget{terminal.nearest(budget, list(BUDGETS))}")
-    values = grammar.read(options.files("study")[name])
+    here, values = f"study={name}", grammar.read(options.files("study")[name])
+    _require_kinds(values, here)
     quick = values.pop("quick", {})
     if budget == "quick":
         values |= {"seeds": 1} | quick
@@ -70,17 +119,19 @@ def load(
             raise UserError(f"dataset={dataset}: there is no such dataset{terminal.nearest(dataset, known)}")
     if datasets:
         values["datasets"] = datasets
-    for part in ("runs", "floors"):
-        values[part] = _entries(values.get(part, {}), f"study={name}: {part}")
-        for label, entry in values[part].items():
-            if entry.space:
-                raise UserError(f"study={name}: {part}.{label}: only rows of tune have a space; give a grid")
-    if values.get("tune"):
-        tune = values["tune"] | {"entries": _entries(values["tune"]["entries"], f"study={name}: tune")}
-        values["tune"] = _made(Tuning, tune, f"study={name}: tune")
-        values["tune"].check(f"study={name}: tune")
-    study: Study = _made(Study, {"name": name, **values, "common": common}, f"study={name}")
+    study: Study = _made(Study, {"name": name, **values, "common": common}, here)
+    runs, floors = (_entries(getattr(study, part), f"{here}: {part}") for part in ("runs", "floors"))
+    for label, entry in (*runs.items(), *floors.items()):
+        if entry.space:
+            raise UserError(f"{here}: {label}: only rows of tune have a space; give a grid")
+    study = replace(study, runs=runs, floors=floors)
+    if study.tune:
+        tune: Tuning = _made(Tuning, values["tune"], f"{here}: tune")
+        tune = replace(tune, entries=_entries(tune.entries, f"{here}: tune"))
+        tune.check(f"{here}: tune")
+        study = replace(study, tune=tune)
     _refuse_varied(study, common)
+    _refuse_unknown(study, known)
     for analysis in study.after:
         registry.find(analysis, f"study={name}: after")
     return study
@@ -96,7 +147,7 @@ def _split(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 def _entries(plain: Mapping[str, Any], where: str) -> dict[str, Entry]:
     return {
         str(label): _made(
-            Entry, {"overrides": given} if isinstance(given, list) else given, f"{where}.{label}"
+            Entry, given if isinstance(given, dict) else {"overrides": given}, f"{where}.{label}"
         )
         for label, given in plain.items()
     }
@@ -110,13 +161,25 @@ def _made(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
     for one in fields(kind):
         if one.name not in values and one.default is one.default_factory is MISSING:
             raise UserError(f"{where}: {one.name} is missing; give {one.name}: VALUE")
+    optional = {one.name for one in fields(kind) if one.default is None}
+    _require_kinds(
+        {key: value for key, value in values.items() if value is not None or key not in optional}, where
+    )
     return kind(**values)
+
+
+def _require_kinds(values: Mapping[str, Any], where: str) -> None:
+    """Refuse a value that is not of the kind that its key takes."""
+    for key, value in values.items():
+        fits, right = _KINDS.get(key, (bool, ""))
+        if right and not fits(value):
+            given = "empty" if value is None else repr(value)
+            raise UserError(f"{where}: {key} is {given}; it must be {right}")
 
 
 def _refuse_varied(study: Study, common: Sequence[str]) -> None:
     """Refuse what would make rows equal or runs of one row many: the study's own keys, seeds, and sweeps."""
-    tuned = study.tune.entries.values() if study.tune else ()
-    entries = [*study.runs.values(), *study.floors.values(), *tuned]
+    entries = [entry for _, entry in study.entries]
     varied = {o.partition("=")[0] for entry in entries for o in entry.overrides}
     varied |= {key for entry in entries for key in (*entry.grid, *entry.space)} | {"seed"}
     for override in grammar.parse(common):
@@ -125,3 +188,29 @@ def _refuse_varied(study: Study, common: Sequence[str]) -> None:
         if override.key_or_group in varied:
             hint = "--seeds N sets how many" if override.key_or_group == "seed" else "leave it out"
             raise UserError(f"{override.input_line}: study={study.name} varies that itself; {hint}")
+
+
+def _refuse_unknown(study: Study, datasets: list[str]) -> None:
+    """Refuse a label that two rows have, and words that name no dataset, row or grid that there is."""
+    here = f"study={study.name}"
+    labels = {dataset: study.labels(dataset) for dataset in datasets}
+    rows = sorted({label for each in labels.values() for label in each})
+    axes = sorted({key for _, entry in study.entries for key in (*entry.grid, *entry.space)})
+    said: list[tuple[str, Sequence[str], list[str]]] = [
+        ("datasets", study.datasets, datasets),
+        *((f"{label}: datasets", entry.datasets or (), datasets) for label, entry in study.entries),
+        ("reference", (study.reference,) if study.reference else (), rows),
+        ("axis", (study.axis,) if study.axis else (), axes),
+    ]
+    for claim in study.claims:
+        of = f"claim {claim.get('text', '')!r}"
+        _require_kinds(claim, f"{here}: {of}")
+        said.append((f"{of}: where", claim.get("where", ()), datasets))
+    for key, named, known in said:
+        for word in named:
+            if word not in known:
+                raise UserError(f"{here}: {key}: there is no {word!r}{terminal.nearest(word, known)}")
+    for dataset in study.datasets:
+        for label, count in Counter(labels[dataset]).items():
+            if count > 1:
+                raise UserError(f"{here}: {count} rows are called {label!r}; give each a label of its own")

@@ -63,6 +63,18 @@ class Study:
     apart: bool = False
     common: Sequence[str] = ()
 
+    @property
+    def entries(self) -> list[tuple[str, Entry]]:
+        """Every label with its entry: of what is tuned, of other trained rows, and of floors."""
+        parts = (self.tune.entries if self.tune else {}, self.runs, self.floors)
+        return [one for part in parts for one in part.items()]
+
+    def labels(self, dataset: str) -> list[str]:
+        """Label of each row on that dataset; a row that is searched for has one before it is found."""
+        tuned = self.tune.entries if self.tune else {}
+        rows = self.variants(dataset, lambda trial: None)
+        return [*(label for label, entry in tuned.items() if entry.on(dataset)), *(row.label for row in rows)]
+
     def trials(self, dataset: str) -> dict[str, list[Variant]]:
         """Label of each row that is searched for -> its trials on that dataset."""
         if self.tune is None:
@@ -73,13 +85,17 @@ class Study:
                 for point in self.tune.points(label)
             ]
             for label, entry in self.tune.entries.items()
-            if not entry.space
+            if not entry.space and entry.on(dataset)
         }
 
     def searches(self, dataset: str) -> list["Search"]:
         """The rows whose space is searched on that dataset."""
         entries = self.tune.entries if self.tune else {}
-        return [Search(self, label, dataset) for label, entry in entries.items() if entry.space]
+        return [
+            Search(self, label, dataset)
+            for label, entry in entries.items()
+            if entry.space and entry.on(dataset)
+        ]
 
     def variants(
         self, dataset: str, score: Score, searches: Mapping[str, SearchRecord] = MappingProxyType({})
@@ -105,7 +121,7 @@ class Study:
                 rows.append(self.variant(label, entry, best.settings, dataset, self.epochs))
         for entries, floor in ((self.runs, False), (self.floors, True)):
             for label, entry in entries.items():
-                if entry.datasets is None or dataset in entry.datasets:
+                if entry.on(dataset):
                     rows += [
                         self.variant(_label(label, point), entry, point, dataset, self.epochs, floor)
                         for point in entry.points()

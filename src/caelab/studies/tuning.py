@@ -29,6 +29,10 @@ class Entry:
     space: Mapping[str, Any] = field(default_factory=dict)
     datasets: Sequence[str] | None = None
 
+    def on(self, dataset: str) -> bool:
+        """Whether it is for that dataset."""
+        return self.datasets is None or dataset in self.datasets
+
     def points(self) -> list[dict[str, Any]]:
         """Every point of the grid; one empty point where there is none."""
         return [
