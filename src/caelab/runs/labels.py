@@ -46,6 +46,16 @@ def lines(label: Label) -> list[str]:
     return [value if key in _PLAIN else f"{key}={value}" for key, value in known.items()]
 
 
+def numbered(names: Sequence[str]) -> list[str]:
+    """Tell equal names apart by a number: ``base``, ``base (2)``."""
+    taken: Counter[str] = Counter()
+    found = []
+    for name in names:
+        taken[name] += 1
+        found.append(f"{name} ({taken[name]})" if taken[name] > 1 else name)
+    return found
+
+
 def _label(record: Record) -> Label:
     """Everything that may name a run: its choices, its seed, and its settings."""
     choices = {key: record.choices.get(key, "-") for key in _CHOICES}

@@ -206,6 +206,11 @@ class Complete(Record):
         fewer = self.untrained and isinstance(asked, int) and self.size.latent < asked
         return config | {"latent": self.size.latent} if fewer else config
 
+    @property
+    def given_clean(self) -> bool:
+        """Whether its network was given the pictures by which it was measured: no corruption, no pairs."""
+        return self.corruption == CLEAN and not self.data.paired
+
     def score(self, key: str) -> float:
         """A figure of its checkpoint on validation, negated where less is better: the greater, the better."""
         return measures.score(key, self.metrics[key])

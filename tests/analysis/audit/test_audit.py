@@ -90,6 +90,17 @@ def test_the_floor_is_that_of_a_run_beside_it_or_fitted(train):
     assert audit(net.run_dir)["figures"]["audit/psnr_pca"] == record["metrics"]["test/psnr"]
 
 
+def test_the_floor_is_of_clean_images_too(train):
+    noisy = ("corruption=gaussian_noise", "corruption.std=0.5")
+    net = train(*noisy)
+    fitted = audit(net.run_dir)["figures"]["audit/psnr_pca"]
+    tiny = [o for o in TINY if o.startswith(("dataset", "trainer"))]
+    pca = train("model=pca", "model.latent=8", *tiny, *noisy, tiny=False)
+    record = next(r for r in pca.records if r["choices"]["model"] == "pca")
+    assert audit(net.run_dir)["figures"]["audit/psnr_pca"] == pytest.approx(fitted)
+    assert fitted > record["metrics"]["test/psnr"] + 0.1
+
+
 def test_a_forced_run_sets_the_audit_aside(train, run):
     audit(run.run_dir)
     again = train(*SKIPS, "force=true")

@@ -70,7 +70,17 @@ def test_the_page_says_which_run_and_checkpoint_it_shows(run, seen):
     ):
         assert words in text
     assert "skips" not in text
+    assert "disturbed" not in text
     assert all(f'<h2 id="{name}">' in text for name in PARTS)
+
+
+def test_a_page_says_that_a_run_was_measured_on_disturbed_images(tmp_path, sketch):
+    path = leave_run(tmp_path / "noisy")
+    record = json.loads((path / RECORD).read_text())
+    record["config"]["corruption"] = {"_target_": "caelab.corruptions.GaussianNoise", "sigma": 0.1}
+    (path / RECORD).write_text(json.dumps(record))
+    text = Path(look(path, map="pca")["page"]).read_text()
+    assert "21.50 dB, given disturbed; every PSNR below is of clean ones" in text
 
 
 def test_figures_are_those_of_the_whole_split(run, seen):

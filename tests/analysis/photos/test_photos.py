@@ -1,6 +1,7 @@
 """Photographs of any size, coded whole: bits and PSNR computed by the commands that write and read files."""
 
 import io
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from tiny import TINY
 
 import caelab
+from caelab.analysis.photos import photos as module
 from caelab.errors import UserError
 from caelab.runs.analyses import analyses
 
@@ -82,6 +84,19 @@ def test_runs_of_several_prices_share_a_picture_and_a_table(train, images, lab):
     assert few < many
     assert out.count(f"{few:.3f}") >= 2  # by itself, and beside the other
     assert matplotlib.image.imread(runs[0] / "photos.png").std() > 0.01
+
+
+def test_runs_in_grey_and_in_colour_are_not_compared(monkeypatch):
+    monkeypatch.setattr(module, "_draw", lambda group: None)
+
+    def found(bits):
+        figures = {"photos/bits_per_pixel": 1.0, "photos/psnr": 30.0}
+        codecs = {"JPEG": [{"bits": bits, "psnr": 29.0}]}
+        return {"figures": figures, "pictures": [1], "codecs": codecs, "images": "kodak"}
+
+    results = {Path("grey"): found(1.0), Path("colour"): found(3.0), Path("other"): found(3.0)}
+    (shown,) = module.compare(results)
+    assert list(shown.columns[0].cells) == ["colour", "other", "JPEG"]
 
 
 def test_other_networks_and_empty_folders_are_refused(train, tmp_path, images):

@@ -1,6 +1,7 @@
 """The command line of rates: what it leaves beside a run, what it shows, and what mistakes say."""
 
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -240,3 +241,9 @@ def test_the_comparison_names_runs_by_what_tells_them_apart(measured):
         "6",
         f"{found['code']['psnr']:.2f}",
     ]
+
+
+def test_runs_of_equal_settings_have_names_of_their_own(measured, run, command):
+    status, out, _ = command(measured[0], run)
+    assert status == 0
+    assert re.findall(r"│ (base\S*(?: \(2\))?) ", out) == ["base", "base (2)"]

@@ -53,11 +53,16 @@ def measure(subject: Subject) -> Result:
 
 
 def _floor(subject: Subject, numbers: int) -> float | None:
-    """PSNR (dB) of PCA with as many numbers as the code: of a run beside this one, or fitted here."""
+    """PSNR (dB) of PCA with as many numbers as the code: of a run beside this one, or fitted here.
+
+    It is of clean images, as the audit is, so the runs of a corruption or of pairs tell nothing of it.
+    """
     train, test = (subject.data.splits[name] for name in ("train", "test"))
     if numbers >= subject.record.size.input_numbers:
         return None
-    if (floor := records.floor(subject.run.parent, subject.record, numbers, "PCA")) is not None:
+    record = subject.record
+    floor = records.floor(subject.run.parent, record, numbers, "PCA") if record.given_clean else None
+    if floor is not None:
         return float(floor.metrics["test/psnr"])
     if numbers > len(train):
         terminal.note(f"no floor: {len(train):,} training images have no {numbers:,} principal components")

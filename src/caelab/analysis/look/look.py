@@ -118,7 +118,8 @@ def _page(subject: Subject, portrait: Portrait, rows: list[int], method: str) ->
         "code": f"{size.latent:,} latent numbers, {size.effective_code:,} reach the decoder; the "
         f"image has {size.input_numbers:,}",
         "images": f"{len(rows):,} of the {record.data.test:,} test images of {dataset}, chosen with "
-        f"seed {portrait.seed}; test PSNR over all of them {record.metrics['test/psnr']:.2f} dB",
+        f"seed {portrait.seed}; test PSNR over all of them {record.metrics['test/psnr']:.2f} dB"
+        f"{'' if record.given_clean else ', given disturbed; every PSNR below is of clean ones'}",
     }
     title = f"{record.choices['model']} on {dataset}"
     options = ["--map", method, "--images", str(len(rows)), "--seed", str(portrait.seed)]

@@ -1,5 +1,6 @@
 """Bits and PSNR of photographs, each coded whole by a network, and by codecs."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -187,10 +188,13 @@ def show(run: Path, result: Result) -> Iterator[RenderableType]:
 
 
 def compare(results: Mapping[Path, Result]) -> Iterator[RenderableType]:
-    """Show runs on the same pictures in one table, and draw them as one curve."""
+    """Show runs on the same pictures in one table, and draw them as one curve.
+
+    The same are those of which codecs make the same: not of one folder in grey and in colour.
+    """
     groups: dict[str, dict[Path, Result]] = {}
     for run, one in results.items():
-        groups.setdefault(one["images"], {})[run] = one
+        groups.setdefault(json.dumps([one["images"], one["codecs"]]), {})[run] = one
     for group in groups.values():
         if len(group) > 1:
             _draw(group)

@@ -19,7 +19,7 @@ from caelab.bottlenecks.range_coder import library
 from caelab.errors import UserError
 from caelab.runs import results
 from caelab.runs.analyses import Result
-from caelab.runs.labels import labels
+from caelab.runs.labels import labels, numbered
 
 
 def measure(subject: Subject, bits: tuple[int, ...], force: bool) -> Result:
@@ -216,7 +216,7 @@ def comparison(several: Mapping[Path, Mapping[str, Any]]) -> Table:
 def _named(several: Mapping[Path, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Name each run by what tells it from the others."""
     own = labels([results.finished(run) for run in several])
-    names = [", ".join(value for value in label.values() if value != "-") for label in own]
+    names = numbered([", ".join(value for value in label.values() if value != "-") for label in own])
     return dict(zip(names, several.values(), strict=True))
 
 
