@@ -4,15 +4,19 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import offline
 import pytest
+import toys
 from wandb_server import Server
 
 from caelab.training import pictures
 
 pytest.importorskip("wandb_workspaces", reason="the extra dashboard is not installed")
 from caelab.dashboard import dashboard as made  # noqa: E402
+from caelab.dashboard import upload  # noqa: E402
+from caelab.report.rows import Row, Run, Section  # noqa: E402
 
 STUDY = """\
 title: Two rates
@@ -202,6 +206,24 @@ def test_a_study_tells_its_verdicts_and_the_runs_of_others_are_left_out(train, b
     texts = [node["text"] for node in nodes(sent["report"]["spec"]) if "text" in node]
     assert verdict in texts
     assert len(sent["runs"]) == 4
+
+
+def test_rows_on_other_test_images_stand_apart(tmp_path, monkeypatch):
+    runs = {n: Run(tmp_path / str(n), toys.exact(data={"test": n}, artifacts={})) for n in (10, 20)}
+    rows = [Row(str(n), "shapes", runs={0: run}) for n, run in runs.items()]
+    claim = {"text": "more is better", "better": ["20"], "than": ["10"]}
+    one = Section("s", "Title", "", "shapes", rows, claims=[claim])
+    monkeypatch.setattr(made, "section", lambda *_: one)
+    first, second = made._parts([SimpleNamespace(datasets=["shapes"])], {}, {}, rest=False)
+    assert [[row.label for row in part.section.rows] for part in (first, second)] == [["10"], ["20"]]
+    assert ("not measured" in first.verdicts[0], second.verdicts) == (True, ())
+
+
+def test_a_validation_is_sent_with_its_own_epoch(tmp_path):
+    (tmp_path / "metrics.csv").write_text("epoch,step,val/psnr,train/loss\n0,9,,0.2\n1,19,20.0,0.1\n")
+    first, second, _ = upload._rows(Run(tmp_path, toys.exact(artifacts={"curves": "metrics.csv"})))
+    assert first == ({"epoch": 0, "train/loss": 0.2}, 9)
+    assert second == ({"epoch": 1, "train/loss": 0.1, "val/psnr": 20.0}, 19)
 
 
 def test_what_was_trained_without_wandb_is_sent_once(train, board, command):

@@ -16,7 +16,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from caelab.analysis.rate.published import numbers
 from caelab.errors import UserError
 from caelab.plotting import style
-from caelab.report import figures
+from caelab.report import figures, plots
 from caelab.report.pictures import collected
 from caelab.report.rows import Row, Run, Section, heading
 
@@ -190,6 +190,19 @@ def test_curves_show_mean_and_range_as_far_as_all_seeds_go(tmp_path, row):
     labels = [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes]
     assert labels == [("epoch", "training loss"), ("epoch", "validation PSNR (dB)")]
     assert entries(figure) == ["base"]
+
+
+def test_values_stand_at_their_own_epochs(row):
+    blank = [""] * 5
+    two = row("two", 20.0, curves={"val/psnr": [*blank, 20.0, *blank, 26.0], "train/loss": [0.5] * 12})
+    figure = figures.curves(section(two))
+    assert lines(figure.axes[1])["two"].tolist() == [[6, 20], [12, 26]]
+    assert len(lines(figure.axes[0])["two"]) == 12
+    drawn = plots.plain(section(two), section(two), {})["rows"][0]["curves"]
+    assert drawn["val/psnr"] == [[6, 12], [20, 26]]
+    assert two.gain == pytest.approx(2.0)  # the last 2 of 6 epochs in which it rose by 6 dB
+    once = row("once", 20.0, curves={"val/psnr": [*blank, 20.0], "train/loss": [0.5] * 6})
+    assert once.gain == 0.0
 
 
 def test_eight_curves_differ_and_the_rest_is_grey(row):

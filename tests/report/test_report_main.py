@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -16,7 +17,7 @@ from caelab import studies
 from caelab.composition import compose
 from caelab.plotting.embed import plotly
 from caelab.report import figures, pictures, tables
-from caelab.report.asked import asked
+from caelab.report.asked import Asked, asked
 from caelab.report.build import report
 from caelab.runs import records, results
 from caelab.runs.record import RECORD
@@ -231,7 +232,10 @@ def test_without_a_study_the_report_is_of_what_has_runs(command, runs, tmp_path)
     (mixed / "own").mkdir()
     changed = own["config"] | {"optimizer": own["config"]["optimizer"] | {"lr": 0.5}}
     (mixed / "own" / RECORD).write_text(json.dumps(own | {"fingerprint": "own", "config": changed}))
-    status, shown, _ = command(mixed)
+    variants = {one.label: one for one in studies.load("table2").variants("cifar10", lambda trial: None)}
+    leave(mixed / "fifth", variants["base"], 4, sweep="table2-full")
+    status, shown, said = command(mixed)
+    assert "study=table2: finished runs beyond its 3 seeds: 1; --seeds 5 shows them" in "\n".join(said)
     text = (tmp_path / "report/index.md").read_text(encoding="utf-8")
     assert status == 0
     assert re.findall("^## (.*)", text, re.MULTILINE) == [
@@ -245,10 +249,19 @@ def test_without_a_study_the_report_is_of_what_has_runs(command, runs, tmp_path)
     assert not any("not measured" in line or "rows not run" in line for line in shown)
     rows = re.findall(r"^\| (\w[^|]*) \|", text, re.MULTILINE)
     assert [row for row in rows if row != "variant"][-4:] == ["improved", "improved_skip", "PCA 256", "base"]
+    # a picture of other loose runs, of which an earlier report was
+    (tmp_path / "two" / "figures").mkdir(parents=True)
+    shutil.copy(next(tmp_path.glob("report/figures/*-psnr.png")), "two/figures/runs-cifar10-paths.png")
     command(runs / "base-0", runs / "base-1", "--out", "two")
+    assert "drawn by an earlier report" not in (tmp_path / "two/index.html").read_text(encoding="utf-8")
     two = (tmp_path / "two/index.md").read_text(encoding="utf-8")
     assert re.findall("^## (.*)", two, re.MULTILINE) == ["Runs, CIFAR-10", "How to read this"]
     assert "\n| base | 2 |" in two
+
+
+def test_a_command_names_every_folder_that_it_needs():
+    assert Asked([Path("multirun"), Path("old")], [], []).command("report") == "caelab report multirun old"
+    assert Asked([Path("multirun")], ["table2"], []).command("report") == "caelab report table2"
 
 
 MISTAKES = {

@@ -110,6 +110,15 @@ def test_a_section_has_each_variant_with_its_runs_and_what_is_missing(run, table
     assert (pca.floor, pca.values("test/psnr"), pca.missing) == (True, {0: 26.0}, {})
 
 
+def test_runs_with_more_seeds_than_a_study_has_are_found(run, table2, variants, tmp_path):
+    for seed in (0, 3, 4):
+        run(f"base-{seed}", variants["base"], seed)
+    run("improved", variants["improved"], 3, status="failed", error="stopped")
+    run("other", unstudied("model=base", "model.latent=7"), 5)
+    assert measure.beyond(table2, "cifar10", index(tmp_path)) == [3, 4]
+    assert measure.beyond(replace(table2, seeds=5), "cifar10", index(tmp_path)) == []
+
+
 def test_published_figures_stand_with_their_rows(table2):
     found = measure.section(table2, "cifar10", {})
     assert found.row("base").published == {"psnr": 20.75, "ssim": 0.64, "loss": 0.008}

@@ -148,8 +148,8 @@ def _plain(value: str) -> str:
 
 def _values(row: Row, key: str) -> list[float]:
     if key.startswith("last/"):
-        curves = (run.curves.get(key.removeprefix("last/")) for run in row.runs.values())
-        values = [curve[-1] for curve in curves if curve]
+        curves = (run.curve(key.removeprefix("last/")) for run in row.runs.values())
+        values = [list(curve.values())[-1] for curve in curves if curve]
     elif "/" in key:
         values = list(row.values(key).values())
     else:

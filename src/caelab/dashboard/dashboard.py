@@ -15,7 +15,7 @@ from caelab.dashboard.workspace import workspace
 from caelab.errors import UserError
 from caelab.report.asked import Asked
 from caelab.report.claims import verdicts
-from caelab.report.measure import others, section
+from caelab.report.measure import apart, others, section
 from caelab.report.rows import Run
 from caelab.runs import records
 from caelab.studies import Study
@@ -70,7 +70,10 @@ def _parts(plans: Sequence[Study], runs: Index, searched: Any, rest: bool) -> li
     """Their sections with the verdicts on them, and what belongs to none."""
     sections = [section(study, dataset, runs, searched) for study in plans for dataset in study.datasets]
     begun = [one for one in sections if any(row.runs for row in one.rows if not row.floor)]
-    parts = [Part(one, [verdict.words for verdict in verdicts(one)]) for one in begun]
+    parts = []
+    for one in begun:
+        first, *rest_of_it = apart(one)
+        parts += [Part(first, [verdict.words for verdict in verdicts(one)]), *map(Part, rest_of_it)]
     return parts + ([Part(one) for one in others(runs, sections)] if rest else [])
 
 

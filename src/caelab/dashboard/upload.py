@@ -1,5 +1,6 @@
 """Runs that were trained without W&B, sent there from their records: curves, figures and pictures."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def _rows(run: Run) -> Iterator[tuple[dict[str, float], int]]:
     """Figures of each epoch with the steps taken by then, and those of the test split."""
     columns = run.curves
     for number, epoch in enumerate(columns.get("epoch", [])):
-        row = {key: values[number] for key, values in columns.items() if number < len(values)}
+        row = {key: values[number] for key, values in columns.items() if not math.isnan(values[number])}
         step = int(row.pop("step", 0))
         yield row | {"epoch": int(epoch)}, step
     record = run.record

@@ -43,7 +43,7 @@ class Asked:
 
     def command(self, name: str, more: Sequence[str] = ()) -> str:
         """Return the command of that name which asks for this."""
-        roots = [str(root) for root in self.roots if root != Path(ROOT)]
+        roots = [] if [*self.roots] == [Path(ROOT)] else map(str, self.roots)
         options = [text for key, value in self.options.items() for text in (f"--{key}", value)]
         return shlex.join(["caelab", name, *roots, *self.names, *options, *self.overrides, *more])
 

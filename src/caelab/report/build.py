@@ -19,13 +19,15 @@ from caelab.plotting.strips import Images
 from caelab.report import figures, page, plots, rates, summary, tables, trials
 from caelab.report.asked import GIVE, Asked
 from caelab.report.claims import verdicts
-from caelab.report.measure import apart, others, section
+from caelab.report.measure import apart, beyond, others, section
 from caelab.report.page import Chapter, Page
 from caelab.report.pictures import collected
 from caelab.report.rows import LISTED, Section, titled
 from caelab.runs import records
 from caelab.runs.labels import display
-from caelab.studies.index import index
+from caelab.runs.record import SearchRecord
+from caelab.studies import Study
+from caelab.studies.index import Index, index
 
 
 def report(asked: Asked, out: Path) -> None:
@@ -45,7 +47,7 @@ def draw(asked: Asked, out: Path, bar: bool = True) -> tuple[list[Section], Page
     Args:
         asked: of what.
         out: made where it is missing; its files replace those of an earlier report of the same study. What
-            that drew of pictures that the records no longer hold stays, and says so.
+            that drew of pictures of a study that the records no longer hold stays, and says so.
         bar: whether it is shown how far it is.
 
     Returns:
@@ -61,6 +63,8 @@ def draw(asked: Asked, out: Path, bar: bool = True) -> tuple[list[Section], Page
         raise UserError(f"{where}: there is no {'run in it' if there else f'such folder{GIVE}'}")
     plans = asked.plans(runs)
     searched = records.searches(*asked.roots)
+    if asked.seeds is None:
+        _tell_beyond(plans, runs, searched)
     sections = [
         replace(section(study, dataset, runs, searched), study=name)
         for name, study in plans
@@ -86,6 +90,19 @@ def draw(asked: Asked, out: Path, bar: bool = True) -> tuple[list[Section], Page
         verdicts=sorted(judged, key=lambda verdict: verdict.word == "not measured"),
     )
     return drawn, made, page.write(made, out)
+
+
+def _tell_beyond(
+    plans: Sequence[tuple[str, Study]], runs: Index, searched: Mapping[str, SearchRecord]
+) -> None:
+    """Say of which studies there are runs with more seeds than their rows have."""
+    for name, study in plans:
+        seeds = [seed for dataset in study.datasets for seed in beyond(study, dataset, runs, searched)]
+        if seeds:
+            terminal.note(
+                f"study={name}: finished runs beyond its {study.seeds} seeds: {len(seeds)}; "
+                f"--seeds {max(seeds) + 1} shows them"
+            )
 
 
 def _run_only(one: Section) -> Section:
@@ -164,7 +181,7 @@ def _pictures(one: Section, found: Mapping[str, Images], out: Path) -> list[Pict
         if figure is not None:
             figures.save(figure, path.parent, path.stem)
             pictures.append(Picture(f"{where}: {captions[kind]}", path, kind))
-        elif path.is_file():
+        elif path.is_file() and not one.loose:
             pictures.append(Picture(f"{where}: {captions[kind]}; drawn by an earlier report", path, kind))
     return pictures
 

@@ -124,8 +124,8 @@ def line(section: Section) -> Figure:
 def curves(section: Section) -> Figure:
     """Draw training loss and validation PSNR against the epoch: mean over seeds, band from least to greatest.
 
-    A mean goes as far as all its seeds do. Floors and rows without curves are left out. The first 8 rows are
-    told apart, further ones are grey.
+    A mean stands at the epochs that all its seeds have. Floors and rows without curves are left out. The
+    first 8 rows are told apart, further ones are grey.
     """
     rows = [row for row in section.rows if not row.floor and any(run.curves for run in row.runs.values())]
     figure = sheet(titled("Training loss and validation PSNR", section), 2.9)
@@ -195,17 +195,13 @@ def _spread(axes: Axes, name: str, rows: dict[float | None, Row], style: dict[st
 
 def _curve(axes: Axes, row: Row, key: str, index: int, label: str | None) -> None:
     """Draw a row's mean and band; without a label the line is not in the legend."""
-    kept = [run.curves for run in row.runs.values()]
-    runs = [run for run in kept if 0 < len(run.get(key, ())) <= len(run.get("epoch", ()))]
-    if not runs:
+    epochs, values = row.curve(key)
+    if not len(epochs):
         return
-    length = min(len(run[key]) for run in runs)
-    values = np.array([run[key][:length] for run in runs])  # (seeds, epochs)
-    epochs = np.array(runs[0]["epoch"][:length]) + 1
     if index >= HIGHLIGHTED:
         axes.plot(epochs, values.mean(0), color="#BBBBBB", lw=0.8, zorder=1, label=label)
         return
-    every = max(1, length // 8)
+    every = max(1, len(epochs) // 8)
     style = line_style(index)
     axes.plot(epochs, values.mean(0), markevery=(index % every, every), label=label, **style)
     axes.fill_between(epochs, values.min(0), values.max(0), color=style["color"], alpha=0.2, linewidth=0)

@@ -1,13 +1,12 @@
 """From studies and the runs on disk to the sections of a report."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from types import MappingProxyType
 
 from caelab.report.rows import Row, Run, Section, best_first
-from caelab.runs.labels import image_sets, labels, lines
+from caelab.runs.labels import image_sets, labels, lines, numbered
 from caelab.runs.record import Record, SearchRecord, is_finished
 from caelab.studies import Study
 from caelab.studies.index import Index, score
@@ -71,6 +70,17 @@ def _row(study: Study, variant: Variant, runs: Index) -> Row:
     return Row(variant.label, variant.dataset, variant.floor, variant.settings, found, missing, published)
 
 
+def beyond(
+    study: Study, dataset: str, runs: Index, searched: Mapping[str, SearchRecord] = MappingProxyType({})
+) -> list[int]:
+    """Seeds of the finished runs of a study's rows that are beyond its number of seeds, one a run."""
+    seeds = {record.seed or 0 for _, record in runs.values() if is_finished(record)} - {*range(study.seeds)}
+    variants = study.variants(dataset, score(study, runs), searched) if seeds else []  # composing takes long
+    trained = [one for one in variants if not one.floor]
+    found = [(seed, runs.get(one.identity(seed))) for one in trained for seed in sorted(seeds)]
+    return [seed for seed, run in found if run and is_finished(run[1])]
+
+
 def _why(record: Record) -> str:
     """Why a run that is there has no figures."""
     if record.status == "failed":
@@ -129,6 +139,7 @@ def _by_images(title: str, dataset: str, sets: Mapping[str, Sequence[Mapping[int
             _shared(variants),
             dataset,
             _rows(dataset, variants),
+            loose=True,
         )
         for number, (images, variants) in enumerate(sets.items(), 1)
     ]
@@ -142,16 +153,19 @@ def _file(study: str, number: int) -> str:
 def _rows(dataset: str, variants: Sequence[Mapping[int, Run]]) -> list[Row]:
     """A row a variant, named by what tells it from the other ones; best on validation first."""
     firsts = [next(iter(found.values())).record for found in variants]
-    rows: list[Row] = []
-    taken: Counter[str] = Counter()
-    for found, record, name in zip(variants, firsts, labels(firsts), strict=True):
-        own = {key: value for key, value in name.items() if key not in ("dataset", "seed")}
-        label = ", ".join(lines(own)) or record.choices["model"]
-        taken[label] += 1
-        if taken[label] > 1:
-            label += f" ({taken[label]})"
-        rows.append(Row(label, dataset, record.untrained, runs=found))
-    return best_first(rows)
+    own = [
+        {key: value for key, value in name.items() if key not in ("dataset", "seed")}
+        for name in labels(firsts)
+    ]
+    names = [
+        ", ".join(lines(name)) or record.choices["model"] for name, record in zip(own, firsts, strict=True)
+    ]
+    return best_first(
+        [
+            Row(label, dataset, record.untrained, runs=found)
+            for label, record, found in zip(numbered(names), firsts, variants, strict=True)
+        ]
+    )
 
 
 def _shared(variants: Sequence[Mapping[int, Run]]) -> str:

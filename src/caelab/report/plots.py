@@ -91,21 +91,16 @@ def _interval(row: Row, metric: str) -> list[float | None]:
 
 
 def _curve(row: Row, key: str) -> list[list[float]] | None:
-    """Epochs, mean, least and greatest over the seeds, as far as all of them go; None without any."""
-    runs = [
-        run.curves
-        for run in row.runs.values()
-        if 0 < len(run.curves.get(key, ())) <= len(run.curves.get("epoch", ()))
-    ]
-    if not runs:
+    """Epochs, mean, least and greatest over the seeds, where all of them have one; None without any."""
+    epochs, values = row.curve(key)
+    if not len(epochs):
         return None
-    length = min(len(run[key]) for run in runs)
-    taken = np.unique(np.linspace(0, length - 1, min(length, _POINTS)).round().astype(int))
-    values = np.array([run[key][:length] for run in runs])[:, taken]  # (seeds, points)
+    taken = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), _POINTS)).round().astype(int))
+    values = values[:, taken]  # (seeds, points)
     if not np.isfinite(values).all():
         return None
-    lines = [np.array(runs[0]["epoch"])[taken] + 1, values.mean(0)]
-    return [_shorts(line) for line in (*lines, *([values.min(0), values.max(0)] if len(runs) > 1 else []))]
+    band = [values.min(0), values.max(0)] if len(values) > 1 else []
+    return [_shorts(line) for line in (epochs[taken], values.mean(0), *band)]
 
 
 def _shorts(values: NDArray[Any]) -> list[float]:

@@ -11,6 +11,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from caelab.metrics.measures import score
 from caelab.runs import record_file, records, results
 from caelab.runs.labels import display
@@ -37,19 +40,25 @@ class Run:
 
     @cached_property
     def curves(self) -> dict[str, list[float]]:
-        """Column of ``metrics.csv`` (``epoch``, ``train/loss``, ``val/psnr``) -> its value at each epoch.
+        """Column of ``metrics.csv`` (``epoch``, ``train/loss``, ``val/psnr``) -> its value in each row.
 
-        Empty where the run kept none; a damaged file is named and left out.
+        NaN where it has none, as at an epoch without validation. Empty where the run kept no file; a damaged
+        one is named and left out.
         """
         path = self.path / str(self.record.artifacts.get("curves", "metrics.csv"))
         try:
             rows = list(csv.DictReader(record_file.text(path).splitlines(), restkey="", restval=""))
-            return {key: [float(row[key]) for row in rows if row[key]] for key in (rows[0] if rows else ())}
+            return {key: [float(row[key] or "nan") for row in rows] for key in (rows[0] if rows else ())}
         except FileNotFoundError:
             return {}
         except (*record_file.DAMAGE, TypeError, csv.Error) as error:
             records.left_out(path, "file of curves", one_line(error))
             return {}
+
+    def curve(self, key: str) -> dict[float, float]:
+        """Epoch, from 0 -> value of a column of ``curves``, at the epochs that have one."""
+        rows = zip(self.curves.get("epoch", ()), self.curves.get(key, ()), strict=False)
+        return {epoch: value for epoch, value in rows if not math.isnan(epoch + value)}
 
     @cached_property
     def start(self) -> str:
@@ -69,12 +78,16 @@ class Run:
 
     @property
     def gain(self) -> float:
-        """Validation PSNR (dB) that the last fifth of the epochs, or the last one, added; 0 where unknown."""
-        psnr = self.curves.get("val/psnr", [])
-        if len(psnr) < 2:
+        """Validation PSNR (dB) that the last fifth of the epochs, or the last one, added; 0 where unknown.
+
+        Between two validations it is taken to rise evenly.
+        """
+        psnr = self.curve("val/psnr")
+        if not psnr:
             return 0.0
-        early = len(psnr) - max(1, len(psnr) // 5)
-        return max(0.0, max(psnr) - max(psnr[:early]))
+        last, best = max(self.curves["epoch"]), np.maximum.accumulate(list(psnr.values()))
+        early = last - max(1, (last + 1) // 5)
+        return float(best[-1] - np.interp(early, list(psnr), best))
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,12 @@ class Row:
         """Seed -> figure, for a key such as ``test/psnr`` or ``audit/latent_reliance``; only where it is."""
         found = {seed: run.figures.get(metric) for seed, run in sorted(self.runs.items())}
         return {seed: float(value) for seed, value in found.items() if value is not None}
+
+    def curve(self, key: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Epochs from 1, (E,), at which all N runs with that curve have a value, and their values, (N, E)."""
+        runs = [found for run in self.runs.values() if (found := run.curve(key))]
+        epochs = sorted(set.intersection(*map(set, runs))) if runs else []
+        return np.array(epochs) + 1, np.array([[run[epoch] for epoch in epochs] for run in runs])
 
     def starts(self, metric: str) -> dict[Hashable, float]:
         """Seed and ``Run.start`` -> figure; two rows have the same keys where their runs begin alike."""
@@ -160,6 +179,7 @@ class Section:
         axis: the setting that is the x axis of its figure, such as ``model.latent``; None draws bars.
         claims: what the published report says of it: see ``caelab.report.claims``.
         searches: label of a row whose space was searched -> what the search found.
+        loose: whether its runs are of no study, so that another report's files of its name are of others.
     """
 
     study: str
@@ -171,6 +191,7 @@ class Section:
     axis: str | None = None
     claims: Sequence[Mapping[str, Any]] = ()
     searches: Mapping[str, SearchRecord] = field(default_factory=dict)
+    loose: bool = False
 
     @property
     def name(self) -> str:
