@@ -182,6 +182,15 @@ def test_one_that_is_broken_or_whose_name_is_taken_is_left_out_and_named(outside
     assert "caelab.analysis.look has no command: caelab look is another one" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"anomaly", "photos"}))  # which refuse this run before
+def test_a_run_without_its_checkpoint_is_named(lab, tmp_path, name):
+    best = toys.leave_run(tmp_path / "run") / "checkpoints" / "best.ckpt"
+    best.unlink()
+    status, _, err = lab(name, tmp_path / "run")
+    assert status == 1
+    assert err == f"caelab: {best} is missing; train the run anew with force=true\n"
+
+
 def test_after_force_no_file_of_any_analysis_survives(heft, run):
     leave_all(run)
     (run / "notes.txt").write_text("mine")

@@ -162,9 +162,7 @@ def leave_whole_run(path: Path, model: dict, image_size: int = 28) -> Path:
     torch.manual_seed(0)
     net = instantiate(model, "model", shape=data.shape)
     net.initialise(data.splits["train"])
-    torch.save(
-        {"state_dict": {f"net.{k}": v for k, v in net.state_dict().items()}}, path / "checkpoints/best.ckpt"
-    )
+    leave_weights(path, net)
     record = json.loads((path / RECORD).read_text())
     record["choices"]["model"] = model["_target_"].split(".")[-2]
     record["config"] |= {
@@ -202,9 +200,7 @@ def leave_run(path: Path, image_size: int = 16, **model) -> Path:
     torch.manual_seed(0)
     net = Base(shape, **model)
     (path / "checkpoints").mkdir(parents=True)
-    torch.save(
-        {"state_dict": {f"net.{k}": v for k, v in net.state_dict().items()}}, path / "checkpoints/best.ckpt"
-    )
+    leave_weights(path, net)
     dataset = {
         "_target_": "caelab.data.shapes.Shapes",
         "data_dir": str(path / "data"),
@@ -221,12 +217,16 @@ def leave_run(path: Path, image_size: int = 16, **model) -> Path:
     return path
 
 
+def leave_weights(path: Path, net: torch.nn.Module) -> None:
+    """Leave the checkpoint of a network in a run's directory."""
+    weights = {f"net.{name}": one for name, one in net.state_dict().items()}
+    torch.save({"state_dict": weights}, path / results.ARTIFACTS["best"])
+
+
 def leave_network(path: Path, net: Autoencoder, **model) -> Path:
     """Leave record and checkpoint of a network of ``caelab.models``, built with those arguments."""
     leave_run(path)
-    torch.save(
-        {"state_dict": {f"net.{k}": v for k, v in net.state_dict().items()}}, path / "checkpoints/best.ckpt"
-    )
+    leave_weights(path, net)
     record = json.loads((path / RECORD).read_text())
     record["config"]["model"] = {"_target_": f"{type(net).__module__}.{type(net).__qualname__}", **model}
     record["data"]["shape"] = list(net.shape)

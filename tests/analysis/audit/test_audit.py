@@ -133,14 +133,6 @@ def test_a_low_reliance_is_named():
     assert table({"figures": figures, "skips": []}).row_count == 2
 
 
-def test_a_run_without_its_checkpoint_is_named(run, command):
-    best = run.run_dir / "checkpoints" / "best.ckpt"
-    best.unlink()
-    status, _, lines = command(run.run_dir)
-    assert (status, len(lines)) == (1, 1)
-    assert f"{best} is missing; train the run anew with force=true" in lines[0]
-
-
 def test_too_few_images_are_named(train):
     answer = train()
     record = answer.record

@@ -85,12 +85,3 @@ def test_a_run_on_corrupted_images_is_refused(train):
     run = train("corruption=masking")
     with pytest.raises(UserError, match="trained with corruption=masking; a latent that is fitted to the"):
         refine(run.run_dir)
-
-
-def test_a_run_without_its_checkpoint_is_named(train, command):
-    run = train()
-    best = run.run_dir / "checkpoints" / "best.ckpt"
-    best.unlink()
-    status, _, lines = command(run.run_dir)
-    assert (status, len(lines)) == (1, 1)
-    assert f"{best} is missing; train the run anew with force=true" in lines[0]
