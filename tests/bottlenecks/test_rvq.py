@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from caelab.bottlenecks.rvq import RVQ
@@ -17,3 +18,12 @@ def test_each_codebook_takes_what_is_left():
     assert torch.equal(crossing.indices, torch.stack(indices, 1).reshape(6, 2, 3))
     torch.testing.assert_close(crossing.z, h - rest.reshape(6, 8))
     torch.testing.assert_close(crossing.penalty, rest.reshape(6, 8).square().sum(1))
+
+
+@pytest.mark.parametrize("codebooks", [2, 4])
+def test_gradients_pass_straight_through_once(codebooks):
+    bottleneck = RVQ(8, dim=4, entries=5, codebooks=codebooks).train()
+    h = torch.randn(6, 8, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    slopes = torch.arange(1.0, 9)
+    (bottleneck(h).z * slopes).sum().backward()
+    torch.testing.assert_close(h.grad, slopes.expand(6, 8))

@@ -56,6 +56,7 @@ class RVQ(Discrete):
         quantised, indices, _ = self.codebook(tokens)
         for layer in self.codebook.layers:
             layer.zero.requires_grad_(False)  # as in ``VQ``
+        quantised = tokens + (quantised - tokens).detach()  # once; each layer has passed its own rest through
         penalty = (tokens - quantised.detach()).square().sum((1, 2))
         return quantised, self.commitment * penalty, indices
 
