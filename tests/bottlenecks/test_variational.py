@@ -4,6 +4,7 @@ from scipy import stats
 from torch.distributions import Normal, kl_divergence
 
 from caelab.bottlenecks.bottleneck import Crossing
+from caelab.bottlenecks.tc import TotalCorrelation
 from caelab.bottlenecks.variational import Variational, divergence, log_density
 from caelab.draws import keys
 
@@ -59,3 +60,11 @@ def test_log_density():
 def test_active_numbers_vary_over_images():
     z = torch.randn(500, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 0.05, 0.2, 0])
     assert Variational(4).measure(Crossing(z)) == {"active_numbers": 2.0}  # variances 1, 0.0025, 0.04, 0
+
+
+@pytest.mark.parametrize("kind", [Variational, TotalCorrelation])
+def test_outside_training_the_penalty_is_whole_from_the_start(kind):
+    bottleneck, h = kind(5, beta=2, warm_up=4), parameters()
+    bottleneck.start_epoch(1)
+    assert torch.equal(bottleneck.eval()(h).penalty, kind(5, beta=2).eval()(h).penalty)
+    assert not torch.equal(bottleneck.train()(h).penalty, kind(5, beta=2).train()(h).penalty)

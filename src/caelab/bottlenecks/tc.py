@@ -21,7 +21,7 @@ class TotalCorrelation(Variational):
     Args:
         latent: numbers in ``z`` per image.
         beta: weight of the total correlation, 0 or more; 1 is ``bottleneck=variational`` in expectation.
-        warm_up: epochs over which the whole penalty rises from 0.
+        warm_up: epochs over which training lets the whole penalty rise from 0.
     """
 
     def __init__(self, latent: int, beta: float = 6.0, warm_up: int = 0) -> None:

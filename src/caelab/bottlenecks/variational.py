@@ -26,7 +26,7 @@ class Variational(Bottleneck):
         beta: weight of the KL divergence, 0 or more.
         free_bits: nats of each number that cost nothing: Kingma et al., "Improved Variational Inference with
             Inverse Autoregressive Flow" (2016), eq. 15, of each image.
-        warm_up: epochs over which ``beta`` rises from 0, linearly: Bowman et al. (2016).
+        warm_up: epochs over which training lets ``beta`` rise from 0, linearly: Bowman et al. (2016).
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -56,7 +56,8 @@ class Variational(Bottleneck):
             z = mean + (log_variance / 2).exp() * normal(key, self.latent)
         if torch.compiler.is_exporting():  # where nobody asks for the penalty, which may have N x N terms
             return Crossing(z)
-        return Crossing(z, self.beta * self.share * self.price(z, mean, log_variance))
+        beta = self.beta * self.share if self.training else self.beta
+        return Crossing(z, beta * self.price(z, mean, log_variance))
 
     def price(self, z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         """What the distribution of each image costs, (N,) nats, before ``beta``."""
