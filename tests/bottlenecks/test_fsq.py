@@ -36,3 +36,11 @@ def test_a_codebook_that_no_index_holds_is_refused():
 
 def test_entries_are_all_combinations():
     assert FSQ(6, levels=LEVELS).entries == 8 * 5 * 3
+
+
+def test_indices_of_a_large_codebook_are_exact():
+    bottleneck = FSQ(8, levels=[16, 16, 16, 16, 8, 8, 8, 8])  # 2^28 entries, beyond what float32 counts
+    h = 3 * torch.randn(200, 8, generator=torch.Generator().manual_seed(0))
+    trained, evaluated = bottleneck(h), bottleneck.eval()(h)
+    assert torch.equal(trained.indices, evaluated.indices)
+    assert torch.equal(trained.z, evaluated.z)

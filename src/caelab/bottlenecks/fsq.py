@@ -42,7 +42,9 @@ class FSQ(Discrete):
     def quantise(self, tokens: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Round tokens (N, tokens, dim); every number then lies in [-1, 1]."""
         quantised, _ = self.rounding(tokens)
-        return quantised, None, self.rounding.codes_to_indices(quantised)[..., None]
+        digits = self.rounding._scale_and_shift(quantised).round().long()
+        # by whole numbers, since the library's sum in float32 is exact to 2^24 only
+        return quantised, None, (digits * self.rounding._basis).sum(-1, keepdim=True)
 
     def nearest(self, tokens: Tensor) -> Tensor:
         """Return the indices of the rounded tokens, (N, tokens, 1)."""
