@@ -53,11 +53,19 @@ def test_one_cycle_rises_to_the_rate_and_falls_below_its_start():
     assert seen[-1] == pytest.approx(0.5 / 25 / 1e4)
 
 
+@pytest.mark.parametrize(("rise", "steps"), [(0.1, 10), (0.5, 2), (0.25, 4)])
+def test_a_rise_of_one_step_starts_at_the_top(rise, steps):
+    seen = rates(OneCycle(rise=rise), steps)
+    assert seen[0] == max(seen) == pytest.approx(0.5)
+    assert seen[-1] == pytest.approx(0.5 / 25 / 1e4)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
         (lambda: Cosine(warmup=-1), "warmup must be within 0..1, got -1"),
         (lambda: Cosine(final=2), "final must be within 0..1, got 2"),
+        (lambda: OneCycle(rise=1.0), "rise must be below 1, so that the rate falls again, got 1.0"),
         (lambda: OneCycle(rise="a"), "rise must be within 0..1, got 'a'"),
     ],
 )

@@ -52,7 +52,7 @@ class OneCycle:
     (2018). Momentum is not cycled, since not every optimizer has one.
 
     Args:
-        rise: fraction of the steps in which the rate rises, in [0, 1].
+        rise: fraction of the steps in which the rate rises, in [0, 1).
 
     Raises:
         ValueError: ``rise`` is out of range; the message starts with its name.
@@ -60,11 +60,15 @@ class OneCycle:
 
     def __init__(self, rise: float = 0.3) -> None:
         self.rise = _fraction("rise", rise)
+        if rise == 1:
+            raise ValueError(f"rise must be below 1, so that the rate falls again, got {rise}")
 
     def __call__(self, optimizer: Optimizer, steps: int) -> LRScheduler:
         """Schedule ``steps`` steps; the optimizer's rate is the highest."""
         rates = [group["lr"] for group in optimizer.param_groups]
-        return OneCycleLR(optimizer, rates, steps, pct_start=self.rise, cycle_momentum=False)
+        # a rise of the first step alone starts at the top; torch would divide by its length of 0
+        rise = self.rise * (1 - 1e-9) if self.rise * steps == 1 else self.rise
+        return OneCycleLR(optimizer, rates, steps, pct_start=rise, cycle_momentum=False)
 
 
 def _fraction(name: str, value: object) -> float:
