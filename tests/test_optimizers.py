@@ -103,6 +103,16 @@ def test_muon_keeps_the_directions_of_a_matrix_and_evens_their_lengths(shape):
     assert 0.6 < lengths.min() <= lengths.max() < 1.3
 
 
+def test_muon_evens_lengths_in_float32_whatever_the_weights_are():
+    matrix = torch.randn(6, 20, generator=torch.Generator().manual_seed(0)).bfloat16()
+    expected = orthogonalised_by_svd(matrix)
+    torch.testing.assert_close(orthogonalised(matrix), expected.float(), rtol=1e-4, atol=1e-5)
+    weight = nn.Parameter(torch.zeros(6, 20, 1, 1, dtype=torch.bfloat16))
+    weight.grad = matrix[..., None, None]
+    load("muon", iter([weight]), lr=1.0).step()
+    assert torch.equal(weight.detach().flatten(1), -orthogonalised(matrix.add(matrix, alpha=0.9)).bfloat16())
+
+
 def test_muon_moves_convolutions_by_itself_and_all_else_as_adamw_does():
     torch.manual_seed(0)
     kernel, dense = nn.Parameter(torch.randn(8, 2, 1, 1)), nn.Parameter(torch.randn(3, 5))

@@ -88,12 +88,12 @@ class Muon(AdamW):
 def orthogonalised(matrix: Tensor) -> Tensor:
     """Move the singular values of a matrix (m, n) to about 1 by five rounds of a Newton-Schulz iteration.
 
-    They end between 0.7 and 1.2, which is as good for a step as 1 would be. In float32: the step is then the
-    same on any machine, up to rounding.
+    They end between 0.7 and 1.2, which is as good for a step as 1 would be. In float32, also what it returns:
+    the step is then the same on any machine, up to rounding.
     """
     a, b, c = _POLYNOMIAL
     upright = matrix.shape[0] > matrix.shape[1]
-    x: Tensor = matrix.T if upright else matrix
+    x: Tensor = matrix.float().T if upright else matrix.float()
     x = x / (x.norm() + 1e-7)
     for _ in range(_ROUNDS):
         gram = x @ x.T
