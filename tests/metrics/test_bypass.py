@@ -1,12 +1,15 @@
 """The bypass audit on networks whose paths are known, with every figure computed again by NumPy."""
 
 import math
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from caelab.analysis.audit import paths
+from caelab.bottlenecks.topk import TopK
 from caelab.data.datamodule import Split
 from caelab.errors import UserError
 from caelab.metrics import reliance
@@ -15,6 +18,7 @@ from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.improved import Improved
 from caelab.models.improved_skip import ImprovedSkip
 from caelab.models.pca import PCA
+from caelab.training import scoring
 
 SHAPE = (3, 16, 16)
 NUMBERS = math.prod(SHAPE)
@@ -274,3 +278,27 @@ def test_one_image_has_no_other():
     for call in (contract.require_contract, _reliance):
         with pytest.raises(UserError, match="the test split has 1 image; 2 or more are needed"):
             call(Around(), one)
+
+
+def pairs():
+    """Pictures of which a network is given 21, and is to make of each one of the others."""
+    images = torch.cat([TEST[:], TRAIN[:21]])
+    return Split(
+        images, torch.zeros(42, dtype=torch.int64), torch.arange(21), clean=torch.arange(42) % 21 + 21
+    )
+
+
+def test_of_pairs_the_one_is_encoded_and_the_other_compared_with():
+    found = reliance.score(Through(), pairs(), lambda *codes: dict(zip("ab", codes, strict=True)), iter)
+    given, clean = floats(TEST), floats(TRAIN)[:21]
+    assert found["a"] == pytest.approx(psnr(given, clean), abs=1e-3)
+    assert found["b"] == pytest.approx(psnr(np.roll(given, -10, 0), clean), abs=1e-3)
+
+
+def test_of_pairs_the_codes_are_those_of_what_is_given():
+    torch.manual_seed(0)
+    net = Improved(SHAPE, 8, channels=(8,), bottleneck=partial(TopK, k=4)).eval()
+    net.bottleneck.measure = lambda codes: {"sum": float(codes.z.double().sum())}
+    expected = contract.encoded(net, TEST[:]).z.detach().double().sum().item()
+    data = SimpleNamespace(splits={"test": pairs()})
+    assert scoring._of_codes(net, data)["sum"] == pytest.approx(expected, rel=1e-4)

@@ -81,9 +81,9 @@ def score(net: Autoencoder, test: Split, mixed: Mix, watch: Watch) -> dict[str, 
     with evaluating(net):
         for start in watch(starts(test)):
             rows = torch.arange(start, min(start + EVALUATION_BATCH, len(test)))
-            images = test[rows]
-            codes = encoded(net, images), encoded(net, test[(rows + len(test) // 2) % len(test)])
-            x = unit(images)
+            others = (rows + len(test) // 2) % len(test)
+            codes = encoded(net, test.given[rows]), encoded(net, test.given[others])
+            x = unit(test[rows])
             for name, code in mixed(*codes).items():
                 values[name].append(psnr(mse(net.decode(code), x)))
     return {name: torch.cat(found).mean().item() for name, found in values.items()}

@@ -41,10 +41,10 @@ def measure(
 
 @torch.inference_mode()
 def _of_codes(net: Autoencoder, data: ImageDataModule) -> dict[str, float]:
-    """What the bottleneck says of the codes of all test images, clean ones."""
+    """What the bottleneck says of the codes of all test images, without a corruption."""
     if type(net.bottleneck).measure is Bottleneck.measure:
         return {}
-    test = data.splits["test"]
+    test = data.splits["test"].given
     codes = [
         net.encode(contract.pixels(net, test[start : start + EVALUATION_BATCH]))
         for start in range(0, len(test), EVALUATION_BATCH)

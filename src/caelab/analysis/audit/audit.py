@@ -74,10 +74,10 @@ def _floor(subject: Subject, numbers: int) -> float | None:
 
 def _draw(subject: Subject, means: Means) -> None:
     """Draw and keep the first test image of each class, and what each path alone reconstructs of it."""
-    images = subject.data.splits["test"][figures.first_rows(subject.data)]
-    originals = unit(images)
+    test, first = subject.data.splits["test"], figures.first_rows(subject.data)
+    originals = unit(test[first])
     rows: dict[str, Tensor] = {}
-    pictures = alone(subject.network, images, means)
+    pictures = alone(subject.network, test.given[first], means)
     figures.keep(subject.run / "audit.npz", originals=originals, **pictures)
     for name, x_hat in pictures.items():
         _, _, number = name.partition("skip ")

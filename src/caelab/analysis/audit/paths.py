@@ -92,7 +92,7 @@ def averages(net: Autoencoder, train: Split, watch: Watch = iter) -> Means:
     sums: list[Tensor] = []
     with evaluating(net):
         for start in watch(starts(rows)):
-            code = encoded(net, train[rows[start : start + EVALUATION_BATCH]])
+            code = encoded(net, train.given[rows[start : start + EVALUATION_BATCH]])
             batch = [part.double().sum(0) for part in (code.z, *code.skips)]
             sums = [a + b for a, b in zip(sums, batch, strict=True)] if sums else batch
     z, *skips = ((total / len(rows))[None].to(code.z.dtype) for total in sums)
@@ -104,7 +104,7 @@ def alone(net: Autoencoder, images: Tensor, means: Means) -> dict[str, Tensor]:
 
     Args:
         net: trained.
-        images: (N, C, H, W) of a split.
+        images: (N, C, H, W) that it is given.
         means: of the training images.
 
     Returns:
