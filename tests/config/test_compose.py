@@ -78,7 +78,13 @@ MISTAKES = [
         "select=val/sharpness: no checkpoint is chosen by that;",
     ),
     (["select=null"], "select=null: a value is needed, as in select=val/psnr"),
-    (["metrics=gmsd"], "metrics=gmsd: give a list, as in metrics=[gmsd]"),
+    (["metrics=gmsd"], "metrics=gmsd: expected a list, as in metrics=[psnr,ssim]"),
+    (["metrics=[[psnr]]"], "metrics=[[psnr]]: expected text, as in metrics=[psnr,ssim]"),
+    (["keep=[best]"], "keep=[best]: expected text, as in keep=both"),
+    (
+        ["callbacks=[early_stop]"],
+        "callbacks=early_stop: there is no such callbacks; did you mean 'early_stopping'?",
+    ),
     (
         ["metrics=[haarpsi]", "dataset=shapes", "dataset.image_size=15"],
         "metrics=[haarpsi]: image_size must be at least 16 for HaarPSI, got 15",

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from tiny import TINY
 
 from caelab import config
 from caelab.composition import compose
-from caelab.config import folders, hints, options
+from caelab.config import folders, grammar, hints, options
 from caelab.errors import UserError
 from caelab.studies import files
 from caelab.sweeps.jobs import Task
@@ -157,3 +158,13 @@ def test_another_application_of_hydra_does_not_see_them(here, tmp_path):
         with pytest.raises(MissingConfigException):
             compose_theirs(overrides=["+model=mine"])
     assert compose.config(["model=mine", "logger=none"])[0].model.width == 3
+
+
+def test_an_option_that_is_no_yaml_is_named_with_its_line(train, tmp_path):
+    file = leave(tmp_path / "conf", "model/broken", "width: 3\nheight: : 2\n") / "model" / "broken.yaml"
+    line = f"{file}, line 2: mapping values are not allowed here"
+    answer = train("model=broken")
+    assert answer.status == 1
+    assert answer.err.endswith(f"caelab: {line}\n")
+    with pytest.raises(UserError, match=re.escape(line)):
+        grammar.read(file)

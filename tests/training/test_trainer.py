@@ -73,6 +73,29 @@ def test_an_argument_acts(name):
     assert not torch.backends.cudnn.benchmark
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "right"),
+    [
+        ("deterministic", "foo", "true or false or warn"),
+        ("benchmark", "abc", "true or false"),
+        ("inference_mode", 1, "true or false"),
+        ("min_epochs", "abc", "a whole number, 1 or more"),
+        ("log_every_n_steps", -1, "a whole number, 0 or more"),
+        ("gradient_clip_val", -1, "a number above 0, or null"),
+        ("gradient_clip_val", "abc", "a number above 0, or null"),
+    ],
+)
+def test_a_value_that_would_be_taken_for_another_is_refused(key, value, right):
+    with pytest.raises(UserError, match=f"trainer.{key}={value}: must be {right}"):
+        check(PLAIN | {key: value})
+
+
+def test_values_that_say_nothing_or_what_they_may_pass():
+    check(PLAIN | {"deterministic": "warn", "benchmark": None, "gradient_clip_val": 1, "min_epochs": None})
+    with pytest.raises(UserError, match="trainer: `devices` selected with"):
+        trainers.build(PLAIN | {"devices": "abc"}, CPU, **QUIET)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_argument_that_would_not_act_is_refused_with_the_reason(name):
     with pytest.raises(

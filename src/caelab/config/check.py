@@ -13,7 +13,10 @@ KEEP = {"both": ("best", "last"), "best": ("best",), "none": ()}
 """Checkpoints that a finished run keeps, by the value of its ``keep``."""
 
 # of one type only
-_TYPED = ("seed", "force", "speed", "compile", "flip", "trainer.max_epochs", "trainer.detect_anomaly")
+_TYPED = (
+    *("seed", "force", "speed", "compile", "flip", "metrics", "select", "keep"),
+    *("trainer.max_epochs", "trainer.detect_anomaly"),
+)
 
 
 def check(config: dict[str, Any], choices: dict[str, Any]) -> None:
@@ -55,11 +58,20 @@ def _check_values(values: dict[str, Any], defaults: dict[str, Any]) -> None:
     _check_kinds(values, {key: default for key, default in defaults.items() if key in _TYPED})
 
 
+_KINDS = {
+    "true or false": bool,
+    "a whole number": int,
+    "a number": float,
+    "a list": list,
+    "keys of its own": dict,
+}
+
+
 def _kind(value: Any) -> str:
-    for kind, types in {"true or false": bool, "a whole number": int, "a number": float}.items():
-        if isinstance(value, types):
+    for kind, type_ in _KINDS.items():
+        if isinstance(value, type_):
             return kind
-    return "a list" if isinstance(value, list) else "text"
+    return "text"
 
 
 def _check_kinds(values: dict[str, Any], defaults: dict[str, Any]) -> None:
@@ -92,8 +104,6 @@ def _check_ranges(values: dict[str, Any]) -> None:
 
 
 def _check_measures(names: Any, select: Any) -> None:
-    if not isinstance(names, list):
-        raise UserError(f"metrics={written(names)}: give a list, as in metrics=[{names}]")
     try:
         known = measures.selectable(names)
     except ValueError as error:

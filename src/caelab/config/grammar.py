@@ -11,9 +11,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
+from yaml import MarkedYAMLError
 
 from caelab.compat import get_args_parser
 from caelab.errors import UserError
+from caelab.terminal import one_line
 
 MISSING = "???"
 """Value of a key that the user must give."""
@@ -22,15 +24,28 @@ _PLAIN = re.compile(r"[\w./+:@-]+")  # text that an override takes as it is
 
 
 def read(file: Path) -> dict[str, Any]:
-    """Read a YAML file; its interpolations stay text. A sweep asks for the same files in each of its jobs."""
+    """Read a YAML file; its interpolations stay text. A sweep asks for the same files in each of its jobs.
+
+    Raises:
+        UserError: it is no YAML.
+    """
     state = file.stat()
     return deepcopy(_read(file, state.st_ino, state.st_mtime_ns, state.st_size))
 
 
 @cache
 def _read(file: Path, *_state: int) -> dict[str, Any]:
-    values = OmegaConf.to_container(OmegaConf.load(file))
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(file))
+    except MarkedYAMLError as error:
+        raise UserError(mistake(error)) from None
     return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
+
+
+def mistake(error: MarkedYAMLError) -> str:
+    """One line about a file that is no YAML, with its name and the number of the line."""
+    mark = error.problem_mark or error.context_mark
+    return f"{mark.name}, line {mark.line + 1}: {error.problem}" if mark else one_line(error)
 
 
 def yaml(values: Any) -> str:

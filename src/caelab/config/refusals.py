@@ -35,6 +35,9 @@ REFUSED = {
     "use trainer.check_val_every_n_epoch",
 }
 
+_SWITCHES = ("benchmark", "deterministic", "enable_progress_bar", "inference_mode", "sync_batchnorm")
+_LEAST = {"min_epochs": 1, "log_every_n_steps": 0}  # of those that are whole numbers
+
 STRATEGIES = ["auto", "ddp", "ddp_find_unused_parameters_true", "single_device"]
 """Those whose first process holds the whole network and leads the run."""
 
@@ -61,6 +64,16 @@ def check(trainer: dict[str, Any]) -> None:
         raise UserError(f"trainer.strategy={strategy}: not one of a run{nearest(str(strategy), STRATEGIES)}")
     for split in ("train", "val", "test"):
         _check_limit(f"limit_{split}_batches", trainer)
+    for key in _SWITCHES:
+        more = {"deterministic": "warn"}.get(key)
+        if not isinstance(value := trainer.get(key), bool | None) and value != more:
+            raise UserError(f"trainer.{key}={value}: must be true or false{f' or {more}' if more else ''}")
+    for key, least in _LEAST.items():
+        if (value := trainer.get(key)) is not None and (type(value) is not int or value < least):
+            raise UserError(f"trainer.{key}={value}: must be a whole number, {least} or more")
+    clip = trainer.get("gradient_clip_val")
+    if clip is not None and (isinstance(clip, bool) or not isinstance(clip, int | float) or clip <= 0):
+        raise UserError(f"trainer.gradient_clip_val={clip}: must be a number above 0, or null")
     batches = trainer.get("accumulate_grad_batches", 1)
     if type(batches) is not int or batches < 1:
         raise UserError(f"trainer.accumulate_grad_batches={batches}: must be a number of batches, 1 or more")
