@@ -6,11 +6,15 @@ import pytest
 import torch
 from test_residual import pictures
 from tiny import TINY
+from torch import nn
 
 from caelab.bottlenecks.entropy import Entropy
 from caelab.bottlenecks.topk import TopK
+from caelab.errors import UserError
 from caelab.models.auto_decoder import AutoDecoder
 from caelab.models.autoencoder import Code
+from caelab.training.module import AutoencoderModule
+from caelab.training.parts import _require_place
 
 SHAPE = (3, 10, 14)
 SMALL = (*(word for word in TINY if not word.startswith("model")), "model=auto_decoder", "model.latent=8")
@@ -185,3 +189,26 @@ def test_what_it_cannot_do_is_told_in_a_line(train, words, line):
     answer = train(*SMALL, *words, tiny=False)
     assert answer.status == 1
     assert line in answer.err
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings", "line"),
+    [
+        (nn.L1Loss(), {}, "loss: AutoDecoder fits its codes by squared error; use loss=mse"),
+        (
+            nn.MSELoss(),
+            {"accumulate_grad_batches": 2},
+            "trainer.accumulate_grad_batches=2: AutoDecoder moves its codes with each batch; leave it out",
+        ),
+        (
+            nn.MSELoss(),
+            {"precision": "16-mixed"},
+            "trainer.precision=16-mixed: float16 scales or loses the gradients that move codes of",
+        ),
+    ],
+)
+def test_it_refuses_what_would_scale_the_steps_of_its_codes(loss, settings, line):
+    plain = {"precision": "bf16-mixed", "accumulate_grad_batches": 1}
+    _require_place(AutoencoderModule(started(), nn.MSELoss(), torch.optim.Adam), plain, alone=True)
+    with pytest.raises(UserError, match=line):
+        _require_place(AutoencoderModule(started(), loss, torch.optim.Adam), plain | settings, alone=True)

@@ -7,10 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
+from caelab.bottlenecks.fsq import FSQ
 from caelab.composition import compose
 from caelab.training import callbacks
-from caelab.training.callbacks import CheckpointFile, Checkpoints, Stopwatch
+from caelab.training.callbacks import CheckpointFile, Checkpoints, Stopwatch, moving_average
 
 
 class FakeTrainer:
@@ -232,3 +235,14 @@ def test_a_mistake_in_a_callback_is_one_line(train, words, line):
     assert answer.status == 1
     assert line in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_an_average_leaves_whole_numbers_as_they_are():
+    net = nn.Sequential(FSQ(4, levels=[7, 3, 3, 7]), nn.Linear(1, 1))
+    averaged = AveragedModel(net, avg_fn=moving_average(0.75), use_buffers=True)
+    with torch.no_grad():
+        for value in (1.0, 2.0):
+            net[1].weight.fill_(value)
+            averaged.update_parameters(net)
+    assert averaged.module[0].rounding._levels.tolist() == [7, 3, 3, 7]
+    assert averaged.module[1].weight.item() == 1.25

@@ -73,7 +73,8 @@ class Stepped(Corrected):
 
     def make_room(self, images: int) -> None:
         """Be ready for the codes of so many training images."""
-        self.kept = torch.full((2, images, self.latent), torch.nan, device=self.weight.device)
+        shape, device = (2, images, self.latent), self.weight.device
+        self.kept = torch.full(shape, torch.nan, dtype=torch.float32, device=device)
 
     def start_bottleneck(self, images: Images) -> None:
         """Show the bottleneck projections of some training images: steps have no price to follow yet."""

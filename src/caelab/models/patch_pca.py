@@ -62,13 +62,15 @@ class PatchPCA(Autoencoder):
     def encode(self, x: Tensor, key: Tensor | None = None) -> Code:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``Code(z)``, z (N, latent) float32."""
         with torch.autocast(x.device.type, enabled=False):
-            return Code(((patches(x.float(), self.factor) - self.mean) @ self.components.T).flatten(1))
+            parts = patches(x.float(), self.factor) - self.mean.float()
+            return Code((parts @ self.components.float().T).flatten(1))
 
     def decode(self, code: Code) -> Tensor:
         """Map a code to ``x_hat`` (N, C, H, W), float32 in [0, 1]."""
         with torch.autocast(code.z.device.type, enabled=False):
             z = code.z.float().reshape(-1, self.latent // len(self.components), len(self.components))
-            return joined(z @ self.components + self.mean, self.shape, self.factor).clamp(0, 1)
+            parts = z @ self.components.float() + self.mean.float()
+        return joined(parts, self.shape, self.factor).clamp(0, 1)
 
 
 def latent_of(shape: Sequence[int], latent_channels: int, factor: int) -> int:

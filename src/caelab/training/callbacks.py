@@ -3,6 +3,7 @@
 import io
 import pickle
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_avg_fn
 
 from caelab import terminal
 from caelab.errors import PrunedError, UserError
@@ -118,6 +120,12 @@ def _validates(trainer: Trainer) -> bool:
     """Whether the present epoch ends with a validation."""
     every = trainer.check_val_every_n_epoch
     return every is not None and (trainer.current_epoch + 1) % every == 0
+
+
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Average of weights over steps, as ``WeightAveraging`` asks for it; whole numbers stay the latest."""
+    averaged = get_ema_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return lambda mean, latest, n: averaged(mean, latest, n) if mean.is_floating_point() else latest
 
 
 class Pruning(Callback):

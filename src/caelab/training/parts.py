@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ProgressBar
+from lightning.pytorch.callbacks import Callback, ProgressBar, WeightAveraging
 from lightning.pytorch.loggers import Logger
+from torch import nn
 
 from caelab import terminal
 from caelab.bottlenecks.bottleneck import Bottleneck, Discrete
+from caelab.bottlenecks.none import Plain
 from caelab.config.build import complaint, instantiate
 from caelab.config.fingerprint import network_node
 from caelab.config.job import Job
@@ -26,12 +28,14 @@ from caelab.models import outside
 from caelab.models.autoencoder import Autoencoder
 from caelab.runs import trust
 from caelab.training import trainer
-from caelab.training.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch
+from caelab.training.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch, moving_average
 from caelab.training.environment import Environments
 from caelab.training.module import AutoencoderModule
 from caelab.training.pictures import Pictures, taking
 from caelab.training.speed import AUTO, Speed, choose, device_of, keep_memory
 from caelab.training.trial import GRID, TRIAL
+
+_OTHER_WEIGHTS = ("bf16-true", "16-true", "64-true", "64")  # precisions whose weights are not float32
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def build(job: Job, loggers: list[Logger]) -> Parts:
     data = _data(job)
     module = _module(config, data.shape)
     _require_penalty(module.net, config["select"])
-    _require_place(module, trainer.alone(config["trainer"]["devices"], device))
+    _require_place(module, config["trainer"], trainer.alone(config["trainer"]["devices"], device))
+    _require_float32(module.net.bottleneck, str(config["trainer"]["precision"]))
     if data.paired:
         _require_pairs(module)
     speed = _speed(config, device, module.optimizer)
@@ -114,7 +119,7 @@ def _callbacks(config: dict[str, Any]) -> list[Callback]:
     """What accompanies the fit beside its stopwatch and its checkpoints: the user's callbacks first."""
     callbacks = trainer.callbacks(config)
     if config["ema"] is not None:
-        callbacks.append(EMAWeightAveraging(decay=config["ema"]))
+        callbacks.append(WeightAveraging(avg_fn=moving_average(config["ema"])))
     bar = config["trainer"].get("enable_progress_bar", True)
     if bar and not any(isinstance(one, ProgressBar) for one in callbacks):
         callbacks.append(EpochProgress(config["select"]))
@@ -206,7 +211,17 @@ def _require_penalty(net: Autoencoder, select: str) -> None:
         raise UserError(f"select={select}: nothing is added to the loss here; use select=val/loss")
 
 
-def _require_place(module: AutoencoderModule, alone: bool) -> None:
+def _require_float32(bottleneck: Bottleneck, precision: str) -> None:
+    """Refuse weights of another type beside what is kept, drawn and counted in float32."""
+    if type(bottleneck) is not Plain and precision in _OTHER_WEIGHTS:
+        name, half = type(bottleneck).__name__, "64" not in precision
+        raise UserError(
+            f"trainer.precision={precision}: {name} computes in float32; use "
+            f"trainer.precision={'bf16-mixed' if half else '32-true'}, or bottleneck=none"
+        )
+
+
+def _require_place(module: AutoencoderModule, settings: dict[str, Any], alone: bool) -> None:
     """Refuse what a network that keeps something of each training image cannot be trained with."""
     if not module.net.by_place:
         return
@@ -217,6 +232,16 @@ def _require_place(module: AutoencoderModule, alone: bool) -> None:
         )
     if not isinstance(module.corruption, Clean):
         raise UserError(f"corruption: {name} fits its codes to clean images; use corruption=none")
+    if not isinstance(module.loss, nn.MSELoss):
+        raise UserError(f"loss: {name} fits its codes by squared error; use loss=mse")
+    if (batches := settings.get("accumulate_grad_batches", 1)) != 1:
+        key = f"trainer.accumulate_grad_batches={batches}"
+        raise UserError(f"{key}: {name} moves its codes with each batch; leave it out")
+    if (precision := str(settings["precision"])).startswith("16"):
+        key = f"trainer.precision={precision}"
+        raise UserError(
+            f"{key}: float16 scales or loses the gradients that move codes of {name}; use bf16-mixed"
+        )
     if not alone:
         raise UserError(f"trainer.devices: {name} keeps its codes on one device; use trainer.devices=1")
 

@@ -44,7 +44,7 @@ def build(config: dict[str, Any], device: torch.device, **given: Any) -> Trainer
     }
     # whatever cluster it looks like, a run of one process is one
     given |= {} if several else {"plugins": LightningEnvironment()}
-    with told(f" (trainer.accelerator={config['accelerator']}; auto takes what is there)"):
+    with _mistyped(), told(f" (trainer.accelerator={config['accelerator']}; auto takes what is there)"):
         trainer: Trainer = instantiate(
             settled | chosen,
             "trainer",
@@ -52,7 +52,18 @@ def build(config: dict[str, Any], device: torch.device, **given: Any) -> Trainer
             num_sanity_val_steps=0,
             **given,
         )
+    # each batch as it is: the module casts what the network is given, and compares with the images themselves
+    trainer.precision_plugin.convert_input = lambda data: data  # type: ignore[method-assign]
     return trainer
+
+
+@contextmanager
+def _mistyped() -> Iterator[None]:
+    """Turn what Lightning raises of a value of a wrong kind into one line."""
+    try:
+        yield
+    except TypeError as error:
+        raise UserError(f"trainer: {terminal.one_line(error)}") from None
 
 
 def alone(devices: Any, device: torch.device) -> bool:
