@@ -563,7 +563,9 @@ def test_clean_removes_what_nobody_needs_and_says_it(tmp_path, monkeypatch, comm
     board, cache = tmp_path / "multirun/.sweep-old", tmp_path / "data/folder/0123456789abcdef/cache"
     for folder in (board, cache):
         folder.mkdir(parents=True)
-    (cache / "images.npy").write_bytes(bytes(1234))
+    origin = json.dumps({"target": "caelab.data.folder.Folder", "folder": "/gone", "contents": "0"})
+    (cache.parent / "origin.json").write_text(origin)
+    (cache / "images.npy").write_bytes(bytes(1234 - len(origin)))
     status, out, _ = command("--clean", tmp_path / "multirun")
     assert (status, board.exists(), cache.parent.exists()) == (0, False, False)
     assert "board of a sweep that is over" in out

@@ -185,15 +185,15 @@ def test_older_outputs_are_not_overwritten(run, folder, command):
 
 
 def test_older_outputs_outlive_a_full_disk(run, folder, command, monkeypatch):
-    words = ["run", "in", "--out", "out", "--fit", "resize", "--force"]
-    assert command(*words)[0] == 0
+    words = ["run", "in", "--out", "out", "--force", "--fit"]
+    assert command(*words, "resize")[0] == 0
     before = {path: path.read_bytes() for path in (folder / "out").rglob("*.*")}
 
     def full(path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    assert command(*words)[0] == 1
+    assert command(*words, "tile")[0] == 1
     assert {path: path.read_bytes() for path in (folder / "out").rglob("*.*")} == before
 
 
