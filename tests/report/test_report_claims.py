@@ -480,7 +480,10 @@ def test_a_claim_without_text():
 
 @pytest.mark.parametrize("name", studies.names())
 def test_the_claims_of_every_study_can_be_judged(name):
-    claims.require(studies.load(name))
+    study = studies.load(name)
+    claims.require(study)
+    judged = [{*study.datasets} & {*claim.get("where", study.datasets)} for claim in study.claims]
+    assert all(judged), judged
 
 
 def test_a_claim_that_cannot_be_judged_is_refused_before_anything_is_trained(tmp_path, monkeypatch, lab):
