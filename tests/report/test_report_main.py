@@ -235,7 +235,9 @@ def test_without_a_study_the_report_is_of_what_has_runs(command, runs, tmp_path)
     variants = {one.label: one for one in studies.load("table2").variants("cifar10", lambda trial: None)}
     leave(mixed / "fifth", variants["base"], 4, sweep="table2-full")
     status, shown, said = command(mixed)
-    assert "study=table2: finished runs beyond its 3 seeds: 1; --seeds 5 shows them" in "\n".join(said)
+    assert "study=table2: finished runs of its sweep beyond 3 seeds: 1; --seeds 5 shows them" in "\n".join(
+        said
+    )
     text = (tmp_path / "report/index.md").read_text(encoding="utf-8")
     assert status == 0
     assert re.findall("^## (.*)", text, re.MULTILINE) == [

@@ -112,9 +112,10 @@ def test_a_section_has_each_variant_with_its_runs_and_what_is_missing(run, table
 
 def test_runs_with_more_seeds_than_a_study_has_are_found(run, table2, variants, tmp_path):
     for seed in (0, 3, 4):
-        run(f"base-{seed}", variants["base"], seed)
-    run("improved", variants["improved"], 3, status="failed", error="stopped")
-    run("other", unstudied("model=base", "model.latent=7"), 5)
+        run(f"base-{seed}", variants["base"], seed, sweep="table2-full")
+    run("improved", variants["improved"], 3, sweep="table2-full", status="failed", error="stopped")
+    run("improved-4", variants["improved"], 4, sweep="table1-full")
+    run("other", unstudied("model=base", "model.latent=7"), 5, sweep="table2-full")
     assert measure.beyond(table2, "cifar10", index(tmp_path)) == [3, 4]
     assert measure.beyond(replace(table2, seeds=5), "cifar10", index(tmp_path)) == []
 

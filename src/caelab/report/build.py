@@ -100,7 +100,7 @@ def _tell_beyond(
         seeds = [seed for dataset in study.datasets for seed in beyond(study, dataset, runs, searched)]
         if seeds:
             terminal.note(
-                f"study={name}: finished runs beyond its {study.seeds} seeds: {len(seeds)}; "
+                f"study={name}: finished runs of its sweep beyond {study.seeds} seeds: {len(seeds)}; "
                 f"--seeds {max(seeds) + 1} shows them"
             )
 

@@ -73,12 +73,17 @@ def _row(study: Study, variant: Variant, runs: Index) -> Row:
 def beyond(
     study: Study, dataset: str, runs: Index, searched: Mapping[str, SearchRecord] = MappingProxyType({})
 ) -> list[int]:
-    """Seeds of the finished runs of a study's rows that are beyond its number of seeds, one a run."""
-    seeds = {record.seed or 0 for _, record in runs.values() if is_finished(record)} - {*range(study.seeds)}
-    variants = study.variants(dataset, score(study, runs), searched) if seeds else []  # composing takes long
-    trained = [one for one in variants if not one.floor]
-    found = [(seed, runs.get(one.identity(seed))) for one in trained for seed in sorted(seeds)]
-    return [seed for seed, run in found if run and is_finished(run[1])]
+    """Seeds beyond a study's number that finished runs of its sweeps have, in its rows; one a run."""
+    own = {
+        key: record.seed
+        for key, (_, record) in runs.items()
+        if is_finished(record)
+        and (record.sweep or "").rpartition("-")[0] == study.name
+        and (record.seed or 0) >= study.seeds
+    }
+    variants = study.variants(dataset, score(study, runs), searched) if own else []  # composing takes long
+    seeds = sorted({seed for seed in own.values() if seed is not None})
+    return [seed for one in variants if not one.floor for seed in seeds if one.identity(seed) in own]
 
 
 def _why(record: Record) -> str:

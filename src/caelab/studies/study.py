@@ -72,8 +72,8 @@ class Study:
     def labels(self, dataset: str) -> list[str]:
         """Label of each row on that dataset; a row that is searched for has one before it is found."""
         tuned = self.tune.entries if self.tune else {}
-        rows = self.variants(dataset, lambda trial: None)
-        return [*(label for label, entry in tuned.items() if entry.on(dataset)), *(row.label for row in rows)]
+        searched = (label for label, entry in tuned.items() if entry.on(dataset))
+        return [*searched, *(row.label for row in self._untuned(dataset))]
 
     def trials(self, dataset: str) -> dict[str, list[Variant]]:
         """Label of each row that is searched for -> its trials on that dataset."""
@@ -119,14 +119,16 @@ class Study:
                 best = trials[max(range(len(trials)), key=lambda i: scores[i] or 0.0)]
                 entry = self.tune.entries[label]
                 rows.append(self.variant(label, entry, best.settings, dataset, self.epochs))
-        for entries, floor in ((self.runs, False), (self.floors, True)):
-            for label, entry in entries.items():
-                if entry.on(dataset):
-                    rows += [
-                        self.variant(_label(label, point), entry, point, dataset, self.epochs, floor)
-                        for point in entry.points()
-                    ]
-        return rows
+        return rows + self._untuned(dataset)
+
+    def _untuned(self, dataset: str) -> list[Variant]:
+        return [
+            self.variant(_label(label, point), entry, point, dataset, self.epochs, floor)
+            for entries, floor in ((self.runs, False), (self.floors, True))
+            for label, entry in entries.items()
+            if entry.on(dataset)
+            for point in entry.points()
+        ]
 
     def variant(
         self,
