@@ -52,6 +52,10 @@ def test_data_reach_the_disk_before_the_name_and_the_folder_after_it(tmp_path, m
     new, renamed, folder = seen
     assert os.path.basename(new).startswith(durable.ASIDE)
     assert (renamed, folder) == ("replace", str(tmp_path))
+    with durable.file(tmp_path / "b", flush=False) as opened:
+        opened.write(b"y")
+    assert seen[3:] == ["replace"]
+    assert (tmp_path / "b").read_text() == "y"
 
 
 def test_a_link_that_waits_under_the_name_is_not_followed(tmp_path, monkeypatch):

@@ -25,8 +25,12 @@ def aside(path: Path) -> Path:
 
 
 @contextmanager
-def file(path: Path) -> Iterator[IO[bytes]]:
+def file(path: Path, *, flush: bool = True) -> Iterator[IO[bytes]]:
     """Give an open file that takes the name ``path`` when the block ends well, and is removed otherwise.
+
+    Args:
+        path: of the file.
+        flush: whether it lasts through a power cut, which takes as long as writing ten small pictures.
 
     Raises:
         OSError: what the disk refuses; what was at ``path`` before is still there.
@@ -35,8 +39,9 @@ def file(path: Path) -> Iterator[IO[bytes]]:
     try:
         with new.open("x+b") as opened:  # exclusively, which follows no link either
             yield opened
-            opened.flush()
-            os.fsync(opened.fileno())
+            if flush:
+                opened.flush()
+                os.fsync(opened.fileno())
         new.replace(path)
     except BaseException as error:
         with suppress(OSError):
@@ -44,7 +49,8 @@ def file(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and error.filename == str(new):
             error.filename = str(path)  # which its reader knows
         raise
-    sync(path.parent)
+    if flush:
+        sync(path.parent)
 
 
 def write(path: Path, content: str | bytes) -> None:

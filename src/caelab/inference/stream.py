@@ -159,5 +159,5 @@ def _images(fit: Fit, entry: Entry) -> int:
 def save(pixels: Pixels, path: Path) -> None:
     """Save pixels (H, W, C) uint8 as PNG, in a folder that may have to be made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with durable.file(path) as file:
+    with durable.file(path, flush=False) as file:  # one of many, which the same command makes again
         picture(pixels).save(file, "PNG")
