@@ -189,10 +189,11 @@ def test_older_outputs_outlive_a_full_disk(run, folder, command, monkeypatch):
     assert command(*words, "resize")[0] == 0
     before = {path: path.read_bytes() for path in (folder / "out").rglob("*.*")}
 
-    def full(path):
+    def full(picture, file, *_):
+        file.write(b"a part of it")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("PIL.Image.Image.save", full)
     assert command(*words, "tile")[0] == 1
     assert {path: path.read_bytes() for path in (folder / "out").rglob("*.*")} == before
 
