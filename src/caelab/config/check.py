@@ -58,20 +58,11 @@ def _check_values(values: dict[str, Any], defaults: dict[str, Any]) -> None:
     _check_kinds(values, {key: default for key, default in defaults.items() if key in _TYPED})
 
 
-_KINDS = {
-    "true or false": bool,
-    "a whole number": int,
-    "a number": float,
-    "a list": list,
-    "keys of its own": dict,
-}
-
-
 def _kind(value: Any) -> str:
-    for kind, type_ in _KINDS.items():
-        if isinstance(value, type_):
+    for kind, types in {"true or false": bool, "a whole number": int, "a number": float}.items():
+        if isinstance(value, types):
             return kind
-    return "text"
+    return "a list" if isinstance(value, list) else "text"
 
 
 def _check_kinds(values: dict[str, Any], defaults: dict[str, Any]) -> None:
@@ -97,7 +88,7 @@ def _check_ranges(values: dict[str, Any]) -> None:
     ema = values["ema"]
     if ema is not None and not (isinstance(ema, float) and 0 < ema < 1):
         raise UserError(f"ema={ema}: must be between 0 and 1, such as ema=0.999, or null")
-    if values["keep"] not in KEEP:
+    if values["keep"] not in [*KEEP]:
         raise UserError(f"keep={values['keep']}: not a choice{nearest(str(values['keep']), list(KEEP))}")
     if not 0 <= seed < 2**32:
         raise UserError(f"seed={seed}: must be within 0..{2**32 - 1}")
@@ -108,8 +99,8 @@ def _check_measures(names: Any, select: Any) -> None:
         known = measures.selectable(names)
     except ValueError as error:
         raise UserError(f"metrics={written(names)}: {error}") from None
-    if select in known:
+    if select in [*known]:  # a mapping has no hash
         return
-    if select in measures.selectable([*measures.measures()]):
+    if select in [*measures.selectable([*measures.measures()])]:
         raise UserError(f"select={select}: it is not measured; give metrics=[{select.removeprefix('val/')}]")
     raise UserError(f"select={select}: no checkpoint is chosen by that{nearest(str(select), [*known])}")

@@ -62,7 +62,7 @@ def asked(names: Sequence[str]) -> dict[str, Measure]:
     """
     known = measures()
     for name in names:
-        if name not in known and name not in ALWAYS:
+        if name not in [*ALWAYS, *known]:
             raise ValueError(f"there is no measure {name!r}{_nearest(name, [*ALWAYS, *known])}")
     return {name: one for name, one in known.items() if name in names}
 
