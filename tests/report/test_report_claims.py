@@ -22,10 +22,18 @@ HALF = stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)  # of the interval of three va
 
 
 def row(
-    label, *psnr, path=Path("none"), metric="test/psnr", dataset="cifar10", model="one", train=40, **changes
+    label,
+    *psnr,
+    path=Path("none"),
+    metric="test/psnr",
+    dataset="cifar10",
+    model="one",
+    bottleneck="none",
+    train=40,
+    **changes,
 ):
-    """A row; those of the same model start from the same weights."""
-    config = {"model": {"_target_": model}}
+    """A row; those of the same model and bottleneck start from the same weights."""
+    config = {"model": {"_target_": model}, "bottleneck": {"_target_": bottleneck}}
     data = {"name": dataset, "train": train, "val": 10, "sha256": "d66d"}
     records = [toys.exact(artifacts={}, config=config, data=data, metrics={metric: value}) for value in psnr]
     runs = {seed: Run(path, record) for seed, record in enumerate(records)}
@@ -74,10 +82,11 @@ def test_a_claim_that_holds():
 
 def test_rows_of_the_same_model_are_paired_and_others_are_not():
     shifted = [value + 0.1 * step for value, step in zip(TIED, (1, 2, 3), strict=True)]
-    same, apart = row("improved", *shifted), row("improved", *shifted, model="another")
-    for one, test, expected in (
-        (same, "paired", stats.ttest_rel(shifted, TIED)),
-        (apart, "Welch", stats.ttest_ind(shifted, TIED, equal_var=False)),
+    apart = "Welch", stats.ttest_ind(shifted, TIED, equal_var=False)
+    for one, (test, expected) in (
+        (row("improved", *shifted), ("paired", stats.ttest_rel(shifted, TIED))),
+        (row("improved", *shifted, model="another"), apart),
+        (row("improved", *shifted, bottleneck="wider"), apart),
     ):
         (number,) = verdict([BASE, one], BEATS).numbers
         ends = expected.confidence_interval(0.95)

@@ -64,10 +64,13 @@ class Run:
     def start(self) -> str:
         """What its weights started from, but for the seed: its network's settings and training images.
 
-        Equal for runs that begin with the same weights at the same seed; other networks draw other weights.
+        Equal for runs that begin with the same weights at the same seed. Other networks and bottlenecks draw
+        others, and so does what goes on from another run.
         """
         settings, data = self.record.settings, self.record.data
-        network = {key: value for key, value in settings.items() if key.startswith("model.")}
+        network = {
+            key: value for key, value in settings.items() if key.startswith(("model.", "bottleneck.", "from"))
+        }
         images = [data.name, data.train, data.val, data.sha256]
         return json.dumps([network, images, settings.get("dataset.classes")], sort_keys=True)
 
