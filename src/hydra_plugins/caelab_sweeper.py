@@ -12,6 +12,7 @@ from caelab import terminal
 from caelab.compat import BasicSweeper
 from caelab.composition import words
 from caelab.config import folders
+from caelab.errors import UserError
 from caelab.runs.labels import image_sets
 from caelab.runs.record import Record, chosen_by, is_finished
 from caelab.sweeps import launching
@@ -75,9 +76,11 @@ def _compare(runs: dict[Path, Record], output: Path) -> None:
         key = chosen_by(done.values())
         best = sorted(done, key=lambda path: -done[path].score(key))[:_PICTURED]
         pictured = {path: record for path, record in done.items() if path in best}
-        picture = compare_runs(pictured, output)
         of = "" if len(pictured) == len(done) else f" of the best {_PICTURED}"
-        terminal.say(f"picture{of}: {terminal.shown(picture)}")
+        try:
+            terminal.say(f"picture{of}: {terminal.shown(compare_runs(pictured, output))}")
+        except (UserError, OSError) as error:  # as of runs that keep no checkpoint; the table needs none
+            terminal.note(f"picture left out: {terminal.explain(error)}")
     show_sweep(runs)
 
 

@@ -399,3 +399,29 @@ def test_a_logger_that_cannot_start_never_costs_the_run(train, monkeypatch):
     assert answer.status == 0
     assert "logger=wandb did not start and is left out: no route to host" in answer.err
     assert answer.record["status"] == "finished"
+
+
+@pytest.mark.usefixtures("no_key")
+@pytest.mark.parametrize(
+    ("method", "line"),
+    [
+        ("log_metrics", "logger=wandb failed and is left out from here: no route to host"),
+        ("log_image", "logger=wandb failed and is left out from here: no route to host"),
+        ("conclude", "logger=wandb failed and is left out from here: no route to host"),
+        ("close", "logger: WandB did not end: no route to host"),
+    ],
+)
+def test_a_logger_that_fails_later_is_named_once_and_never_costs_the_run(train, monkeypatch, method, line):
+    import wandb
+
+    def refuse(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(WandB, method, refuse)
+    answer = train("logger=[csv,wandb]", "trainer.max_epochs=2")
+    assert (wandb.run is None) == (method != "close")  # whoever comes next begins a run of its own
+    wandb.finish()
+    assert answer.status == 0
+    assert answer.err.count(line) == 1
+    assert answer.record["status"] == "finished"
+    assert [row["epoch"] for row in rows(answer.run_dir)] == ["0", "1"]

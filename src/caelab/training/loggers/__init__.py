@@ -1,6 +1,7 @@
 """The loggers of a run: the table that every run has, and those that the user asks for."""
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from caelab.training.loggers.wandb import WandB
 __all__ = ["CSV", "WandB", "close", "conclude", "start"]
 
 _EXTRAS = ("tensorboard", "mlflow")  # of the package, by the name of the logger and of what it imports
+_CALLED = ("log_metrics", "log_image", "log_table", "save", "conclude", "finalize")
 
 
 def start(job: Job, record: Record) -> list[Logger]:
@@ -41,12 +43,36 @@ def start(job: Job, record: Record) -> list[Logger]:
                 logger = instantiate(node, f"logger.{name}")
                 getattr(logger, "experiment", None)  # W&B and TensorBoard connect on first use
                 logger.log_hyperparams(config)
-                loggers.append(logger)
+                loggers.append(_guarded(logger, name))
             except UserError:
                 raise
             except Exception as error:  # a logger must never cost a run
                 terminal.error(f"logger={name} did not start and is left out: {terminal.one_line(error)}")
     return loggers
+
+
+def _guarded(logger: Logger, name: str) -> Logger:
+    """Let a logger fall silent, after a line, once it fails: it must never cost a run."""
+    silent = False
+
+    def guard(method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal silent
+            if silent:
+                return None
+            try:
+                return method(*args, **kwargs)
+            except Exception as error:
+                silent = True
+                terminal.error(f"logger={name} failed and is left out from here: {terminal.one_line(error)}")
+
+        return call
+
+    for called in _CALLED:
+        if hasattr(logger, called):
+            setattr(logger, called, guard(getattr(logger, called)))
+    return logger
 
 
 def conclude(
@@ -66,14 +92,18 @@ def conclude(
     best = run_dir / results.ARTIFACTS["best"]
     try:
         summary = tracking.summary(record, floor())
-        for logger in keep:
-            logger.conclude(summary, best)
-    except Exception as error:  # a logger must never cost a run
+    except Exception as error:  # a summary must never cost a run
         terminal.error(f"logger: the run's summary is left out: {terminal.one_line(error)}")
+        return
+    for logger in keep:
+        logger.conclude(summary, best)
 
 
 def close(loggers: Sequence[Any], failed: bool) -> None:
     """End what the loggers opened, as failed or finished."""
     for logger in loggers:
         if hasattr(logger, "close"):
-            logger.close(failed)
+            try:  # also of one that has fallen silent: the next run must not go on with what it opened
+                logger.close(failed)
+            except Exception as error:
+                terminal.error(f"logger: {type(logger).__name__} did not end: {terminal.one_line(error)}")
