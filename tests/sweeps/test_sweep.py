@@ -72,8 +72,11 @@ def test_a_sweep_that_succeeds_has_status_0_and_shares_runs_with_single_ones(tra
     assert f"next: caelab look {os.path.relpath(alone.run_dir)} (or audit); caelab report" in alone.out
 
 
-def test_the_table_is_sorted_by_psnr(train):
-    answer = train("-m", "optimizer.lr=1e-2,1e-5")
+def test_the_table_is_sorted_by_psnr_and_needs_no_checkpoint(train):
+    answer = train("-m", "optimizer.lr=1e-2,1e-5", "keep=none")
+    assert answer.status == 0
+    assert "picture left out: " in answer.err
+    assert "best.ckpt is missing" in answer.err
     rows = [line for line in answer.out.splitlines() if line.startswith("│")]
     assert [("0.01" in row or "1e-2" in row) for row in rows] == [True, False]
 
