@@ -109,10 +109,10 @@ def test_a_run_trained_anew_is_analysed_anew(runs, weigh):
     ],
 )
 def test_an_unknown_analysis_is_named(tmp_path, monkeypatch, name, hint):
-    folder = tmp_path / "study"
-    folder.mkdir()
     text = json.dumps({"title": "t", "text": "x", "datasets": ["shapes"], "epochs": 1, "after": [name]})
-    (folder / "mine.yaml").write_text(text)
+    for file, content in {"study/mine.yaml": text, "dataset/shapes.yaml": ""}.items():
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_text(content)
     monkeypatch.setattr("caelab.config.CONF", str(tmp_path))
     with pytest.raises(UserError) as caught:
         studies.load("mine")
