@@ -433,8 +433,14 @@ def test_rows_on_other_test_images_are_not_compared():
     found = verdict([BASE, above("improved", 1.9, dataset="mnist")], BEATS)
     assert found.word == "not measured"
     assert found.sentence.endswith(
-        "not measured, its runs have other test images: 50 of mnist and 50 of cifar10"
+        "not measured, its rows have different test images: 50 of mnist and 50 of cifar10"
     )
+
+
+def test_rows_on_other_test_images_may_each_be_held_against_a_bound():
+    rows = [BASE, above("improved", 1.9, dataset="mnist")]
+    claim = {"text": "all is above 1 dB", "rows": ["base", "improved"], "above": 1}
+    assert verdict(rows, claim).word == "holds"
 
 
 def test_datasets_have_names():

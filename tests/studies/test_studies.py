@@ -386,6 +386,21 @@ def test_a_mistake_in_a_file_is_told_in_one_line(tmp_path, monkeypatch, text, me
     assert "\n" not in str(caught.value)
 
 
+def test_defaults_may_be_said_and_quick_may_lack_what_the_study_compares_with(tmp_path, monkeypatch):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "shapes.yaml").touch()
+    said = "title: t\ntext: x\ndatasets: [shapes]\nepochs: 3\n"
+    nothing = "tune: null\nreference: null\naxis: null\ntrain_size: null\n"
+    (tmp_path / "study" / "nothing.yaml").write_text(f"{said}{nothing}")
+    compared = "reference: base\naxis: b.c\nruns: {base: [], a: {grid: {b.c: [1]}}}\nquick: {runs: {a: []}}\n"
+    (tmp_path / "study" / "compared.yaml").write_text(f"{said}{compared}")
+    monkeypatch.setattr(config, "CONF", str(tmp_path))
+    assert studies.load("nothing").tune is None
+    assert [*studies.load("compared").runs] == ["base", "a"]
+    assert [*studies.load("compared", "quick").runs] == ["a"]
+
+
 def test_a_tuned_row_may_be_for_some_datasets_only():
     entries = {
         "grid": studies.Entry(grid={"b.c": [1, 2]}, datasets=["mnist"]),

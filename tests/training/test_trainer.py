@@ -81,8 +81,8 @@ def test_an_argument_acts(name):
         ("inference_mode", 1, "true or false"),
         ("min_epochs", "abc", "a whole number, 1 or more"),
         ("log_every_n_steps", -1, "a whole number, 0 or more"),
-        ("gradient_clip_val", -1, "a number above 0, or null"),
-        ("gradient_clip_val", "abc", "a number above 0, or null"),
+        ("gradient_clip_val", -1, "a number, 0 or more, or null"),
+        ("gradient_clip_val", "abc", "a number, 0 or more, or null"),
     ],
 )
 def test_a_value_that_would_be_taken_for_another_is_refused(key, value, right):
@@ -91,7 +91,7 @@ def test_a_value_that_would_be_taken_for_another_is_refused(key, value, right):
 
 
 def test_values_that_say_nothing_or_what_they_may_pass():
-    check(PLAIN | {"deterministic": "warn", "benchmark": None, "gradient_clip_val": 1, "min_epochs": None})
+    check(PLAIN | {"deterministic": "warn", "benchmark": None, "gradient_clip_val": 0, "min_epochs": None})
     with pytest.raises(UserError, match="trainer: `devices` selected with"):
         trainers.build(PLAIN | {"devices": "abc"}, CPU, **QUIET)
 

@@ -72,8 +72,8 @@ def check(trainer: dict[str, Any]) -> None:
         if (value := trainer.get(key)) is not None and (type(value) is not int or value < least):
             raise UserError(f"trainer.{key}={value}: must be a whole number, {least} or more")
     clip = trainer.get("gradient_clip_val")
-    if clip is not None and (isinstance(clip, bool) or not isinstance(clip, int | float) or clip <= 0):
-        raise UserError(f"trainer.gradient_clip_val={clip}: must be a number above 0, or null")
+    if clip is not None and (isinstance(clip, bool) or not isinstance(clip, int | float) or not clip >= 0):
+        raise UserError(f"trainer.gradient_clip_val={clip}: must be a number, 0 or more, or null")
     batches = trainer.get("accumulate_grad_batches", 1)
     if type(batches) is not int or batches < 1:
         raise UserError(f"trainer.accumulate_grad_batches={batches}: must be a number of batches, 1 or more")

@@ -104,8 +104,8 @@ def load(
     if budget not in BUDGETS:
         raise UserError(f"budget={budget}: there is no such budget{terminal.nearest(budget, list(BUDGETS))}")
     here, values = f"study={name}", grammar.read(options.files("study")[name])
-    _require_kinds(values, here)
     quick = values.pop("quick", {})
+    _require_kinds({"quick": quick}, here)
     if budget == "quick":
         values |= {"seeds": 1} | quick
     if seeds is not None:
@@ -131,7 +131,7 @@ def load(
         tune.check(f"{here}: tune")
         study = replace(study, tune=tune)
     _refuse_varied(study, common)
-    _refuse_unknown(study, known)
+    _refuse_unknown(study, known, budget)
     for analysis in study.after:
         registry.find(analysis, f"study={name}: after")
     return study
@@ -190,8 +190,11 @@ def _refuse_varied(study: Study, common: Sequence[str]) -> None:
             raise UserError(f"{override.input_line}: study={study.name} varies that itself; {hint}")
 
 
-def _refuse_unknown(study: Study, datasets: list[str]) -> None:
-    """Refuse a label that two rows have, and words that name no dataset, row or grid that there is."""
+def _refuse_unknown(study: Study, datasets: list[str], budget: str) -> None:
+    """Refuse a label that two rows have, and words that name no dataset, row or grid that there is.
+
+    Rows of a small budget may lack the reference and the axis, which are of the full one.
+    """
     here = f"study={study.name}"
     labels = {dataset: study.labels(dataset) for dataset in datasets}
     rows = sorted({label for each in labels.values() for label in each})
@@ -199,9 +202,10 @@ def _refuse_unknown(study: Study, datasets: list[str]) -> None:
     said: list[tuple[str, Sequence[str], list[str]]] = [
         ("datasets", study.datasets, datasets),
         *((f"{label}: datasets", entry.datasets or (), datasets) for label, entry in study.entries),
-        ("reference", (study.reference,) if study.reference else (), rows),
-        ("axis", (study.axis,) if study.axis else (), axes),
     ]
+    if budget == "full":
+        said.append(("reference", (study.reference,) if study.reference else (), rows))
+        said.append(("axis", (study.axis,) if study.axis else (), axes))
     for claim in study.claims:
         of = f"claim {claim.get('text', '')!r}"
         _require_kinds(claim, f"{here}: {of}")
