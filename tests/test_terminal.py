@@ -39,6 +39,12 @@ def test_a_closed_pipe_ends_it_without_a_word(size: int):
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+def test_a_pipe_that_somebody_else_has_closed_is_told():
+    code = "from caelab import terminal\nwith terminal.told():\n    raise BrokenPipeError(32, 'Broken pipe')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "caelab: [Errno 32] Broken pipe\n")
+
+
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), terminal.told():
         raise ZeroDivisionError

@@ -3,6 +3,7 @@
 import difflib
 import io
 import os
+import select
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -128,15 +129,22 @@ def told(explain: Callable[[BaseException], str | None] = explain) -> Iterator[N
             yield
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # its reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # which Python flushes at its end
-        sys.exit(1)
     except Exception as mistake:
+        if isinstance(mistake, BrokenPipeError) and _unread():  # its reader, such as head, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # which Python flushes at its end
+            sys.exit(1)
         line = explain(mistake)
         if line is None:
             raise
         error(line)
         sys.exit(1)
+
+
+def _unread() -> bool:
+    """Whether nobody reads what is printed any more."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)  # errors and a reader that has gone are told unasked
+    return bool(poll.poll(0))
 
 
 def duration(seconds: float) -> str:

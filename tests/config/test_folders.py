@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.errors import MissingConfigException
 from tiny import TINY
+from yaml import YAMLError
 
 from caelab import config
 from caelab.composition import compose
-from caelab.config import folders, grammar, hints, options
+from caelab.config import explain, folders, grammar, hints, options
 from caelab.errors import UserError
 from caelab.studies import files
 from caelab.sweeps.jobs import Task
@@ -168,3 +170,29 @@ def test_an_option_that_is_no_yaml_is_named_with_its_line(train, tmp_path):
     assert answer.err.endswith(f"caelab: {line}\n")
     with pytest.raises(UserError, match=re.escape(line)):
         grammar.read(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"# caf\xe9\nwidth: 3\n", "it is not in UTF-8; save it as UTF-8"),
+        ("width: 3\n".encode("utf-16"), "it is not in UTF-8; save it as UTF-8"),
+        (b"width: \x01\n", "unacceptable character #x0001: special characters are not allowed"),
+    ],
+)
+def test_an_option_that_is_no_text_is_named(here, content, line):
+    file = leave(here / "conf", "model/broken") / "model" / "broken.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=re.escape(f"{file}: {line}")):
+        options.option("model", "broken")
+    with pytest.raises((UnicodeDecodeError, YAMLError)) as caught:
+        compose.config(["model=broken"])
+    assert explain.line(caught.value) == f"{file}: {line}"
+
+
+def test_a_config_of_no_group_that_is_missing_keeps_hydras_words(here):
+    leave(here / "conf", "experiment/mine", "# @package _global_\ndefaults: [/basecfg]\n")
+    with pytest.raises(MissingConfigException) as caught:
+        compose.config(["experiment=mine"])
+    assert "'basecfg'" in str(explain.line(caught.value))
+    assert "no such" not in str(explain.line(caught.value))

@@ -60,8 +60,10 @@ def bench(
         raise UserError(f"--rounds={count}: must be at least 1")
     for model in models:  # a mistake is found before anything is measured
         epochs = compose.config([f"model={model}", *overrides])[0].trainer.max_epochs
-        if epochs < 2:
-            raise UserError(f"trainer.max_epochs={epochs}: must be at least 2; the first epoch is not timed")
+        if type(epochs) is not int or epochs < 2:
+            raise UserError(
+                f"trainer.max_epochs={epochs}: must be a whole number, 2 or more; the first epoch is not timed"
+            )
     found = sheet.begun(overrides) | {"models": {}}
     for model in models:
         chosen = [f"model={model}", *overrides]

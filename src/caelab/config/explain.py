@@ -1,25 +1,29 @@
 """How a mistake in a config is told, Hydra's own among them."""
 
 import re
+from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
-from yaml import MarkedYAMLError
+from yaml import YAMLError
 
 from caelab import terminal
-from caelab.config import hints, options
-from caelab.config.grammar import mistake
+from caelab.config import folders, hints, options
+from caelab.config.grammar import NO_TEXT, mistake
 from caelab.terminal import nearest, one_line
 
 
 def line(error: BaseException) -> str | None:
     """One line for an error that the user made, Hydra's among them; None for a bug."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = error.missing_cfg_file.rpartition("/")
+    missing = error.missing_cfg_file if isinstance(error, MissingConfigException) else None
+    group, _, option = (missing or "").rpartition("/")
+    if isinstance(error, MissingConfigException) and group:
         known = [*map(str, error.options or options.files(group))]  # Hydra lists none where it has a list
         return f"{group}={option}: there is no such {group}{nearest(option, known)}"
-    if isinstance(error, MarkedYAMLError):
+    if isinstance(error, YAMLError):
         return mistake(error)
+    if isinstance(error, UnicodeDecodeError) and (file := _no_text()):
+        return f"{file}: {NO_TEXT}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: not of the form KEY=VALUE ({one_line(error)}); quotes may be missing"
     if isinstance(error, (HydraException, OmegaConfBaseException)):
@@ -29,3 +33,14 @@ def line(error: BaseException) -> str | None:
             return (hints.elsewhere if key[1] in options.every_key() else hints.unknown)(key[1])
         return one_line(error).removeprefix("UserError raised while resolving interpolation: ")
     return terminal.explain(error)
+
+
+def _no_text() -> Path | None:
+    """The first file of options that is not in UTF-8, which Hydra does not name; None where all are."""
+    for folder in folders.every():
+        for file in sorted(folder.rglob("*.yaml")):
+            try:
+                file.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                return file
+    return None

@@ -11,7 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
-from yaml import MarkedYAMLError
+from yaml import MarkedYAMLError, YAMLError
+from yaml.reader import ReaderError
 
 from caelab.compat import get_args_parser
 from caelab.errors import UserError
@@ -19,6 +20,8 @@ from caelab.terminal import one_line
 
 MISSING = "???"
 """Value of a key that the user must give."""
+
+NO_TEXT = "it is not in UTF-8; save it as UTF-8"
 
 _PLAIN = re.compile(r"[\w./+:@-]+")  # text that an override takes as it is
 
@@ -37,14 +40,18 @@ def read(file: Path) -> dict[str, Any]:
 def _read(file: Path, *_state: int) -> dict[str, Any]:
     try:
         values = OmegaConf.to_container(OmegaConf.load(file))
-    except MarkedYAMLError as error:
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: {NO_TEXT}") from None
+    except YAMLError as error:
         raise UserError(mistake(error)) from None
     return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
 
 
-def mistake(error: MarkedYAMLError) -> str:
-    """One line about a file that is no YAML, with its name and the number of the line."""
-    mark = error.problem_mark or error.context_mark
+def mistake(error: YAMLError) -> str:
+    """One line about a file that is no YAML, with its name and, where it is known, the number of the line."""
+    if isinstance(error, ReaderError):
+        return f"{error.name}: {one_line(error)}"
+    mark = (error.problem_mark or error.context_mark) if isinstance(error, MarkedYAMLError) else None
     return f"{mark.name}, line {mark.line + 1}: {error.problem}" if mark else one_line(error)
 
 

@@ -51,8 +51,9 @@ def files(group: str) -> dict[str, Path]:
 
 def node(group: str, leaf: Path) -> dict[str, Any]:
     """What the file of an option sets in its own group, without what it sets elsewhere."""
+    values = read(leaf)  # first, as it tells what is no text
     is_global = leaf.read_text(encoding="utf-8").startswith("# @package _global_")
-    own: dict[str, Any] = read(leaf).get(group, {}) if is_global else read(leaf)
+    own: dict[str, Any] = values.get(group, {}) if is_global else values
     return own
 
 
