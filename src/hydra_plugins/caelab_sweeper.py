@@ -56,6 +56,9 @@ class CaelabSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*words.read(self._parse_config()), *arguments])
         (jobs,) = self.split_arguments(overrides, None)
+        if not jobs:
+            empty = next(one for one in overrides if one.is_sweep_override() and not [*one.sweep_iterator()])
+            raise UserError(f"{empty.input_line}: there is no value; give one at least, as in range(0,3)")
         self.validate_batch_is_legal(_kinds(jobs))
         runs.total = len(jobs)
         with group(f"sweep-{datetime.now():%Y-%m-%d_%H-%M-%S}"):

@@ -183,7 +183,10 @@ def test_the_time_of_few_images_is_not_scaled(monkeypatch):
         (["--rounds", "0"], "Invalid value for '--rounds'"),
         (["--show", "nothing.json"], "nothing.json: no file of figures that caelab bench has written ("),
         (["--models", "base,bse"], "model=bse: there is no such model; did you mean 'base'?"),
-        (["trainer.max_epochs=1"], "trainer.max_epochs=1: must be a whole number, 2 or more; the first"),
+        (
+            ["trainer.max_epochs=1"],
+            "trainer.max_epochs=1: must be a whole number, 2 or more; the first is not timed",
+        ),
         (
             ["trainer.max_epochs=null"],
             "trainer.max_epochs=None: must be a whole number, 2 or more; the first",

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -107,3 +108,10 @@ def test_a_parent_that_cannot_be_made_is_named(tmp_path):
     ):
         pass
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_folder_that_the_user_is_in_cannot_be_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for out in (Path("."), tmp_path):
+        with pytest.raises(UserError, match="that folder cannot be replaced; choose one in it, as --out DIR"):
+            refuse(out, [], force=True)

@@ -59,3 +59,11 @@ def test_a_file_without_an_image_is_skipped_and_the_others_are_not(run, lab):
     status, _, err = lab("encode", "run", "empty.npy", "--out", "none.npz")
     assert status == 1
     assert "caelab: empty.npy: skipped: no image in it\n" in err
+
+
+def test_numbers_that_torch_does_not_have_are_floats(run, lab):
+    np.save("long.npy", SHADES.astype(np.longdouble))
+    status, _, err = lab("reconstruct", "run", "long.npy", "--out", "out")
+    assert status == 0, err
+    found = np.load("out/long.npy")
+    assert (found.dtype, np.abs(found - SHADES).max() <= 2e-4) == (np.longdouble, True)

@@ -12,7 +12,9 @@ import torch
 from omegaconf import OmegaConf
 from tiny import TINY
 
+from caelab.composition import words
 from caelab.config import machine
+from caelab.errors import UserError
 from caelab.sweeps.sweeping import Sweep
 from hydra_plugins.caelab_sweeper import _kinds
 
@@ -86,6 +88,14 @@ def test_a_bad_option_stops_the_sweep_before_its_first_job(train):
     assert answer.status == 1
     assert "optimizer=adamm: there is no such optimizer; did you mean 'adam" in answer.err
     assert not answer.records
+
+
+def test_a_sweep_over_no_value_is_refused(train):
+    answer = train("-m", "seed=range(3,0)")
+    assert answer.status == 1
+    assert answer.err == "caelab: seed=range(3,0): there is no value; give one at least, as in range(0,3)\n"
+    with pytest.raises(UserError, match="^seed: there is no value; give one at least"):
+        words.from_python((), {"seed": range(0)})
 
 
 def test_one_job_of_each_kind_is_composed_before_the_first():

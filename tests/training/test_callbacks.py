@@ -7,13 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from caelab.bottlenecks.fsq import FSQ
 from caelab.composition import compose
 from caelab.training import callbacks
-from caelab.training.callbacks import CheckpointFile, Checkpoints, Stopwatch, moving_average
+from caelab.training.callbacks import CheckpointFile, Checkpoints, MovingAverage, Stopwatch, moving_average
 
 
 class FakeTrainer:
@@ -246,3 +247,7 @@ def test_an_average_leaves_whole_numbers_as_they_are():
             averaged.update_parameters(net)
     assert averaged.module[0].rounding._levels.tolist() == [7, 3, 3, 7]
     assert averaged.module[1].weight.item() == 1.25
+
+
+def test_the_state_of_an_average_has_the_name_that_older_checkpoints_know():
+    assert MovingAverage(0.75).state_key == EMAWeightAveraging(decay=0.75).state_key == "EMAWeightAveraging"

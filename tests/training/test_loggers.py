@@ -97,8 +97,9 @@ def test_mlflow_holds_all_parts_of_a_run(train, killed, monkeypatch):
     mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     killed("logger=mlflow", after=1)
-    answer = train("logger=mlflow")
+    answer = train("logger=mlflow", "keep=best")
     assert answer.status == 0, answer.err
+    assert "logger" not in answer.err
     client = mlflow.MlflowClient("sqlite:///multirun/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("caelab").experiment_id])
     assert run.info.status == "FINISHED"

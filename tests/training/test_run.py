@@ -24,6 +24,7 @@ from caelab.metrics.image_quality import published_protocol
 from caelab.metrics.measures import measures
 from caelab.models.base import Base
 from caelab.runs.record import made
+from caelab.training.checkpoint_file import to_resume
 from caelab.training.module import AutoencoderModule
 
 CONTRACT = {
@@ -274,6 +275,24 @@ def test_a_damaged_checkpoint_gives_way_to_the_best_and_is_named_where_that_is_d
     assert answer.status == 1
     assert "last.ckpt is damaged" in answer.err
     assert "force=true" in answer.err
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged_or_lost(tmp_path, monkeypatch, name):
+    last, best = (tmp_path / f"{one}.ckpt" for one in ("last", "best"))
+    for path in (last, best):
+        torch.save({"callbacks": {"Checkpoints": {"epoch": 1}}}, path)
+    assert to_resume(last, best)[0] == last
+    opened = Path.open
+
+    def refusing(path, *args):
+        if path.stem == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args)
+
+    monkeypatch.setattr(Path, "open", refusing)
+    with pytest.raises(PermissionError):
+        to_resume(last, best)
 
 
 def test_a_run_whose_checkpoint_is_empty_is_trained_again(train):

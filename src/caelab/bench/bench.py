@@ -62,7 +62,7 @@ def bench(
         epochs = compose.config([f"model={model}", *overrides])[0].trainer.max_epochs
         if type(epochs) is not int or epochs < 2:
             raise UserError(
-                f"trainer.max_epochs={epochs}: must be a whole number, 2 or more; the first epoch is not timed"
+                f"trainer.max_epochs={epochs}: must be a whole number, 2 or more; the first is not timed"
             )
     found = sheet.begun(overrides) | {"models": {}}
     for model in models:

@@ -46,7 +46,7 @@ def from_python(
         once: whether it asks for one run, which an object may be part of.
 
     Raises:
-        UserError: what ``read`` and ``objects.names`` raise.
+        UserError: several values that are none, and what ``read`` and ``objects.names`` raise.
     """
     own = {**keys, **({} if epochs is None else {"trainer.max_epochs": epochs})}
     own = {
@@ -57,14 +57,17 @@ def from_python(
     if isinstance(overrides, Mapping):
         own |= overrides
     own = objects.names(own, once)
-    words = [*(f"{key}={_values(value)}" for key, value in own.items()), *map(str, typed)]
+    words = [*(_word(key, value) for key, value in own.items()), *map(str, typed)]
     free = objects.free(own)
     return read(f"++{word}" if _is_below(word, free) else word for word in words)
 
 
-def _values(value: Any) -> str:
+def _word(key: str, value: Any) -> str:
     several = isinstance(value, Iterable) and not isinstance(value, str | list)
-    return ",".join(written(one) for one in value) if several else written(value)
+    text = ",".join(written(one) for one in value) if several else written(value)
+    if not text:
+        raise UserError(f"{key}: there is no value; give one at least")
+    return f"{key}={text}"
 
 
 def _is_below(word: str, groups: Container[str]) -> bool:

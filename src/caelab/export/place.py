@@ -44,10 +44,13 @@ def refuse(out: Path, known: Collection[str], force: bool) -> None:
         force: whether an earlier export may be replaced.
 
     Raises:
-        UserError: it is a file, or holds an export and there is no ``force``, or holds anything else.
+        UserError: it is a file, the working directory or where a disk is mounted, or holds an export and
+            there is no ``force``, or holds anything else.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{shown(out)}: there is a file of that name; choose another --out")
+    if out.exists() and (out.samefile(".") or out.is_mount()):
+        raise UserError(f"{shown(out)}: that folder cannot be replaced; choose one in it, as --out DIR")
     there = sorted(path.name for path in out.iterdir()) if out.exists() else []
     strangers = [name for name in there if name not in known]
     if strangers:

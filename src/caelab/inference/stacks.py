@@ -145,7 +145,7 @@ def files(
     held: list[NDArray[Any]] = []
     for x_hat in made:
         kind = entries[0].kind.split()[1]
-        if values is not None and not values.takes(getattr(torch, kind)):
+        if values is not None and not values.takes(getattr(torch, kind, torch.float32)):
             x_hat = scaled(x_hat, values.between)  # noqa: PLW2901
         held.append((to_bytes(x_hat) if kind == "uint8" else x_hat).numpy().astype(kind))
         if sum(map(len, held)) == entries[0].images:

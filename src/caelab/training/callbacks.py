@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar, WeightAveraging
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_avg_fn
@@ -126,6 +126,20 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Ten
     """Average of weights over steps, as ``WeightAveraging`` asks for it; whole numbers stay the latest."""
     averaged = get_ema_avg_fn(decay)  # type: ignore[no-untyped-call]
     return lambda mean, latest, n: averaged(mean, latest, n) if mean.is_floating_point() else latest
+
+
+class MovingAverage(WeightAveraging):
+    """Has the moving average of the weights validated and kept.
+
+    Args:
+        decay: share of the average that a step leaves, in (0, 1).
+    """
+
+    state_key = "EMAWeightAveraging"
+    """Under which older checkpoints hold its state, as Lightning's class of that name does."""
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(avg_fn=moving_average(decay))
 
 
 class Pruning(Callback):

@@ -38,9 +38,13 @@ def to_resume(last: Path, best: Path) -> tuple[Path, dict[str, Any]] | None:
 
     Raises:
         UserError: both are damaged.
+        OSError: one may not be read, which is no damage.
     """
     if not last.exists():
         return None
+    for path in (last, best):
+        if path.exists():
+            path.open("rb").close()
     chosen = _whole(best)
     try:
         found = checkpoint(last)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, ProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
@@ -28,7 +28,7 @@ from caelab.models import outside
 from caelab.models.autoencoder import Autoencoder
 from caelab.runs import trust
 from caelab.training import trainer
-from caelab.training.callbacks import Checkpoints, EpochProgress, Pruning, Stopwatch, moving_average
+from caelab.training.callbacks import Checkpoints, EpochProgress, MovingAverage, Pruning, Stopwatch
 from caelab.training.environment import Environments
 from caelab.training.module import AutoencoderModule
 from caelab.training.pictures import Pictures, taking
@@ -119,7 +119,7 @@ def _callbacks(config: dict[str, Any]) -> list[Callback]:
     """What accompanies the fit beside its stopwatch and its checkpoints: the user's callbacks first."""
     callbacks = trainer.callbacks(config)
     if config["ema"] is not None:
-        callbacks.append(WeightAveraging(avg_fn=moving_average(config["ema"])))
+        callbacks.append(MovingAverage(config["ema"]))
     bar = config["trainer"].get("enable_progress_bar", True)
     if bar and not any(isinstance(one, ProgressBar) for one in callbacks):
         callbacks.append(EpochProgress(config["select"]))

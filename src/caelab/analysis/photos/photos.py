@@ -28,6 +28,7 @@ from caelab.metrics.quality import mse, psnr
 from caelab.models.autoencoder import Code
 from caelab.models.contract import evaluating
 from caelab.models.spatial import Spatial
+from caelab.runs import results
 from caelab.runs.analyses import Result
 
 
@@ -187,14 +188,16 @@ def show(run: Path, result: Result) -> Iterator[RenderableType]:
     yield table({run: result})
 
 
-def compare(results: Mapping[Path, Result]) -> Iterator[RenderableType]:
+def compare(found: Mapping[Path, Result]) -> Iterator[RenderableType]:
     """Show runs on the same pictures in one table, and draw them as one curve.
 
-    The same are those of which codecs make the same: not of one folder in grey and in colour.
+    The same are those of one folder, by their names, in grey or in colour.
     """
     groups: dict[str, dict[Path, Result]] = {}
-    for run, one in results.items():
-        groups.setdefault(json.dumps([one["images"], one["codecs"]]), {})[run] = one
+    for run, one in found.items():
+        names = [picture["name"] for picture in one["pictures"]]
+        channels = results.read(run).data.shape[0]
+        groups.setdefault(json.dumps([one["images"], names, channels]), {})[run] = one
     for group in groups.values():
         if len(group) > 1:
             _draw(group)

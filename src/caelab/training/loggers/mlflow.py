@@ -1,5 +1,6 @@
 """MLflow with pictures, and one run for all parts of a run."""
 
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,21 @@ class MLflow(MLFlowLogger):
 
     def __init__(self, save_dir: str, tracking_uri: str, experiment_name: str, run_name: str) -> None:
         self._file = Path(save_dir, ID)
-        going_on = self._file.exists() and Path(save_dir, "checkpoints", "last.ckpt").exists()
+        last = Path(save_dir, "checkpoints", "last.ckpt")
+        self._going_on = self._file.exists() and last.exists()
         super().__init__(
             experiment_name=experiment_name,
             run_name=run_name,
             tracking_uri=tracking_uri,
-            run_id=self._file.read_text() if going_on else None,
+            run_id=self._file.read_text() if self._going_on else None,
         )
-        if not going_on:
+        if not self._going_on:
             durable.write(self._file, str(self.run_id))
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Log the config, unless the run goes on: MLflow lets no parameter change, and `keep` may."""
+        if not self._going_on:
+            super().log_hyperparams(params, *args, **kwargs)
 
     def log_image(self, key: str, images: list[NDArray[np.uint8]], step: int | None = None) -> None:
         """Log pictures (H, W, C) in [0, 255] under one key."""
