@@ -8,9 +8,12 @@ from scipy import ndimage, stats
 from tiny import TINY
 
 from caelab import draws
+from caelab.analysis.rate import distortion
+from caelab.analysis.sample import sample
 from caelab.corruptions import TEST, Blur, Downsample, GaussianNoise, Masking, SaltPepper
 from caelab.draws import keys, uniform
 from caelab.inference.restore import corruption, datamodule, load
+from caelab.models.contract import encoded, evaluating
 from caelab.runs.record import made
 
 NOISE = ("corruption=gaussian_noise", "corruption.std=0.2")
@@ -201,9 +204,15 @@ def test_pairs_of_pictures_are_measured_as_corruptions_are(train, lab, pairs, tm
     assert np.array_equal(kept["corrupted"], test.given[: len(kept["corrupted"])])
     status, out, err = lab("evaluate", directory)
     assert f"{psnr['base']:.2f}" in out
+    coded = distortion.measure(net, data.splits["train"], test, [8])
+    assert coded.psnr == pytest.approx(psnr["base"], abs=1e-3)
+    with evaluating(net):
+        codes = encoded(net, data.splits["train"].given[:]).z
+    assert torch.equal(sample._codes(net, data.splits["train"]), codes)
     for words, line in (
         (["evaluate", directory, "corruption=blur"], "the index has a column 'target'"),
         (["refine", directory], "trained on pairs of pictures"),
+        (["look", directory, "--interactive"], "trained on pairs of pictures"),
     ):
         status, _, err = lab(*words)
         assert status == 1

@@ -88,6 +88,11 @@ class Split:
         """What a network is given of each image, before any corruption: of a pair the other one."""
         return self if self.clean is None else replace(self, clean=None)
 
+    def pairs(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Images (n, C, H, W) that a network is given, and those that it is to make; read once if equal."""
+        given = self.given[positions]
+        return given, given if self.clean is None else self[positions]
+
     def on(self, device: torch.device) -> Split:
         """This split with its images on a GPU, if they fit there with room to spare; else as it is.
 

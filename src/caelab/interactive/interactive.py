@@ -59,12 +59,17 @@ def interactive(
         Path of the page.
 
     Raises:
-        UserError: more than two runs, runs of images of different shapes, too few images, a network that
-            ONNX cannot hold, or no ONNX Runtime Web.
+        UserError: more than two runs, a run on pairs, runs of images of different shapes, too few images, a
+            network that ONNX cannot hold, or no ONNX Runtime Web.
     """
     if len(runs) > 2:
         raise UserError(f"--interactive shows one RUN or two side by side, not {len(runs)}")
     subjects = [Subject(ANALYSIS, run) for run in runs]
+    for subject in subjects:
+        if subject.record.data.paired:
+            raise UserError(
+                f"{terminal.shown(subject.run)}: trained on pairs of pictures; a page has no place for both"
+            )
     shapes = {tuple(subject.record.data.shape) for subject in subjects}
     if len(shapes) > 1:
         texts = " and ".join("x".join(map(str, shape)) for shape in sorted(shapes))

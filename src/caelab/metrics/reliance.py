@@ -82,9 +82,9 @@ def score(net: Autoencoder, test: Split, mixed: Mix, watch: Watch) -> dict[str, 
         for start in watch(starts(test)):
             rows = torch.arange(start, min(start + EVALUATION_BATCH, len(test)))
             others = (rows + len(test) // 2) % len(test)
-            given = test.given[rows]
+            given, clean = test.pairs(rows)
             codes = encoded(net, given), encoded(net, test.given[others])
-            x = unit(given if test.clean is None else test[rows])
+            x = unit(clean)
             for name, code in mixed(*codes).items():
                 values[name].append(psnr(mse(net.decode(code), x)))
     return {name: torch.cat(found).mean().item() for name, found in values.items()}

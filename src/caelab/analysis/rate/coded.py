@@ -38,15 +38,15 @@ def measure(net: Autoencoder, train: Split, test: Split, watch: Watch = iter) ->
     with evaluating(net):
         require_no_skips(net, test)
         for start in watch(range(0, len(test), EVALUATION_BATCH)):
-            images = test[start : start + EVALUATION_BATCH]
-            z = encoded(net, images).z
+            given, clean = test.pairs(slice(start, start + EVALUATION_BATCH))
+            z = encoded(net, given).z
             whole = bottleneck.whole(z).numpy().astype(np.int32)
             stream = coder.encode(whole)
             try:
                 decoded = bottleneck.value(torch.from_numpy(coder.decode(stream, len(whole))).float())
             except ValueError as error:
                 raise RuntimeError(str(error)) from None
-            psnrs.append(psnr(mse(net.decode(Code(decoded.reshape(z.shape))), unit(images))))
+            psnrs.append(psnr(mse(net.decode(Code(decoded.reshape(z.shape))), unit(clean))))
             known.append(whole)
             size += stream.nbytes
     mean, numbers = torch.cat(psnrs).mean().item(), np.concatenate(known)

@@ -89,7 +89,7 @@ def measure(net: Autoencoder, train: Split, test: Split, bits: Sequence[int], wa
         quantiser, coders = _learnt(net, known, shapes, bits, watch)
         total = _Totals(quantiser, coders, shapes)
         for start in watch(range(0, len(test), EVALUATION_BATCH)):
-            total.add(net, test[start : start + EVALUATION_BATCH])
+            total.add(net, *test.pairs(slice(start, start + EVALUATION_BATCH)))
     return total.curve(len(known))
 
 
@@ -110,7 +110,7 @@ def _learnt(
     x = torch.empty(len(train), sum(numbers))
     for start in watch(range(0, len(train), EVALUATION_BATCH)):
         rows = slice(start, start + EVALUATION_BATCH)
-        x[rows] = flat(encoded(net, train[rows]))
+        x[rows] = flat(encoded(net, train.given[rows]))
     quantiser = fit(x, numbers)
     cells, _ = quantiser.cells(x)
     del x
@@ -136,9 +136,9 @@ class _Totals:
         self._psnr: dict[int, list[Tensor]] = defaultdict(list)  # 0: of the codes as they are
         self._clipped = 0
 
-    def add(self, net: Autoencoder, images: Tensor) -> None:
-        """Count in images (N, C, H, W) of a split."""
-        code, original = encoded(net, images), unit(images)
+    def add(self, net: Autoencoder, given: Tensor, clean: Tensor) -> None:
+        """Count in images (N, C, H, W) of a split: given to the network, and what it is to make of them."""
+        code, original = encoded(net, given), unit(clean)
         x = flat(code)
         require_finite(x)
         self._psnr[0].append(psnr(mse(net.decode(code), original)))

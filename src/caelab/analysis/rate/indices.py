@@ -47,16 +47,16 @@ def measure(net: Autoencoder, train: Split, test: Split, watch: Watch = iter) ->
         coder = RangeCoder(frequencies(symbols, bottleneck.entries, bottleneck.codebooks))
         known, psnrs, bits = [], [], 0
         for start in watch(range(0, len(test), EVALUATION_BATCH)):
-            images = test[start : start + EVALUATION_BATCH]
-            symbols = _symbols(net, images)
+            given, clean = test.pairs(slice(start, start + EVALUATION_BATCH))
+            symbols = _symbols(net, given)
             words = coder.encode(symbols)
             decoded = coder.decode(words, len(symbols))
             if not (decoded == symbols).all():
                 raise RuntimeError("the decoded indices are not those that were coded")
             shape = (len(symbols), bottleneck.tokens, bottleneck.codebooks)
             z = bottleneck.lookup(torch.from_numpy(decoded.astype(np.int64)).reshape(shape))
-            code = encoded(net, images)._replace(z=z)
-            psnrs.append(psnr(mse(net.decode(code), unit(images))))
+            code = encoded(net, given)._replace(z=z)
+            psnrs.append(psnr(mse(net.decode(code), unit(clean))))
             known.append(symbols)
             bits += 8 * words.nbytes
     mean = torch.cat(psnrs).mean().item()
@@ -80,7 +80,7 @@ def require_no_skips(net: Autoencoder, test: Split) -> None:
 
 def _indices(net: Autoencoder, images: Split, watch: Watch) -> Whole:
     starts = watch(range(0, len(images), EVALUATION_BATCH))
-    return np.concatenate([_symbols(net, images[start : start + EVALUATION_BATCH]) for start in starts])
+    return np.concatenate([_symbols(net, images.given[start : start + EVALUATION_BATCH]) for start in starts])
 
 
 def _symbols(net: Autoencoder, images: torch.Tensor) -> Whole:

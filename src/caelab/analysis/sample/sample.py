@@ -126,7 +126,7 @@ def _codes(net: Autoencoder, train: Split) -> Tensor:
     """Latents (N, latent) float32 of training images."""
     starts = terminal.tracked(range(0, len(train), EVALUATION_BATCH), "training codes")
     with evaluating(net):
-        parts = [encoded(net, train[start : start + EVALUATION_BATCH]).z.float() for start in starts]
+        parts = [encoded(net, train.given[start : start + EVALUATION_BATCH]).z.float() for start in starts]
     z = torch.cat(parts)  # outside of inference, so that a prior may be fitted to it by gradients
     if not z.isfinite().all():
         raise UserError("the codes of its training images are not finite")
@@ -141,7 +141,7 @@ def _samples(net: Autoencoder, z: Tensor) -> Iterator[Tensor]:
 
 
 def _reconstructions(net: Autoencoder, split: Split) -> Iterator[Tensor]:
-    return (to_bytes(net.reconstruct(images)) for images in _batches(split))
+    return (to_bytes(net.reconstruct(images)) for images in _batches(split.given))
 
 
 def _batches(split: Split) -> Iterator[Tensor]:
