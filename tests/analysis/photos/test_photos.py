@@ -90,7 +90,7 @@ def test_runs_of_several_prices_share_a_picture_and_a_table(train, images, lab):
 def test_runs_in_grey_and_in_colour_are_not_compared(monkeypatch):
     monkeypatch.setattr(module, "_draw", lambda group: None)
 
-    def read(run):
+    def finished(run):
         return SimpleNamespace(data=SimpleNamespace(shape=[1 if run.name == "grey" else 3, 32, 32]))
 
     def found(decibels):
@@ -98,7 +98,7 @@ def test_runs_in_grey_and_in_colour_are_not_compared(monkeypatch):
         codecs = {"JPEG": [{"bits": 1.0, "psnr": decibels}]}  # of another machine, it may differ a little
         return {"figures": figures, "pictures": [{"name": "a"}], "codecs": codecs, "images": "kodak"}
 
-    monkeypatch.setattr(module.results, "read", read)
+    monkeypatch.setattr(module.results, "finished", finished)
     (shown,) = module.compare({Path(name): found(29 + n / 1e6) for n, name in enumerate(("grey", "a", "b"))})
     assert list(shown.columns[0].cells) == ["a", "b", "JPEG"]
 

@@ -196,7 +196,7 @@ def compare(found: Mapping[Path, Result]) -> Iterator[RenderableType]:
     groups: dict[str, dict[Path, Result]] = {}
     for run, one in found.items():
         names = [picture["name"] for picture in one["pictures"]]
-        channels = results.read(run).data.shape[0]
+        channels = results.finished(run).data.shape[0]
         groups.setdefault(json.dumps([one["images"], names, channels]), {})[run] = one
     for group in groups.values():
         if len(group) > 1:
