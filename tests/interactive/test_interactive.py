@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+from functools import partial
 
 import numpy as np
 import onnx
@@ -12,14 +13,19 @@ import pytest
 import torch
 from toys import images, leave_run, leave_whole_run
 
+from caelab.analysis.look import traversals
+from caelab.analysis.look.codes import Directions, encode
 from caelab.analysis.sample.priors import save
+from caelab.bottlenecks.vq import VQ
 from caelab.corruptions import Clean
 from caelab.errors import UserError
 from caelab.inference import restore
+from caelab.interactive import exhibit
 from caelab.interactive import interactive as module
 from caelab.interactive.interactive import interactive
 from caelab.interactive.networks import networks
 from caelab.models.residual import Residual
+from caelab.models.spatial import Spatial
 from caelab.runs import results
 
 SKIPS = {
@@ -114,11 +120,21 @@ def test_axes_are_those_of_the_codes_in_the_order_of_their_effects(run):
     wanted = (axes * sizes[:, None] / np.sqrt(len(z)))[ranks]
     wanted *= np.sign((wanted * moves).sum(1, keepdims=True))
     np.testing.assert_allclose(moves, wanted, rtol=1e-3, atol=1e-5)
-    assert said["axes"]["effects"] == sorted(said["axes"]["effects"], reverse=True)
-    assert said["numbers"]["effects"] == sorted(said["numbers"]["effects"], reverse=True)
-    np.testing.assert_allclose(said["numbers"]["deviations"], z.std(0)[said["numbers"]["names"]], rtol=1e-5)
+    numbers = said["numbers"]["names"]
+    np.testing.assert_allclose(said["numbers"]["deviations"], z.std(0)[numbers], rtol=1e-5)
+    first = encode(net, test.splits["test"][torch.tensor(about(page)["images"]["rows"][:2])])
+    for vectors, deviations in ((moves, np.ones(6)), (np.eye(6)[numbers], z.std(0)[numbers])):
+        effects = traversals.effects(net, first, Directions(vectors, deviations))
+        assert effects.tolist() == sorted(effects, reverse=True)
     np.testing.assert_allclose(np.frombuffer(blobs(page)["mean-0"], "<f4"), z.mean(0), rtol=1e-4, atol=1e-6)
     assert (said["latent"], said["skips"]) == (6, [[2, 8, 8], [4, 4, 4]])
+
+
+@pytest.mark.parametrize(("dim", "places"), [(6, {"rows": 2, "columns": 3, "side": 4}), (8, None)])
+def test_only_places_that_tokens_do_not_share_are_written(dim, places):
+    bottleneck = partial(VQ, dim=dim, entries=4)
+    net = Spatial((3, 8, 12), 12, 4, 4, 1, 4, 1, pca=False, bottleneck=bottleneck)
+    assert exhibit._places(net) == places
 
 
 def test_two_runs_lie_on_one_page(run, tmp_path):

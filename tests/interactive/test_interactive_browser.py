@@ -244,6 +244,22 @@ def test_keys_move_a_slider(bench):
     bench.drawn("axes=1:0.05")
 
 
+def test_arrow_keys_go_along_the_images_and_do_not_scroll(bench):
+    bench.chromium.evaluate(
+        "addEventListener('keydown', (event) => { window.prevented = event.defaultPrevented; });"
+        "document.querySelector('.strip button').focus()"
+    )
+    for key, state in (("ArrowLeft", ""), ("ArrowRight", "image=1"), ("ArrowRight", "image=2")):
+        bench.chromium.press(key)
+        bench.drawn(state)
+        assert bench.chromium.evaluate("prevented")
+    assert bench.chromium.evaluate("document.activeElement.title").startswith(
+        f"test image {bench.about['images']['rows'][2]}"
+    )
+    bench.chromium.press("ArrowUp")
+    assert not bench.chromium.evaluate("prevented")
+
+
 def test_a_skip_is_switched_off_or_given_by_another_image(bench):
     code, other = bench.code(0), bench.code(1)
     bench.press("off")  # of the first skip
@@ -257,25 +273,46 @@ def test_a_skip_is_switched_off_or_given_by_another_image(bench):
 
 
 def test_a_picture_of_the_user(bench):
-    """Dropped as a PNG of the network's size; the link holds it."""
-    x = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    """Dropped as a PNG of the network's size, transparent in part; the link holds it."""
+    x = np.random.default_rng(0).integers(0, 256, (16, 16, 4), np.uint8)
+    x[..., 3] = 255
+    x[:5, :, 3] = 0
     stream = io.BytesIO()
     Image.fromarray(x).save(stream, "PNG")
-    text = base64.b64encode(stream.getvalue()).decode()
-    bench.chromium.evaluate(
-        f"""(() => {{
-            const bytes = Uint8Array.from(atob("{text}"), (one) => one.charCodeAt(0));
-            const transfer = new DataTransfer();
-            transfer.items.add(new File([bytes], "x.png", {{ type: "image/png" }}));
-            dispatchEvent(new DragEvent("drop", {{ dataTransfer: transfer }}));
-        }})()"""
-    )
+    x = x[..., :3]
+    x[:5] = 255
+    drop = "dispatchEvent(new DragEvent('drop', { dataTransfer: transfer }));"
+    handed(bench, b"no picture", drop)
+    bench.wait("!document.getElementById('status').hidden")
+    handed(bench, stream.getvalue(), drop)
     bench.wait("document.documentElement.dataset.drawn.startsWith('image=-1')")
+    assert bench.chromium.evaluate("document.getElementById('status').hidden")
     wanted = 255 * bench.net.reconstruct(torch.from_numpy(x).movedim(-1, 0)[None])[0].movedim(0, -1).numpy()
     near(bench.pixels(), wanted)
     link = bench.chromium.evaluate("location.hash")
     bench.open(link)
     near(bench.pixels(), wanted)
+    bench.press("Reset")
+    file = "const file = document.getElementById('file'); file.files = transfer.files;"
+    for _ in range(2):  # the file input tells no change as long as it holds the file
+        bench.chromium.evaluate("document.querySelector('.strip button').click()")
+        bench.wait("!document.documentElement.dataset.drawn.startsWith('image=-1')")
+        handed(bench, stream.getvalue(), f"{file} file.dispatchEvent(new Event('change'));")
+        bench.wait("document.documentElement.dataset.drawn.startsWith('image=-1')")
+        assert bench.chromium.evaluate("document.getElementById('file').files.length") == 0
+
+
+def handed(bench, content, how):
+    """Hand the page a file, in ``transfer``."""
+    text = base64.b64encode(content).decode()
+    bench.chromium.evaluate(
+        f"""(() => {{
+            const bytes = Uint8Array.from(atob("{text}"), (one) => one.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], "x.png", {{ type: "image/png" }}));
+            {how}
+        }})()"""
+    )
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
@@ -323,6 +360,14 @@ def test_an_index_of_a_discrete_code_is_changed(chromium, tmp_path):
     near(bench.pixels(), bench.decoded(bench.net.bottleneck.lookup(indices), ()))
     bench.press("Put back")
     bench.drawn("")
+    bench.move("index", 13)
+    bench.drawn("tokens=0.3:13")
+    bench.chromium.evaluate(
+        "document.querySelector('input[aria-label=index]').dispatchEvent(new MouseEvent('dblclick'))"
+    )
+    bench.drawn("")
+    indices = bench.code(0).indices
+    bench.wait(f"document.querySelector('input[aria-label=index]').value === '{indices[0, 1, 1]}'")
 
 
 @pytest.mark.slow  # exports networks of its own
@@ -362,6 +407,17 @@ def test_places_of_a_spatial_code_are_written_with_a_brush(chromium, tmp_path, m
     bench.drawn("other=7&painted=0.4:other,0.5:other,0.0:mean")
     z[0, :6] = torch.from_numpy(codes(bench).mean(0)[:6])
     near(bench.pixels(), bench.decoded(z, ()))
+    bench.press("Reset")
+    bench.drawn("other=7")
+    start, end = ({"x": one[0], "y": one[1]} for one in at)
+    for kind in ("mousePressed", "mouseReleased"):
+        bench.chromium.call("Input.dispatchMouseEvent", type=kind, **start, button="right", clickCount=1)
+    bench.chromium.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[end])
+    bench.chromium.call("Input.dispatchTouchEvent", type="touchCancel", touchPoints=[])
+    bench.drawn("other=7&painted=0.5:mean")
+    bench.chromium.point(*at[0])
+    bench.press("Undo")
+    bench.drawn("other=7")
 
 
 @pytest.fixture(scope="module")
@@ -475,3 +531,9 @@ def test_a_page_of_two_runs_is_small_enough_and_moves_both(skipping, plain, tmp_
     wanted = skipping.code(5)
     near(pair.pixels(), skipping.decoded(wanted.z, wanted.skips))
     near(pair.pixels(n=1), plain.decoded(plain.code(5).z, ()))
+    pair.open()  # each is given what it was trained on
+    near(pair.pixels(), 255 * skipping.net.reconstruct(pair.images[:1])[0].movedim(0, -1).numpy())
+    x = Downsample(4)(pair.images[:1], None)
+    near(given(pair), 255 * x[0].movedim(0, -1).numpy())
+    near(pair.pixels(n=1), 255 * plain.net.reconstruct(x)[0].movedim(0, -1).numpy())
+    assert "B: Downsample (factor=4)" in pair.chromium.evaluate("document.body.textContent")

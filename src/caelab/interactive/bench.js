@@ -9,15 +9,15 @@ function figure(name, kind) {
 }
 
 function buildStage() {
-  const image = figure("image", "image"), input = figure("given to the network", "input");
+  const image = figure("image", "image"), inputs = runs.map((_, n) => figure(`${letters[n]}given to the network`, "input"));
   const outputs = runs.map((_, n) => [figure(`${letters[n]}reconstruction`, "decoded"), figure(`${letters[n]}error`, "error")]);
   const element = document.getElementById("stage");
-  const all = [image, ...(corrupted < 0 ? [] : [input]), ...outputs.flat()].map((one) => one.element);
-  element.append(make("div", { className: several || corrupted < 0 ? "pictures" : "pictures four" }, ...all));
+  const all = [image, ...outputs.flatMap((pair, n) => (corrupted.includes(n) ? [inputs[n], ...pair] : pair))].map((one) => one.element);
+  element.append(make("div", { className: corrupted.length ? "pictures four" : "pictures" }, ...all));
   const show = (clean, given, decoded, sampled) => {
     paintPixels(image.canvas, clean);
-    paintPixels(input.canvas, given);
     outputs.forEach(([picture, error], n) => {
+      paintPixels(inputs[n].canvas, given[n]);
       paintPixels(picture.canvas, decoded[n]);
       paintError(error.canvas, sampled[n] ? decoded[n] : clean, decoded[n]);
       picture.caption.textContent = letters[n] + (sampled[n] ? "sample" : `${psnr(clean, decoded[n]).toFixed(2)} dB`);

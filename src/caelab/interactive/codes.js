@@ -31,15 +31,16 @@ const corruptions = {
   },
 };
 
-const corrupted = runs.findIndex(({ corruption }, place) =>
-  corruption.kind in corruptions || document.getElementById(`corruption-${place}`));
+// The runs that were trained to undo one.
+const corrupted = [...runs.keys()].filter((run) =>
+  runs[run].corruption.kind in corruptions || document.getElementById(`corruption-${run}`));
 
-// Pixels of an image as the networks are given them, and the key by which they are known.
-async function given(nets, pixels, image, seed) {
-  if (!seed || corrupted < 0) return pixels;
-  const { about, sessions } = nets[corrupted];
+// Pixels of an image as a network is given them: corrupted as in its training.
+async function given(net, pixels, image, seed) {
+  const { about, place, sessions } = net;
+  if (!seed || !corrupted.includes(place)) return pixels;
   if (!sessions.corruption) return corruptions[about.corruption.kind](pixels, about.corruption, generator(1000 * seed + image));
-  return (await nets[corrupted].pass("corruption", { x: pixels }, { x: about.shape })).corrupted;
+  return (await net.pass("corruption", { x: pixels }, { x: about.shape })).corrupted;
 }
 
 const mixed = (a, b, share) => (share ? a.map((one, n) => one + share * (b[n] - one)) : a);

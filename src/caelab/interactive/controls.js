@@ -14,7 +14,7 @@ const section = (title, how, ...children) =>
 
 const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(2);
 
-// A slider: {element, show}. A double click puts it back.
+// A slider: {element, show}. A double click puts it back, to where it rests.
 function slider(label, { least, most, step, rest = 0, text = signed }, moved, kept) {
   const output = make("output"), input = make("input", { type: "range", min: least, max: most, step, "aria-label": label });
   const show = (value) => {
@@ -26,7 +26,7 @@ function slider(label, { least, most, step, rest = 0, text = signed }, moved, ke
     moved(Number(input.value));
   });
   input.addEventListener("change", kept);
-  input.addEventListener("dblclick", () => { show(rest); moved(rest); kept(); });
+  input.addEventListener("dblclick", () => { moved(rest); kept(); });
   return { element: make("label", { className: "slider" }, make("span", {}, label), input, output), show };
 }
 
@@ -68,6 +68,20 @@ function choice(label, values, chosen) {
   return { element: make("div", { className: "slider" }, make("span", {}, label), group), show };
 }
 
+// Arrow keys go from button to button, by the steps of each key.
+function arrows(buttons, steps, reached = () => {}) {
+  buttons.forEach((button, n) => button.addEventListener("keydown", (event) => {
+    const step = steps[event.key], next = buttons[n + step];
+    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault(); // the page would scroll
+    if (!next) return;
+    button.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+    reached(n + step);
+  }));
+}
+
 // A row of images of which one is chosen; arrow keys go along it.
 function strip(label, pictures, names, chosen) {
   const buttons = pictures.map((pixels, n) => {
@@ -75,13 +89,8 @@ function strip(label, pictures, names, chosen) {
     paintPixels(canvas, pixels);
     return make("button", { type: "button", title: names[n], "aria-label": names[n] }, canvas);
   });
-  buttons.forEach((button, n) => {
-    button.addEventListener("click", () => chosen(n));
-    button.addEventListener("keydown", ({ key }) => {
-      const next = buttons[n + { ArrowLeft: -1, ArrowRight: 1 }[key]];
-      if (next) { next.focus(); next.click(); }
-    });
-  });
+  buttons.forEach((button, n) => button.addEventListener("click", () => chosen(n)));
+  arrows(buttons, { ArrowLeft: -1, ArrowRight: 1 }, chosen);
   const element = make("div", { className: "strip", role: "group", "aria-label": label }, ...buttons);
   const show = (place) => buttons.forEach((button, n) => {
     const is = n === place;

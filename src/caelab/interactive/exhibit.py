@@ -68,7 +68,6 @@ def exhibit(subject: Subject, images: Tensor, shown: Tensor) -> Exhibit:
     about = {
         "name": f"{record.choices['model']} on {display(record.choices['dataset'])}",
         "run": terminal.shown(subject.run),
-        "fingerprint": record.fingerprint[:10],
         "psnr": record.metrics["test/psnr"],
         "shape": net.shape,
         "latent": net.latent,
@@ -123,38 +122,31 @@ def _tokens(net: Autoencoder) -> dict[str, int] | None:
 
 
 def _places(net: Autoencoder) -> dict[str, int] | None:
-    """How ``z`` lies over the image: (height, width, channels), each place a square of ``side`` pixels."""
+    """How ``z`` lies over the image, in squares of ``side`` pixels; None where a token can be of two."""
     if not isinstance(net, Spatial):
+        return None
+    if isinstance(net.bottleneck, Discrete) and net.latent_channels % net.bottleneck.dim:
         return None
     _, height, width = net.shape
     rows, columns = -(-height // net.factor), -(-width // net.factor)
-    return {"rows": rows, "columns": columns, "channels": net.latent_channels, "side": net.factor}
+    return {"rows": rows, "columns": columns, "side": net.factor}
 
 
 def _directions(net: Autoencoder, z: codes.Floats, first: Code) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Principal axes and single numbers, each in the order of their effects on the picture."""
     axes = codes.principal_axes(z)
     axes = Directions(axes.vectors[:AXES], axes.deviations[:AXES])
-    deviations = z.std(0)
-    widest = np.argsort(-deviations, kind="stable")[:NUMBERS]
-    numbers = Directions(np.eye(net.latent)[widest], deviations[widest])
-    axis_effects, number_effects = (traversals.effects(net, first, kind) for kind in (axes, numbers))
-    order, places = (np.argsort(-effects, kind="stable") for effects in (axis_effects, number_effects))
+    widest = np.argsort(-z.std(0), kind="stable")[:NUMBERS]
+    numbers = codes.coordinates(z, widest)
+    order, places = (
+        np.argsort(-traversals.effects(net, first, kind), kind="stable") for kind in (axes, numbers)
+    )
     about = {
-        "axes": {"names": (order + 1).tolist(), "effects": _levels(axis_effects[order])},
-        "numbers": {
-            "names": widest[places].tolist(),
-            "deviations": deviations[widest[places]].tolist(),
-            "effects": _levels(number_effects[places]),
-        },
+        "axes": {"names": (order + 1).tolist()},
+        "numbers": {"names": widest[places].tolist(), "deviations": numbers.deviations[places].tolist()},
     }
     moves = (axes.vectors * axes.deviations[:, None])[order]
     return about, {"moves": _bytes(moves)}
-
-
-def _levels(effects: codes.Floats) -> list[float]:
-    """Effects in grey levels of 255."""
-    return [round(255 * float(effect), 2) for effect in effects]
 
 
 def _bytes(values: NDArray[Any]) -> bytes:

@@ -8,7 +8,7 @@ async function begin() {
   const steps = new Steps(state, remember);
   const pixelsOf = (image) => (image === OWN ? ownPixels(state.own) : tests[image]);
   const encode = async (net, image) =>
-    net.encode(await given(nets, pixelsOf(image), image, state.corrupt), `${image} ${state.corrupt} ${image === OWN ? state.own : ""}`);
+    net.encode(await given(net, pixelsOf(image), image, state.corrupt), `${image} ${state.corrupt} ${image === OWN ? state.own : ""}`);
 
   const stage = buildStage();
   const controls = buildControls(tests, { set, keep }, stage.covers);
@@ -59,8 +59,9 @@ async function begin() {
         pictures.push(await net.decode(codes.at(-1)));
       }
       time.textContent = `${((performance.now() - began) / nets.length).toFixed(1)} ms a picture`;
-      const input = await given(nets, clean, state.image, state.corrupt);
-      stage.show(clean, input, pictures, nets.map((net) => state.sample && state.prior in net.priors));
+      const inputs = [];
+      for (const net of nets) inputs.push(await given(net, clean, state.image, state.corrupt));
+      stage.show(clean, inputs, pictures, nets.map((net) => state.sample && state.prior in net.priors));
       controls.forEach((one) => one.drawn?.(codes));
       document.documentElement.dataset.drawn = text;
       await new Promise(requestAnimationFrame);
@@ -89,14 +90,20 @@ async function begin() {
     replace(key === "y" || event.shiftKey ? steps.redo() : steps.undo());
   });
   const drop = async (file) => {
-    if (file) replace({ ...state, image: OWN, own: written(await readPicture(file)) });
+    if (!file) return;
+    const own = written(await readPicture(file));
+    replace({ ...state, image: OWN, own });
+    document.getElementById("status").hidden = true;
   };
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
     event.preventDefault();
     drop(event.dataTransfer.files[0]).catch(fail);
   });
-  document.getElementById("file").addEventListener("change", ({ target }) => drop(target.files[0]).catch(fail));
+  document.getElementById("file").addEventListener("change", ({ target }) => {
+    drop(target.files[0]).catch(fail);
+    target.value = ""; // so that the same file is a change
+  });
 
   remember();
   await draw();

@@ -13,18 +13,20 @@ function skipControls({ set, keep }) {
 }
 
 function corruptionControls({ set, keep }) {
-  if (corrupted < 0) return [];
-  const { kind, ...values } = runs[corrupted].corruption;
-  const text = Object.entries(values).map(([key, value]) => `${key}=${value}`).join(", ");
+  if (!corrupted.length) return [];
+  const texts = corrupted.map((run) => {
+    const { kind, ...values } = runs[run].corruption;
+    return `${letters[run]}${kind} (${Object.entries(values).map(([key, value]) => `${key}=${value}`).join(", ")})`;
+  });
   let drawn = 1;
   const on = make("input", { type: "checkbox", id: "corrupt" });
   on.addEventListener("change", () => { set("corrupt", null, on.checked ? drawn : 0); keep(); });
   const again = make("button", { type: "button" }, "Draw again");
   again.addEventListener("click", () => { drawn += 1; set("corrupt", null, drawn); keep(); });
-  const random = kind in corruptions;
+  const random = corrupted.some((run) => runs[run].corruption.kind in corruptions);
   return [{
-    element: section("Corruption", "What the network was trained to undo; PSNR compares with the clean image.",
-      make("label", {}, on, ` ${kind} (${text}) `), ...(random ? [again] : [])),
+    element: section("Corruption", "What a network was trained to undo; PSNR compares with the clean image.",
+      make("label", {}, on, ` ${texts.join(", ")} `), ...(random ? [again] : [])),
     show: (state) => {
       on.checked = state.corrupt > 0;
       if (state.corrupt) drawn = state.corrupt;
@@ -62,7 +64,7 @@ function tokenControls({ set, keep }) {
     if (!tokens) return [];
     const { count, codebooks, entries } = tokens;
     let chosen = 0, indices = [];
-    const change = slider("index", { least: 0, most: entries - 1, step: 1, text: String }, (value) => set("tokens", `${run}.${chosen}`, value), keep);
+    const change = slider("index", { least: 0, most: entries - 1, step: 1, rest: null, text: String }, (value) => set("tokens", `${run}.${chosen}`, value), keep);
     const back = make("button", { type: "button" }, "Put back");
     back.addEventListener("click", () => { set("tokens", `${run}.${chosen}`, null); keep(); });
     const buttons = Array.from({ length: count * codebooks }, (_, n) => make("button", { type: "button" }));
@@ -77,12 +79,9 @@ function tokenControls({ set, keep }) {
     buttons.forEach((button, n) => {
       button.tabIndex = n ? -1 : 0;
       button.addEventListener("click", () => choose(n));
-      button.addEventListener("keydown", ({ key }) => {
-        const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[key];
-        const next = step && n + step * codebooks;
-        if (next >= 0 && next < buttons.length) { buttons[next].focus(); choose(next); }
-      });
     });
+    const row = columns * codebooks;
+    arrows(buttons, { ArrowLeft: -codebooks, ArrowRight: codebooks, ArrowUp: -row, ArrowDown: row }, choose);
     let changed = {};
     const mark = () => {
       buttons.forEach((button, n) => {

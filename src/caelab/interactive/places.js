@@ -33,29 +33,26 @@ function grid(run, { rows, columns, side }, write, keep) {
     if (place >= 0) write(place);
   };
   element.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
     event.target.releasePointerCapture?.(event.pointerId);
     down = true;
     at(event);
   });
   element.addEventListener("pointermove", (event) => down && at(event));
-  addEventListener("pointerup", () => {
+  const up = () => {
     if (down) keep();
     down = false;
-  });
+  };
+  addEventListener("pointerup", up);
+  addEventListener("pointercancel", up);
   cells.forEach((cell, place) => {
     cell.addEventListener("click", ({ detail }) => {
       if (detail) return; // of the pointer, which has written already
       write(place);
       keep();
     });
-    cell.addEventListener("keydown", ({ key }) => {
-      const next = cells[place + { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[key]];
-      if (!next) return;
-      cell.tabIndex = -1;
-      next.tabIndex = 0;
-      next.focus();
-    });
   });
+  arrows(cells, { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns });
   const show = (state) => cells.forEach((cell, place) => { cell.className = state.painted[`${run}.${place}`] ?? ""; });
   return { run, element, show };
 }

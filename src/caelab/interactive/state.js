@@ -1,6 +1,6 @@
 // What is set in the page: one object, written as the link's hash, and undone step by step.
 const fresh = () => ({
-  image: 0, other: 1, mix: 0, corrupt: corrupted < 0 ? 0 : 1, prior: "", sample: 0, own: "",
+  image: 0, other: 1, mix: 0, corrupt: corrupted.length ? 1 : 0, prior: "", sample: 0, own: "",
   axes: {}, numbers: {}, skips: {}, tokens: {}, painted: {},
 });
 const maps = ["axes", "numbers", "skips", "tokens", "painted"];

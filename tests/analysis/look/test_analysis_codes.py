@@ -1,5 +1,7 @@
 """What a code is held to, how its use is measured, and the axes along which it varies."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -109,6 +111,21 @@ def test_principal_axes_are_those_of_pca():
     assert all(vector[np.abs(vector).argmax()] > 0 for vector in axes.vectors)
 
 
+def test_directions_of_a_wide_latent_take_no_square_of_it():
+    z = np.random.default_rng(1).normal(size=(10, 2_000))
+    tracemalloc.start()
+    axes, one = codes.principal_axes(z), codes.coordinates(z, np.array([7]))
+    assert tracemalloc.get_traced_memory()[1] < 2_000**2
+    tracemalloc.stop()
+    values, vectors = np.linalg.eigh((z - z.mean(0)) @ (z - z.mean(0)).T / 10)  # the first is of no variance
+    np.testing.assert_allclose(axes.deviations, np.sqrt(values[:0:-1]))
+    wanted = vectors[:, :0:-1].T @ (z - z.mean(0)) / np.sqrt(10 * values[:0:-1, None])
+    np.testing.assert_allclose(np.abs((axes.vectors * wanted).sum(1)), 1)
+    assert one.vectors.nonzero() == (0, 7)
+    assert one.vectors[0, 7] == 1
+    assert one.deviations == z[:, 7].std()
+
+
 def test_axes_without_variance_are_left_out():
     z = np.random.default_rng(2).normal(size=(30, 2)) @ np.array([[1, 0, 1, 0], [0, 1, 0, 0.0]])
     assert codes.principal_axes(z).vectors.shape == (2, 4)
@@ -123,9 +140,9 @@ def test_a_latent_of_one_number_has_one_axis():
 
 def test_coordinates_are_the_unit_vectors():
     z = np.array([[0.0, 5], [2, 5]])
-    directions = codes.coordinates(z)
-    assert directions.vectors.tolist() == [[1, 0], [0, 1]]
-    assert directions.deviations.tolist() == [1, 0]
+    directions = codes.coordinates(z, np.array([1, 0]))
+    assert directions.vectors.tolist() == [[0, 1], [1, 0]]
+    assert directions.deviations.tolist() == [0, 1]
 
 
 def test_dead_coordinates_are_found():

@@ -133,6 +133,14 @@ def chromium():
         yield one
 
 
+def middle(chromium, mark):
+    """Where a mark of the map lies in the window."""
+    box = f"document.querySelectorAll('#plot use')[{mark}].getBoundingClientRect()"
+    return chromium.evaluate(
+        f"(() => {{ const b = {box}; return [b.x + b.width / 2, b.y + b.height / 2] }})()"
+    )
+
+
 def said(chromium):
     return chromium.evaluate("document.getElementById('at').textContent")
 
@@ -142,10 +150,7 @@ def test_hovering_shows_the_image_behind_a_mark(chromium, written):
     chromium.open(written)
     chromium.evaluate("document.getElementById('plot').scrollIntoView()")
     for mark, row in ((3, 103), (11, 111)):
-        box = f"document.querySelectorAll('#plot use')[{mark}].getBoundingClientRect()"
-        x, y = chromium.evaluate(
-            f"(() => {{ const b = {box}; return [b.x + b.width / 2, b.y + b.height / 2] }})()"
-        )
+        x, y = middle(chromium, mark)
         chromium.point(x + 1, y + 1)
         assert f"test image {row}," in said(chromium)
         # 12 images lie in 4 columns and 3 rows
@@ -153,6 +158,10 @@ def test_hovering_shows_the_image_behind_a_mark(chromium, written):
         percents = [float(part.rstrip("%")) for part in place.split()]
         assert percents == pytest.approx([100 * (mark % 4) / 3, 100 * (mark // 4) / 2], abs=0.01)
     assert "Class dog" in said(chromium)
+    x, y = middle(chromium, 3)
+    for kind, points in (("touchStart", [{"x": x, "y": y}]), ("touchEnd", [])):
+        chromium.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+    assert "test image 103," in said(chromium)
     assert chromium.errors == []
     assert {address.partition(":")[0] for address in chromium.requests} <= {"file", "data", "about"}
 

@@ -16,7 +16,7 @@ BATCH = 250
 DEAD = 1e-4
 """Variance below which a coordinate is dead, as a part of the largest: a hundredth of its deviation."""
 
-_TINY = 1e-12  # eigenvalues below that part of the largest are rounding
+_TINY = 1e-6  # deviations below that part of the largest are rounding
 
 Floats = NDArray[np.float64]
 
@@ -60,9 +60,9 @@ class Directions:
     deviations: Floats
 
 
-def coordinates(z: Floats) -> Directions:
-    """Return the coordinates of codes (N, latent) as directions."""
-    return Directions(np.eye(z.shape[1]), z.std(0))
+def coordinates(z: Floats, chosen: NDArray[np.int64]) -> Directions:
+    """Return coordinates of codes (N, latent) as directions, those that are chosen, (K,)."""
+    return Directions((chosen[:, None] == np.arange(z.shape[1])).astype(np.float64), z.std(0)[chosen])
 
 
 def principal_axes(z: Floats) -> Directions:
@@ -70,11 +70,11 @@ def principal_axes(z: Floats) -> Directions:
 
     The sign, which nothing determines, is the one that makes an axis' largest component positive.
     """
-    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(z, rowvar=False, bias=True)))
-    kept = np.flatnonzero(values > _TINY * values[-1])[::-1]
-    axes = vectors.T[kept]
+    _, sizes, axes = np.linalg.svd(z - z.mean(0), full_matrices=False)
+    kept = sizes > _TINY * sizes[0]
+    axes = axes[kept]
     largest = np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], axis=1)
-    return Directions(axes * np.sign(largest), np.sqrt(values[kept]))
+    return Directions(axes * np.sign(largest), sizes[kept] / np.sqrt(len(z)))
 
 
 def effective_dimension(variances: Floats) -> float:

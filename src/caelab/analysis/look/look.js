@@ -57,8 +57,8 @@
     const next = keys[event.key]();
     if (next >= 0) show(next);
   });
-  plot.addEventListener("pointermove", (event) => {
-    const pointed = new DOMPoint(event.clientX, event.clientY).matrixTransform(plot.getScreenCTM().inverse());
-    show(nearest(pointed));
-  });
+  const point = (event) =>
+    show(nearest(new DOMPoint(event.clientX, event.clientY).matrixTransform(plot.getScreenCTM().inverse())));
+  plot.addEventListener("pointermove", point);
+  plot.addEventListener("pointerdown", point); // a tap moves nothing
 })();

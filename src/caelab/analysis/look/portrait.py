@@ -51,7 +51,7 @@ class Portrait:
     @cached_property
     def coordinates(self) -> Directions:
         """The coordinates of the code."""
-        return codes.coordinates(self.z)
+        return codes.coordinates(self.z, np.arange(self.net.latent))
 
     @cached_property
     def axes(self) -> Directions:
