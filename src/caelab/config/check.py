@@ -14,8 +14,16 @@ KEEP = {"both": ("best", "last"), "best": ("best",), "none": ()}
 
 # of one type only
 _TYPED = (
-    *("seed", "force", "speed", "compile", "flip", "metrics", "select", "keep"),
-    *("trainer.max_epochs", "trainer.detect_anomaly"),
+    "seed",
+    "force",
+    "speed",
+    "compile",
+    "flip",
+    "metrics",
+    "select",
+    "keep",
+    "trainer.max_epochs",
+    "trainer.detect_anomaly",
 )
 
 

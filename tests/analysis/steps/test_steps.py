@@ -10,6 +10,7 @@ from PIL import Image
 from tiny import TINY
 
 import caelab
+from caelab.data.datamodule import Split
 from caelab.errors import UserError
 from caelab.inference.restore import datamodule, load
 from caelab.metrics.quality import mse, psnr
@@ -51,6 +52,17 @@ def test_points_are_those_of_the_first_images(run):
     near = [count for count, one in zip((0, 1, 3), expected, strict=True) if one >= max(expected) - 0.05]
     assert found["figures"]["steps/enough"] == near[0]
     assert matplotlib.image.imread(run.run_dir / "steps.png").std() > 0.01
+
+
+def test_of_pairs_the_one_is_encoded_and_the_other_compared_with(run, monkeypatch):
+    monkeypatch.setattr(Split, "pairs", lambda split, rows: (255 - split[rows], split[rows]))
+    (found,) = steps(run.run_dir, steps="0", images=20)["points"]
+    net, data = load(run.run_dir), datamodule(made(run.record))
+    data.setup()
+    x = data.splits["test"][:20].float() / 255
+    with torch.no_grad():
+        expected = psnr(mse(net.decode(Code(net._project(1 - x))), x)).mean().item()
+    assert found["psnr"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_where_bits_have_a_price_steps_are_judged_with_it(train, lab):

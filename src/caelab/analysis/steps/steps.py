@@ -49,7 +49,8 @@ def measure(subject: Subject, steps: tuple[int, ...], images: int) -> Result:
         raise UserError(f"{shown}: the encoder of this {name} takes no steps, unlike model=auto_decoder")
     require_contract(net, test)
     count = min(images, len(test))
-    batches = [test[start : min(start + _BATCH, count)] for start in range(0, count, _BATCH)]
+    parts = (slice(start, min(start + _BATCH, count)) for start in range(0, count, _BATCH))
+    batches = [test.pairs(part) for part in parts]
     points = []
     with evaluating(net):
         for one in terminal.tracked(steps, "encoding"):
@@ -73,15 +74,15 @@ def _worth(point: dict[str, float]) -> float:
     return -10 * math.log10(point["objective"]) if "objective" in point else point["psnr"]
 
 
-def _encoded(net: Autoencoder, batches: list[Tensor]) -> tuple[dict[str, float], float]:
+def _encoded(net: Autoencoder, batches: list[tuple[Tensor, Tensor]]) -> tuple[dict[str, float], float]:
     """PSNR (dB) of images, with their bits and what these cost, and the seconds that their encoder takes."""
     errors, penalties, seconds = [], [], 0.0
-    for images in batches:
-        x = pixels(net, images)
+    for given, clean in batches:
+        x = pixels(net, given)
         began = time.perf_counter()
         code = net.encode(x)
         seconds += time.perf_counter() - began
-        errors.append(quality.mse(net.decode(code), x))
+        errors.append(quality.mse(net.decode(code), pixels(net, clean)))
         if code.penalty is not None:
             penalties.append(code.penalty)
     error = torch.cat(errors)
