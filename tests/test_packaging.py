@@ -125,13 +125,20 @@ def installed(wheel, tmp_path_factory):
     return folder
 
 
+def make(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run make as a user would, whatever flags the make that runs the tests hands down."""
+    alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    command = ["make", *arguments]
+    return subprocess.run(command, cwd=cwd, env=alone, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture
 def steps(tmp_path):
     """What make would do for a target, with its environment in a folder of the test's."""
 
     def steps(target: str) -> list[str]:
-        command = ["make", "-n", f"VENV={tmp_path}", "PYTHON=python3.x", target]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        done = make("-n", f"VENV={tmp_path}", "PYTHON=python3.x", target, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 
     return steps
@@ -168,12 +175,9 @@ def test_make_clean_removes_an_environment_and_no_other_folder(tmp_path):
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "pyvenv.cfg").touch()
 
-    def clean(folder: str) -> subprocess.CompletedProcess[str]:
-        command = ["make", "-f", str(ROOT / "Makefile"), "clean", f"VENV={folder}"]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    assert clean("made").returncode == 0
-    refused = clean("mine")
+    makefile = str(ROOT / "Makefile")
+    assert make("-f", makefile, "clean", "VENV=made", cwd=tmp_path).returncode == 0
+    refused = make("-f", makefile, "clean", "VENV=mine", cwd=tmp_path)
     assert refused.returncode != 0
     assert refused.stdout == "VENV=mine is not a virtual environment; it stays as it is\n"
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
