@@ -433,6 +433,9 @@ def test_the_moving_average_is_what_is_kept_and_measured(train):
     images = data.splits["test"][:]
     mse = (net.reconstruct(images) - images.float() / 255).square().flatten(1).mean(1).double()
     assert record["metrics"]["test/psnr"] == pytest.approx(float((-10 * mse.log10()).mean()), abs=1e-4)
+    told = "after 3 steps the first weights are still 56% of the average"  # 0.75 * 0.75, as above
+    assert f"  ema=0.75: {told}; try a lower one, or ema=null\n" in answer.out
+    assert "first weights" not in train("ema=0.05", "dataset.train_size=32", "trainer.max_epochs=3").out
 
 
 @pytest.fixture
