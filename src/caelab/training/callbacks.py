@@ -128,6 +128,9 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Ten
     return lambda mean, latest, n: averaged(mean, latest, n) if mean.is_floating_point() else latest
 
 
+_STALE = 0.01  # of a moving average: the share of the first weights above which a run tells it
+
+
 class MovingAverage(WeightAveraging):
     """Has the moving average of the weights validated and kept.
 
@@ -140,6 +143,14 @@ class MovingAverage(WeightAveraging):
 
     def __init__(self, decay: float) -> None:
         super().__init__(avg_fn=moving_average(decay))
+        self.decay = decay
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say where there are too few steps to leave the first weights behind."""
+        steps = int(trainer.estimated_stepping_batches)
+        if (share := self.decay ** (steps - 1)) > _STALE:
+            first = f"the first weights are still {share:.0%} of the average"
+            terminal.say(f"  ema={self.decay:g}: after {steps:,} steps {first}; try a lower one, or ema=null")
 
 
 class Pruning(Callback):

@@ -1,7 +1,6 @@
 """One run: data, network, fit, only then a look at the test split, and the record that it leaves."""
 
 import logging
-import math
 import os
 import time
 from contextlib import suppress
@@ -34,7 +33,6 @@ from caelab.training.trial import TRIAL
 
 log = logging.getLogger(__name__)
 
-_STALE = 0.01  # of a moving average: the share of the first weights above which a run tells it
 _OF_THE_FIT = ("metrics", "best_epoch", "size", "floor", "batch_size", "time")
 
 
@@ -120,7 +118,6 @@ def _carry_out(job: Job, record: Record, parts: Parts, before: Complete | None) 
         of_the_fit = {key: getattr(before, key) for key in _OF_THE_FIT}
     else:
         if learns:
-            _announce_average(job.config, math.ceil(shown / parts.data.batch_size))
             _fit(parts, fresh=job.config["from"] is None)
         else:
             _fit_at_once(parts)
@@ -165,19 +162,6 @@ def _announce(job: Job, parts: Parts, shown: int) -> None:
     if emulated(precision, device_of(job.config["trainer"]["accelerator"])):
         slow = f"{device} emulates bfloat16, many times slower than 32-true"
         terminal.say(f"  trainer.precision={precision}: {slow}")
-
-
-def _announce_average(config: dict[str, Any], epoch: int) -> None:
-    """Say where the moving average of the weights has too few steps to leave the first weights behind.
-
-    Args:
-        config: of the run.
-        epoch: batches in one.
-    """
-    steps = config["trainer"]["max_epochs"] * epoch // config["trainer"].get("accumulate_grad_batches", 1)
-    if config["ema"] is not None and (share := config["ema"] ** (steps - 1)) > _STALE:
-        first = f"the first weights are still {share:.0%} of the average"
-        terminal.say(f"  ema={config['ema']:g}: after {steps:,} steps {first}; try a lower one, or ema=null")
 
 
 def _fitted(parts: Parts, shown: int, learns: bool) -> dict[str, Any]:
