@@ -18,7 +18,11 @@ LATENT = 80
 
 def build(name, latent=LATENT, seed=0, **overrides):
     torch.manual_seed(seed)
-    return kind(name, **overrides)(latent)
+    made = kind(name, **overrides)(latent)
+    if made.needs_places:
+        made.grid = 4, 5
+        made.at_places(latent // 20)
+    return made
 
 
 def kind(name, **overrides):
@@ -117,8 +121,11 @@ def test_usage_and_perplexity():
     assert figures["perplexity"] == pytest.approx(4 / 3**0.75)  # 2 to the entropy of (3/4, 1/4)
 
 
+ANYWHERE = [name for name in NAMES if not build(name).needs_places]
+
+
 @pytest.mark.parametrize("model", ["base", "improved", "improved_skip", "honest_skip", "internal_skip"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_each_network_takes_each_kind(model, name):
     net = network(model, name)
     x = torch.rand(4, *net.shape)
@@ -129,14 +136,23 @@ def test_each_network_takes_each_kind(model, name):
     assert all(weight.grad is not None for weight in net.parameters())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_residual_takes_each_kind(name):
-    net = network("residual", name)
+@pytest.mark.parametrize(
+    ("model", "name"), [("residual", name) for name in ANYWHERE] + [("spatial", name) for name in NAMES]
+)
+def test_networks_that_start_as_pca_take_each_kind(model, name):
+    net = network(model, name)
     net.initialise((torch.rand(300, *net.shape) * 255).to(torch.uint8))
     x = torch.rand(4, *net.shape)
     code = net.eval().encode(x)
-    assert code.z.shape == (4, 256)
+    assert code.z.shape == (4, net.latent)
     assert net.decode(code).shape == x.shape
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ANYWHERE])
+@pytest.mark.parametrize("model", ["base", "residual"])
+def test_a_code_without_places_is_refused_by_those_that_need_them(model, name):
+    with pytest.raises(Exception, match="use model=spatial or spatial_auto_decoder"):
+        network(model, name)
 
 
 def test_none_leaves_a_network_as_it_is():

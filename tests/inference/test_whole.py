@@ -27,9 +27,16 @@ VQ = {"_target_": "caelab.bottlenecks.vq.VQ", "_partial_": True, "dim": 3, "entr
 
 
 CODED = {"_target_": "caelab.bottlenecks.hyperprior.Hyperprior", "_partial_": True, "price": 0.02}
+AROUND = {
+    "_target_": "caelab.bottlenecks.context.Context",
+    "_partial_": True,
+    "price": 0.02,
+    "channels": 4,
+    "blocks": 1,
+}
 
 
-@pytest.fixture(params=[None, VQ, CODED], ids=["numbers", "indices", "stream"])
+@pytest.fixture(params=[None, VQ, CODED, AROUND], ids=["numbers", "indices", "stream", "context"])
 def folder(request, tmp_path, monkeypatch):
     """Three pictures, the working directory above them, and a run with random weights."""
     monkeypatch.chdir(tmp_path)
@@ -42,7 +49,7 @@ def folder(request, tmp_path, monkeypatch):
     node = request.param
     bottleneck = None
     if node:
-        pytest.importorskip("constriction" if node == CODED else "vector_quantize_pytorch")
+        pytest.importorskip("vector_quantize_pytorch" if node == VQ else "constriction")
         from hydra.utils import instantiate
 
         bottleneck = instantiate(node)

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from test_devices import PLAIN, TWO, call
+from tiny import TINY
 
 import caelab
 from caelab.bottlenecks.variational import Variational
@@ -25,7 +26,9 @@ KINDS = {
     "simvq": ["bottleneck.dim=4", "bottleneck.entries=16"],
     "entropy": [],
     "hyperprior": [],
+    "context": ["bottleneck.channels=8"],
 }
+SPATIAL = ["model=spatial", "model.channels=8", "model.encoder_channels=8"]
 
 
 @pytest.mark.parametrize(
@@ -33,10 +36,12 @@ KINDS = {
     [kind if kind in ("variational", "vq") else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS],
 )
 def test_a_resumed_run_ends_where_a_whole_one_does(train, killed, kind):
-    words = [f"bottleneck={kind}", *KINDS[kind], "trainer.max_epochs=3"]
-    whole = train(*words, "hydra.run.dir=multirun/whole")
-    killed(*words, after=1)
-    again = train(*words)
+    model = SPATIAL if kind == "context" else [word for word in TINY if word.startswith("model")]
+    words = [*(word for word in TINY if not word.startswith("model")), *model]
+    words += [f"bottleneck={kind}", *KINDS[kind], "trainer.max_epochs=3"]
+    whole = train(*words, "hydra.run.dir=multirun/whole", tiny=False)
+    killed(*words, after=1, tiny=False)
+    again = train(*words, tiny=False)
     assert "going on after epoch 1" in again.out
     assert [record["metrics"] for record in again.records] == [whole.record["metrics"]] * 2
     weights = [

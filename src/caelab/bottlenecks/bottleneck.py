@@ -33,12 +33,16 @@ class Bottleneck(nn.Module, ABC):
         random: whether training draws, and so needs keys. Outside training nothing is drawn.
         near_normal: whether training holds codes near the standard normal, which can then be drawn from.
         bit_price: what a bit adds to the penalty, where that counts nothing but bits; None of any other.
+        needs_places: whether it works only on codes that keep their place.
+        grid: rows and columns of the places of a code that keeps its place; None of any other.
     """
 
     asks: ClassVar[int] = 1
     random: ClassVar[bool] = False
     near_normal: ClassVar[bool] = False
     bit_price: float | None = None
+    needs_places: ClassVar[bool] = False
+    grid: tuple[int, int] | None = None
 
     def __init__(self, latent: int) -> None:
         super().__init__()

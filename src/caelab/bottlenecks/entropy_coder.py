@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from caelab.bottlenecks.density import Density
-from caelab.bottlenecks.range_coder import RangeCoder, Reader, Whole, Words
+from caelab.bottlenecks.range_coder import Columns, RangeCoder, Reader, Whole, Words
 
 _WHOLE = 1 << 20  # what the frequencies of a number add up to, about
 _FARTHEST = 1 << 14  # steps from the median, at most, that a table reaches
@@ -25,6 +25,7 @@ _TAIL = 14.0  # logit: beyond it a table need not reach
 _OTHERS = "its numbers are not those that were coded"
 
 Which = NDArray[np.integer[Any]]
+Grids = Sequence[tuple[int, int] | None] | None
 
 
 class Stream(NamedTuple):
@@ -51,14 +52,15 @@ class Tables:
 
     Args:
         density: as many as there are to be tables.
+        mean: of each, in steps, (tables,); None is 0 of all.
 
     Attributes:
         weights: frequencies of each table, (levels,); the last is that of all steps beyond it.
         content: all of it, in bytes.
     """
 
-    def __init__(self, density: Density) -> None:
-        tables = _tables(density)
+    def __init__(self, density: Density, mean: torch.Tensor | None = None) -> None:
+        tables = _tables(density, torch.zeros_like(density.spread) if mean is None else mean)
         self.weights = [weights for _, weights in tables]
         self._low = np.array([low for low, _ in tables], np.int32)
         self._escapes = np.array([len(weights) - 1 for weights in self.weights], np.int32)
@@ -96,40 +98,55 @@ class Coder(ABC):
     """Codes whole numbers by tables.
 
     Args:
-        tables: of the symbols, in the order in which these are coded.
+        tables: of the symbols.
+        content: all else that encoder and decoder must have alike, in bytes.
 
     Attributes:
-        digest: SHA-256 of the tables, hexadecimal.
+        digest: SHA-256 of the tables and of that content, hexadecimal.
 
     Raises:
         UserError: constriction is not installed.
     """
 
-    def __init__(self, *tables: Tables) -> None:
+    def __init__(self, *tables: Tables, content: bytes = b"") -> None:
         self._coder = RangeCoder([weights for one in tables for weights in one.weights])
-        self.digest = hashlib.sha256(b"".join(one.content for one in tables)).hexdigest()
+        self.digest = hashlib.sha256(b"".join(one.content for one in tables) + content).hexdigest()
 
     @abstractmethod
-    def symbols(self, whole: Whole) -> tuple[Sequence[Whole], Whole]:
-        """Split numbers (M, numbers) into the symbols of each table and those beyond the tables, (m,)."""
+    def symbols(self, whole: Whole, grids: Grids) -> tuple[Columns, Whole]:
+        """Split numbers (M, numbers) into symbols and those beyond the tables, (m,).
+
+        Args:
+            whole: the numbers.
+            grids: see ``encode``.
+
+        Returns:
+            Tables and the symbols that each of them codes, in the order of the stream.
+        """
 
     @abstractmethod
-    def whole(self, read: Reader, far: Whole, count: int) -> tuple[Whole, Whole]:
+    def whole(self, read: Reader, far: Whole, count: int, grids: Grids) -> tuple[Whole, Whole]:
         """Return numbers (count, numbers) from a stream, and what they leave of ``far``."""
 
-    def encode(self, whole: Whole) -> Stream:
-        """Code numbers (M, numbers) as one stream."""
-        symbols, far = self.symbols(whole)
+    def encode(self, whole: Whole, grids: Grids = None) -> Stream:
+        """Code numbers (M, numbers) as one stream.
+
+        Args:
+            whole: the numbers.
+            grids: rows and columns of the places of each image, for codes that keep their place; None is the
+                grid of the bottleneck for all of them.
+        """
+        symbols, far = self.symbols(whole, grids)
         return Stream(self._coder.encode_each(symbols), far, _check(whole))
 
-    def decode(self, stream: Stream, count: int) -> Whole:
-        """Read numbers (count, numbers) again.
+    def decode(self, stream: Stream, count: int, grids: Grids = None) -> Whole:
+        """Read numbers (count, numbers) again; ``grids`` as they were encoded with.
 
         Raises:
             ValueError: they are not those that were coded.
         """
         try:
-            whole, left = self.whole(self._coder.reader(stream.words), stream.far, count)
+            whole, left = self.whole(self._coder.reader(stream.words), stream.far, count, grids)
         except (AssertionError, RuntimeError) as error:
             raise ValueError(str(error)) from None
         if len(left) or _check(whole) != stream.check:
@@ -149,12 +166,12 @@ class EntropyCoder(Coder):
         self._numbers = np.arange(len(self._tables.weights))
         super().__init__(self._tables)
 
-    def symbols(self, whole: Whole) -> tuple[Sequence[Whole], Whole]:
+    def symbols(self, whole: Whole, grids: Grids) -> tuple[Columns, Whole]:
         """Split numbers (M, numbers) into columns."""
         symbols, far = self._tables.symbols(whole, self._numbers)
-        return [*symbols.T], far
+        return enumerate(symbols.T), far
 
-    def whole(self, read: Reader, far: Whole, count: int) -> tuple[Whole, Whole]:
+    def whole(self, read: Reader, far: Whole, count: int, grids: Grids) -> tuple[Whole, Whole]:
         """Read the columns."""
         symbols = np.stack([read(number, count) for number in self._numbers.tolist()], 1)
         return self._tables.whole(symbols, self._numbers, far)
@@ -165,19 +182,19 @@ def _check(whole: Whole) -> int:
 
 
 @torch.no_grad()
-def _tables(density: Density) -> list[tuple[int, NDArray[np.int32]]]:
+def _tables(density: Density, mean: torch.Tensor) -> list[tuple[int, NDArray[np.int32]]]:
     """Of each number the least step in its table, and the frequencies of the steps from there on.
 
     The last frequency is that of all other steps together.
     """
-    density = deepcopy(density).cpu().double()
+    density, mean = deepcopy(density).cpu().double(), mean.cpu().double()[:, None]
     numbers = len(density.spread)
-    reach = _reach(density)
+    reach = _reach(density, mean)
     tables: list[tuple[int, NDArray[np.int32]]] = [(0, np.ones(1, np.int32))] * numbers
     for steps in torch.unique(reach).tolist():
         which = torch.nonzero(reach == steps).flatten()
         ends = torch.arange(-steps, steps + 2, dtype=torch.float64) - 0.5
-        shares = torch.sigmoid(density.some(which).logits(ends.expand(len(which), -1))).diff(dim=1)
+        shares = torch.sigmoid(density.some(which).logits(ends - mean[which])).diff(dim=1)
         for number, own in zip(which.tolist(), (shares * _WHOLE).round().int().numpy(), strict=True):
             first, *_, last = np.flatnonzero(own).tolist() * 2 or (steps, steps)
             kept = own[first : last + 1].clip(min=1)
@@ -186,13 +203,13 @@ def _tables(density: Density) -> list[tuple[int, NDArray[np.int32]]]:
     return tables
 
 
-def _reach(density: Density) -> torch.Tensor:
+def _reach(density: Density, mean: torch.Tensor) -> torch.Tensor:
     """Steps from the median (numbers,) within which almost all of each density lies: powers of two."""
     reach = torch.full_like(density.spread, _FARTHEST, dtype=torch.long)
     steps = _FARTHEST
     while steps > 1:
         steps //= 2
-        ends = torch.tensor([-steps - 0.5, steps + 0.5], dtype=torch.float64).expand(len(reach), -1)
-        low, high = density.logits(ends).T
+        ends = torch.tensor([-steps - 0.5, steps + 0.5], dtype=torch.float64)
+        low, high = density.logits(ends - mean).T
         reach[(low < -_TAIL) & (high > _TAIL)] = steps
     return reach

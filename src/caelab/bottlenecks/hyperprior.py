@@ -1,7 +1,6 @@
 """A latent that is rounded and coded by spreads, which are told by numbers that are coded ahead of it."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 from caelab.bottlenecks.bottleneck import whole_number
 from caelab.bottlenecks.density import Density, bits_between, slopes_between
 from caelab.bottlenecks.entropy import NARROW, Entropy
-from caelab.bottlenecks.entropy_coder import Coder, Tables
-from caelab.bottlenecks.range_coder import Reader, Whole
+from caelab.bottlenecks.entropy_coder import Coder, Grids, Tables
+from caelab.bottlenecks.range_coder import Columns, Reader, Whole
 from caelab.draws import keys, uniform
 
 _TELLING, _SILENT = 2.0, 0.25  # steps: spreads of what is coded ahead, at the start
@@ -156,7 +155,7 @@ class HyperpriorCoder(Coder):
         self._bottleneck, self._ahead = bottleneck, np.arange(bottleneck.ahead)
         super().__init__(self._first, self._later)
 
-    def symbols(self, whole: Whole) -> tuple[Sequence[Whole], Whole]:
+    def symbols(self, whole: Whole, grids: Grids) -> tuple[Columns, Whole]:
         """Split numbers (M, numbers), and what comes ahead of them, into the symbols of each table."""
         first = self._bottleneck.first(whole)
         tables = self._bottleneck.tables(first)
@@ -164,9 +163,9 @@ class HyperpriorCoder(Coder):
         symbols, farther = self._later.symbols(whole, tables)
         order, counts = self._sorted(tables)
         columns = np.split(symbols.ravel()[order], np.cumsum(counts)[:-1])
-        return [*np.ascontiguousarray(ahead.T), *columns], np.concatenate([far, farther])
+        return enumerate([*np.ascontiguousarray(ahead.T), *columns]), np.concatenate([far, farther])
 
-    def whole(self, read: Reader, far: Whole, count: int) -> tuple[Whole, Whole]:
+    def whole(self, read: Reader, far: Whole, count: int, grids: Grids) -> tuple[Whole, Whole]:
         """Read what comes ahead, and then the numbers themselves."""
         ahead = np.stack([read(number, count) for number in self._ahead.tolist()], 1)
         first, far = self._first.whole(ahead, self._ahead, far)

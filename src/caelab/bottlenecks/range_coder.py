@@ -1,6 +1,6 @@
 """Symbols as bits: a range coder with a static model of each place of a code."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from caelab.errors import UserError
 
 Whole = NDArray[np.int32]
 Words = NDArray[np.uint32]
+Columns = Iterable[tuple[int, Whole]]
 Reader = Callable[[int, int], Whole]
 
 
@@ -36,13 +37,14 @@ class RangeCoder:
 
     def encode(self, symbols: Whole) -> Words:
         """Map symbols (N, places), each in [0, levels), to the words of one stream."""
-        return self.encode_each(np.ascontiguousarray(symbols.T, np.int32))
+        return self.encode_each(enumerate(np.ascontiguousarray(symbols.T, np.int32)))
 
-    def encode_each(self, columns: Sequence[Whole] | Whole) -> Words:
-        """Map the symbols of each place, (n,), of which there may be more at one than at another."""
+    def encode_each(self, columns: Columns) -> Words:
+        """Map places and their symbols, (n,), of which there may be more at one than at another."""
         encoder = self._stream.queue.RangeEncoder()
-        for place, model in self._models.items():
-            encoder.encode(columns[place], model)
+        for place, symbols in columns:
+            if (model := self._models.get(place)) is not None:
+                encoder.encode(symbols, model)
         words: Words = encoder.get_compressed()
         return words
 

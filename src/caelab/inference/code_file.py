@@ -63,7 +63,7 @@ def write(
     """
     bottleneck, each = model.network.bottleneck, None
     if isinstance(bottleneck, Entropy):
-        latent, each = coded.pack(bottleneck, [code.z for code in codes])
+        latent, each = coded.pack(_bottlenecks(model, fit, entries), [code.z for code in codes])
     else:
         latent = _plain(model, fit, codes)
     skips = [torch.cat(parts).numpy() for parts in zip(*(code.skips for code in codes), strict=True)]
@@ -84,6 +84,16 @@ def write(
     with durable.file(path) as file:
         np.savez(file, **content)
     return _bytes(model, fit, entries, each)
+
+
+def _bottlenecks(model: Trained, fit: Fit, entries: Sequence[Entry]) -> list[Entropy]:
+    """The bottleneck of each image, which knows how large it is."""
+    found: list[Entropy] = []
+    for entry in entries:
+        bottleneck = (model.at(*entry.size) if fit.way == WHOLE else model).network.bottleneck
+        assert isinstance(bottleneck, Entropy)  # as ``require`` has made sure of
+        found += [bottleneck] * _images(fit, entry)
+    return found
 
 
 def _plain(model: Trained, fit: Fit, codes: Sequence[Code]) -> dict[str, NDArray[Any]]:
@@ -186,20 +196,13 @@ class Codes:
 
     def _decoded(self, model: Trained, stream: dict[str, NDArray[Any]]) -> Tensor:
         """``z`` of a stream, (T, latent), or (n,) of whole pictures."""
-        bottleneck = model.network.bottleneck
-        assert isinstance(bottleneck, Entropy)  # as ``require`` has made sure of
-        whole = self.fit.way == WHOLE
-        images = [
-            (model.at(*entry.size) if whole else model).latent * _images(self.fit, entry)
-            for entry in self.entries
-        ]
         try:
-            z = coded.unpack(bottleneck, stream, sum(images))
+            z = coded.unpack(_bottlenecks(model, self.fit, self.entries), stream)
         except ValueError as error:
             raise UserError(f"{self.path} is damaged ({error}); encode anew") from None
         except UserError as error:
             raise UserError(f"{self.path}: {error}") from None
-        return z if whole else z.reshape(-1, model.latent)
+        return z if self.fit.way == WHOLE else z.reshape(-1, model.latent)
 
     def _whole(self, model: Trained, code: Code) -> Iterator[tuple[Trained, Code]]:
         """Yield the codes of whole pictures, one by one."""

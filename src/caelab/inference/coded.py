@@ -1,6 +1,7 @@
 """Codes that a bottleneck has rounded and priced (``bottleneck=entropy``), as one stream of a file."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,12 @@ ARRAYS = ("words", "far", "check", "tables")
 """What a file holds of it: a ``Stream``, and the digest of the tables that it was coded by."""
 
 
-def pack(bottleneck: Entropy, latents: Sequence[Tensor]) -> tuple[dict[str, Any], list[float]]:
+def pack(bottlenecks: Sequence[Entropy], latents: Sequence[Tensor]) -> tuple[dict[str, Any], list[float]]:
     """Code latents (N, latent), batch by batch of as many images, as one stream.
+
+    Args:
+        bottlenecks: of each image: the same, but that pictures of another size have other places.
+        latents: of each batch, whose images are of one size.
 
     Returns:
         The arrays of a file, and bytes of each image: its part of the stream by the bits that the densities
@@ -26,23 +31,30 @@ def pack(bottleneck: Entropy, latents: Sequence[Tensor]) -> tuple[dict[str, Any]
     Raises:
         UserError: constriction is not installed.
     """
-    coder = bottleneck.coder()
+    coder = bottlenecks[0].coder()
     with torch.inference_mode():
-        placed = [z.to(bottleneck.gain.device) for z in latents]
-        whole = [bottleneck.whole(z).cpu().numpy().astype(np.int32) for z in placed]
-        bits = torch.cat([bottleneck.bits_of(z).cpu() for z in placed]).double()
-    stream = coder.encode(np.concatenate(whole))
+        places = accumulate(map(len, latents), initial=0)
+        batches = [(bottlenecks[at], z) for at, z in zip(places, latents, strict=False)]
+        placed = [(one, z.to(one.gain.device)) for one, z in batches]
+        whole = [one.whole(z).cpu().numpy().astype(np.int32) for one, z in placed]
+        bits = torch.cat([one.bits_of(z).cpu() for one, z in placed]).double()
+    stream = coder.encode(np.concatenate(whole), [one.grid for one in bottlenecks])
     parts = (stream.nbytes * bits / bits.sum()).tolist()
     return dict(zip(ARRAYS, (*stream, coder.digest), strict=True)), parts
 
 
-def unpack(bottleneck: Entropy, found: dict[str, NDArray[Any]], latents: int) -> Tensor:
-    """Read so many numbers ``z`` again, (latents,) float32: those of ``pack``, one image behind the other.
+def unpack(bottlenecks: Sequence[Entropy], found: dict[str, NDArray[Any]]) -> Tensor:
+    """Read the latents of ``pack`` again, one behind the other, (n,) float32.
+
+    Args:
+        bottlenecks: of each image.
+        found: the arrays of a file.
 
     Raises:
         UserError: other tables follow from these weights on this machine, or constriction is not installed.
         ValueError: the stream is damaged.
     """
+    bottleneck = bottlenecks[0]
     coder = bottleneck.coder()
     if (theirs := str(found["tables"])) != coder.digest:
         raise UserError(
@@ -50,7 +62,8 @@ def unpack(bottleneck: Entropy, found: dict[str, NDArray[Any]], latents: int) ->
             "decode on the kind of machine that encoded"
         )
     stream = Stream(found["words"], found["far"], int(found["check"]))
-    whole = coder.decode(stream, latents // len(bottleneck.gain))
+    count = sum(one.latent for one in bottlenecks) // len(bottleneck.gain)
+    whole = coder.decode(stream, count, [one.grid for one in bottlenecks])
     with torch.inference_mode():
         z = bottleneck.value(torch.from_numpy(whole).to(bottleneck.gain.device).float())
         return z.flatten().cpu()

@@ -55,7 +55,7 @@ class Stepped(Corrected):
         if type(self.bottleneck).pull is Bottleneck.pull:
             kind = type(self.bottleneck).__name__
             raise ValueError(
-                f"bottleneck: steps cannot follow what {kind} asks; use none, entropy or hyperprior"
+                f"bottleneck: steps cannot follow what {kind} asks; use none, entropy, hyperprior or context"
             )
         for parameter in self.to_latent.parameters():  # no gradient leads there
             parameter.requires_grad_(False)

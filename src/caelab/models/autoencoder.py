@@ -50,6 +50,7 @@ class Autoencoder(nn.Module, ABC):
         shape: (C, H, W) of one image; given by the dataset, never by the user.
         latent: numbers in ``z`` per image, at least ``least_latent``.
         bottleneck: builds what the latent passes, from ``latent``; None lets it pass as it is.
+        grid: rows and columns of the places of a code that keeps its place; None of any other.
 
     Attributes:
         floor: its name in figures, such as ``PCA``, where it is a floor: fitted without a gradient, and what
@@ -71,12 +72,23 @@ class Autoencoder(nn.Module, ABC):
     steps: int | None = None
 
     def __init__(
-        self, shape: Sequence[int], latent: int, bottleneck: Callable[[int], Bottleneck] | None = None
+        self,
+        shape: Sequence[int],
+        latent: int,
+        bottleneck: Callable[[int], Bottleneck] | None = None,
+        grid: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
         self.latent = at_least(self.least_latent, "latent", latent)
         self.bottleneck = bottleneck_of(bottleneck or Plain, self.latent)
+        if self.bottleneck.needs_places and grid is None:
+            kind = type(self.bottleneck).__name__.lower()
+            raise ValueError(
+                f"bottleneck={kind} codes a patch by those around it, and this model's code has no patches; "
+                "use model=spatial or spatial_auto_decoder"
+            )
+        self.bottleneck.grid = grid
 
     @property
     def size(self) -> int:

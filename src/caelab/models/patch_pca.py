@@ -79,13 +79,18 @@ def latent_of(shape: Sequence[int], latent_channels: int, factor: int) -> int:
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
     """
-    channels, height, width = image_shape(shape)
-    most = channels * at_least(1, "factor", factor) ** 2
+    most = image_shape(shape)[0] * at_least(1, "factor", factor) ** 2
     if at_least(1, "latent_channels", latent_channels) > most:
         raise ValueError(
             f"latent_channels must be at most {most}, the numbers in a patch, got {latent_channels}"
         )
-    return latent_channels * -(-height // factor) * -(-width // factor)
+    rows, columns = grid_of(shape, factor)
+    return latent_channels * rows * columns
+
+
+def grid_of(shape: Sequence[int], factor: int) -> tuple[int, int]:
+    """Rows and columns of the patches of an image of ``shape`` (C, H, W)."""
+    return -(-shape[1] // factor), -(-shape[2] // factor)
 
 
 def patches(x: Tensor, factor: int) -> Tensor:
@@ -98,10 +103,8 @@ def patches(x: Tensor, factor: int) -> Tensor:
 
 def joined(parts: Tensor, shape: Sequence[int], factor: int) -> Tensor:
     """Put patches (N, h*w, C*factor^2) together to images of ``shape`` (C, H, W)."""
-    _, height, width = shape
-    rows, columns = -(-height // factor), -(-width // factor)
-    maps = parts.transpose(1, 2).reshape(-1, parts.shape[2], rows, columns)
-    return F.pixel_shuffle(maps, factor)[:, :, :height, :width]
+    maps = parts.transpose(1, 2).reshape(-1, parts.shape[2], *grid_of(shape, factor))
+    return F.pixel_shuffle(maps, factor)[:, :, : shape[1], : shape[2]]
 
 
 @torch.no_grad()

@@ -37,6 +37,7 @@ class Corrected(Autoencoder):
             them repeats the last.
         pca: whether the linear layers start as PCA, rather than at random.
         bottleneck: see ``Autoencoder``.
+        grid: see ``Autoencoder``.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -55,8 +56,9 @@ class Corrected(Autoencoder):
         steps: int,
         pca: bool,
         bottleneck: Callable[[int], Bottleneck] | None,
+        grid: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(shape, latent, bottleneck)
+        super().__init__(shape, latent, bottleneck, grid)
         self.pca = pca
         self.to_latent, self.from_latent = Scaled(pixels, numbers), Scaled(numbers, pixels)
         self.encoder = self.decoder = self.to_spread = None

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from caelab.bottlenecks.bottleneck import Bottleneck
 from caelab.models.autoencoder import Images
-from caelab.models.patch_pca import joined, latent_of, patches, principal
+from caelab.models.patch_pca import grid_of, joined, latent_of, patches, principal
 from caelab.models.residual import Corrected
 
 
@@ -63,6 +63,7 @@ class Spatial(Corrected):
             steps=steps,
             pca=pca,
             bottleneck=bottleneck,
+            grid=grid_of(shape, factor),
         )
         self.factor, self.latent_channels = factor, latent_channels
 
@@ -77,7 +78,7 @@ class Spatial(Corrected):
         other.latent = latent_of(shape, self.latent_channels, self.factor)
         other.shape = (self.shape[0], shape[1], shape[2])
         other.bottleneck = copy(self.bottleneck)
-        other.bottleneck.latent = other.latent
+        other.bottleneck.latent, other.bottleneck.grid = other.latent, grid_of(shape, self.factor)
         return other
 
     @torch.no_grad()

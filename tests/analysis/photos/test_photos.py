@@ -24,8 +24,9 @@ SMALL = (
 SIZES = ((24, 36), (17, 30))  # height and width; factor divides neither side of the second
 
 
-def trained(train, price):
-    runs = train(*SMALL, "bottleneck=entropy", f"bottleneck.price={price}", tiny=False).run_dirs
+def trained(train, price, *words):
+    words = words or ("bottleneck=entropy",)
+    runs = train(*SMALL, *words, f"bottleneck.price={price}", tiny=False).run_dirs
     return max(runs, key=lambda run: (run / "result.json").stat().st_mtime_ns)
 
 
@@ -45,8 +46,9 @@ def decibels(one, other):
     return 10 * np.log10(255**2 / error)
 
 
-def test_bits_and_psnr_are_those_of_files(train, images):
-    run = trained(train, 0.001)
+@pytest.mark.parametrize("words", [["bottleneck=entropy"], ["bottleneck=context", "bottleneck.channels=8"]])
+def test_bits_and_psnr_are_those_of_files(train, images, words):
+    run = trained(train, 0.001, *words)
     found = photos(run, images=images)
     model = caelab.load(run, "cpu")
     for one, size, path in zip(found["pictures"], SIZES, sorted(images.iterdir()), strict=True):
@@ -111,5 +113,5 @@ def test_other_networks_and_empty_folders_are_refused(train, tmp_path, images):
     with pytest.raises(UserError, match="there is no image in this folder"):
         photos(run, images=tmp_path / "empty")
     plain = train(*SMALL, "seed=1", tiny=False).run_dirs
-    with pytest.raises(UserError, match="bottleneck=entropy or hyperprior; train such a run"):
+    with pytest.raises(UserError, match="bottleneck=entropy, hyperprior or context; train such a run"):
         photos(next(one for one in plain if one != run), images=images)

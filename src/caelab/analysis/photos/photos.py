@@ -48,7 +48,7 @@ def measure(subject: Subject, images: str | None) -> Result:
     """Code each picture of a folder whole.
 
     Args:
-        subject: a run of ``model=spatial`` with ``bottleneck=entropy`` or ``hyperprior``.
+        subject: a run of ``model=spatial`` with ``bottleneck=entropy``, ``hyperprior`` or ``context``.
         images: path of the folder, or of one picture.
 
     Returns:
@@ -95,7 +95,7 @@ def _spatial(subject: Subject) -> Spatial:
         return network
     raise UserError(
         f"{terminal.shown(subject.run)}: photographs are coded whole by model=spatial with "
-        "bottleneck=entropy or hyperprior; train such a run"
+        "bottleneck=entropy, hyperprior or context; train such a run"
     )
 
 
@@ -110,8 +110,9 @@ def _by_network(network: Spatial, coder: Coder, pixels: Tensor) -> Coded:
     bottleneck = _entropy(sized)
     z = sized.encode(x).z
     symbols = bottleneck.whole(z).int().numpy()
-    coded = coder.encode(symbols)
-    decoded = bottleneck.value(torch.from_numpy(coder.decode(coded, len(symbols))).float())
+    grids = [bottleneck.grid]
+    coded = coder.encode(symbols, grids)
+    decoded = bottleneck.value(torch.from_numpy(coder.decode(coded, len(symbols), grids)).float())
     x_hat = unit(to_bytes(sized.decode(Code(decoded.reshape(z.shape)))))
     return Coded(8 * coded.nbytes / pixels[0, 0].numel(), psnr(mse(x_hat, x)).item())
 
