@@ -133,9 +133,9 @@ def test_what_is_coded_by_is_exact_whatever_is_coded_with_it(started, grid):
     spread = np.rint(started.predictor.spread.double().numpy() * 2**10)
     found = whole_numbers(started.predictor, whole)
     fine = np.rint(found[..., 0] * spread / 2**17).astype(int)
-    level = np.rint(8 * (((found[..., 1] + octaves) / 2**10).clip(-3, 8) + 3)).astype(int)
+    level = np.rint(8 * (((found[..., 1] + octaves) / 2**10).clip(-5, 8) + 5)).astype(int)
     shift = (fine + 4) // 8
-    tables = np.where(level < 40, 8 * level + fine - 8 * shift + 4, 40 * 7 + level)
+    tables = np.where(level < 56, 8 * level + fine - 8 * shift + 4, 56 * 7 + level)
 
     met = np.zeros(whole.shape, bool)
 

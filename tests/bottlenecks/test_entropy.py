@@ -89,6 +89,20 @@ def test_training_adds_noise_of_a_step_and_the_rest_rounds_to_steps_from_the_med
     assert torch.equal(bottleneck(z).z, z)
 
 
+@pytest.mark.parametrize(
+    ("noisy", "epoch", "rounds"), [(None, 9, False), (2, 1, False), (2, 2, True), (0, 0, True)]
+)
+def test_training_rounds_once_its_noisy_epochs_are_over(noisy, epoch, rounds):
+    bottleneck = Entropy(3, price=0.1, step=0.5, noisy=noisy)
+    h, key = normal(4, [3.0, 1.0, 0.2]).requires_grad_(), keys(torch.arange(4), 0)
+    plain = bottleneck.eval()(h)
+    bottleneck.train().start_epoch(epoch)
+    found = bottleneck(h, key)
+    assert torch.equal(found.z, plain.z) == torch.equal(found.penalty, plain.penalty) == rounds
+    found.z.sum().backward()  # the encoder's gradient passes straight through
+    torch.testing.assert_close(h.grad, torch.ones_like(h))
+
+
 def test_the_penalty_is_the_price_of_the_bits():
     bottleneck = Entropy(2, price=0.3, step=1.0).eval()
     h = normal(20, [1.0, 4.0])

@@ -9,7 +9,7 @@ from caelab.bottlenecks.density import Density, bits_between, slopes_between
 from caelab.bottlenecks.entropy import NARROW, Entropy
 from caelab.bottlenecks.entropy_coder import Coder
 
-LOW, HIGH = -3, 8
+LOW, HIGH = -5, 8
 """Octaves: of the least and the largest spread that a number is coded by."""
 
 HIDDEN = 16
@@ -41,6 +41,7 @@ class Context(Entropy):
         step: of the rounding at the start: see ``Entropy``.
         channels: of the masked convolutions.
         blocks: of them behind the first one, 0 or more.
+        noisy: epochs of training with noise: see ``Entropy``.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -56,9 +57,10 @@ class Context(Entropy):
         step: float | None = None,
         channels: int = 64,
         blocks: int = 3,
+        noisy: int | None = None,
     ) -> None:
         self.sizes = whole_number("channels", channels, 1), whole_number("blocks", blocks, 0)
-        super().__init__(latent, price, step)
+        super().__init__(latent, price, step, noisy)
 
     def at_places(self, numbers: int) -> None:
         """Be told that ``z`` has ``numbers`` at every place of ``grid``."""

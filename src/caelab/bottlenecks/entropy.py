@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from caelab.bottlenecks.bottleneck import Bottleneck, Crossing, above
+from caelab.bottlenecks.bottleneck import Bottleneck, Crossing, above, whole_number
 from caelab.bottlenecks.density import Density
 from caelab.bottlenecks.entropy_coder import Coder, EntropyCoder
 from caelab.draws import uniform
@@ -37,6 +37,10 @@ class Entropy(Bottleneck):
             ``sqrt(6 * price / ln 2)``. Rounding adds ``step^2 / 12`` to the squared error where the decoder
             keeps lengths, as those that start as PCA do, and with that step a bit more would save ``price``.
             Where the latent is too small for such steps, they start smaller.
+        noisy: epochs of training with noise, 0 or more; in those after them codes are rounded as outside of
+            it, and the encoder has its gradient straight through. Noise prices numbers that are nearly
+            always 0 too high. Guo et al., "Soft then Hard: Rethinking the Quantization in Neural Image
+            Compression" (2021), who freeze the encoder then. None is noise in all of them.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -45,8 +49,12 @@ class Entropy(Bottleneck):
     random = True
     bit_price: float
 
-    def __init__(self, latent: int, price: float = 0.005, step: float | None = None) -> None:
+    def __init__(
+        self, latent: int, price: float = 0.005, step: float | None = None, noisy: int | None = None
+    ) -> None:
         super().__init__(latent)
+        self.noisy = noisy if noisy is None else whole_number("noisy", noisy, 0)
+        self.rounds = False
         self.bit_price = above("price", price, 0, equal=False)
         best = math.sqrt(6 * self.bit_price / math.log(2))
         self.step = best if step is None else above("step", step, 0, equal=False)
@@ -78,6 +86,10 @@ class Entropy(Bottleneck):
         """Start the densities as those of steps (M, numbers) from the median."""
         self.density.spread.copy_(steps.std(0).clamp(min=NARROW))
 
+    def start_epoch(self, epoch: int) -> None:
+        """Be told which epoch of training begins, counted from 0."""
+        self.rounds = self.noisy is not None and epoch >= self.noisy
+
     def _places(self, z: Tensor) -> Tensor:
         """Numbers (N, latent) as (M, numbers): M is N, times the places of an image."""
         return z.reshape(-1, len(self.gain))
@@ -89,7 +101,7 @@ class Entropy(Bottleneck):
             whole = steps.detach().round()
             if torch.is_grad_enabled():  # of the encoder, straight through: 0 is added
                 whole = whole + (steps - steps.detach())
-            drawn = key if self.training else None
+            drawn = key if self.training and not self.rounds else None
             y = whole if drawn is None else steps + self._places(uniform(drawn, self.latent) - 0.5)
             z = self.value(y).reshape(h.shape)
             if torch.compiler.is_exporting():  # where nobody asks for the penalty

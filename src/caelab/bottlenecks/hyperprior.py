@@ -45,14 +45,22 @@ class Hyperprior(Entropy):
         price: of a bit: see ``Entropy``.
         step: of the rounding at the start: see ``Entropy``.
         ahead: numbers that are coded ahead of each place; one that is not worth its bits costs almost none.
+        noisy: epochs of training with noise: see ``Entropy``.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
     """
 
-    def __init__(self, latent: int, price: float = 0.005, step: float | None = None, ahead: int = 8) -> None:
+    def __init__(
+        self,
+        latent: int,
+        price: float = 0.005,
+        step: float | None = None,
+        ahead: int = 8,
+        noisy: int | None = None,
+    ) -> None:
         self.ahead = whole_number("ahead", ahead, 1)
-        super().__init__(latent, price, step)
+        super().__init__(latent, price, step, noisy)
 
     def at_places(self, numbers: int) -> None:
         """Be told that ``z`` has ``numbers`` at every place."""
