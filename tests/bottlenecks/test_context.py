@@ -238,3 +238,12 @@ def test_pictures_of_another_size_have_other_places():
     assert (other.bottleneck.grid, other.bottleneck.latent) == ((8, 4), 8 * 4 * 12)
     assert other.bottleneck.predictor is network.bottleneck.predictor
     assert network.bottleneck.grid == (4, 4)
+
+
+def test_what_it_asks_of_steps_hangs_on_nothing_that_was_computed_before(started):
+    h = latents(5)
+    before = started.pull(h), started(h).penalty
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not torch.equal(started(h).penalty, before[1])
+    assert torch.equal(started.pull(h), before[0])
+    assert torch.equal(started.bits_of(started(h).z).float(), before[1] / 0.1)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from caelab.bottlenecks.bottleneck import Crossing, whole_number
+from caelab.bottlenecks.bottleneck import whole_number
 from caelab.bottlenecks.density import Density, bits_between, slopes_between
 from caelab.bottlenecks.entropy import NARROW, Entropy
 from caelab.bottlenecks.entropy_coder import Coder
@@ -48,7 +48,6 @@ class Context(Entropy):
     """
 
     needs_places = True
-    _mixed = False
 
     def __init__(
         self,
@@ -75,11 +74,6 @@ class Context(Entropy):
         self.predictor.spread.copy_(spread.clamp(min=_BROAD))
         assert self.predictor.last.bias is not None
         self.predictor.last.bias[1::2] = (spread / self.predictor.spread).log2()
-
-    def forward(self, h: Tensor, key: Tensor | None = None) -> Crossing:
-        """Let a latent (N, latent) cross: in float32, but for the convolutions."""
-        self._mixed = torch.is_autocast_enabled(h.device.type)
-        return super().forward(h, key)
 
     def cost(self, y: Tensor, whole: Tensor, key: Tensor | None) -> Tensor:
         """Bits (M,) of steps: see ``Entropy``."""
@@ -111,7 +105,7 @@ class Context(Entropy):
         """Mean and spread of each of M places' numbers, in steps, (M, numbers) each."""
         assert self.grid is not None
         maps = whole.reshape(-1, *self.grid, whole.shape[1]).permute(0, 3, 1, 2)
-        with torch.autocast(whole.device.type, enabled=self._mixed):
+        with torch.autocast(whole.device.type, enabled=self.mixed):
             mean, octaves = self.predictor(maps)
         mean, octaves = (one.permute(0, 2, 3, 1).reshape(whole.shape) for one in (mean, octaves))
         return mean, octaves.exp2()

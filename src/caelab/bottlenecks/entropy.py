@@ -42,6 +42,10 @@ class Entropy(Bottleneck):
             always 0 too high. Guo et al., "Soft then Hard: Rethinking the Quantization in Neural Image
             Compression" (2021), who freeze the encoder then. None is noise in all of them.
 
+    Attributes:
+        rounds: whether training rounds now: see ``noisy``.
+        mixed: whether layers that bear it compute in a lower precision now, under automatic mixed precision.
+
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
     """
@@ -54,7 +58,7 @@ class Entropy(Bottleneck):
     ) -> None:
         super().__init__(latent)
         self.noisy = noisy if noisy is None else whole_number("noisy", noisy, 0)
-        self.rounds = False
+        self.rounds = self.mixed = False
         self.bit_price = above("price", price, 0, equal=False)
         best = math.sqrt(6 * self.bit_price / math.log(2))
         self.step = best if step is None else above("step", step, 0, equal=False)
@@ -96,6 +100,7 @@ class Entropy(Bottleneck):
 
     def forward(self, h: Tensor, key: Tensor | None = None) -> Crossing:
         """Let a latent (N, latent) cross, in float32."""
+        self.mixed = torch.is_autocast_enabled(h.device.type)
         with torch.autocast(h.device.type, enabled=False):
             steps = self._places(h.float()) / self._width - self.median
             whole = steps.detach().round()
@@ -120,6 +125,7 @@ class Entropy(Bottleneck):
 
     def pull(self, h: Tensor) -> Tensor:
         """Minus half the gradient of the price of a latent (N, latent), not rounded: see ``Bottleneck``."""
+        self.mixed = torch.is_autocast_enabled(h.device.type)
         with torch.autocast(h.device.type, enabled=False):
             slopes = self.slopes(self._places(h.float()) / self._width - self.median)
             return (-self.bit_price / 2 * slopes / self._width).reshape(h.shape)
@@ -151,5 +157,5 @@ class Entropy(Bottleneck):
 
     def bits_of(self, z: Tensor) -> Tensor:
         """Bits (N,) of a ``z`` (N, latent) that has crossed, by the densities, without any coder."""
-        whole = self.whole(z)
+        whole, self.mixed = self.whole(z), False
         return self.cost(whole, whole, None).reshape(len(z), -1).sum(1)
