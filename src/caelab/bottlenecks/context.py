@@ -32,8 +32,8 @@ class Context(Entropy):
     One learnt density ``f`` serves all numbers: one of mean ``m`` and spread ``2^s`` steps has
     ``f((whole - m) / 2^s)``.
 
-    In training means and spreads follow from whole steps, as they will when pictures are decoded, whereas
-    the number itself has its noise. ``z`` is all that a file has to hold.
+    In training means and spreads follow from whole steps, as they will when pictures are decoded, even
+    where the number itself has its noise. ``z`` is all that a file has to hold.
 
     Args:
         latent: numbers in ``z`` per image.
@@ -56,7 +56,7 @@ class Context(Entropy):
         step: float | None = None,
         channels: int = 64,
         blocks: int = 3,
-        noisy: int | None = None,
+        noisy: int | None = 0,
     ) -> None:
         self.sizes = whole_number("channels", channels, 1), whole_number("blocks", blocks, 0)
         super().__init__(latent, price, step, noisy)

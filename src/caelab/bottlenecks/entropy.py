@@ -58,7 +58,7 @@ class Entropy(Bottleneck):
     ) -> None:
         super().__init__(latent)
         self.noisy = noisy if noisy is None else whole_number("noisy", noisy, 0)
-        self.rounds = self.mixed = False
+        self.rounds, self.mixed = noisy == 0, False
         self.bit_price = above("price", price, 0, equal=False)
         best = math.sqrt(6 * self.bit_price / math.log(2))
         self.step = best if step is None else above("step", step, 0, equal=False)
