@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from caelab.bottlenecks.bottleneck import whole_number
-from caelab.bottlenecks.density import Density, bits_between, slopes_between
+from caelab.bottlenecks.density import Density
 from caelab.bottlenecks.entropy import NARROW, Entropy
 from caelab.bottlenecks.entropy_coder import Coder
 
@@ -78,18 +78,13 @@ class Context(Entropy):
     def cost(self, y: Tensor, whole: Tensor, key: Tensor | None) -> Tensor:
         """Bits (M,) of steps: see ``Entropy``."""
         mean, scale = self._expected(whole)
-        ends = (torch.stack([y - 0.5, y + 0.5]) - mean) / scale  # (2, M, numbers)
-        low, high = self.density.logits(ends.reshape(1, -1)).reshape(ends.shape)
-        return bits_between(low, high).sum(1)
+        return self.density.bits_around(y, scale, mean).sum(1)
 
     def slopes(self, y: Tensor) -> Tensor:
         """Derivatives of the bits of steps (M, numbers), each by itself: what it tells others is as it is."""
         with torch.no_grad():
             mean, scale = self._expected(y.round())
-        ends = ((torch.stack([y - 0.5, y + 0.5]) - mean) / scale).reshape(1, -1)
-        (low, high), (rise_low, rise_high) = (one.reshape(2, *y.shape) for one in self.density.rising(ends))
-        slopes: Tensor = slopes_between(low, high, rise_low, rise_high) / scale
-        return slopes
+        return self.density.slopes_around(y, scale, mean)
 
     def coder(self) -> Coder:
         """Return what codes whole steps (M, numbers), place after place.

@@ -75,6 +75,18 @@ class Density(nn.Module):
         logits, rises = self.rising(ends)
         return slopes_between(*logits.chunk(2, 1), *rises.chunk(2, 1)).T
 
+    def bits_around(self, y: Tensor, scale: Tensor, mean: Tensor | float = 0.0) -> Tensor:
+        """Bits of numbers ``y`` (M, numbers) by a single density, moved to a mean and widened for each."""
+        ends = (torch.stack([y - 0.5, y + 0.5]) - mean) / scale  # (2, M, numbers)
+        low, high = self.logits(ends.reshape(1, -1)).reshape(ends.shape)
+        return bits_between(low, high)
+
+    def slopes_around(self, y: Tensor, scale: Tensor, mean: Tensor | float = 0.0) -> Tensor:
+        """Derivatives of ``bits_around`` by ``y``, (M, numbers)."""
+        ends = ((torch.stack([y - 0.5, y + 0.5]) - mean) / scale).reshape(1, -1)
+        (low, high), (rise_low, rise_high) = (one.reshape(2, *y.shape) for one in self.rising(ends))
+        return slopes_between(low, high, rise_low, rise_high) / scale
+
     def some(self, which: Tensor) -> "Density":
         """Copy those of some numbers, (n,) int64, in that order."""
         some = deepcopy(self)

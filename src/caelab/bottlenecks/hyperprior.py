@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from caelab.bottlenecks.bottleneck import whole_number
-from caelab.bottlenecks.density import Density, bits_between, slopes_between
+from caelab.bottlenecks.density import Density
 from caelab.bottlenecks.entropy import NARROW, Entropy
 from caelab.bottlenecks.entropy_coder import Coder, Grids, Tables
 from caelab.bottlenecks.range_coder import Columns, Reader, Whole
@@ -95,17 +95,12 @@ class Hyperprior(Entropy):
             told = told + (uniform(keys(key, 1), told.numel() // len(key)) - 0.5).reshape(told.shape)
         octaves = self.hear(told)
         octaves = octaves + (octaves.clamp(_LOW, _HIGH) - octaves).detach()
-        ends = torch.stack([y - 0.5, y + 0.5]) / octaves.exp2()  # (2, M, numbers)
-        low, high = self.form.logits(ends.reshape(1, -1)).reshape(ends.shape)
-        return self.density.bits(told).sum(1) + bits_between(low, high).sum(1)
+        return self.density.bits(told).sum(1) + self.form.bits_around(y, octaves.exp2()).sum(1)
 
     def slopes(self, y: Tensor) -> Tensor:
         """Derivatives of the bits of steps (M, numbers); what comes ahead of them is taken as it is."""
         scale = self.hear(self.tell(_sizes(y.round())).round()).clamp(_LOW, _HIGH).exp2()
-        ends = (torch.stack([y - 0.5, y + 0.5]) / scale).reshape(1, -1)
-        (low, high), (rise_low, rise_high) = (one.reshape(2, *y.shape) for one in self.form.rising(ends))
-        slopes: Tensor = slopes_between(low, high, rise_low, rise_high) / scale
-        return slopes
+        return self.form.slopes_around(y, scale)
 
     def coder(self) -> Coder:
         """Return what codes whole steps (M, numbers), and what comes ahead of them.
