@@ -111,6 +111,12 @@ ON_RECORD = {
     "optimizer.lr=1.5e-3 scheduler=cosine flip=true ema=0.999 speed=auto +trainer.gradient_clip_val=0.01": (
         "f07f4d6411c36e10dad6cc8e41d043e07e8461b7f180b2fb33645ebd96f10823"
     ),
+    "model=auto_decoder model.latent=2048 bottleneck=entropy bottleneck.price=0.003 optimizer=muon "
+    "scheduler=cosine flip=true ema=0.998 speed=auto dataset=cifar10 dataset.batch_size=64 "
+    "+trainer.gradient_clip_val=0.01 "
+    "trainer.max_epochs=4 +trainer.check_val_every_n_epoch=4 +trainer.limit_val_batches=4": (
+        "6a5b88458b7c83b338db160df603d70efe5979169789380ad82589a940cb416f"
+    ),
 }
 
 

@@ -54,6 +54,7 @@ _LATER = {
     "trainer.profiler": None,
     "corruption": CLEAN,
     "bottleneck": PLAIN,
+    "bottleneck.noisy": None,
     "augment": {"_target_": "caelab.augmentations.Plain"},
     "callbacks": {},
     "from": None,
