@@ -31,14 +31,19 @@ KINDS = {
 SPATIAL = ["model=spatial", "model.channels=8", "model.encoder_channels=8"]
 
 
+def tiny(kind):
+    """Words of a run of seconds with that bottleneck."""
+    model = SPATIAL if kind == "context" else [word for word in TINY if word.startswith("model")]
+    rest = [word for word in TINY if not word.startswith("model")]
+    return [*rest, *model, f"bottleneck={kind}", *KINDS[kind]]
+
+
 @pytest.mark.parametrize(
     "kind",
     [kind if kind in ("variational", "vq") else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS],
 )
 def test_a_resumed_run_ends_where_a_whole_one_does(train, killed, kind):
-    model = SPATIAL if kind == "context" else [word for word in TINY if word.startswith("model")]
-    words = [*(word for word in TINY if not word.startswith("model")), *model]
-    words += [f"bottleneck={kind}", *KINDS[kind], "trainer.max_epochs=3"]
+    words = [*tiny(kind), "trainer.max_epochs=3"]
     whole = train(*words, "hydra.run.dir=multirun/whole", tiny=False)
     killed(*words, after=1, tiny=False)
     again = train(*words, tiny=False)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
-from test_bottleneck_runs import KINDS
+from test_bottleneck_runs import KINDS, tiny
 
 import caelab
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_tool_takes_it(train, lab, tmp_path, kind):
-    run = train(f"bottleneck={kind}", *KINDS[kind], "trainer.max_epochs=1").run_dir
+    run = train(*tiny(kind), "trainer.max_epochs=1", tiny=False).run_dir
     words = {
         "audit": [],
         "probe": [],
