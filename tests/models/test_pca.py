@@ -235,6 +235,7 @@ def test_a_projection_and_nothing_more_is_the_floor(options, floor):
     [
         (45_000, 3072, 2 * 45_000 * 3072**2 + 10 * 3072**3),  # exact, by a covariance
         (500, 12_288, 2 * 12_288 * 500**2 + 10 * 500**3),  # exact, of few images
+        (5_000, 12_288, 10 * 2 * 5_000 * 12_288 * 512),  # in memory, but all eigenvectors would take longer
         (50_000, 12_288, 50_000 * 12_288**2 / 2 + 10 * 12_288**2 * 512),  # covariance, then ten passes of it
         (50_000, 49_152, 2 * 10 * 50_000 * 49_152 * 512),  # ten passes of the images
     ],

@@ -19,7 +19,7 @@ IN_MEMORY = 1_250_000_000
 """Bytes of float64 up to which the pixels of all images are held at once: those of CIFAR-10 are."""
 
 COVARIANCE = 4_096
-"""Numbers in an image up to which larger data give all eigenvectors of their covariance."""
+"""Images, or numbers in an image, up to which all eigenvectors are found."""
 
 SCATTER = 16_384
 """Numbers in an image up to which a covariance is held for iteration: 1 GiB of float32."""
@@ -124,10 +124,14 @@ def operations(images: int, numbers: int, count: int) -> float:
 
     They are counted as those in float64; in float32 a machine does twice as many.
     """
-    if 8 * images * numbers <= IN_MEMORY or numbers <= COVARIANCE:
+    if _held(images, numbers) or numbers <= COVARIANCE:
         least, most = sorted((images, numbers))
         return 2.0 * most * least**2 + 10.0 * least**3  # the products, and the eigenvectors
     return min(_iterations(images, numbers, count))
+
+
+def _held(images: int, numbers: int) -> bool:
+    return 8 * images * numbers <= IN_MEMORY and min(images, numbers) <= COVARIANCE
 
 
 def _iterations(images: int, numbers: int, count: int) -> tuple[float, float]:
@@ -141,11 +145,12 @@ def _iterations(images: int, numbers: int, count: int) -> tuple[float, float]:
 def principal(images: Images, count: int) -> tuple[Tensor, Tensor]:
     """Mean (D,) and first principal components (count, D) of images (N, C, H, W) of a split, in float64.
 
-    Exact up to ``IN_MEMORY`` and ``COVARIANCE``. Larger pictures are gone through, batch by batch, until the
-    PSNR of the projection is within 1e-4 dB of the best one. Memory grows with ``count`` and D, not with N.
+    Exact where the images, or the numbers in one, are no more than ``COVARIANCE``, and fit ``IN_MEMORY``.
+    Others are gone through, batch by batch, until the PSNR of the projection is within 1e-4 dB of the best
+    one. Memory grows with ``count`` and D, not with N.
     """
     numbers = images[:1].numel()
-    if 8 * len(images) * numbers <= IN_MEMORY:
+    if _held(len(images), numbers):
         return _of_pixels(images, count)
     nothing = torch.zeros(numbers, dtype=torch.float64)
     mean = sum((x.sum(0) for x in _centred(images, nothing)), nothing) / len(images)

@@ -1,22 +1,18 @@
 """PCA of as many numbers as a run's code: the floor that a logger shows the run's gain over."""
 
-import hashlib
 import json
 from pathlib import Path
 
 import torch
 
-from caelab import durable
 from caelab.corruptions import TEST, Corruption
+from caelab.data import floors
 from caelab.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from caelab.data.scale import unit
 from caelab.draws import keys
 from caelab.metrics.quality import mse, psnr
 from caelab.models.pca import PCA, operations
 from caelab.runs.record import Complete
-
-FOLDER = "floors"
-"""Folder below the data folder that keeps what was measured."""
 
 _RATE = 1e10  # operations in float64 that two cores do a second, at least
 
@@ -41,30 +37,25 @@ def measured(record: Complete, data: ImageDataModule, corruption: Corruption, fo
     pca = PCA(data.shape, record.size.effective_code)
     pca.initialise(data.splits["train"])
     found = _psnr(pca, data, corruption)
-    file = _file(record, folder)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    durable.write(file, json.dumps({"test/psnr": found, "data": record.data.plain()}) + "\n")
+    floors.keep(folder, _key(record), {"test/psnr": found, "data": record.data.plain()})
     return found
 
 
 def kept(record: Complete, folder: Path) -> float | None:
     """Return what the cache holds for such a run; None where it holds nothing."""
-    try:
-        return float(json.loads(_file(record, folder).read_text())["test/psnr"])
-    except (OSError, ValueError, KeyError):
-        return None
+    found = floors.kept(folder, _key(record))
+    return None if found is None else float(found["test/psnr"])
 
 
-def _file(record: Complete, folder: Path) -> Path:
-    """Place of a floor: that of the images, what is done to them, and the numbers of the code."""
+def _key(record: Complete) -> str:
+    """What a floor depends on: the images, what is done to them, and the numbers of the code."""
     settings = record.settings
     same = {
         key: value
         for key, value in settings.items()
         if key.startswith(("dataset.", "corruption.")) and key != "dataset.batch_size"
     }
-    text = json.dumps([record.size.effective_code, record.data.plain(), same], sort_keys=True)
-    return folder / FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    return json.dumps([record.size.effective_code, record.data.plain(), same], sort_keys=True)
 
 
 def _pays(record: Complete) -> bool:

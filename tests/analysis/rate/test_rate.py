@@ -15,7 +15,7 @@ from toys import leave_run
 
 import caelab
 from caelab.analysis import rate as declared
-from caelab.analysis.rate import quantisation
+from caelab.analysis.rate import codecs, quantisation
 from caelab.analysis.rate import rate as module
 from caelab.analysis.rate.rate import answer, comparison, table
 from caelab.errors import UserError
@@ -94,6 +94,22 @@ def test_codecs_are_measured_on_the_same_images_and_once(measured, monkeypatch):
         monkeypatch.setattr(f"caelab.analysis.rate.{name}", lambda *_, **__: pytest.fail("measured again"))
     again = rate(path, bits=[2, 8], force=True)
     assert {key: again[key] for key in FLOORS} == {key: found[key] for key in FLOORS}
+
+
+def test_floors_are_kept_with_the_data_until_codecs_or_the_lab_change(measured, run, monkeypatch):
+    path, found = measured
+    folder = path / "data" / "floors"
+    assert len([*folder.iterdir()]) == 2
+    monkeypatch.setattr("caelab.analysis.rate.codecs.curve", lambda *_: [codecs.Setting(5, 9.0, 8.0, 7.0)])
+    monkeypatch.setattr(PIL, "__version__", "0.1")
+    again = rate(run, bits=[2, 8], force=True)
+    assert again["measured"]["pillow"] == "0.1"
+    assert again["codecs"]["JPEG"] == [{"quality": 5, "file": 9.0, "payload": 8.0, "psnr": 7.0}]
+    assert again["transform"] == found["transform"]
+    assert len([*folder.iterdir()]) == 3
+    monkeypatch.setattr("caelab.analysis.rate.transform.curve", lambda *_, **__: [])
+    monkeypatch.setattr(caelab, "__version__", "0.0.1")
+    assert rate(run, bits=[2, 8], force=True)["transform"] == []
 
 
 def test_floors_at_as_many_bytes_stand_among_the_figures():

@@ -1,33 +1,40 @@
 """What stands beside a code's bits and owes nothing to its run: codecs, and transform coding by PCA."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
-from PIL import __version__
+import PIL
 
+import caelab
 from caelab import terminal
 from caelab.analysis.rate import codecs, transform
 from caelab.data.datamodule import EVALUATION_BATCH, Batches, Split
+from caelab.data.floors import keep, kept
 from caelab.runs import results
 from caelab.runs.analyses import Result
 
-_known: dict[str, Result] = {}  # digest of the images that were measured -> their floors
 
-
-def floors(train: Split, test: Split) -> Result:
-    """Measure the floors of the axis of bits on all test images, once in a process.
+def floors(train: Split, test: Split, folder: Path) -> Result:
+    """Measure the floors of the axis of bits on all test images, once for all runs on them.
 
     Args:
         train: training images, whose components and frequencies transform coding takes.
         test: test images.
+        folder: of all data, which keeps what was measured.
 
     Returns:
         ``codecs``: name -> its settings; ``lossless``: name -> its bytes; ``measured``: when, and by which
         Pillow; ``transform``: a point a step, in bits.
     """
     own = _digest(test)
-    return _once(own, lambda: _of_codecs(test)) | _once(own + _digest(train), lambda: _transform(train, test))
+    others = ["codecs", own, PIL.__version__, *codecs.missing()]
+    axes = ["transform", own, _digest(train)]
+    return _once(folder, others, lambda: _of_codecs(test)) | _once(
+        folder, axes, lambda: _transform(train, test)
+    )
 
 
 def _digest(split: Split) -> str:
@@ -37,10 +44,13 @@ def _digest(split: Split) -> str:
     return found.hexdigest()
 
 
-def _once(images: str, measure: Callable[[], Result]) -> Result:
-    if images not in _known:
-        _known[images] = measure()
-    return _known[images]
+def _once(folder: Path, what: list[str], measure: Callable[[], Result]) -> Result:
+    key = json.dumps([caelab.__version__, *what])
+    found = kept(folder, key)
+    if found is None:
+        found = measure()
+        keep(folder, key, found)
+    return found
 
 
 def _of_codecs(test: Split) -> Result:
@@ -56,7 +66,7 @@ def _of_codecs(test: Split) -> Result:
     return {
         "codecs": {name: [one._asdict() for one in curve] for name, curve in curves.items() if curve},
         "lossless": {name: size._asdict() for name, size in sizes.items() if size},
-        "measured": {"when": results.now(), "pillow": __version__},
+        "measured": {"when": results.now(), "pillow": PIL.__version__},
     }
 
 

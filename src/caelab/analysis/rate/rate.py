@@ -53,7 +53,8 @@ def measure(subject: Subject, bits: tuple[int, ...], force: bool) -> Result:
         if "transform" in earlier:
             return earlier
         result = dict(earlier)  # from before there were as many floors
-    result |= floors(subject.data.splits["train"], subject.data.splits["test"])
+    data = subject.data
+    result |= floors(data.splits["train"], data.splits["test"], data.folder.parent)
     result["figures"] = _figures(result)
     _draw({subject.run: result})
     return result
