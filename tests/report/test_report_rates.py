@@ -61,12 +61,15 @@ def test_a_code_without_bits_is_left_out_of_a_logarithmic_axis():
 
 @pytest.fixture
 def row(tmp_path):
-    def make(label, *shifts, floor=False, latent=8, **changes):
+    def make(label, *shifts, floor=False, latent=8, price=None, **changes):
         runs = {}
         for seed, shift in enumerate(shifts):
             path = tmp_path / label / str(seed)
             path.mkdir(parents=True)
-            config = {"model": {"_target_": label.split()[0], "latent": latent}}
+            config = {
+                "model": {"_target_": label.split()[0], "latent": latent},
+                "bottleneck": {"price": price},
+            }
             record = toys.exact(fingerprint=f"{label}{seed}", metrics={}, config=config, seed=seed)
             if shift is not None:
                 one = found(shift) | changes
@@ -96,6 +99,14 @@ def test_sizes_of_one_model_are_one_line_their_envelope(row):
     assert drawn["net, best of 2 sizes"] == [[200, 22], [205, 27], [405, 29]]
     assert drawn["floor: PCA, best of 2 sizes"] == [[197, 19], [202, 24], [402, 26]]
     assert not {"net 8", "net 16"} & drawn.keys()
+
+
+def test_prices_of_one_model_are_one_line(row):
+    rows = [row("net, price 0.1", 0.0, price=0.1), row("net, price 0.01", 5.0, price=0.01, latent=16)]
+    (axes,) = rates(Section("s", "A title", "", "cifar10", [*rows, row("plain", 1.0)])).axes
+    drawn = {one.get_label(): one.get_xydata().tolist() for one in axes.lines}
+    assert drawn["net, best of 2 prices"] == [[200, 22], [205, 27], [405, 29]]
+    assert drawn["plain"] == [[201, 23], [401, 25]]
 
 
 def test_the_best_at_equal_bytes_is_named_on_each_side(row):

@@ -24,10 +24,16 @@ BYTES = (10, 25, 50, 100, 171, 250, 400, 800, 1_600, 3_200)
 SIDES = ("network", "floor", "codec", "published")
 
 
+_PRICE = "bottleneck.price"
+_ALONG = ("model.latent", _PRICE)
+"""Settings along which rows of one kind are a line."""
+
+
 def rates(section: Section) -> Figure | None:
     """Draw the rows whose runs were measured by ``caelab rate``; a row without is left out.
 
-    Rows that differ in the size of their latent alone are one line, their envelope.
+    Rows that differ in the size of their latent and the price of their bits alone are one line, their
+    envelope.
 
     Returns:
         None where no row was.
@@ -43,9 +49,7 @@ def rates(section: Section) -> Figure | None:
             lines[name] = first
         else:
             curves = {label: one.curve for label, one in own.items()}
-            lines[f"{_shared(list(own))}, best of {len(own)} sizes"] = Line(
-                envelope(curves), None, first.floor
-            )
+            lines[_together(list(own), rows)] = Line(envelope(curves), None, first.floor)
     beside = _beside(found)
     return draw(
         titled("Test PSNR against bits per image", section), lines, beside, _published(section, beside)
@@ -110,13 +114,23 @@ def _published(section: Section, beside: Mapping[str, Any]) -> dict[str, Curve]:
 
 
 def _families(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows of one kind whose runs differ in the size of their latent and in the seed alone, together."""
+    """Rows of one kind whose runs differ in nothing but ``_ALONG`` and the seed, together."""
     families: dict[str, list[Row]] = {}
     for row in rows:
-        settings = next(iter(row.runs.values())).record.settings
-        key = json.dumps([row.floor, settings | {"model.latent": None, "seed": None}], sort_keys=True)
-        families.setdefault(key, []).append(row)
+        other = _settings(row) | dict.fromkeys((*_ALONG, "seed"))
+        families.setdefault(json.dumps([row.floor, other], sort_keys=True), []).append(row)
     return list(families.values())
+
+
+def _settings(row: Row) -> dict[str, Any]:
+    return next(iter(row.runs.values())).record.settings
+
+
+def _together(labels: Sequence[str], rows: Sequence[Row]) -> str:
+    """Name a family, such as ``PCA, best of 4 sizes``."""
+    priced = len({_settings(row).get(_PRICE) for row in rows}) > 1
+    shared = _shared(labels)
+    return f"{shared.removesuffix(', price')}, best of {len(rows)} {'prices' if priced else 'sizes'}"
 
 
 def _shared(labels: Sequence[str]) -> str:
