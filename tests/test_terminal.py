@@ -45,6 +45,15 @@ def test_a_pipe_that_somebody_else_has_closed_is_told():
     assert (done.returncode, done.stderr) == (1, "caelab: [Errno 32] Broken pipe\n")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_takes_what_is_said_in_silence(closed):
+    code = "from caelab import terminal; terminal.say('told'); terminal.error('wrong')"
+    line = f'"{sys.executable}" -c "{code}" {closed}'
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    said = ("told\n" if ">&-" not in closed.split() else "", "" if "2>&-" in closed else "caelab: wrong\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, *said)
+
+
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), terminal.told():
         raise ZeroDivisionError

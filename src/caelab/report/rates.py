@@ -41,6 +41,12 @@ def rates(section: Section) -> Figure | None:
     found = _found(section)
     if not found:
         return None
+    title, beside = titled("Test PSNR against bits per image", section), _beside(found)
+    return draw(title, _lines(found), beside, _published(section, beside))
+
+
+def _lines(found: Sequence[tuple[Row, list[dict[str, Any]]]]) -> dict[str, Line]:
+    """Name -> line of a row, or of those that are one line."""
     lines = {}
     for rows in _families([row for row, _ in found]):
         own = {row.label: line(measured, row.floor) for row, measured in found if row in rows}
@@ -50,10 +56,7 @@ def rates(section: Section) -> Figure | None:
         else:
             curves = {label: one.curve for label, one in own.items()}
             lines[_together(list(own), rows)] = Line(envelope(curves), None, first.floor)
-    beside = _beside(found)
-    return draw(
-        titled("Test PSNR against bits per image", section), lines, beside, _published(section, beside)
-    )
+    return lines
 
 
 def winners(section: Section) -> pd.DataFrame | None:
@@ -71,10 +74,10 @@ def winners(section: Section) -> pd.DataFrame | None:
     if not found:
         return None
     beside = _beside(found)
-    own = [(row.floor, row.label, line(measured).curve) for row, measured in found]
+    own = _lines(found)
     sides = (
-        {label: curve for floor, label, curve in own if not floor},
-        {label: curve for floor, label, curve in own if floor} | {TRANSFORM: transform(beside)},
+        {name: one.curve for name, one in own.items() if not one.floor},
+        {name: one.curve for name, one in own.items() if one.floor} | {TRANSFORM: transform(beside)},
         codecs(beside) | {name: [(bits, PERFECT)] for name, bits in lossless(beside).items()},
         _published(section, beside),
     )
