@@ -16,7 +16,8 @@ from test_texts import NASTY, tokens
 from caelab.metrics.statistics import Difference
 from caelab.plotting.embed import Picture, plotly
 from caelab.report import page, plots, tables
-from caelab.report.claims import Comparison, Verdict, verdicts
+from caelab.report.claims import Verdict, verdicts
+from caelab.report.compare import Comparison
 from caelab.report.page import Chapter, Page
 from caelab.report.rows import Row, Run, Section
 

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from caelab.bottlenecks.context import HIDDEN, HIGH, LOW, REACH, Block, Context, Masked, Predictor
+from caelab.bottlenecks.density import Density
 from caelab.bottlenecks.entropy_coder import Coder, Grids, Tables
+from caelab.bottlenecks.predictor import HIDDEN, HIGH, LOW, REACH, Block, Masked, Predictor
 from caelab.bottlenecks.range_coder import Columns, Reader, Whole
 
 _POINT, _MOST = 1 << 10, 1 << 18  # parts of what a layer hands on; such parts, at most
@@ -35,14 +36,15 @@ class ContextCoder(Coder):
     """Codes the numbers of each place by what those before them let expect.
 
     Args:
-        bottleneck: that has learnt it.
+        predictor: trained, of what is expected.
+        density: that serves all numbers.
+        grid: rows and columns of an image's places.
     """
 
-    def __init__(self, bottleneck: Context) -> None:
-        assert bottleneck.grid is not None
-        self._expected, self._grid = Expected(bottleneck.predictor), bottleneck.grid
+    def __init__(self, predictor: Predictor, density: Density, grid: tuple[int, int]) -> None:
+        self._expected, self._grid = Expected(predictor), grid
         octaves, means = _kinds()
-        form = bottleneck.density.some(torch.zeros(len(octaves), dtype=torch.int64))
+        form = density.some(torch.zeros(len(octaves), dtype=torch.int64))
         form.spread = octaves.exp2().to(form.spread)
         self._tables = Tables(form, means)
         super().__init__(self._tables, content=self._expected.content)

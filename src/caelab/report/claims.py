@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from caelab.errors import UserError
-from caelab.metrics.statistics import ALPHA, MIN_SEEDS, Difference, holm
+from caelab.metrics.statistics import ALPHA, MIN_SEEDS, holm
 from caelab.report import compare
+from caelab.report.compare import Comparison
 from caelab.report.rows import Row, Section
 from caelab.report.wording import gaps, grouped, listing, seeds, span, still_improving, unit
 from caelab.runs.analyses import columns
@@ -30,40 +31,6 @@ from caelab.terminal import nearest
 
 Word = Literal["holds", "contradicted", "undecided", "not measured"]
 Side = Literal["above", "below"]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two rows of a claim.
-
-    Attributes:
-        row: label of the row of which the claim speaks.
-        other: label of the row that it is compared with, or the bound as text.
-        difference: ``row - other`` over their seeds, in the metric's unit, with a 95 % interval.
-        p: of its lying where the claim says, in [0, 1]; None with fewer than 2 seeds.
-        against: p of its lying on the other side, Holm-adjusted over the claim's comparisons, likewise.
-    """
-
-    row: str
-    other: str
-    difference: Difference
-    p: float | None
-    against: float | None
-
-    @property
-    def label(self) -> str:
-        """Such as ``improved against base``."""
-        return f"{self.row} against {self.other}"
-
-    @property
-    def supports(self) -> bool:
-        """Whether it lies significantly where the claim says."""
-        return self.p is not None and self.p < ALPHA
-
-    @property
-    def refutes(self) -> bool:
-        """Whether it lies significantly on the other side."""
-        return self.against is not None and self.against < ALPHA
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
 
@@ -9,9 +10,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caelab.metrics import statistics
-from caelab.metrics.statistics import UNBOUNDED, Bounds, Difference, Interval
+from caelab.metrics.statistics import ALPHA, UNBOUNDED, Bounds, Difference, Interval
 from caelab.report.rows import Row
 from caelab.runs.analyses import columns
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows of a claim.
+
+    Attributes:
+        row: label of the row of which the claim speaks.
+        other: label of the row that it is compared with, or the bound as text.
+        difference: ``row - other`` over their seeds, in the metric's unit, with a 95 % interval.
+        p: of its lying where the claim says, in [0, 1]; None with fewer than 2 seeds.
+        against: p of its lying on the other side, Holm-adjusted over the claim's comparisons, likewise.
+    """
+
+    row: str
+    other: str
+    difference: Difference
+    p: float | None
+    against: float | None
+
+    @property
+    def label(self) -> str:
+        """Such as ``improved against base``."""
+        return f"{self.row} against {self.other}"
+
+    @property
+    def supports(self) -> bool:
+        """Whether it lies significantly where the claim says."""
+        return self.p is not None and self.p < ALPHA
+
+    @property
+    def refutes(self) -> bool:
+        """Whether it lies significantly on the other side."""
+        return self.against is not None and self.against < ALPHA
 
 
 @cache

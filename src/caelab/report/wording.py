@@ -1,16 +1,11 @@
 """How a verdict is worded: figures with their intervals, and rows in a sentence."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from caelab.metrics.statistics import Difference
+from caelab.report.compare import Comparison
 from caelab.report.rows import Row
-
-if TYPE_CHECKING:
-    from caelab.report.claims import Comparison
 
 
 def still_improving(rows: Sequence[Row]) -> list[str]:

@@ -4,11 +4,11 @@ import hashlib
 import json
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import PIL
 
-import caelab
 from caelab import terminal
 from caelab.analysis.rate import codecs, transform
 from caelab.data.datamodule import EVALUATION_BATCH, Batches, Split
@@ -45,7 +45,7 @@ def _digest(split: Split) -> str:
 
 
 def _once(folder: Path, what: list[str], measure: Callable[[], Result]) -> Result:
-    key = json.dumps([caelab.__version__, *what])
+    key = json.dumps([version("caelab"), *what])
     found = kept(folder, key)
     if found is None:
         found = measure()
