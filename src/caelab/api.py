@@ -89,7 +89,8 @@ def sweep(
     """
     with _interruptible(), session() as lab:
         try:
-            left = lab.multirun("train", attempt, words.from_python(overrides, keys, epochs))
+            asked = words.swept(words.from_python(overrides, keys, epochs))
+            left = lab.multirun("train", attempt, asked)
         except RunsFailed as failed:
             left = failed.runs
     return [Run(path, record) for path, record in left.items()]

@@ -5,13 +5,14 @@ from datetime import datetime
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from caelab import terminal
 from caelab.compat import BasicSweeper
 from caelab.composition import words
-from caelab.config import folders
+from caelab.config import explain, folders
 from caelab.errors import UserError
 from caelab.runs.labels import image_sets
 from caelab.runs.record import Record, chosen_by, is_finished
@@ -59,13 +60,22 @@ class CaelabSweeper(BasicSweeper):
         if not jobs:
             empty = next(one for one in overrides if one.is_sweep_override() and not [*one.sweep_iterator()])
             raise UserError(f"{empty.input_line}: there is no value; give one at least, as in range(0,3)")
-        self.validate_batch_is_legal(_kinds(jobs))
+        for job in _kinds(jobs):
+            self._validate(job)
         runs.total = len(jobs)
         with group(f"sweep-{datetime.now():%Y-%m-%d_%H-%M-%S}"):
             runs.launch(jobs)
         _compare(runs.records, Path(self.config.paths.output))
         runs.end()
         return runs.records
+
+    def _validate(self, job: Job) -> None:
+        """Refuse a job that cannot be composed, by the options that it chooses."""
+        try:
+            self.validate_batch_is_legal([job])
+        except HydraException as error:
+            chosen = dict(override.split("=", 1) for override in job if "=" in override)
+            raise UserError(str(explain.line(error, chosen))) from None
 
 
 def _compare(runs: dict[Path, Record], output: Path) -> None:

@@ -34,6 +34,8 @@ def test_a_key_of_other_options_names_them():
     assert hints.elsewhere("optimizer.momentum").startswith("optimizer.momentum: the chosen optimizer has no")
     assert "sgd" in hints.elsewhere("optimizer.momentum")
     assert "adam" not in hints.elsewhere("optimizer.momentum").partition("only")[2]
+    line = hints.elsewhere("optimizer.momentum", {"optimizer": "adam"})
+    assert line.startswith("optimizer.momentum: optimizer=adam has no such key, only ")
 
 
 def test_images_from_python_are_no_keys_of_a_command_line(train):

@@ -104,6 +104,14 @@ def elsewhere(run, tmp_path, monkeypatch):
     return answer
 
 
+def test_a_size_is_one_number_or_two(run):
+    assert run("dataset.path=d", "dataset.image_size=[16,24]").record["data"]["shape"] == [3, 16, 24]
+    wrong = run("dataset.path=d", "dataset.image_size=[16,24,1]")
+    assert wrong.status == 1
+    line = "caelab: dataset.image_size=[16, 24, 1]: must be one number, or [height,width]\n"
+    assert wrong.err.endswith(line)
+
+
 def test_an_evaluation_finds_the_pictures_from_elsewhere(elsewhere, pictures):
     assert elsewhere.record["places"]["path"] == str(pictures)
     assert elsewhere.record["config"]["dataset"]["path"] == "d"

@@ -95,3 +95,14 @@ def test_flags_may_stand_anywhere():
         "model=base",
         "seed=0,1",
     ]
+
+
+def test_keys_of_a_swept_group_wait_for_its_options():
+    typed = ["loss=l1_mse,l1_bce", "loss.alpha=0.5", "model.latent=8", "+loss.beta=1", "seed=0,1"]
+    assert words.swept(typed) == [typed[0], "loss.alpha=choice(0.5)", *typed[2:]]
+    assert words.command_line(["-m", *typed[:2]])[-1] == "loss.alpha=choice(0.5)"
+    assert words.command_line(typed[:2])[-1] == "loss.alpha=0.5"
+    assert words.swept(["experiment=a,b", "model.channels=[4,8]"])[-1] == "model.channels=choice([4,8])"
+    kept = ["dataset=folder,hf", "dataset.path='12'", "dataset.index=null", "dataset.path=${oc.env:HOME}"]
+    assert words.swept([*kept, "dataset.channels=1,3"]) == [*kept, "dataset.channels=1,3"]
+    assert words.swept(["loss=l1_mse,l1_bce", "loss.alpha=[", "loss.alpha=1"])[-1] == "loss.alpha=1"

@@ -90,6 +90,15 @@ def test_a_bad_option_stops_the_sweep_before_its_first_job(train):
     assert not answer.records
 
 
+def test_a_key_that_every_swept_option_has_is_set_in_each(train):
+    answer = train("-m", "loss=l1_mse,l1_bce", "loss.alpha=0.25")  # which the default loss has not
+    assert answer.status == 0
+    assert [r["config"]["loss"]["alpha"] for r in answer.records] == [0.25, 0.25]
+    wrong = train("-m", "optimizer=sgd,adam", "optimizer.momentum=0.9")
+    assert wrong.status == 1
+    assert wrong.err.startswith("caelab: optimizer.momentum: optimizer=adam has no such key, only ")
+
+
 def test_a_sweep_over_no_value_is_refused(train):
     answer = train("-m", "seed=range(3,0)")
     assert answer.status == 1

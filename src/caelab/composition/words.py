@@ -5,6 +5,8 @@ import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
+from hydra.core.override_parser.types import Override
+
 from caelab.composition import objects
 from caelab.config import grammar, hints, options
 from caelab.config.grammar import written
@@ -92,7 +94,38 @@ def command_line(arguments: list[str]) -> list[str]:
     flags = list(arguments)
     for word in keys:
         flags.remove(word)
-    return [*flags, *read(keys)]
+    words = read(keys)
+    return [*flags, *(swept(words) if {"-m", "--multirun"} & {*flags} else words)]
+
+
+def swept(words: list[str]) -> list[str]:
+    """Have Hydra read the keys of options that a sweep chooses with each of these, not with the default one.
+
+    Such a key becomes a choice of one value, of which quoted text, null and ``${...}`` are none: they stay.
+    """
+    try:
+        parsed = grammar.parse(words)
+    except UserError:  # which Hydra tells, too
+        return words
+    chosen = {one.key_or_group for one in parsed if one.is_sweep_override()}
+    waiting = options.groups() if "experiment" in chosen else chosen
+    return [
+        _one_choice(word)
+        if one.key_or_group.partition(".")[0] in waiting and "." in one.key_or_group and not _is_free(one)
+        else word
+        for word, one in zip(words, parsed, strict=True)
+    ]
+
+
+def _is_free(one: Override) -> bool:
+    """Whether an override does not need that its key is there, or takes several values."""
+    return one.is_sweep_override() or one.is_add() or one.is_force_add() or one.is_delete()
+
+
+def _one_choice(word: str) -> str:
+    key, _, value = word.partition("=")
+    is_value = value and value != "null" and value[0] not in "'\"" and "${" not in value
+    return f"{key}=choice({value})" if is_value else word
 
 
 def read(words: Iterable[str]) -> list[str]:

@@ -50,7 +50,7 @@ def check(config: dict[str, Any], choices: dict[str, Any]) -> None:
                 raise UserError(f"{key}={one}: must be a finite number")
     for group in groups:
         leaf = options.option(group, str(choices.get(group)))
-        _check_kinds(options.flat(config.get(group, {}), f"{group}."), leaf)
+        _check_kinds(options.flat(config.get(group, {}), f"{group}."), leaf, leaf.get(f"{group}._target_"))
     _check_values(config, top)
     _check_values(options.flat(config["trainer"], "trainer."), options.options("trainer")["train"])
     _check_ranges(config)
@@ -73,7 +73,7 @@ def _kind(value: Any) -> str:
     return "a list" if isinstance(value, list) else "text"
 
 
-def _check_kinds(values: dict[str, Any], defaults: dict[str, Any]) -> None:
+def _check_kinds(values: dict[str, Any], defaults: dict[str, Any], target: Any = None) -> None:
     for key, default in defaults.items():
         value = values.get(key)
         if value is None or default is None or isinstance(default, dict):
@@ -84,6 +84,8 @@ def _check_kinds(values: dict[str, Any], defaults: dict[str, Any]) -> None:
         for given, example in pairs:
             got, want = _kind(given), _kind(example)
             if got == want or (got, want) == ("a whole number", "a number") or default == MISSING:
+                continue
+            if got == "a list" and hints.takes_list(key, target):
                 continue
             wrong, right = (f"{key}={written(one)}" for one in (value, default))
             raise UserError(f"{wrong}: expected {want}, as in {right}")

@@ -1,7 +1,9 @@
 """How a mistake in a config is told, Hydra's own among them."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
@@ -13,8 +15,13 @@ from caelab.config.grammar import NO_TEXT, mistake
 from caelab.terminal import nearest, one_line
 
 
-def line(error: BaseException) -> str | None:
-    """One line for an error that the user made, Hydra's among them; None for a bug."""
+def line(error: BaseException, chosen: Mapping[str, str] = MappingProxyType({})) -> str | None:
+    """One line for an error that the user made, Hydra's among them; None for a bug.
+
+    Args:
+        error: that was raised.
+        chosen: group -> option of the job that was composed, as far as that is known.
+    """
     missing = error.missing_cfg_file if isinstance(error, MissingConfigException) else None
     group, _, option = (missing or "").rpartition("/")
     if isinstance(error, MissingConfigException) and group:
@@ -30,7 +37,8 @@ def line(error: BaseException) -> str | None:
         if several := re.search(r"Ambiguous value for argument '([^']+)'", str(error)):
             return f"{several[1]}: several values are a sweep, which takes -m; text with a comma takes quotes"
         if key := re.search(r"[Cc]ould not override '([^']+)'", str(error)):
-            return (hints.elsewhere if key[1] in options.every_key() else hints.unknown)(key[1])
+            there = key[1] in options.every_key()
+            return hints.elsewhere(key[1], chosen) if there else hints.unknown(key[1])
         return one_line(error).removeprefix("UserError raised while resolving interpolation: ")
     return terminal.explain(error)
 

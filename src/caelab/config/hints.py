@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pkgutil import resolve_name
+from types import MappingProxyType
 from typing import Any
 
 from caelab.config import options, refusals
@@ -87,11 +88,18 @@ def wished(key: str) -> str | None:
     return wish if wish and (not group or wish.startswith(f"{group}.")) else None
 
 
-def elsewhere(key: str) -> str:
-    """One line about a key that other options of its group have, but not the chosen one."""
+def elsewhere(key: str, chosen: Mapping[str, str] = MappingProxyType({})) -> str:
+    """One line about a key that other options of its group have, but not the chosen one.
+
+    Args:
+        key: as it was typed.
+        chosen: group -> option, as far as that is known.
+    """
     group = next(one for one in (*options.groups(), "hydra.launcher") if key.startswith(f"{one}."))
     having = ", ".join(name for name, leaf in options.options(group).items() if key in leaf)
-    return f"{key}: the chosen {group.replace('.', '/')} has no such key, only {having}"
+    name = group.replace(".", "/")
+    which = f"{name}={chosen[name]}" if name in chosen else f"the chosen {name}"
+    return f"{key}: {which} has no such key, only {having}"
 
 
 def _arguments(group: str) -> dict[str, str]:
@@ -105,6 +113,15 @@ def _arguments(group: str) -> dict[str, str]:
                 if not (group == "trainer" and argument in refusals.REFUSED):
                     taken.setdefault(argument, target)
     return taken
+
+
+def takes_list(key: str, target: Any) -> bool:
+    """Whether a class takes a list, too, for the argument that a key sets, as its annotation tells."""
+    try:
+        annotation = options.arguments(resolve_name(target))[0][key.rpartition(".")[2]].annotation
+    except Exception:  # of any kind, by code that is not the lab's
+        return False
+    return any(word in str(annotation) for word in ("Sequence", "list", "tuple"))
 
 
 def _arguments_of(target: str) -> list[str]:
