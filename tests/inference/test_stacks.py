@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from toys import leave_identity
 
 from caelab.inference.reconstruct import reconstruct
@@ -67,3 +68,47 @@ def test_numbers_that_torch_does_not_have_are_floats(run, lab):
     assert status == 0, err
     found = np.load("out/long.npy")
     assert (found.dtype, np.abs(found - SHADES).max() <= 2e-4) == (np.longdouble, True)
+
+
+@pytest.fixture(params=["deep", "four bands"])
+def pictures(request, tmp_path, monkeypatch):
+    """A run of 16-bit grey, or of four bands, that gives every picture back; and two such pictures."""
+    monkeypatch.chdir(tmp_path)
+    deep = request.param == "deep"
+    path = leave_identity(tmp_path / "run", (1 if deep else 4, 8, 8))
+    record = json.loads((path / RECORD).read_text())
+    if deep:
+        record["data"] |= {"dtype": "uint16", "between": [0, 65535]}
+    (path / RECORD).write_text(json.dumps(record))
+    (tmp_path / "photos").mkdir()
+    draw, found = np.random.default_rng(0), {}
+    for name in ("a", "b"):
+        shape, top = ((8, 8), 65535) if deep else ((8, 8, 4), 255)
+        found[name] = draw.integers(0, top, shape, np.uint16 if deep else np.uint8, endpoint=True)
+        Image.fromarray(found[name]).save(f"photos/{name}.png")
+    return found
+
+
+def test_pictures_of_16_bits_or_four_bands_come_back_as_they_were(pictures, lab):
+    for words in (
+        ["reconstruct", "run", "photos"],
+        ["encode", "run", "photos"],
+        ["decode", "run", "codes.npz"],
+    ):
+        status, _, err = lab(*words, "--out", "codes.npz" if words[0] == "encode" else words[0])
+        assert status == 0, err
+    for name, given in pictures.items():
+        for folder in ("reconstruct", "decode"):
+            with Image.open(f"{folder}/{name}.png") as found:
+                assert found.mode == ("I;16" if given.dtype == np.uint16 else "RGBA")
+                assert np.array_equal(np.asarray(found), given)
+
+
+def test_a_picture_that_does_not_fit_leaves_nothing_in_the_way(pictures, lab):
+    Image.new("CMYK", (8, 8)).save("inks.jpg")
+    Image.new("I;16" if pictures["a"].dtype == np.uint16 else "RGBA", (9, 8)).save("wide.png")
+    status, _, err = lab("reconstruct", "run", "wide.png", "inks.jpg", "--out", "out")
+    assert status == 1
+    assert "caelab: wide.png: skipped: an array of shape " in err
+    assert "caelab: inks.jpg: skipped: its bands are inks, " in err
+    assert lab("reconstruct", "run", "photos/a.png", "--out", "out")[0] == 0

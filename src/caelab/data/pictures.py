@@ -108,8 +108,10 @@ def read(file: Path, form: Form, look: Callable[[Image.Image], None] | None = No
         )
         raise ValueError(f"no picture that Pillow reads{other}") from None
     with opened as image:
-        # a JPEG is decoded at a fraction of its size if that does
-        image.draft(MODES.get(form.channels, image.mode), (2 * form.width, 2 * form.height))
+        if image.format in ("JPEG", "MPO"):  # decoded at a fraction of its size if that does
+            least = (2 * form.width, 2 * form.height)
+            lies = _orientation(image) >= 5
+            image.draft(MODES.get(form.channels, image.mode), least[::-1] if lies else least)
         require_decodable(image)
         if look:
             look(image)

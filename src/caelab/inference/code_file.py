@@ -32,7 +32,7 @@ from caelab.errors import UserError
 from caelab.inference import coded
 from caelab.inference.fitting import WHOLE, Fit
 from caelab.inference.inputs import Source
-from caelab.inference.stacks import ENDINGS
+from caelab.inference.stacks import ENDINGS, PICTURE, PICTURED
 from caelab.inference.stream import Entry
 from caelab.inference.trained import Trained
 from caelab.models.autoencoder import Code, at_least
@@ -311,8 +311,5 @@ def _stream(archive: zipfile.ZipFile, most: int) -> dict[str, NDArray[Any]] | No
 
 def _stays_below(name: str, kind: str) -> bool:
     path = PurePosixPath(name)
-    return (
-        path.suffix.lower() in (ENDINGS if kind else (".png",))
-        and not path.is_absolute()
-        and ".." not in path.parts
-    )
+    endings = (*(ENDINGS if kind else ()), *([PICTURE] if not kind or kind in PICTURED else ()))
+    return path.suffix.lower() in endings and not path.is_absolute() and ".." not in path.parts

@@ -59,7 +59,7 @@ def encode(
         model = trained.load(run, encoder_steps=encoder_steps)
     arrays = stacks.asked(model, given)
     fit = model.fit(way, pictures=not arrays)
-    sources = inputs.sources(given, out, endings=stacks.ENDINGS if arrays else ())
+    sources = inputs.sources(given, out, (), *stacks.taken(model, arrays))
     inputs.require_free([out], force, [source.file for source in sources])
     read = (
         stacks.Stacks(sources, model, way, "encoding") if arrays else stream.Stream(sources, fit, "encoding")

@@ -25,7 +25,11 @@ class Source(NamedTuple):
 
 
 def sources(
-    given: Sequence[Path], out: Path, reserved: Sequence[str] = (), endings: Collection[str] = ()
+    given: Sequence[Path],
+    out: Path,
+    reserved: Sequence[str] = (),
+    arrays: Collection[str] = (),
+    pictures: bool = True,
 ) -> list[Source]:
     """Find the pictures in files and folders, each once, in order, and name their outputs.
 
@@ -36,7 +40,8 @@ def sources(
         given: files and folders.
         out: where outputs go.
         reserved: names that other outputs have.
-        endings: of names of arrays, whose outputs keep them; empty for pictures.
+        arrays: endings of names of arrays, which are taken, too, and whose outputs keep their names.
+        pictures: whether pictures are taken.
 
     Raises:
         UserError: nothing is given, there is no such file, or no picture in a folder.
@@ -46,12 +51,11 @@ def sources(
     for path in given:
         if not path.exists():
             raise UserError(f"{path}: there is no such file or folder")
-    known = endings or {
-        ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN
-    }
+    readable = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    known = {*arrays, *(readable if pictures else ())}
     files = {_plain(file): file for path in given for file in _files(path, out, known)}
     base = os.path.commonpath([_plain(path if path.is_dir() else path.parent) for path in given])
-    names = _names([file.relative_to(base) for file in files], reserved, keep=bool(endings))
+    names = _names([file.relative_to(base) for file in files], reserved, arrays)
     return [Source(file, name) for file, name in zip(files.values(), names, strict=True)]
 
 
@@ -81,7 +85,7 @@ def _hidden(file: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
-def _names(paths: Sequence[Path], reserved: Sequence[str], keep: bool) -> Iterator[str]:
+def _names(paths: Sequence[Path], reserved: Sequence[str], arrays: Collection[str]) -> Iterator[str]:
     """Name outputs: the same path as ``.png``, with the old ending or a number where that is another's.
 
     Those of arrays keep their names.
@@ -91,7 +95,7 @@ def _names(paths: Sequence[Path], reserved: Sequence[str], keep: bool) -> Iterat
         own = path.as_posix()
         free = (
             n
-            for n in ((own,) if keep else _candidates(path))
+            for n in ((own,) if path.suffix.lower() in arrays else _candidates(path))
             if n not in taken and (n == own or n not in inputs)
         )
         name = next(free)

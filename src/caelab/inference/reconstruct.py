@@ -85,7 +85,7 @@ def reconstruct(
         model = trained.load(run, encoder_steps=encoder_steps)
     arrays = stacks.asked(model, given)
     fit = model.fit(way, pictures=not arrays)
-    sources = inputs.sources(given, out, (OVERVIEW,), stacks.ENDINGS if arrays else ())
+    sources = inputs.sources(given, out, (OVERVIEW,), *stacks.taken(model, arrays))
     outputs = [out / name for name in (*(source.name for source in sources), TABLE, OVERVIEW)]
     inputs.require_free(outputs, force, [source.file for source in sources])
     read: stream.Stream = (
@@ -111,7 +111,8 @@ def reconstruct(
         if len(rows) <= SHOWN:
             shown["original"].append((_thumb(original), _short(entry.source.file.name)))
             shown["reconstruction"].append((_thumb(picture), f"{rows[-1].psnr:.1f} dB"))
-    _save(rows, out / TABLE)
+    if rows:
+        _save(rows, out / TABLE)
     if shown["original"]:
         figures.grid(out / OVERVIEW, shown)
     read.tell()
@@ -139,7 +140,7 @@ def _row(entry: Entry, fit: Fit, original: Pixels, pixels: Pixels) -> Row:
 
 def _of_array(entry: Entry, model: Trained, images: NDArray[Any]) -> Row:
     """Hold a file's images (N, C, H, W) against the originals: means over N."""
-    original = stacks.opened(entry.source.file, model.shape, True).x
+    original = stacks.opened(entry.source.file, model.shape, True, stacks.bits(model)).x
     decibels, similar = [], []
     for both in zip(stacks.parts(images, model.batch), stacks.parts(original, model.batch), strict=True):
         x_hat, x = (unit(take(part, part.shape[1:], model.values).x).float() for part in both)

@@ -1,4 +1,7 @@
-"""Arrays in files, ``.npy`` and TIFF, as they are: to a network's images, and back to files of their kind."""
+"""Arrays in files, ``.npy`` and TIFF, as they are: to a network's images, and back to files of their kind.
+
+Pictures are arrays, too, where a network was trained on such as are no plain ones: of 16 bits, or four bands.
+"""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -8,19 +11,25 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from caelab import durable, terminal
+from caelab.data.pictures import AS_THEY_ARE, MODES, Form, read
+from caelab.data.pictures import size as size_of
 from caelab.data.scale import scaled
 from caelab.errors import UserError
+from caelab.inference import stream
 from caelab.inference.fitting import WHOLE
 from caelab.inference.images import Values, take, to_bytes
 from caelab.inference.inputs import Source
 from caelab.inference.stream import Entry, Stream
 from caelab.inference.trained import Trained
 
-NUMPY = ".npy"
+NUMPY, PICTURE = ".npy", ".png"
 ENDINGS = (NUMPY, ".tif", ".tiff")
+PICTURED = ("CHW uint8", "CHW uint16")
+"""Kinds of arrays that are pictures."""
 
 _AXES = ("NHWC", "NCHW", "HWC", "CHW", "NHW", "HW")
 """Orders of axes that a file may have, the likelier one of two that fit first."""
@@ -44,16 +53,37 @@ def asked(model: Trained, given: Sequence[Path]) -> bool:
     return not pictures or (bool(given) and all(path.suffix.lower() == NUMPY for path in given))
 
 
-def opened(path: Path, shape: Sequence[int], any_size: bool) -> Stack:
+def taken(model: Trained, arrays: bool) -> tuple[Sequence[str], bool]:
+    """Endings of names of arrays, and whether pictures are taken, of files that are arrays or are not."""
+    return (ENDINGS, bits(model) is not None) if arrays else ((), True)
+
+
+def bits(model: Trained) -> int | None:
+    """Bits of the pictures that a network takes as arrays; None where it takes none."""
+    if model.values is None:
+        return 8 if model.shape[0] == AS_THEY_ARE else None
+    deep = model.values == Values(torch.uint16, (0, 65_535))
+    return 16 if deep and model.shape[0] in MODES else None
+
+
+def opened(path: Path, shape: Sequence[int], any_size: bool, bits: int | None = None) -> Stack:
     """Open a file of images for a network of images of ``shape`` (C, H, W).
+
+    Args:
+        path: of the file.
+        shape: of the network's images.
+        any_size: whether it takes others.
+        bits: of a picture, see ``bits``.
 
     Raises:
         ValueError: it holds no such images.
         Exception: almost any other one of a reader, on a damaged file.
     """
-    if path.suffix.lower() not in ENDINGS:
+    if path.suffix.lower() not in ENDINGS and bits is None:
         raise ValueError(f"no file of an array; its name must end in {', '.join(ENDINGS)}")
-    if path.suffix.lower() == NUMPY:
+    if path.suffix.lower() not in ENDINGS:
+        array = read(path, Form(shape[0], *size_of(path), bits=bits or 8), _as_png)
+    elif path.suffix.lower() == NUMPY:
         array = np.load(path, mmap_mode="r")
     else:
         import tifffile  # which other files do without
@@ -67,11 +97,18 @@ def opened(path: Path, shape: Sequence[int], any_size: bool) -> Stack:
         if len(axes) == array.ndim and bands == shape[0] and (any_size or size == tuple(shape[1:])):
             return Stack(_ordered(array, axes), axes)
     orders = " or ".join(f"({', '.join(axes)})" for axes in _AXES if len(axes) == array.ndim)
-    more = "; --fit whole takes other sizes with model=spatial" if not any_size else ""
+    banded = any(dict(zip(axes, array.shape, strict=False)).get("C", 1) == shape[0] for axes in _AXES)
+    more = "; --fit whole takes other sizes with model=spatial" if banded and not any_size else ""
     raise ValueError(
         f"an array of shape {array.shape}; the network takes {'x'.join(map(str, shape))}, as "
         f"{orders or '(N, H, W, C)'}{more}"
     )
+
+
+def _as_png(image: Image.Image) -> None:
+    """Refuse a picture whose four bands a PNG cannot hold as they are."""
+    if image.mode == "CMYK":
+        raise ValueError("its bands are inks, of which no picture comes back; give them as an array")
 
 
 def _ordered(array: NDArray[Any], axes: str) -> NDArray[Any]:
@@ -112,7 +149,7 @@ class Stacks(Stream):
         whole = self._fit.way == WHOLE
         for source in terminal.tracked(self._sources, self._description):
             try:
-                stack = opened(source.file, self._model.shape, whole)
+                stack = opened(source.file, self._model.shape, whole, bits(self._model))
                 for part in parts(stack.x, size):
                     take(part, part.shape[1:], self._model.values)  # which refuses values out of range
             # readers raise almost anything on a damaged file
@@ -156,8 +193,11 @@ def files(
 def save(images: NDArray[Any], kind: str, path: Path) -> None:
     """Save images (N, C, H, W) with the axes of their kind, in a folder that may have to be made."""
     axes = kind.split()[0]
-    array = _restored(images, axes)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() == PICTURE:
+        stream.save(_restored(images, "HWC"), path)
+        return
+    array = _restored(images, axes)
     with durable.file(path) as file:
         if path.suffix.lower() == NUMPY:
             np.save(file, array)

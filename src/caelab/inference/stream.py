@@ -92,7 +92,8 @@ class Stream:
                 yield network_input(torch.tensor(tiles).movedim(-1, 1), channels)
 
     def _note(self, file: Path, image: Image.Image) -> None:
-        for remark in remarks(image):
+        deep = image.mode.startswith(("I", DEEP))
+        for remark in [*remarks(image), *(["more than 8 bits: what comes back has 8"] if deep else [])]:
             self._remarks[remark].append(file)
 
     def tell(self) -> None:
