@@ -298,6 +298,8 @@ def empty_val(root):
     ("make", "options", "match"),
     [
         (lambda root: root.rmdir(), {}, r"dataset\.path=.*/images: there is no such folder"),
+        (lambda root: root.rename(root.with_name("image")), {}, r"no such folder; did you mean .*/image\?$"),
+        (lambda root: (root.rmdir(), root.touch()), {}, r"images: it is a file; give the folder of the pict"),
         (lambda root: None, {}, r"dataset\.path=.*/images: there is no file in it"),
         (only_text, {}, r"dataset\.path=.*/images: no file in it can be read as an image"),
         (two, {}, r"dataset\.path=.*/images: 2 images are too few; at least 3 are needed"),

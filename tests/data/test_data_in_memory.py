@@ -126,7 +126,8 @@ def test_what_is_no_images_is_left_to_others(value):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"training": DEEP}, "splits training; give train, val and test"),
+        ({"training": DEEP}, r"split 'training' is unknown; did you mean 'train'\?$"),
+        ({"val": DEEP}, "dataset: only val; give train, and perhaps val and test"),
         ((DEEP,) * 4, r"4 sets of images; give \(train, test\)"),
         (Endless(), "train is Endless, without a length"),
         (DEEP[0, 0], r"train: an array of shape \(14, 5\)"),

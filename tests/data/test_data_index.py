@@ -77,11 +77,14 @@ def test_a_run_is_known_by_the_tables_content(root):
     [
         ("name\n00.png\n", "it has no column 'file'; its columns are name"),
         ("file,lable\n00.png,a\n", "it has a column 'lable'; did you mean 'label'?"),
+        ("file;label\n00.png;a\n", "it has no column 'file'; its columns are file;label; commas part them"),
+        ("file,label\n00.png,\n", "line 2: its label is empty"),
+        ("file,label\n", "it has no row"),
         ("file,label\n00.png\n", "line 2 has not one value for each of the 2 columns"),
         ("file\n00.png\n0a5.png\n", "images has no 0a5.png; did you mean '05.png'?"),
         ("file\nbad.png\n", "line 2: bad.png cannot be read: "),
         ("file\n00.png\n00.png\n", "line 3: 00.png is there twice"),
-        ("file,split\n00.png,trian\n", "split 'trian' is unknown; did you mean 'train'?"),
+        ("file,split\n00.png,trian\n", "00.png: split 'trian' is unknown; did you mean 'train'?"),
         ("file,split\n00.png,train\n01.png,val\n", "no picture of split test"),
         (
             "file,group\n00.png,a\n01.png,a\n",
@@ -112,6 +115,15 @@ def test_a_mistake_in_it_is_one_line(root, table, message):
     assert message.replace("{root}", str(root)) in str(caught.value)
     assert str(caught.value).startswith(f"dataset.index={root.parent / 'pictures.csv'}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_table_that_cannot_be_read_is_told_plainly(root):
+    table = root.parent / "pictures.csv"
+    table.write_bytes("file,label\n00.png,Schön\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"pictures\.csv: it is no text in UTF-8; save it as UTF-8$"):
+        index.columns(table)
+    with pytest.raises(UserError, match=r"gone\.csv: No such file or directory$"):
+        index.columns(root / "gone.csv")
 
 
 def test_a_parquet_file_says_the_same(root):

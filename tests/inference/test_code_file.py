@@ -184,6 +184,10 @@ def no_array(path):
             claiming_pictures_of(20_000, 20_000),
             "a picture of 400,000,000 pixels; at most 89,478,485 are drawn",
         ),
+        (
+            lambda path: rewritten(path, fit="", sizes=np.full((3, 2), 64), tiles=np.ones((3, 2), int)),
+            "sizes that are not the network's",
+        ),
         (lambda path: rewritten(path, shape=np.array([3, 0, 16])), "shape must be at least 1, got 0"),
         (lambda path: rewritten(path, names=np.array(["a.png", "../b.png", "c.png"])), "a name that leaves"),
         (lambda path: rewritten(path, names=np.array(["a.png", "/b.png", "c.png"])), "a name that leaves"),

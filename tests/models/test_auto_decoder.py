@@ -13,6 +13,7 @@ from caelab.bottlenecks.topk import TopK
 from caelab.errors import UserError
 from caelab.models.auto_decoder import AutoDecoder
 from caelab.models.autoencoder import Code
+from caelab.models.spatial_auto_decoder import SpatialAutoDecoder
 from caelab.training.module import AutoencoderModule
 from caelab.training.parts import _require_place
 
@@ -138,8 +139,11 @@ def test_in_training_the_stored_code_crosses_with_noise_and_pays_for_its_bits():
 
 
 def test_a_bottleneck_whose_cost_no_step_can_follow_is_refused():
-    with pytest.raises(ValueError, match="bottleneck: steps cannot follow what TopK asks; use none, entropy"):
+    said = "bottleneck: the steps of this model's encoder cannot follow TopK; use none, "
+    with pytest.raises(ValueError, match=f"{said}entropy or hyperprior$"):
         AutoDecoder(SHAPE, latent=6, bottleneck=partial(TopK, k=2))
+    with pytest.raises(ValueError, match=f"{said}entropy, hyperprior or context$"):
+        SpatialAutoDecoder((3, 8, 8), latent_channels=4, factor=4, bottleneck=partial(TopK, k=2))
 
 
 def test_outside_training_a_code_hangs_on_its_image_alone():
@@ -179,7 +183,10 @@ def test_a_resumed_run_ends_where_a_whole_one_does(train, killed, bottleneck):
             "augment: AutoDecoder keeps a code of each image as it is; use augment=none",
         ),
         (["corruption=blur"], "corruption: AutoDecoder fits its codes to clean images; use corruption=none"),
-        (["bottleneck=topk", "bottleneck.k=2"], "caelab: bottleneck: steps cannot follow what TopK asks"),
+        (
+            ["bottleneck=topk", "bottleneck.k=2"],
+            "caelab: bottleneck: the steps of this model's encoder cannot follow TopK",
+        ),
         (["bottleneck=entropy", "bottleneck.price=0"], "caelab: bottleneck.price must be above 0, got 0"),
         (["model.rate=0"], "model.rate must be above 0, got 0"),
         (["model.momentum=1.0"], "model.momentum must be at least 0 and below 1, got 1.0"),

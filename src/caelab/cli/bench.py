@@ -76,6 +76,9 @@ def bench(
     With --page, the page of each RUN goes through its images and moves a code in Chromium, and tells the
     time of each picture.
     """
+    asked = {"--to": to, "--page": page, "--show": show, "--loading": loading}
+    if len(instead := [name for name, value in asked.items() if value]) > 1:
+        raise UserError(f"{' and '.join(instead)}: each does something else; give one of them")
     from caelab.bench import bench as ways
     from caelab.bench import loading as loaders
 

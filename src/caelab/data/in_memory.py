@@ -14,6 +14,7 @@ from caelab.data.datamodule import ImageDataModule, Split
 from caelab.data.samples import collected
 from caelab.data.stack import SPLITS, Stack, images_of, splits_of
 from caelab.errors import UserError
+from caelab.terminal import nearest
 
 OPTION = "in_memory"
 """The option of the group dataset that this class is."""
@@ -129,9 +130,9 @@ def _digest(labels: Any) -> str:
 def _splits(value: Any) -> Mapping[str, Any]:
     if isinstance(value, Mapping):
         if "train" not in value or not value.keys() <= {*SPLITS}:
-            raise UserError(
-                f"dataset: splits {', '.join(map(str, value))}; give train, val and test, or some of them"
-            )
+            if odd := [str(name) for name in value if name not in SPLITS]:
+                raise UserError(f"dataset: split {odd[0]!r} is unknown{nearest(odd[0], [*SPLITS])}")
+            raise UserError(f"dataset: only {', '.join(value)}; give train, and perhaps val and test")
         return value
     if not isinstance(value, tuple | list) or _labelled(value):
         return {"train": value}
@@ -153,7 +154,8 @@ def _stack(value: Any, split: str) -> Stack:
             raise UserError(
                 f"{_WHERE}: {split} is {type(value).__name__}, without a length; give one that has it"
             )
-        return collected((value[row] for row in range(len(value))), len(value), f"{_WHERE}: {split}")
+        samples = (value[row] for row in range(len(value)))
+        return collected(samples, len(value), f"{_WHERE}: {split}", mend="make them one size")
     layout = "NCHW" if isinstance(value, Tensor) else "NHWC"
     return Stack(images_of(_array(value), layout, f"{_WHERE}: {split}"))
 

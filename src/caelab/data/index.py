@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -46,12 +47,17 @@ def read(path: Path, folder: Path, files: Mapping[str, File]) -> list[dict[str, 
     where, seen = f"dataset.index={path}", set[str]()
     names, lines = _opened(path)
     _check_columns(names, where)
+    if not lines:
+        raise UserError(f"{where}: it has no row")
     rows = []
     for place, row in lines:
         if None in row or None in row.values():
             raise UserError(f"{where}: {place} has not one value for each of the {len(names)} columns")
         for name in (row[column] for column in ("file", "target") if column in row):
             _check_picture(name, files, folder, f"{where}: {place}")
+        for column in ("label", "group"):
+            if column in row and not row[column].strip():
+                raise UserError(f"{where}: {place}: its {column} is empty")
         if row["file"] in seen:
             raise UserError(f"{where}: {place}: {row['file']} is there twice")
         seen.add(row["file"])
@@ -75,7 +81,7 @@ def places(rows: Sequence[Mapping[str, str]], seed: int, where: str) -> list[int
             raise UserError(f"{where}: {error}; a group counts as one") from None
         found = [divided[group] for group in groups]
     else:
-        found = [_place(row["split"], where) for row in rows]
+        found = [_place(row["split"], f"{where}: {row['file']}") for row in rows]
         for place, name in enumerate(layout.SPLITS):
             if place not in found:
                 raise UserError(f"{where}: no picture of split {name}")
@@ -119,7 +125,12 @@ def _opened(path: Path) -> tuple[Sequence[str], list[tuple[str, dict[str, Any]]]
         return _parquet(path) if path.suffix.lower() == PARQUET else _csv(path)
     except ModuleNotFoundError:
         raise UserError(f"dataset.index={path}: it needs pyarrow; pip install 'caelab[hf]'") from None
-    except (OSError, ValueError, csv.Error) as error:
+    except UnicodeDecodeError:
+        more = "" if path.suffix.lower() == ".csv" else ", and Parquet ends in .parquet"
+        raise UserError(f"dataset.index={path}: it is no text in UTF-8; save it as UTF-8{more}") from None
+    except OSError as error:
+        raise UserError(f"dataset.index={path}: {error.strerror or one_line(error)}") from None
+    except (ValueError, csv.Error) as error:
         raise UserError(f"dataset.index={path}: cannot be read: {one_line(error)}") from None
 
 
@@ -171,7 +182,9 @@ def _check_columns(names: Sequence[str], where: str) -> None:
         if column not in names:
             raise UserError(f"{where}: it has a column '{name}'; did you mean '{column}'?")
     if "file" not in names:
-        raise UserError(f"{where}: it has no column 'file'; its columns are {', '.join(names) or 'none'}")
+        found = ", ".join(names) or "none"
+        more = "; commas part them" if len(names) == 1 and re.search("[;\t]", found) else ""
+        raise UserError(f"{where}: it has no column 'file'; its columns are {found}{more}")
 
 
 def _near(name: str) -> list[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from caelab.errors import UserError
+from caelab.terminal import NEAR
 
 SPLITS = {
     "train": ("train", "training"),
@@ -28,7 +30,13 @@ def require(folder: Path) -> None:
         UserError: it is not.
     """
     if not folder.is_dir():
-        raise UserError(f"dataset.path={folder}: there is no such folder")
+        if folder.exists():
+            raise UserError(f"dataset.path={folder}: it is a file; give the folder of the pictures")
+        above = folder.parent
+        beside = [one.name for one in above.iterdir() if one.is_dir()] if above.is_dir() else []
+        near = get_close_matches(folder.name, beside, 1, NEAR)
+        more = f"; did you mean {above / near[0]}?" if near else ""
+        raise UserError(f"dataset.path={folder}: there is no such folder{more}")
 
 
 def of_class(name: str) -> str:

@@ -19,7 +19,8 @@ from caelab.terminal import one_line, tracked
 Size = tuple[int, int]
 """Height and width."""
 
-_ONE_SIZE = "dataset.image_size=64, or [HEIGHT, WIDTH], makes them one size"
+ONE_SIZE = "dataset.image_size=64, or [HEIGHT, WIDTH], makes them one size"
+"""What mends pictures of several sizes where a dataset has that key."""
 
 
 def size_of(image_size: object) -> Size | None:
@@ -49,7 +50,12 @@ def channels_of(channels: int | None) -> int | None:
 
 
 def collected(
-    samples: Iterable[Any], count: int, where: str, size: Size | None = None, channels: int | None = None
+    samples: Iterable[Any],
+    count: int,
+    where: str,
+    size: Size | None = None,
+    channels: int | None = None,
+    mend: str = ONE_SIZE,
 ) -> Stack:
     """Read every sample: an image, or a tuple of an image and what belongs to it, first its label.
 
@@ -62,6 +68,7 @@ def collected(
         where: whose they are, as a message begins.
         size: to which pictures are scaled, their middle of these proportions; None leaves them as they are.
         channels: 1 or 3; None is those of the first for pictures, and leaves arrays as they are.
+        mend: what to do about several sizes.
 
     Raises:
         UserError: a sample that is no image, cannot be read, or has another size or type than the first.
@@ -84,7 +91,7 @@ def collected(
             sized = pixels.shape[1:] == images.shape[2:]
             raise UserError(
                 f"{where}: images of {_kind(images[0])} and, sample {row}, of {_kind(pixels)}; "
-                + ("give images of one kind" if sized else _ONE_SIZE)
+                + ("give images of one kind" if sized else mend)
             )
         images[row] = pixels
         labels.append(label)

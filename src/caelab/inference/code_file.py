@@ -267,6 +267,8 @@ def _entries(about: dict[str, NDArray[Any]], fit: Fit) -> list[Entry]:
         raise ValueError("a name that leaves the folder of the outputs")
     if any(kind and not _KIND.fullmatch(kind) for kind in kinds):
         raise ValueError("arrays of an unknown kind")
+    if fit.way is None and any(size != fit.size for size in sizes):
+        raise ValueError("sizes that are not the network's")
     entries = []
     for name, size, tiles, kind in zip(names, sizes, about["tiles"].tolist(), kinds, strict=True):
         count = tiles[0] if kind else 1

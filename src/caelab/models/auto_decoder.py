@@ -54,8 +54,11 @@ class Stepped(Corrected):
         """
         if type(self.bottleneck).pull is Bottleneck.pull:
             kind = type(self.bottleneck).__name__
+            known = (
+                "entropy or hyperprior" if self.bottleneck.grid is None else "entropy, hyperprior or context"
+            )
             raise ValueError(
-                f"bottleneck: steps cannot follow what {kind} asks; use none, entropy, hyperprior or context"
+                f"bottleneck: the steps of this model's encoder cannot follow {kind}; use none, {known}"
             )
         for parameter in self.to_latent.parameters():  # no gradient leads there
             parameter.requires_grad_(False)

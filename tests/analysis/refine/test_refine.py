@@ -85,3 +85,9 @@ def test_a_run_on_corrupted_images_is_refused(train):
     run = train("corruption=masking")
     with pytest.raises(UserError, match="trained with corruption=masking; a latent that is fitted to the"):
         refine(run.run_dir)
+
+
+def test_a_discrete_latent_is_refused_before_any_step(train):
+    run = train("bottleneck=fsq", "bottleneck.levels=[3,3]", "model.latent=8")
+    with pytest.raises(UserError, match=r"/base-.*: bottleneck=fsq is discrete: no small step leads from"):
+        refine(run.run_dir)

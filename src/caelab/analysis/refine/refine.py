@@ -9,6 +9,7 @@ from rich.table import Table
 
 from caelab import terminal
 from caelab.analysis.runner import Subject
+from caelab.bottlenecks.bottleneck import Discrete
 from caelab.errors import UserError
 from caelab.metrics import quality
 from caelab.models import refinement
@@ -36,6 +37,11 @@ def measure(subject: Subject, steps: int, images: int) -> Result:
     """
     _refuse_corrupted(subject)
     net, test = subject.network, subject.data.splits["test"]
+    if isinstance(net.bottleneck, Discrete):
+        run, which = terminal.shown(subject.run), subject.record.choices["bottleneck"]
+        raise UserError(
+            f"{run}: bottleneck={which} is discrete: no small step leads from one entry to the next"
+        )
     require_contract(net, test)
 
     def fitted(rows: torch.Tensor | slice) -> tuple[torch.Tensor, refinement.Fitted]:
