@@ -46,6 +46,18 @@ def test_what_follows_from_the_option_of_a_group_is_not_named_beside_it():
     ]
 
 
+def test_the_figure_that_a_bottleneck_is_chosen_by_is_not_named_beside_it():
+    def chosen(bottleneck, select):
+        config = {"select": select}
+        one = record(config=config)
+        return toys.exact(choices=one.choices | {"bottleneck": bottleneck}, config=config, data=DATA)
+
+    runs = [chosen("none", "val/psnr"), chosen("entropy", "val/objective")]
+    assert labels(runs) == [{"bottleneck": "none"}, {"bottleneck": "entropy"}]
+    runs.append(chosen("entropy", "val/psnr"))
+    assert [label["select"] for label in labels(runs)] == ["val/psnr", "val/objective", "val/psnr"]
+
+
 def test_an_older_record_means_the_default_of_what_it_lacks():
     younger = {"flip": False, "corruption": {"_target_": "caelab.corruptions.Clean"}, "speed": "exact"}
     runs = [record(seed=0), record(seed=1, config=younger)]

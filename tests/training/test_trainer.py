@@ -1,5 +1,6 @@
 """Lightning's Trainer in a run: each argument acts or is refused; the user's callbacks act."""
 
+import csv
 import inspect
 import re
 import shutil
@@ -258,6 +259,15 @@ def test_only_epochs_with_a_validation_show_figures(train):
     answer = train("+trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3")
     lines = [line for line in answer.out.splitlines() if line.strip().startswith("epoch ")]
     assert ["val/psnr" in line for line in lines] == [False, True, False]
+    every = train("trainer.max_epochs=3", "paths.output=every")
+    curves = [
+        list(csv.DictReader((one.run_dir / "metrics.csv").read_text().splitlines()))
+        for one in (answer, every)
+    ]
+    assert [bool(row["val/psnr"]) for row in curves[0]] == [False, True, False]
+    assert [row["train/loss"] for row in curves[0]] == [row["train/loss"] for row in curves[1]]
+    shown = [line.split("train/loss ")[1].split()[0] for line in lines]
+    assert shown == [f"{float(row['train/loss']):.5g}" for row in curves[0]]
     assert answer.record["best_epoch"] == 2
 
 

@@ -192,11 +192,13 @@ def _captions(one: Section) -> dict[str, str]:
     mean, intervals = (", mean over seeds", " with 95 % intervals") if several else ("", "")
     floors = "; floors dashed" if any(row.floor and row.runs for row in one.rows) else ""
     what = "PSNR" if one.axis else "PSNR and SSIM"
+    apart = any(row.values("test/bits") for row in one.rows if row.runs)
+    priced = "; what was trained for its bits is shown by time alone" if apart else ""
     return {
         "psnr": f"{what} on the test split{mean}{intervals}{floors}",
         "curves": "training loss and validation PSNR by epoch",
         "pareto": "PSNR against the numbers that reach the decoder and against training time, with the "
-        "frontier of what comes through its latent; where there is no room, a point has no name",
+        "frontier of what comes through its latent; where there is no room, a point has no name" + priced,
         "rate": f"PSNR against measured bits per image as codes are rounded more coarsely{mean}; of several "
         "sizes of a latent their envelope, of one a ring where a tenth of a decibel is lost; beside "
         "transform coding by PCA, and codecs without headers",

@@ -136,6 +136,8 @@ def curves(section: Section) -> Figure:
             _curve(axes, row, key, index, rest if index >= HIGHLIGHTED else row.label)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if np.ptp(axes.dataLim.intervalx) == 0:  # a single epoch
+            axes.set_xlim(*(axes.dataLim.intervalx + (-0.9, 0.9)))
     panels[0].set_ylabel("training loss")
     panels[1].set_ylabel(LABELS["val/psnr"])
     logarithmic(panels[0], "y")
@@ -199,7 +201,7 @@ def _curve(axes: Axes, row: Row, key: str, index: int, label: str | None) -> Non
     if not len(epochs):
         return
     if index >= HIGHLIGHTED:
-        axes.plot(epochs, values.mean(0), color="#BBBBBB", lw=0.8, zorder=1, label=label)
+        axes.plot(epochs, values.mean(0), ".-", color="#BBBBBB", ms=3, lw=0.8, zorder=1, label=label)
         return
     every = max(1, len(epochs) // 8)
     style = line_style(index)

@@ -14,6 +14,7 @@ Label = dict[str, str]
 
 _PLAIN = ("dataset", "model", "loss", "optimizer")  # whose options say what they are
 _CHOICES = (*_PLAIN, "bottleneck", "scheduler", "corruption", "augment")
+_FOLLOWS = {"select": "bottleneck"}  # key -> group whose options set it as well
 _OF_TRAINING = ("dataset.batch_size", "dataset.train_size", "dataset.val_size")
 
 
@@ -64,10 +65,10 @@ def _label(record: Record) -> Label:
 
 
 def _varies(key: str, full: Sequence[Label]) -> bool:
-    group = key.partition(".")[0]
+    group = key.partition(".")[0] if "." in key else _FOLLOWS.get(key, "")
     values: dict[str | None, set[str]] = {}
     for label in full:
-        values.setdefault(label.get(group) if "." in key else None, set()).add(label.get(key, "-"))
+        values.setdefault(label.get(group), set()).add(label.get(key, "-"))
     return any(len(found) > 1 for found in values.values())
 
 

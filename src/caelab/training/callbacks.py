@@ -5,7 +5,7 @@ import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -22,6 +22,8 @@ from caelab.training.checkpoint_file import CheckpointFile
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
+
+    from caelab.training.module import AutoencoderModule
 
 _STATE = "caelab"  # the key of a checkpoint below which the lab's own part lies
 
@@ -312,8 +314,9 @@ class EpochProgress(ProgressBar):
         """Print the epoch's figures."""
         assert trainer.max_epochs is not None
         done, seconds = trainer.current_epoch + 1, time.perf_counter() - self._began
-        metrics = trainer.callback_metrics
-        shown = dict.fromkeys(("train/loss", SELECT, self.select)) if _validates(trainer) else ()
+        metrics, shown = trainer.callback_metrics, dict.fromkeys(("train/loss", SELECT, self.select))
+        if not _validates(trainer):  # the module logs its figures after its callbacks
+            metrics = cast("AutoencoderModule", pl_module).training_figures()
         figures = [f"{key} {float(metrics[key]):.5g}" for key in shown if key in metrics]
         left = seconds * (trainer.max_epochs - done)
         terminal.say(

@@ -74,6 +74,7 @@ class AutoencoderModule(LightningModule):
         self._sizes: list[int] = []
         self._unread: list[Tensor] = []
         self._read: list[float] = []
+        self._told = False  # whether the epoch's figures are logged
 
     def train_at(self, speed: Speed) -> None:
         """Carry training steps out as ``speed`` says; checkpoints and evaluation know nothing of it."""
@@ -155,6 +156,7 @@ class AutoencoderModule(LightningModule):
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
         self.net.bottleneck.start_epoch(self.current_epoch)
         self._sizes, self._unread, self._read = [], [], []
+        self._told = False
         self.train_penalties.reset()
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
@@ -214,8 +216,9 @@ class AutoencoderModule(LightningModule):
             self._read.append(value)
 
     def on_train_epoch_end(self) -> None:
-        """Read the last losses also where no validation followed."""
-        self._read_losses()
+        """Log what training alone tells where no validation was in the epoch."""
+        if not self._told:
+            self.log_dict(self.training_figures())
 
     def on_validation_epoch_start(self) -> None:
         """Start the epoch's figures anew."""
@@ -235,13 +238,22 @@ class AutoencoderModule(LightningModule):
         self.mean_loss.update(self._score(x_hat.clamp(0, 1), x), weight=len(batch))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's figures: ``val/...``, and ``train/loss`` as the mean over its images.
+        """Log the epoch's figures: ``val/...``, and those of its training.
 
         Raises:
             UserError: one of them is NaN or infinite.
         """
-        figures = self._figures("val")
+        self.log_dict(self._figures("val") | self.training_figures())
+        self._told = True
+
+    def training_figures(self) -> dict[str, Tensor]:
+        """Figures of the epoch's training so far, over all processes; empty before its first batch.
+
+        Returns:
+            ``train/loss``, the mean over its images, ``train/lr``, and ``train/penalty`` where there is one.
+        """
         self._read_losses()
+        figures = {}
         if self._read:
             total = sum(value * size for value, size in zip(self._read, self._sizes, strict=True))
             both = torch.tensor([total, sum(self._sizes)], dtype=torch.float64, device=self.device)
@@ -251,7 +263,7 @@ class AutoencoderModule(LightningModule):
                 figures["train/penalty"] = self.train_penalties.compute()
             for config in self.trainer.lr_scheduler_configs:
                 figures["train/lr"] = torch.tensor(config.scheduler.get_last_lr()[0])
-        self.log_dict(figures)
+        return figures
 
     on_test_epoch_start = on_validation_epoch_start
 
