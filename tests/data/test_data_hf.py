@@ -92,7 +92,8 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
     with pytest.raises(
-        UserError, match=r"dataset\.path=owner/none: Hugging Face cannot load it: "
+        UserError,
+        match=r"dataset\.path=owner/none: there is no such folder here, and Hugging Face cannot load it: ",
     ) as refused:
         ready(tmp_path, "owner/none")
     assert "\n" not in str(refused.value)

@@ -1,5 +1,7 @@
 """Pictures: the right images, and the right figure below each."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import matplotlib.image
@@ -119,3 +121,15 @@ def test_psnr_below_each_image():
     x = torch.full((2, 1, 11, 11), 0.5)
     x_hat = x + torch.tensor([0.1, 0.01]).reshape(2, 1, 1, 1)
     assert psnr(mse(x_hat, x)).tolist() == pytest.approx([20.0, 40.0], abs=1e-3)
+
+
+def test_a_name_in_letters_that_the_font_has_not_brings_no_warning(tmp_path):
+    code = f"""
+from pathlib import Path
+import torch
+from caelab.plotting.figures import grid
+grid(Path({str(tmp_path / "a.png")!r}), {{"original": [(torch.zeros(1, 4, 4), "\u6f22\u5b57.png")]}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert (tmp_path / "a.png").is_file()

@@ -101,14 +101,18 @@ class HuggingFace(Collected):
         import datasets
 
         folder = self._folder
+        where = "" if folder else "there is no such folder here, and "
+        _quiet(bars=folder is None)
         try:
             if folder and any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
                 return datasets.load_from_disk(str(folder))
             kept = str(self.folder / "hub")
-            where = str(folder) if folder else self.path
-            return datasets.load_dataset(where, self.config, revision=self.revision, cache_dir=kept)
+            path = str(folder) if folder else self.path
+            return datasets.load_dataset(path, self.config, revision=self.revision, cache_dir=kept)
         except Exception as error:  # of several libraries below it
-            raise UserError(f"{self.place()}: Hugging Face cannot load it: {one_line(error)}") from error
+            raise UserError(
+                f"{self.place()}: {where}Hugging Face cannot load it: {one_line(error)}"
+            ) from error
 
     def _named(self, found: Any) -> dict[str, Any]:
         """The splits by the lab's names."""
@@ -137,6 +141,16 @@ class HuggingFace(Collected):
             return self._column("label", features, "ClassLabel")
         classes = [name for name, one in features.items() if type(one).__name__ == "ClassLabel"]
         return classes[0] if len(classes) == 1 else "label" if "label" in features else None
+
+
+def _quiet(bars: bool) -> None:
+    """Have the libraries say nothing of their own but how far a download is, where there is one."""
+    import datasets
+    from huggingface_hub.utils import logging
+
+    (datasets.enable_progress_bars if bars else datasets.disable_progress_bars)()
+    datasets.logging.set_verbosity_error()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
 def _pairs(data: Any, image: str, label: str | None) -> Iterator[tuple[Any, Any]]:
