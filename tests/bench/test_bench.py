@@ -181,7 +181,7 @@ def test_the_time_of_few_images_is_not_scaled(monkeypatch):
     [
         (["--only", "autto"], "--only=autto: there is no such way; did you mean 'auto'?"),
         (["--rounds", "0"], "Invalid value for '--rounds'"),
-        (["--show", "nothing.json"], "nothing.json: no file of figures that caelab bench has written ("),
+        (["--show", "nothing.json"], "nothing.json: there is no such file"),
         (["--models", "base,bse"], "model=bse: there is no such model; did you mean 'base'?"),
         (
             ["trainer.max_epochs=1"],

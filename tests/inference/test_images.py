@@ -148,7 +148,7 @@ def test_other_values_than_a_runs_are_what_they_always_are():
     assert np.array_equal(taken.back(taken.x), floats)
     with pytest.raises(UserError, match=r"images from 0 to 0; the network takes uint16 from 100 to 1100"):
         take(np.zeros((1, 2, 2, 2), np.uint16), (2, 2, 2), VALUES)
-    with pytest.raises(UserError, match="images of int16; give uint8"):
+    with pytest.raises(UserError, match="images of int16; give uint16 from 100 to 1100, uint8"):
         take(np.zeros((1, 2, 2, 2), np.int16), (2, 2, 2), VALUES)
 
 

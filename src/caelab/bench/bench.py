@@ -96,8 +96,10 @@ def markdown(file: Path) -> str:
         else:
             parts = _parts(found)
         return "\n".join(f"{part}\n" if isinstance(part, str) else sheet.pipes(part) for part in parts)
-    except (*record_file.DAMAGE, KeyError) as error:
-        raise UserError(f"{file}: no file of figures that caelab bench has written ({error})") from None
+    except FileNotFoundError:
+        raise UserError(f"{file}: there is no such file") from None
+    except (*record_file.DAMAGE, KeyError):
+        raise UserError(f"{file}: no file of figures that caelab bench has written") from None
 
 
 def _parts(found: Mapping[str, Any]) -> list[Table | str]:

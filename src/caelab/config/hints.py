@@ -40,7 +40,7 @@ WISHES = {
     "select": "monitor",
     "paths.data": "data_dir data_path root",
     "from": "init_from pretrained finetune checkpoint ckpt ckpt_path",
-    "paths.output": "output out out_dir output_dir save_dir log_dir",
+    "paths.output": "output out out_dir output_dir save_dir log_dir runs",
     "seed": "random_seed manual_seed random_state",
     "logger=wandb": "wandb use_wandb",
     "logger=tensorboard": "tensorboard use_tensorboard",

@@ -117,7 +117,7 @@ def take(images: Any, shape: Sequence[int], values: Values | None = None) -> Giv
     if isinstance(images, Tensor):
         given = _tensor(images)
     elif isinstance(images, np.ndarray):
-        given = _array(images, shape[0])
+        given = _array(images, shape[0], values)
     elif isinstance(images, list | tuple):
         given = _several(images, shape, values)
     else:
@@ -176,7 +176,7 @@ def _tensor(images: Tensor) -> Given:
     return Given(x[None] if one else x, _as_given(x, back))
 
 
-def _array(images: np.ndarray[Any, Any], channels: int) -> Given:
+def _array(images: np.ndarray[Any, Any], channels: int, values: Values | None) -> Given:
     """Take (H, W), (H, W, C) or (N, H, W, C)."""
     if images.ndim not in (2, 3, 4) or (images.ndim == 3 and images.shape[2] not in (1, 3, channels)):
         raise UserError(
@@ -184,7 +184,10 @@ def _array(images: np.ndarray[Any, Any], channels: int) -> Given:
             f"{'1 or 3' if channels in (1, 3) else channels}; images[..., None] turns (N, H, W) into the last"
         )
     if images.dtype.kind not in "fu" or (images.dtype.kind == "u" and images.dtype != np.uint8):
-        raise UserError(f"images of {images.dtype}; give uint8 from 0 to 255, or floating point from 0 to 1")
+        own = "" if values is None else f"{values}, "
+        raise UserError(
+            f"images of {images.dtype}; give {own}uint8 from 0 to 255, or floating point from 0 to 1"
+        )
     dimensions = images.ndim
     number = np.uint8 if images.dtype == np.uint8 else np.float32
     whole = np.require(

@@ -135,9 +135,10 @@ def _data(job: Job) -> ImageDataModule:
         job.config["dataset"] | job.places, "dataset", order_seed=job.config["seed"]
     )
     data.limits = limits(job.config["trainer"])
-    height, width = data.shape[1:]
+    channels, height, width = data.shape
     if min(height, width) < WINDOW:
-        raise UserError(f"dataset: images of {height}x{width}; SSIM needs {WINDOW} pixels a side")
+        which = f"{height}x{width} pixels and {channels} channel{'s'[: channels != 1]}"
+        raise UserError(f"{data.place()}: images of {which}; SSIM needs {WINDOW} pixels a side")
     return data
 
 

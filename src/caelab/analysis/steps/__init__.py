@@ -10,7 +10,7 @@ def _counts(text: str) -> tuple[int, ...]:
     """Read ``0,2,8``."""
     counts = text.split(",")
     if not all(count.isdecimal() for count in counts):
-        raise ValueError("give whole numbers, such as --steps 0,2,8")
+        raise ValueError("give whole numbers, at least 0, such as --steps 0,2,8")
     return tuple(sorted({int(count) for count in counts}))
 
 
