@@ -39,9 +39,10 @@ def test_overfit_ends_when_its_one_batch_is_learnt(train, tmp_path):
     record = json.loads(path.read_text())
     with (path.parent / "metrics.csv").open() as file:
         losses = [float(row["train/loss"]) for row in csv.DictReader(file)]
-    assert losses[-1] <= 0.05 < min(losses[:-1])
+    looked = losses[1::2]
+    assert looked[-1] <= 0.05 < min(looked[:-1])
     assert record["data"]["train"] == 32
-    assert 2 < record["time"]["steps"] == record["time"]["epochs"] == 2 * len(losses) < 60
+    assert 2 < record["time"]["steps"] == record["time"]["epochs"] == 2 * len(looked) < 60
 
 
 def test_profile_says_where_the_time_goes(train, tmp_path):

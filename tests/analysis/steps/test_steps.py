@@ -132,4 +132,5 @@ def test_a_network_without_steps_is_refused_in_a_line(train, lab):
     with pytest.raises(UserError, match="^encoder_steps=-1: must be 0 or more$"):
         caelab.load(run.run_dir, encoder_steps=-1)
     status, _, err = lab("steps", run.run_dir, "--steps", "2,many")
-    assert (status, err) == (1, "caelab: --steps 2,many: give whole numbers, at least 0, such as --steps 0,2,8\n")
+    line = "caelab: --steps 2,many: give whole numbers, at least 0, such as --steps 0,2,8\n"
+    assert (status, err) == (1, line)
