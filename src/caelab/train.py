@@ -14,13 +14,12 @@ from omegaconf import DictConfig
 
 from caelab import config, terminal
 from caelab.composition import compose, words
+from caelab.composition.words import MULTIRUN
 from caelab.config import explain, folders
 from caelab.errors import UserError
 from caelab.runs import records, tables
 from caelab.runs.outcome import Outcome
 from caelab.training.attempt import attempt, stoppable, train
-
-_MULTIRUN = ("-m", "--multirun")
 
 compose.register_resolvers()
 
@@ -50,12 +49,12 @@ def _study(words: Sequence[str], named: Sequence[str]) -> bool:
         RunsFailed: a run or an analysis failed.
     """
     own = {key: value for key, _, value in (word.partition("=") for word in words)}
-    if "study" not in own or not own.keys() & {*_MULTIRUN}:
+    if "study" not in own or not own.keys() & {*MULTIRUN}:
         return False
     from caelab import studies
     from caelab.report.studies import carry_out
 
-    rest = [word for word in words if word.partition("=")[0] not in (*_MULTIRUN, "study", *studies.OPTIONS)]
+    rest = [word for word in words if word.partition("=")[0] not in (*MULTIRUN, "study", *studies.OPTIONS)]
     for word in rest:
         if word.startswith("-"):
             raise UserError(f"{word}: no option here; a study takes seeds=5, budget=quick and KEY=VALUE")

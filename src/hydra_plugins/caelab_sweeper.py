@@ -75,7 +75,9 @@ class CaelabSweeper(BasicSweeper):
             self.validate_batch_is_legal([job])
         except HydraException as error:
             chosen = dict(override.split("=", 1) for override in job if "=" in override)
-            raise UserError(str(explain.line(error, chosen))) from None
+            line = explain.line(error, chosen)
+            assert line is not None  # Hydra's errors are the user's
+            raise UserError(line) from None
 
 
 def _compare(runs: dict[Path, Record], output: Path) -> None:

@@ -205,6 +205,13 @@ def test_values_stand_at_their_own_epochs(row):
     assert once.gain == 0.0
 
 
+def test_a_single_epoch_has_a_whole_number_below_it(row):
+    figure = figures.curves(section(*(row(f"row {i}", 20.0, curves=curve(20.0 + i)) for i in range(9))))
+    for axes in figure.axes:
+        assert [x for x in axes.get_xticks() if axes.get_xlim()[0] <= x <= axes.get_xlim()[1]] == [1]
+    assert figure.axes[1].lines[8].get_marker() == "."  # without one a line of one point shows nothing
+
+
 def test_eight_curves_differ_and_the_rest_is_grey(row):
     rows = [row(f"row {i}", 20.0, curves=curve(10.0 + i, 15.0 + i)) for i in range(11)]
     figure = figures.curves(section(*rows))

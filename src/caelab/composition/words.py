@@ -26,6 +26,9 @@ PATHS = (
 )
 """Keys whose value is a file or folder."""
 
+MULTIRUN = ("-m", "--multirun")
+"""Flags of a sweep."""
+
 Overrides = str | Sequence[str] | Mapping[str, Any]
 """Overrides from Python: text as on the command line, or key -> value."""
 
@@ -95,7 +98,7 @@ def command_line(arguments: list[str]) -> list[str]:
     for word in keys:
         flags.remove(word)
     words = read(keys)
-    return [*flags, *(swept(words) if {"-m", "--multirun"} & {*flags} else words)]
+    return [*flags, *(swept(words) if {*MULTIRUN} & {*flags} else words)]
 
 
 def swept(words: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
+from inspect import Parameter
 from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any
@@ -117,16 +118,14 @@ def _arguments(group: str) -> dict[str, str]:
 
 def takes_list(key: str, target: Any) -> bool:
     """Whether a class takes a list, too, for the argument that a key sets, as its annotation tells."""
-    try:
-        annotation = options.arguments(resolve_name(target))[0][key.rpartition(".")[2]].annotation
-    except Exception:  # of any kind, by code that is not the lab's
-        return False
-    return any(word in str(annotation) for word in ("Sequence", "list", "tuple"))
+    parameter = _arguments_of(target).get(key.rpartition(".")[2])
+    known = "" if parameter is None else str(parameter.annotation)
+    return any(word in known for word in ("Sequence", "list", "tuple"))
 
 
-def _arguments_of(target: str) -> list[str]:
+def _arguments_of(target: Any) -> dict[str, Parameter]:
     """Arguments of a class; none of one that cannot be imported, which a user's option may name."""
     try:
-        return list(options.arguments(resolve_name(target))[0])
+        return options.arguments(resolve_name(target))[0]
     except Exception:  # of any kind, by code that is not the lab's
-        return []
+        return {}

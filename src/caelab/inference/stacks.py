@@ -79,16 +79,17 @@ def opened(path: Path, shape: Sequence[int], any_size: bool, bits: int | None = 
         ValueError: it holds no such images.
         Exception: almost any other one of a reader, on a damaged file.
     """
-    if path.suffix.lower() not in ENDINGS and bits is None:
-        raise ValueError(f"no file of an array; its name must end in {', '.join(ENDINGS)}")
-    if path.suffix.lower() not in ENDINGS:
-        array = read(path, Form(shape[0], *size_of(path), bits=bits or 8), _as_png)
-    elif path.suffix.lower() == NUMPY:
+    ending = path.suffix.lower()
+    if ending == NUMPY:
         array = np.load(path, mmap_mode="r")
-    else:
+    elif ending in ENDINGS:
         import tifffile  # which other files do without
 
         array = tifffile.imread(path)
+    elif bits is not None:
+        array = read(path, Form(shape[0], *size_of(path), bits=bits), _as_png)
+    else:
+        raise ValueError(f"no file of an array; its name must end in {', '.join(ENDINGS)}")
     if not array.size:
         raise ValueError("no image in it")
     for axes in _AXES:

@@ -135,9 +135,7 @@ def curves(section: Section) -> Figure:
             rest = f"{len(rows) - HIGHLIGHTED} more" if index == HIGHLIGHTED else None
             _curve(axes, row, key, index, rest if index >= HIGHLIGHTED else row.label)
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if np.ptp(axes.dataLim.intervalx) == 0:  # a single epoch
-            axes.set_xlim(*(axes.dataLim.intervalx + (-0.9, 0.9)))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # there may be one epoch
     panels[0].set_ylabel("training loss")
     panels[1].set_ylabel(LABELS["val/psnr"])
     logarithmic(panels[0], "y")
