@@ -109,6 +109,20 @@ def test_prices_of_one_model_are_one_line(row):
     assert drawn["plain"] == [[201, 23], [401, 25]]
 
 
+def test_the_best_is_read_off_the_line_over_prices_and_names_each_size(row):
+    points = {
+        "net, price 0.1": [{"bits": 0, "rate": 200.0, "psnr": 22.0}],
+        "net, price 0.01": [{"bits": 0, "rate": 800.0, "psnr": 30.0}],
+    }
+    priced = [row(name, 0.0, price=float(name.split()[-1]), points=one) for name, one in points.items()]
+    lines = {one["bytes"]: one for one in winners(Section("s", "", "", "cifar10", priced)).to_dict("records")}
+    assert lines[50]["network"] == "net, best of 2 prices"
+    assert lines[50]["network_psnr"] == pytest.approx(26)  # 400 bits: half the way over the logarithm
+    sized = [row("other 8", 0.0), row("other 16", 1.0, latent=16)]
+    found = winners(Section("s", "", "", "cifar10", sized))
+    assert list(found["network"][:2]) == ["other 8", "other 16"]  # of 200 bits, and of 201
+
+
 def test_the_best_at_equal_bytes_is_named_on_each_side(row):
     section = Section(
         "s", "A title", "", "cifar10", [row("a", 0.0), row("b", 1.0), row("PCA", 0.0, floor=True)]

@@ -37,7 +37,7 @@ RATES = (
     "At equal bytes an image, whatever the step: PSNR in dB of the best of the networks above, of the floors "
     "(PCA of each size above, and transform coding by PCA, where one step rounds all components), of the "
     "codecs, whose headers do not count, and of the curves that others have published. Between two "
-    "quantisers, sizes, prices or qualities the line is straight over the logarithm of the bytes; 100 dB "
+    "quantisers, prices or qualities the line is straight over the logarithm of the bytes; 100 dB "
     "stand for no loss at all."
 )
 """How to read the table of rates."""

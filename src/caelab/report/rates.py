@@ -42,20 +42,25 @@ def rates(section: Section) -> Figure | None:
     if not found:
         return None
     title, beside = titled("Test PSNR against bits per image", section), _beside(found)
-    return draw(title, _lines(found), beside, _published(section, beside))
+    return draw(title, _lines(found, sizes=True), beside, _published(section, beside))
 
 
-def _lines(found: Sequence[tuple[Row, list[dict[str, Any]]]]) -> dict[str, Line]:
-    """Name -> line of a row, or of those that are one line."""
-    lines = {}
+def _lines(found: Sequence[tuple[Row, list[dict[str, Any]]]], sizes: bool) -> dict[str, Line]:
+    """Name -> line of a row, or of a family of them.
+
+    Args:
+        found: rows with what was measured.
+        sizes: whether families of rows that are lines by themselves are one, too, and not only those of rows
+            that are a point each, as at one price.
+    """
+    lines: dict[str, Line] = {}
     for rows in _families([row for row, _ in found]):
         own = {row.label: line(measured, row.floor) for row, measured in found if row in rows}
-        name, first = next(iter(own.items()))
-        if len(own) == 1:
-            lines[name] = first
+        curves = {label: one.curve for label, one in own.items()}
+        if len(own) > 1 and (sizes or all(len(curve) == 1 for curve in curves.values())):
+            lines[_together(list(own), rows)] = Line(envelope(curves), None, rows[0].floor)
         else:
-            curves = {label: one.curve for label, one in own.items()}
-            lines[_together(list(own), rows)] = Line(envelope(curves), None, first.floor)
+            lines |= own
     return lines
 
 
@@ -74,7 +79,7 @@ def winners(section: Section) -> pd.DataFrame | None:
     if not found:
         return None
     beside = _beside(found)
-    own = _lines(found)
+    own = _lines(found, sizes=False)
     sides = (
         {name: one.curve for name, one in own.items() if not one.floor},
         {name: one.curve for name, one in own.items() if one.floor} | {TRANSFORM: transform(beside)},
