@@ -109,6 +109,14 @@ def test_a_picture_that_does_not_fit_leaves_nothing_in_the_way(pictures, lab):
     Image.new("I;16" if pictures["a"].dtype == np.uint16 else "RGBA", (9, 8)).save("wide.png")
     status, _, err = lab("reconstruct", "run", "wide.png", "inks.jpg", "--out", "out")
     assert status == 1
-    assert "caelab: wide.png: skipped: an array of shape " in err
+    (wide,) = (
+        line for line in err.splitlines() if line.startswith("caelab: wide.png: skipped: an array of ")
+    )
+    assert wide.endswith("; --fit whole takes other sizes with model=spatial")
     assert "caelab: inks.jpg: skipped: its bands are inks, " in err
+    np.save("bands.npy", np.zeros((2, 9, 8, 3), np.uint8))
+    (other,) = (
+        line for line in lab("encode", "run", "bands.npy", "--out", "c.npz")[2].splitlines() if ".npy" in line
+    )
+    assert other.endswith(" or (N, C, H, W)")  # no fit gives it other bands
     assert lab("reconstruct", "run", "photos/a.png", "--out", "out")[0] == 0

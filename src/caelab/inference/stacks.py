@@ -92,13 +92,12 @@ def opened(path: Path, shape: Sequence[int], any_size: bool, bits: int | None = 
         raise ValueError(f"no file of an array; its name must end in {', '.join(ENDINGS)}")
     if not array.size:
         raise ValueError("no image in it")
-    for axes in _AXES:
-        sides = dict(zip(axes, array.shape, strict=False))
-        bands, size = sides.get("C", 1), (sides.get("H"), sides.get("W"))
-        if len(axes) == array.ndim and bands == shape[0] and (any_size or size == tuple(shape[1:])):
+    known = {axes: dict(zip(axes, array.shape, strict=True)) for axes in _AXES if len(axes) == array.ndim}
+    banded = {axes: sides for axes, sides in known.items() if sides.get("C", 1) == shape[0]}
+    for axes, sides in banded.items():
+        if any_size or (sides["H"], sides["W"]) == tuple(shape[1:]):
             return Stack(_ordered(array, axes), axes)
-    orders = " or ".join(f"({', '.join(axes)})" for axes in _AXES if len(axes) == array.ndim)
-    banded = any(dict(zip(axes, array.shape, strict=False)).get("C", 1) == shape[0] for axes in _AXES)
+    orders = " or ".join(f"({', '.join(axes)})" for axes in known)
     more = "; --fit whole takes other sizes with model=spatial" if banded and not any_size else ""
     raise ValueError(
         f"an array of shape {array.shape}; the network takes {'x'.join(map(str, shape))}, as "

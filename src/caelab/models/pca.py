@@ -145,9 +145,9 @@ def _iterations(images: int, numbers: int, count: int) -> tuple[float, float]:
 def principal(images: Images, count: int) -> tuple[Tensor, Tensor]:
     """Mean (D,) and first principal components (count, D) of images (N, C, H, W) of a split, in float64.
 
-    Exact where the images, or the numbers in one, are no more than ``COVARIANCE``, and fit ``IN_MEMORY``.
-    Others are gone through, batch by batch, until the PSNR of the projection is within 1e-4 dB of the best
-    one. Memory grows with ``count`` and D, not with N.
+    Exact where an image has at most ``COVARIANCE`` numbers, and of at most so many images that fit
+    ``IN_MEMORY``. Others are gone through, batch by batch, until the PSNR of the projection is within 1e-4 dB
+    of the best one. Memory grows with ``count`` and D, not with N.
     """
     numbers = images[:1].numel()
     if _held(len(images), numbers):
