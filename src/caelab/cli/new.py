@@ -1,6 +1,5 @@
 """``caelab new``: the first files of a model, a loss, a dataset or a study of one's own."""
 
-from enum import StrEnum
 from importlib.util import find_spec
 from keyword import iskeyword
 from pathlib import Path
@@ -203,22 +202,13 @@ _CODE = {"model": (_MODEL, _MODEL_TEST), "loss": (_LOSS, _LOSS_TEST), "dataset":
 _VALUES = ("null", "nan", "inf")  # for which Hydra takes them, beside those that Python has, too
 
 
-class Kind(StrEnum):
-    """What can be new."""
-
-    MODEL = "model"
-    LOSS = "loss"
-    DATASET = "dataset"
-    STUDY = "study"
-
-
 def add(app: typer.Typer) -> None:
     """Add the command of this module."""
     app.command(epilog=examples("caelab new model wide", "caelab new study kernels"))(new)
 
 
 def new(
-    kind: Annotated[Kind, typer.Argument(metavar="model|loss|dataset|study")],
+    kind: Annotated[str, typer.Argument(metavar="model|loss|dataset|study")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="of the option and its module, such as wide")],
 ) -> None:
     """Begin a model, loss, dataset or study of your own.
@@ -240,10 +230,12 @@ def contents(kind: str, name: str) -> dict[Path, str]:
     """Return what each of the files holds.
 
     Raises:
-        UserError: no name of a module, or a taken one.
+        UserError: no kind of what can be new, no name of a module, or a taken one.
     """
     from caelab.config import options
 
+    if kind not in (kinds := [*_CODE, "study"]):
+        raise UserError(f"{kind}: caelab new writes no such thing{terminal.nearest(kind, kinds)}")
     if not name.isidentifier() or not name.islower():
         raise UserError(f"{name}: the name of a module has small letters, digits and _ only, such as wide")
     if iskeyword(name) or iskeyword(_class(name)) or name in _VALUES:

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,6 @@ from caelab.runs.record_file import ARCHIVE
 if TYPE_CHECKING:
     import pandas as pd
 
-Format = Literal["table", "csv", "latex", "markdown", "json"]
 
 _ROUNDED = {name: column.form for name, column in analyses.columns().items()}
 _ROUNDED |= {name: form for name, (_, form) in GROUPED.items()}
@@ -73,7 +72,7 @@ def _frame(found: Found) -> "pd.DataFrame":
     return texts.frame(_cells(found), found.columns)
 
 
-_FORMATS: dict[Format, Callable[[Found], None]] = {
+_FORMATS: dict[str, Callable[[Found], None]] = {
     "table": _table,
     "csv": _csv,
     "latex": _latex,
@@ -124,7 +123,7 @@ def runs(
     sort: Annotated[str, typer.Option(metavar="[-]NAME,...", help="a - in front: falling")] = "",
     columns: Annotated[str, typer.Option(metavar="NAME,...", help="what to show")] = "",
     limit: Annotated[int | None, typer.Option(metavar="N", help="at most N rows")] = None,
-    format: Annotated[Format, typer.Option(metavar="FORMAT", help=_FORMAT)] = "table",
+    format: Annotated[str, typer.Option(metavar="FORMAT", help=_FORMAT)] = "table",
     failed: Annotated[bool, typer.Option("--failed", help=_FAILED)] = False,
     clean: Annotated[bool, typer.Option("--clean", help=_CLEAN)] = False,
     delete: Annotated[bool, typer.Option("--delete", help=_DELETE)] = False,
@@ -138,6 +137,10 @@ def runs(
     key have NULL there. Numbers are rounded in table, latex and markdown, and complete in csv and json.
     """
     roots = folders or [Path("multirun")]
+    if format not in _FORMATS:
+        raise UserError(
+            f"--format {format}: there is no such format{terminal.nearest(format, list(_FORMATS))}"
+        )
     if clean:
         return _clean(roots)
     if group and (columns or failed or delete):
