@@ -8,6 +8,7 @@ from PIL import Image
 
 from caelab.config import places
 from caelab.data.hf import HuggingFace
+from caelab.data.unused import clear, unused
 from caelab.errors import UserError
 
 datasets = pytest.importorskip("datasets")
@@ -57,6 +58,32 @@ def test_hidden_labels_of_a_split_leave_the_classes_as_they_are(tmp_path):
     train = module.splits["train"]
     assert train.targets.tolist() == [row % 2 for row in train.index.tolist()]
     assert module.splits["test"].targets.tolist() == [2] * 10
+
+
+def test_labels_that_are_text_become_classes(tmp_path):
+    names = ["owl", "cat", "emu"]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    parts = {}
+    for split, rows in (("train", range(20)), ("test", range(20, 30))):
+        columns = {
+            "image": [Image.fromarray(PIXELS[row]) for row in rows],
+            "label": [names[row % 2 if split == "train" else 2] for row in rows],
+        }
+        parts[split] = datasets.Dataset.from_dict(columns, features=features)
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "saved"))
+    module = ready(tmp_path, tmp_path / "saved")
+    assert module.class_names == ("cat", "emu", "owl")
+    train = module.splits["train"]
+    assert train.targets.tolist() == [[2, 0][row % 2] for row in train.index.tolist()]
+    assert module.splits["test"].targets.tolist() == [1] * 10
+
+
+def test_caches_of_a_folder_as_it_was_can_be_cleared(tmp_path, saved):
+    ready(tmp_path, saved)
+    assert unused(tmp_path / "data") == {}
+    (saved / "more.txt").write_text("more")
+    assert [path.parent.name for path in clear(tmp_path / "data")] == ["read"]
+    assert ready(tmp_path, saved).class_names == ("cat", "owl")
 
 
 def test_a_folder_of_parquet_is_read(tmp_path):

@@ -267,7 +267,10 @@ def _verified(cache: Path, stamp: tuple[tuple[str, int, int], ...]) -> tuple[Ope
     if states != known:
         with suppress(OSError):  # a data folder that cannot be written: it is verified again
             _write_json(cache.with_name(VERIFIED), states)
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    try:
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    except TypeError as error:  # text, as caelab 0.13 kept labels of Hugging Face
+        raise DamagedError(cache, one_line(error)) from error
     return Opened(tensors, identity(checksums), cache), checksums
 
 

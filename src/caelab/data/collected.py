@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from caelab.data.cache import CACHE, Arrays, Opened, open_or_build
+from caelab.data.contents import Origin
 from caelab.data.datamodule import ImageDataModule, Split
 from caelab.data.samples import channels_of, size_of
-from caelab.data.stack import SPLITS, Stack, splits_of
+from caelab.data.stack import SPLITS, Stack, numbered, splits_of
 
 
 class Collected(ImageDataModule):
@@ -80,6 +81,10 @@ class Collected(ImageDataModule):
         channels, height, width = self._opened.arrays["train_images"].shape[1:]
         return channels, height, width
 
+    def origin(self) -> Origin | None:
+        """The folder of a user that the images are read from; None where there is none."""
+        return None
+
     def here(self) -> bool:
         """Whether they have been read before."""
         return (self._cache / CACHE).is_dir()
@@ -93,10 +98,10 @@ class Collected(ImageDataModule):
 
     @cached_property
     def _opened(self) -> Opened:
-        return open_or_build(self._cache, self.name, self._build)
+        return open_or_build(self._cache, self.name, self._build, origin=self.origin())
 
     def _build(self) -> Arrays:
-        stacks, names = self.stacks()
+        stacks, names = numbered(*self.stacks())
         arrays: Arrays = {"classes": np.frombuffer(json.dumps(list(names)).encode(), np.uint8)}
         for name, stack in stacks.items():
             arrays[f"{name}_images"] = stack.images

@@ -11,6 +11,7 @@ import numpy as np
 
 from caelab.data import contents
 from caelab.data.collected import Collected
+from caelab.data.contents import Origin
 from caelab.data.layout import SPLITS
 from caelab.data.samples import collected
 from caelab.data.stack import Stack
@@ -68,13 +69,16 @@ class HuggingFace(Collected):
 
     def source(self) -> str:
         """The dataset, or what lies in the folder, and its columns."""
-        folder = self._folder
-        what = (
-            contents.digest(contents.read_by(contents.HUB, folder, self.folder.parent))
-            if folder
-            else self.path
-        )
+        origin = self.origin()
+        what = origin.contents if origin else self.path
         return f"{what} {self.config} {self.revision} {self.image} {self.label}"
+
+    def origin(self) -> Origin | None:
+        """The folder as it is now, where it is one."""
+        if (folder := self._folder) is None:
+            return None
+        files = contents.read_by(contents.HUB, folder, self.folder.parent)
+        return Origin(contents.HUB, str(folder), contents.digest(files))
 
     def place(self) -> str:
         """The dataset, as its key names it."""

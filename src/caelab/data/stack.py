@@ -66,6 +66,17 @@ def images_of(array: Any, layout: str, where: str) -> npt.NDArray[Any]:
     return np.require(found, kind, ["C", "W"])
 
 
+def numbered(stacks: Mapping[str, Stack], names: Sequence[str]) -> tuple[Mapping[str, Stack], Sequence[str]]:
+    """Turn labels that are text into numbers of classes, which they name; leave others as they are."""
+    given = {split: stack.labels for split, stack in stacks.items() if stack.labels is not None}
+    if not any(labels.dtype.kind == "U" for labels in given.values()):
+        return stacks, names
+    found, numbers = np.unique(np.concatenate([*given.values()]), return_inverse=True)
+    ends = np.cumsum([len(labels) for labels in given.values()])[:-1]
+    parts = dict(zip(given, np.split(numbers, ends), strict=True))
+    return {split: stack._replace(labels=parts.get(split)) for split, stack in stacks.items()}, found.tolist()
+
+
 def splits_of(
     stacks: Mapping[str, Stack],
     value_range: Sequence[float] | None,

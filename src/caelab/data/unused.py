@@ -14,6 +14,8 @@ from caelab.data import contents
 from caelab.data.contents import CHECKSUMS, ORIGIN, Origin
 from caelab.errors import UserError
 
+_PLACES = ("*/*", "*/read/*")  # of caches, below the data folder
+
 
 def unused(data: Path) -> dict[Path, int]:
     """What is kept of folders that are gone or hold other files now -> its bytes.
@@ -21,7 +23,9 @@ def unused(data: Path) -> dict[Path, int]:
     Args:
         data: the data folder; the caches of MNIST and the like are none of these.
     """
-    origins = {path.parent: _origin(path) for path in sorted(data.glob(f"*/*/{ORIGIN}"))}
+    origins = {
+        path.parent: _origin(path) for place in _PLACES for path in sorted(data.glob(f"{place}/{ORIGIN}"))
+    }
     caches = [path for path, origin in origins.items() if origin and not _current(origin, data)]
     tables = [path for path in sorted((data / CHECKSUMS).glob("*.json")) if _is_left(path)]
     return {path: _size(path) for path in (*caches, *tables)}
