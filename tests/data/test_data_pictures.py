@@ -144,6 +144,14 @@ def test_four_bands_are_taken_as_they_are(tmp_path):
         read(tmp_path / "three.png", Form(4, 6, 5))
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_fourth_band_of_zeros_leaves_the_others_as_they_are(bits):
+    pixels = np.full((8, 8, 4), 200, np.uint8)
+    pixels[..., 3] = 0
+    drawn = to_pixels(Image.fromarray(pixels, "RGBA"), Form(4, 3, 5, bits=bits))
+    assert drawn[:, 1, 1].tolist() == [200 * 257 if bits == 16 else 200] * 3 + [0]
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_higher_bits_keep_the_values(tmp_path, channels):
     deep = np.arange(0, 65_536, 64, dtype=np.uint16).reshape(32, 32)

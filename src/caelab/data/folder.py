@@ -159,8 +159,11 @@ class Folder(ImageDataModule):
             rows = torch.nonzero(places[used] == place).flatten()
             splits[name] = Split(images, labels[used], rows, between, clean, stored)
             if not len(rows):
-                folder = layout.split_folders(self.path)[name]
-                raise UserError(f"dataset.path={self.path}: no image in {folder}/ that can be read")
+                given = layout.split_folders(self.path)
+                where = (
+                    f"{given[name]}/ that can be read" if name in given else f"its share of {name}; give more"
+                )
+                raise UserError(f"dataset.path={self.path}: no image in {where}")
         return splits
 
     def place(self) -> str:
@@ -221,7 +224,10 @@ class Folder(ImageDataModule):
     def _named_form(self) -> str:
         """The form, as caches were named by before there was more than a shape."""
         fit, bits = self.form[3:]
-        return f"{self.shape}{'' if fit == 'crop' else f' {fit}'}{'' if bits == 8 else f' {bits}'}"
+        each = (
+            " bands" if (self.form.channels, bits) == (pictures.AS_THEY_ARE, 8) else ""
+        )  # since caelab 0.14
+        return f"{self.shape}{'' if fit == 'crop' else f' {fit}'}{'' if bits == 8 else f' {bits}'}{each}"
 
     def _build(self, files: Mapping[str, File]) -> Buildable:
         flaws = {name: file.flaw for name, file in files.items() if file.flaw}

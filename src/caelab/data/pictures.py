@@ -157,8 +157,11 @@ def to_pixels(image: Image.Image, form: Form) -> npt.NDArray[Any]:
     if form.bits == 8:
         if picture.mode == DEEP:
             picture = Image.fromarray((255 * np.asarray(picture)).round().astype(np.uint8))
-        pixels = np.asarray(_sized(picture.convert(MODES.get(form.channels, picture.mode)), form))
-        return pixels.reshape(form.height, form.width, form.channels).transpose(2, 0, 1)
+        picture = picture.convert(MODES.get(form.channels, picture.mode))
+        # the fourth band is no alpha, which Pillow would multiply the others by
+        parts = picture.split() if form.channels == AS_THEY_ARE else (picture,)
+        pixels = np.dstack([np.asarray(_sized(part, form)) for part in parts])
+        return pixels.transpose(2, 0, 1)
     x = np.stack([np.asarray(_sized(band, form)) for band in _bands(picture, form.channels)]).clip(0, 1)
     return x if form.bits == 32 else (65_535 * x).round().astype(np.uint16)
 
