@@ -56,6 +56,15 @@ def sizes(module):
     return {name: len(split) for name, split in module.splits.items()}
 
 
+def test_images_that_changed_since_they_were_given_are_refused():
+    images = torch.zeros(30, 1, 4, 4, dtype=torch.uint8)  # held as they are, without a copy
+    module = InMemory("data", **hold(images))
+    images[3] = 1
+    with pytest.raises(UserError, match=r"^dataset: these images have changed since caelab\.run got them; "):
+        module.setup()
+    assert len(ready(images).splits["train"]) == 24
+
+
 def test_an_array_is_split_and_scaled_by_its_range():
     module = ready(DEEP, value_range=[0, 4095])
     assert module.shape == (5, 12, 14)
@@ -162,3 +171,18 @@ def test_the_same_images_are_the_same_run(tmp_path, monkeypatch):
     assert caelab.run(SMALL, model="base", dataset=(DEEP[:20].copy(), DEEP[20:]), epochs=1).dir == run.dir
     with pytest.raises(UserError, match=r"are for caelab\.run; save them for dataset=array"):
         caelab.sweep(SMALL, model=["base", "pca"], dataset=DEEP, epochs=1)
+
+
+def test_colour_among_grey_is_told(monkeypatch):
+    monkeypatch.setattr(
+        Pictures, "__getitem__", lambda _, row: (Image.new("L" if row < 3 else "RGB", (6, 4)), row)
+    )
+    with pytest.raises(
+        UserError,
+        match=r"sample 3 is in colour, and those before it are grey; give dataset\.channels=3, or 1$",
+    ):
+        hold(Pictures())
+    monkeypatch.setattr(
+        Pictures, "__getitem__", lambda _, row: (Image.new("RGB" if row < 3 else "L", (6, 4)), row)
+    )
+    assert hold(Pictures())["shape"] == [3, 4, 6]

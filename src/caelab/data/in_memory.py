@@ -75,6 +75,10 @@ class InMemory(ImageDataModule):
                 "dataset: images that only another process had; give them to caelab.run once more"
             )
         stacks, names = _held[self.given]
+        if _identity(stacks) != self.given:
+            raise UserError(
+                "dataset: these images have changed since caelab.run got them; give a copy, or give them anew"
+            )
         splits, self.class_names = splits_of(stacks, self.value_range, self.split_seed, _WHERE, names)
         return splits, self.given
 
@@ -113,14 +117,17 @@ def hold(value: Any) -> dict[str, Any]:
         stacks[split] = _stack(one, split)
         names = names or getattr(one, "classes", ())
     known = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
-    sums = {f"{split}_images": checksum(stack.images) for split, stack in stacks.items()}
-    sums |= {f"{split}_labels": _digest(stack.labels) for split, stack in stacks.items()}
-    sha256 = identity(sums)
+    sha256 = _identity(stacks)
     _held.pop(sha256, None)
     _held[sha256] = stacks, names if known else ()
     while len(_held) > _LATEST:
         del _held[next(iter(_held))]
     return {"sha256": sha256, "shape": list(stacks["train"].images.shape[1:])}
+
+
+def _identity(stacks: Mapping[str, Stack]) -> str:
+    sums = {f"{split}_images": checksum(stack.images) for split, stack in stacks.items()}
+    return identity(sums | {f"{split}_labels": _digest(stack.labels) for split, stack in stacks.items()})
 
 
 def _digest(labels: Any) -> str:

@@ -60,14 +60,15 @@ def collected(
     """Read every sample: an image, or a tuple of an image and what belongs to it, first its label.
 
     Images are Pillow images, arrays (H, W) or (H, W, C), or tensors (C, H, W) or (H, W). Labels are kept
-    where each is one number or one text.
+    where each is one whole number or one text.
 
     Args:
         samples: in their order.
         count: how many there are.
         where: whose they are, as a message begins.
         size: to which pictures are scaled, their middle of these proportions; None leaves them as they are.
-        channels: 1 or 3; None is those of the first for pictures, and leaves arrays as they are.
+        channels: 1 or 3; None is those of the first for pictures, where no colour follows grey, and leaves
+            arrays as they are.
         mend: what to do about several sizes.
 
     Raises:
@@ -123,7 +124,12 @@ def _pixels(
     elif isinstance(image, np.ndarray):
         values = image
     elif isinstance(image, Image.Image):
-        values = _picture(image, size, first)
+        picture = upright(image)
+        if channels is None and first == 1 and picture.mode == MODES[3]:
+            raise UserError(
+                f"{where} is in colour, and those before it are grey; give dataset.channels=3, or 1"
+            )
+        values = _picture(picture, size, first)
     else:
         raise UserError(f"{where} is of type {type(image).__name__}; give Pillow images, arrays or tensors")
     if values.ndim not in (2, 3):
@@ -143,9 +149,8 @@ def _as_picture(values: npt.NDArray[Any], where: str) -> Image.Image:
     return Image.fromarray(values[..., 0] if values.shape[2:] == (1,) else values)
 
 
-def _picture(image: Image.Image, size: Size | None, channels: int | None) -> npt.NDArray[Any]:
-    """Pixels (H, W) or (H, W, 3) of a picture: uint8, or float32 in [0, 1] of more than 8 bits of grey."""
-    picture = upright(image)
+def _picture(picture: Image.Image, size: Size | None, channels: int | None) -> npt.NDArray[Any]:
+    """Pixels (H, W) or (H, W, 3) of a plain picture: uint8, or float32 in [0, 1] of over 8 bits of grey."""
     if picture.mode != DEEP and channels in MODES:
         picture = picture.convert(MODES[channels])
     if size is not None:
@@ -158,7 +163,7 @@ def _picture(image: Image.Image, size: Size | None, channels: int | None) -> npt
 
 
 def _labels(labels: Sequence[Any]) -> npt.NDArray[Any] | None:
-    """Labels (N,) where each is one number or one text."""
+    """Labels (N,) where each is one whole number or one text."""
     plain = [one.item() if isinstance(one, Tensor | np.ndarray) and one.size == 1 else one for one in labels]
     if not all(isinstance(one, str | int | np.integer) for one in plain):
         return None
