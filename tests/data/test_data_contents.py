@@ -1,5 +1,6 @@
 """What a folder holds, by name and content, and what of it is remembered."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -69,6 +70,21 @@ def test_links_are_followed_but_not_in_circles(folder, tmp_path, identity):
     (folder / "gone.png").symlink_to("nothing.png")
     assert identity(folder) == plain
     assert read_by(FOLDER, folder, tmp_path / "data")["gone.png"].flaw
+
+
+def test_a_disk_that_fails_makes_no_flaw(folder, identity, monkeypatch):
+    before = identity(folder)
+
+    def failing(path, form):
+        raise OSError(errno.EIO, "Input/output error")
+
+    Image.new("L", (8, 8), 8).save(folder / "a" / "8.png")
+    with monkeypatch.context() as broken:
+        broken.setattr(contents.pictures, "read", failing)
+        with pytest.raises(UserError, match=r"\d\.png cannot be read: Input/output error$"):
+            identity(folder)
+    (folder / "a" / "8.png").unlink()
+    assert identity(folder) == before
 
 
 def test_a_pipe_is_not_waited_for(folder, identity):

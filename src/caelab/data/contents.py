@@ -5,6 +5,7 @@ Imports no torch, so that a finished run answers at once.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -49,6 +50,7 @@ _OF_CINIC10 = re.compile(r"(?:CINIC-10/)?(?:train|valid|test)/[^/]+/[^/]+\.png")
 _TRIAL = pictures.Form(3, 8, 8)
 _EVERY = 20.0  # seconds between what is remembered of a long look
 _AT_ONCE = 1_000  # files
+_LASTING = (errno.ENOENT, errno.EACCES, errno.ELOOP)  # flaws of a file, and not of a disk or a network
 _COARSE = 2.0  # seconds by which the clock of a file system may be coarse
 
 
@@ -106,11 +108,11 @@ def read_by(target: str, folder: Path, data: Path) -> dict[str, File]:
         except OSError as error:
             raise UserError(f"{folder} cannot be read: {error.strerror}") from None
         bases = {name: folder / name for name in given} or {"": folder}
-        paths = {name: path for base, at in bases.items() for name, path in _walk(at, base and f"{base}/")}
+        paths = {name: path for base, at in bases.items() for name, path in walk(at, base and f"{base}/")}
         return _known(folder, paths, data, f"pictures, as Pillow {PIL.__version__} reads them,", _picture)
     if target == ARRAY:
         return _known(folder, {"": folder}, data, "file", _file)
-    paths = dict(_walk(folder))
+    paths = dict(walk(folder))
     if target == CINIC10:
         paths = {name: path for name, path in paths.items() if _OF_CINIC10.fullmatch(name)}
     return _known(folder, paths, data, "files", _file)
@@ -131,7 +133,7 @@ def stamp(path: Path) -> tuple[int, int, int]:
     return (found.st_size, found.st_ino, found.st_ctime_ns)
 
 
-def _walk(
+def walk(
     folder: Path, prefix: str = "", above: tuple[tuple[int, int], ...] = ()
 ) -> Iterator[tuple[str, Path]]:
     """Name and path of each file below, links followed but not in circles."""
@@ -148,7 +150,7 @@ def _walk(
             continue
         name, path = prefix + entry.name, folder / entry.name
         if path.is_dir():
-            yield from _walk(path, f"{name}/", (*above, (here.st_dev, here.st_ino)))
+            yield from walk(path, f"{name}/", (*above, (here.st_dev, here.st_ino)))
         elif path.is_file() or not path.exists():  # else a pipe or a device; a link to nothing is told
             yield name, path
 
@@ -202,8 +204,12 @@ def _picture(path: Path) -> File:
     before = stamp(path)
     try:
         pictures.read(path, _TRIAL)
+    except MemoryError:
+        raise
     # Pillow's readers raise almost anything on a damaged file
     except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, *_LASTING):
+            raise UserError(f"{path} cannot be read: {error.strerror}") from None
         return File(before, flaw=one_line(error))
     return _file(path)
 
