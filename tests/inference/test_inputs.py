@@ -38,6 +38,12 @@ def test_a_folder_is_its_pictures_at_any_depth(there, capsys):
     assert capsys.readouterr().err == "in: passed over 1 of 4 files, which have no image's name\n"
 
 
+def test_links_to_folders_are_followed_and_what_caelab_made_is_passed_over(there):
+    there("real/a.png", "in/b.png", "in/rebuilt/c.png", "in/rebuilt/.caelab")
+    Path("in/cats").symlink_to("../real")
+    assert named("in") == {"in/b.png": "b.png", "in/cats/a.png": "cats/a.png"}
+
+
 def test_a_named_file_is_taken_whatever_its_name(there):
     there("in/strange.xyz", "one.png")
     assert named("in/strange.xyz") == {"in/strange.xyz": "strange.png"}

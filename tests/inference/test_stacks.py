@@ -104,6 +104,30 @@ def test_pictures_of_16_bits_or_four_bands_come_back_as_they_were(pictures, lab)
                 assert np.array_equal(np.asarray(found), given)
 
 
+def test_pictures_are_refused_where_their_16_bits_of_colour_could_not_come_back(tmp_path, monkeypatch, lab):
+    monkeypatch.chdir(tmp_path)
+    path = leave_identity(tmp_path / "run", (3, 8, 8))
+    record = json.loads((path / RECORD).read_text())
+    record["data"] |= {"dtype": "uint16", "between": [0, 65535]}
+    (path / RECORD).write_text(json.dumps(record))
+    Image.new("RGB", (8, 8)).save("a.png")
+    status, out, err = lab("reconstruct", "run", "a.png", "--out", "out")
+    assert (status, out) == (1, "")
+    assert "a.png: skipped: no file of an array; its name must end in .npy, .tif, .tiff\n" in err
+    np.save("a.npy", np.zeros((2, 8, 8, 3), np.uint16))
+    assert lab("reconstruct", "run", "a.npy", "--out", "out")[0] == 0
+
+
+def test_axes_that_could_be_two_are_those_that_the_network_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    leave_identity(tmp_path / "run", (6, 4, 6))
+    array = np.random.default_rng(2).integers(0, 256, (2, 6, 4, 6), np.uint8)
+    np.save("odd.npy", array)
+    rows, _ = reconstruct(tmp_path / "run", [tmp_path / "odd.npy"], tmp_path / "out")
+    assert (rows[0].height, rows[0].width, rows[0].psnr > 60) == (4, 6, True)
+    assert np.array_equal(np.load("out/odd.npy"), array)
+
+
 def test_a_picture_that_does_not_fit_leaves_nothing_in_the_way(pictures, lab):
     Image.new("CMYK", (8, 8)).save("inks.jpg")
     Image.new("I;16" if pictures["a"].dtype == np.uint16 else "RGBA", (9, 8)).save("wide.png")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from caelab import terminal
+from caelab.data import contents
 from caelab.errors import UserError
 
 
@@ -33,8 +34,9 @@ def sources(
 ) -> list[Source]:
     """Find the pictures in files and folders, each once, in order, and name their outputs.
 
-    A folder stands for the files below it that have the name of a picture, without hidden ones and those in
-    ``out``. Names are paths relative to the folder that all arguments have in common.
+    A folder stands for the files below it that have the name of a picture, links followed, without hidden
+    ones, those in ``out`` and what caelab has made. Names are paths relative to the folder that all arguments
+    have in common.
 
     Args:
         given: files and folders.
@@ -68,7 +70,7 @@ def _files(path: Path, out: Path, known: Collection[str]) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    there = [file for file in sorted(path.rglob("*")) if file.is_file() and not _hidden(file, path)]
+    there = [file for _, file in contents.walk(path) if file.is_file()]
     if _plain(out) != _plain(path):  # an older output in it is no input
         there = [file for file in there if _plain(out) not in _plain(file).parents]
     found = [file for file in there if file.suffix.lower() in known]
@@ -79,10 +81,6 @@ def _files(path: Path, out: Path, known: Collection[str]) -> Iterator[Path]:
         rest = f"{len(there) - len(found):,} of {len(there):,} files"
         terminal.note(f"{path}: passed over {rest}, which have no image's name")
     yield from found
-
-
-def _hidden(file: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
 def _names(paths: Sequence[Path], reserved: Sequence[str], arrays: Collection[str]) -> Iterator[str]:

@@ -103,7 +103,7 @@ def reconstruct(
     shown: dict[str, list[tuple[Tensor, str]]] = {"original": [], "reconstruction": []}
     for entry, images in stacks.files(made, read.entries, model.values) if arrays else ():
         stacks.save(images, entry.kind, out / entry.source.name)
-        rows.append(_of_array(entry, model, images))
+        rows.append(_of_array(entry, model, images, way == fitting.WHOLE))
     for entry, picture in () if arrays else stream.pictures(made, fit, read.entries):
         stream.save(picture, out / entry.source.name)
         original = _original(entry.source, fit)
@@ -138,9 +138,9 @@ def _row(entry: Entry, fit: Fit, original: Pixels, pixels: Pixels) -> Row:
     return Row(str(entry.source.file), name, size[1], size[0], rows * columns, psnr, ssim)
 
 
-def _of_array(entry: Entry, model: Trained, images: NDArray[Any]) -> Row:
+def _of_array(entry: Entry, model: Trained, images: NDArray[Any], whole: bool) -> Row:
     """Hold a file's images (N, C, H, W) against the originals: means over N."""
-    original = stacks.opened(entry.source.file, model.shape, True, stacks.bits(model)).x
+    original = stacks.opened(entry.source.file, model.shape, whole, stacks.bits(model)).x
     decibels, similar = [], []
     for both in zip(stacks.parts(images, model.batch), stacks.parts(original, model.batch), strict=True):
         x_hat, x = (unit(take(part, part.shape[1:], model.values).x).float() for part in both)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from caelab import durable, terminal
-from caelab.data.pictures import AS_THEY_ARE, MODES, Form, read
+from caelab.data.pictures import AS_THEY_ARE, Form, read
 from caelab.data.pictures import size as size_of
 from caelab.data.scale import scaled
 from caelab.errors import UserError
@@ -63,7 +63,7 @@ def bits(model: Trained) -> int | None:
     if model.values is None:
         return 8 if model.shape[0] == AS_THEY_ARE else None
     deep = model.values == Values(torch.uint16, (0, 65_535))
-    return 16 if deep and model.shape[0] in MODES else None
+    return 16 if deep and model.shape[0] == 1 else None  # Pillow writes no 16-bit colours
 
 
 def opened(path: Path, shape: Sequence[int], any_size: bool, bits: int | None = None) -> Stack:
