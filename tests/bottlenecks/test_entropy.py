@@ -8,6 +8,7 @@ from scipy import stats
 
 from caelab.bottlenecks.density import Density
 from caelab.bottlenecks.entropy import Entropy
+from caelab.bottlenecks.hyperprior import Hyperprior
 from caelab.draws import keys, uniform
 
 
@@ -136,6 +137,14 @@ def test_densities_start_from_what_they_are_shown():
     bits = bottleneck.eval()(h).penalty.mean().item() / bottleneck.bit_price
     entropy = sum(math.log2(std * math.sqrt(2 * math.pi * math.e)) for std in (10, 70))
     assert entropy < bits < entropy + 0.2
+
+
+@pytest.mark.parametrize("kind", [Entropy, Hyperprior])
+def test_a_start_from_one_image_is_finite(kind):
+    bottleneck = kind(3)
+    h = torch.tensor([[0.5, -1.0, 2.0]])
+    bottleneck.start_from(h)
+    assert bottleneck(h).penalty.isfinite().all()
 
 
 def test_places_share_their_densities():

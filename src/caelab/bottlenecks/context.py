@@ -5,7 +5,7 @@ from torch import Tensor
 
 from caelab.bottlenecks.bottleneck import whole_number
 from caelab.bottlenecks.density import Density
-from caelab.bottlenecks.entropy import NARROW, Entropy
+from caelab.bottlenecks.entropy import Entropy, spreads
 from caelab.bottlenecks.entropy_coder import Coder
 from caelab.bottlenecks.predictor import Predictor
 
@@ -60,7 +60,7 @@ class Context(Entropy):
 
     def start_densities(self, steps: Tensor) -> None:
         """Start from the spreads of steps (M, numbers), and from no expectation."""
-        spread = steps.std(0).clamp(min=NARROW)
+        spread = spreads(steps)
         self.predictor.spread.copy_(spread.clamp(min=_BROAD))
         assert self.predictor.last.bias is not None
         self.predictor.last.bias[1::2] = (spread / self.predictor.spread).log2()

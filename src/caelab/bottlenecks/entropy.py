@@ -17,6 +17,15 @@ _LEAST = 1e-6  # steps: a spread that is taken for none
 _WIDE = 4.0  # steps: the least spread of the number with the largest, at the start
 
 
+def spreads(steps: Tensor) -> Tensor:
+    """Standard deviation of each column of (M, numbers), at least ``NARROW``, as it is of a single row."""
+    return _deviations(steps).clamp(min=NARROW)
+
+
+def _deviations(x: Tensor) -> Tensor:
+    return x.std(0) if len(x) > 1 else torch.zeros_like(x[0])
+
+
 class Entropy(Bottleneck):
     """Rounds each number to steps, and prices the bits that coding it takes: rate + distortion.
 
@@ -80,7 +89,7 @@ class Entropy(Bottleneck):
         """
         h = self._places(h.float())
         if self.chosen:
-            widest = float(h.std(0).max()) / self.step
+            widest = float(_deviations(h).max()) / self.step
             self.gain.fill_(math.log(max(1.0, _WIDE / max(widest, _LEAST))))
         steps = h / self._width
         self.median.copy_(steps.median(0).values)
@@ -88,7 +97,7 @@ class Entropy(Bottleneck):
 
     def start_densities(self, steps: Tensor) -> None:
         """Start the densities as those of steps (M, numbers) from the median."""
-        self.density.spread.copy_(steps.std(0).clamp(min=NARROW))
+        self.density.spread.copy_(spreads(steps))
 
     def start_epoch(self, epoch: int) -> None:
         """Be told which epoch of training begins, counted from 0."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from caelab.bottlenecks.bottleneck import whole_number
 from caelab.bottlenecks.density import Density
-from caelab.bottlenecks.entropy import NARROW, Entropy
+from caelab.bottlenecks.entropy import Entropy, spreads
 from caelab.bottlenecks.entropy_coder import Coder, Grids, Tables
 from caelab.bottlenecks.range_coder import Columns, Reader, Whole
 from caelab.draws import keys, uniform
@@ -83,7 +83,7 @@ class Hyperprior(Entropy):
         self.hear.weight.zero_()[:, 0] = components[:, 0] * spread[0] / told[0]
         self.hear.bias.zero_()
         octaves = self.hear(self.tell(sizes).round())
-        self.hear.bias.copy_((steps / octaves.exp2()).std(0).clamp(min=NARROW).log2())
+        self.hear.bias.copy_(spreads(steps / octaves.exp2()).log2())
         self.density.spread.fill_(_SILENT)[0] = _TELLING
 
     def cost(self, y: Tensor, whole: Tensor, key: Tensor | None) -> Tensor:
