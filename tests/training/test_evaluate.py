@@ -39,6 +39,14 @@ def test_other_data_give_other_figures_and_leave_the_record_alone(train):
 
 
 @pytest.mark.usefixtures("quiet")
+def test_a_run_that_was_tested_on_a_part_is_tested_on_that_part(train):
+    answer = train("trainer.limit_test_batches=0.5", "dataset.test_size=1200")
+    assert answer.record["data"]["test"] == 600
+    assert evaluate(answer.run_dir, [])["data"]["test"] == 600
+    assert evaluate(answer.run_dir, ["dataset.test_size=1200"])["data"]["test"] == 1200
+
+
+@pytest.mark.usefixtures("quiet")
 def test_the_runs_own_data_with_one_key_changed(train):
     answer = train()
     found = evaluate(answer.run_dir, ["dataset.test_size=20"])

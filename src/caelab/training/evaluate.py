@@ -11,6 +11,7 @@ from caelab.config import folders, options
 from caelab.config.build import instantiate
 from caelab.config.check import check
 from caelab.config.grammar import written
+from caelab.config.refusals import limits
 from caelab.errors import UserError
 from caelab.inference import restore
 from caelab.runs import results, trust
@@ -43,6 +44,7 @@ def evaluate(run: Path, overrides: list[str], encoder_steps: int | None = None) 
     data = instantiate(cfg["dataset"], "dataset")
     if not any(override.lstrip("+").startswith("dataset") for override in overrides):
         data.expected = record.data.sha256
+        data.limits = limits(record.config.get("trainer", {}))
     if data.shape != net.shape:
         raise UserError(
             f"dataset={name} has images of {_times(data.shape)}, the run takes {_times(net.shape)}"
