@@ -96,6 +96,7 @@ def test_what_is_of_one_machine_is_no_part_of_the_command(card):
     def change(record):
         words = ["model=base", "paths.output=/home/someone/x", "+logger=wandb", "optimizer.lr=0.1"]
         words += ["dataset.root=/home/someone/y", "force=true", "dataset.classes=[0,2]"]
+        words += ["dataset.path='/home/someone/my photos'", "model.parts=[a,/home/someone/z]"]
         record.config["dataset"]["classes"] = [0, 2]
         data = restore.datamodule(record, classes=[0, 2])
         data.setup()

@@ -75,6 +75,8 @@ class MedMNIST(Array):
         """The file, and the dataset that it is of."""
         return f"dataset.name={self.kind} in {self.path}"
 
+    at_hand = Array.here
+
     def require(self) -> None:
         """Make sure that the file is there, by the package's own download where it is not."""
         if self.path.is_file():

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ KEY = "caelab"
 RANGE = (0.0, 1.0)
 """Of the pixels of ``x`` and ``x_hat``."""
 
+_PATH = re.compile(r"""(?:^|[\s'"\[{(,:=])[/~]""")
 _OF_THE_MACHINE = ("paths", "logger", "force", "hydra")
 
 
@@ -75,8 +77,10 @@ def _without_paths(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_path(value: Any) -> bool:
-    """Whether a value of a config is a place on the machine that made it."""
-    return isinstance(value, str) and value.startswith(("/", "~"))
+    """Whether a value of a config is or has a place on the machine that made it, as it is or in quotes."""
+    if isinstance(value, list | tuple):
+        return any(map(is_path, value))
+    return isinstance(value, str) and _PATH.search(value) is not None
 
 
 class Onnx:
