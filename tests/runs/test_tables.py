@@ -49,6 +49,13 @@ def test_best_on_validation_first_and_failures_below_with_their_reasons():
     assert list(frame["error"])[2] == "no luck"
 
 
+def test_figures_are_rounded_and_settings_are_not():
+    runs = [record(psnr=20.123456, config={"optimizer": {"lr": rate}}) for rate in (1e-5, 3e-5)]
+    frame = tables.frame(runs)
+    assert sorted(frame["optimizer.lr"]) == [1e-5, 3e-5]
+    assert list(frame["PSNR (dB)"]) == [20.1235, 20.1235]
+
+
 def test_what_chose_the_checkpoints_of_all_orders_them():
     loss = {"val/psnr": 20.0, "test/psnr": 20.0, "test/ssim": 0.5}
     chosen = {"config": {"select": "val/loss"}}

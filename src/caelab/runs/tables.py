@@ -89,7 +89,7 @@ def frame(records: list[Record]) -> "pd.DataFrame":
     for key in [*done, *others][0][0]:
         with suppress(ValueError):  # a label is text, also where it is a number
             table[key] = pd.to_numeric(table[key])
-    return table.round(4)
+    return table.round({one.title: 4 for one in shown})  # settings stay as they were typed
 
 
 def protocols(
