@@ -55,7 +55,7 @@ def carry_out(
             chosen = [_at_hand(study) for study in chosen]
         for study in chosen:
             require(study)
-        execution = Execution(chosen, runs, Path(config.paths.output), force="force=true" in own)
+        execution = Execution(chosen, runs, Path(config.paths.output), force=bool(config.force))
         for study in chosen:
             with group(f"{study.name}-{budget}"):
                 execution.carry_out(study)

@@ -16,6 +16,7 @@ from caelab.studies.tuning import Entry, Tuning
 
 ALL = "all"
 BUDGETS = ("full", "quick")
+_SET = ("name", "common")  # by the file's own name and the command line
 OPTIONS = ("seeds", "budget")
 """What is said of a whole study, beside its name: ``--seeds`` and ``--budget`` of its command."""
 
@@ -42,9 +43,11 @@ def _is_count(value: Any) -> bool:
 
 _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("title", "text", "reference", "axis", "pruner"), (_is_text, "text")),
-    **dict.fromkeys(
-        ("datasets", "recipe", "overrides", "after", "where"), (_is_list, "a list of words, such as [a, b]")
+    "datasets": (
+        lambda value: _is_list(value) and bool(value),
+        "a list of datasets, such as [mnist, shapes]",
     ),
+    **dict.fromkeys(("recipe", "overrides", "after", "where"), (_is_list, "a list of words, such as [a, b]")),
     **dict.fromkeys(
         ("epochs", "trials", "seeds", "train_size", "batch_size"), (_is_count, "a whole number, 1 or more")
     ),
@@ -106,6 +109,9 @@ def load(
     here, values = f"study={name}", grammar.read(options.files("study")[name])
     quick = values.pop("quick", {})
     _require_kinds({"quick": quick}, here)
+    own = [one.name for one in fields(Study) if one.name not in _SET]
+    _require_known(values, own, here)
+    _require_known(quick, own, f"{here}: quick")
     if budget == "quick":
         values |= {"seeds": 1} | quick
     if seeds is not None:
@@ -125,7 +131,7 @@ def load(
         if entry.space:
             raise UserError(f"{here}: {label}: only rows of tune have a space; give a grid")
     study = replace(study, runs=runs, floors=floors)
-    if study.tune:
+    if study.tune is not None:
         tune: Tuning = _made(Tuning, values["tune"], f"{here}: tune")
         tune = replace(tune, entries=_entries(tune.entries, f"{here}: tune"))
         tune.check(f"{here}: tune")
@@ -154,10 +160,7 @@ def _entries(plain: Mapping[str, Any], where: str) -> dict[str, Entry]:
 
 
 def _made(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
-    known = [one.name for one in fields(kind)]
-    for key in values:
-        if key not in known:
-            raise UserError(f"{where}: there is no {key!r} in a study{terminal.nearest(str(key), known)}")
+    _require_known(values, [one.name for one in fields(kind)], where)
     for one in fields(kind):
         if one.name not in values and one.default is one.default_factory is MISSING:
             raise UserError(f"{where}: {one.name} is missing; give {one.name}: VALUE")
@@ -166,6 +169,13 @@ def _made(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
         {key: value for key, value in values.items() if value is not None or key not in optional}, where
     )
     return kind(**values)
+
+
+def _require_known(values: Mapping[str, Any], known: list[str], where: str) -> None:
+    """Refuse a key that there is not."""
+    for key in values:
+        if key not in known:
+            raise UserError(f"{where}: there is no {key!r} in a study{terminal.nearest(str(key), known)}")
 
 
 def _require_kinds(values: Mapping[str, Any], where: str) -> None:
@@ -206,6 +216,8 @@ def _refuse_unknown(study: Study, datasets: list[str], budget: str) -> None:
     if budget == "full":
         said.append(("reference", (study.reference,) if study.reference else (), rows))
         said.append(("axis", (study.axis,) if study.axis else (), axes))
+        said.append(("published", [*study.published], datasets))
+        said += [(f"published: {of}", [*figures], rows) for of, figures in study.published.items()]
     for claim in study.claims:
         of = f"claim {claim.get('text', '')!r}"
         _require_kinds(claim, f"{here}: {of}")
