@@ -47,6 +47,28 @@ def test_a_run_that_was_tested_on_a_part_is_tested_on_that_part(train):
 
 
 @pytest.mark.usefixtures("quiet")
+def test_what_was_asked_otherwise_is_kept_in_a_file_of_its_own(train):
+    answer = train()
+    asked = [["corruption=gaussian_noise", f"corruption.std={std}"] for std in (0.1, 0.5)]
+    found = [
+        evaluate(answer.run_dir, [*words])["file"] for words in (*asked, *asked, ["dataset.classes=[0]"], [])
+    ]
+    assert found[:2] == found[2:4]
+    assert len({*found}) == 4
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_mistake_from_python_is_one_line(train):
+    run = caelab.Run(train().run_dir)
+    with pytest.raises(UserError, match=r"^dataset=nope: there is no such dataset"):
+        run.evaluate(dataset="nope")
+    with pytest.raises(
+        UserError, match=r"^dataset\.sede: there is no such key; did you mean 'dataset\.seed'\?$"
+    ):
+        run.evaluate({"dataset.sede": 3})
+
+
+@pytest.mark.usefixtures("quiet")
 def test_the_runs_own_data_with_one_key_changed(train):
     answer = train()
     found = evaluate(answer.run_dir, ["dataset.test_size=20"])

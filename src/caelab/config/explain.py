@@ -1,7 +1,8 @@
 """How a mistake in a config is told, Hydra's own among them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,6 +13,7 @@ from yaml import YAMLError
 from caelab import terminal
 from caelab.config import folders, hints, options
 from caelab.config.grammar import NO_TEXT, mistake
+from caelab.errors import UserError
 from caelab.terminal import nearest, one_line
 
 
@@ -41,6 +43,19 @@ def line(error: BaseException, chosen: Mapping[str, str] = MappingProxyType({}))
             return hints.elsewhere(key[1], chosen) if there else hints.unknown(key[1])
         return one_line(error).removeprefix("UserError raised while resolving interpolation: ")
     return terminal.explain(error)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what ``line`` has a line for into a UserError of that line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if (said := line(error)) is None:
+            raise
+        raise UserError(said) from None
 
 
 def _no_text() -> Path | None:

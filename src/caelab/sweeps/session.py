@@ -18,7 +18,6 @@ from caelab.compat import Callbacks, Hydra
 from caelab.composition import compose
 from caelab.config import explain, folders
 from caelab.config.job import Job
-from caelab.errors import UserError
 from caelab.sweeps import launching
 
 T = TypeVar("T")
@@ -31,19 +30,17 @@ def session() -> Iterator[Hydra]:
     Raises:
         UserError: what a command line would say in one line.
     """
-    with _own_logging(), _apart(), folders.seen(), folders.importable():
-        try:
-            with initialize_config_dir(config.CONF, job_name="train", version_base="1.3"):
-                hydra = GlobalHydra.instance().hydra
-                assert hydra is not None
-                yield hydra
-        except UserError:
-            raise
-        except Exception as error:
-            line = explain.line(error)
-            if line is None:
-                raise
-            raise UserError(line) from None
+    with (
+        _own_logging(),
+        _apart(),
+        folders.seen(),
+        folders.importable(),
+        explain.told(),
+        initialize_config_dir(config.CONF, job_name="train", version_base="1.3"),
+    ):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        yield hydra
 
 
 def once(task: Callable[[Job], T], overrides: list[str]) -> tuple[Job, T]:

@@ -1,5 +1,6 @@
 """Score a finished run again, also on another dataset: ``caelab evaluate RUN [dataset=...]``."""
 
+import hashlib
 import json
 from copy import deepcopy
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from caelab import durable, texts
 from caelab.composition import compose
-from caelab.config import folders, options
+from caelab.config import explain, folders, options
 from caelab.config.build import instantiate
 from caelab.config.check import check
 from caelab.config.grammar import written
@@ -38,7 +39,8 @@ def evaluate(run: Path, overrides: list[str], encoder_steps: int | None = None) 
     record = results.finished(run)
     with folders.seen():
         folders.announce()
-        cfg, choices = _config(record, overrides)
+        with explain.told():
+            cfg, choices = _config(record, overrides)
     name = str(choices["dataset"])
     net = restore.load(run, encoder_steps)
     data = instantiate(cfg["dataset"], "dataset")
@@ -53,10 +55,13 @@ def evaluate(run: Path, overrides: list[str], encoder_steps: int | None = None) 
     metrics, images = score(net, data, restore.loss(record), corruption, cfg["metrics"])
     found = {"dataset": name, "corruption": cfg["corruption"], "data": images.plain(), "metrics": metrics}
     kind = "" if choices["corruption"] == "none" else f"-{choices['corruption']}"
+    asked = sorted(override for override in overrides if not override.startswith("paths."))
+    which = " ".join([images.sha256, *asked])
+    digits = hashlib.sha256(which.encode()).hexdigest() if asked else images.sha256
     if encoder_steps is not None:
         found["encoder_steps"] = encoder_steps
         kind += f"-{encoder_steps}_steps"
-    file = Path("evaluations", texts.one_name(f"{name}{kind}-{images.sha256[:10]}.json"))
+    file = Path("evaluations", texts.one_name(f"{name}{kind}-{digits[:10]}.json"))
     (run / file).parent.mkdir(exist_ok=True)
     durable.write(run / file, json.dumps(found, indent=2, allow_nan=False) + "\n")
     return {**found, "choices": choices, "file": file}
