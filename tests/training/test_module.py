@@ -98,6 +98,17 @@ def test_a_loss_that_is_not_finite_is_named(tmp_path):
     assert all(torch.equal(value, before[key]) for key, value in module.net.named_parameters())
 
 
+@pytest.mark.parametrize(("returned", "what"), [(torch.ones(3), r"a tensor of shape \(3,\)"), (0.5, "float")])
+def test_a_loss_that_is_not_one_number_is_told(tmp_path, returned, what):
+    class Odd(nn.Module):
+        def forward(self, x_hat, x):
+            return returned
+
+    trainer, module, data = make(tmp_path, Odd())
+    with pytest.raises(UserError, match=rf"^loss: it returns {what}; it must return one number"):
+        trainer.fit(module, datamodule=data)
+
+
 def test_randomness_of_an_epoch_is_a_function_of_seed_and_epoch(tmp_path):
     class Draws(nn.Module):
         def __init__(self):

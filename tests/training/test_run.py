@@ -517,5 +517,23 @@ def test_a_finished_run_keeps_the_checkpoints_that_keep_names(train, killed, kee
     assert {path.stem for path in folder.iterdir()} == names
 
 
+def test_a_finished_run_answers_from_a_file_system_that_cannot_be_written(train, monkeypatch):
+    answer = train("keep=none")
+
+    def refuse(path, **_):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    with monkeypatch.context() as mounted:
+        mounted.setattr(Path, "unlink", refuse)
+        assert train("keep=none").record == answer.record
+
+
+def test_a_last_batch_of_one_image_is_told_where_it_cannot_be_normalised(train):
+    words = ["model.channels=[4,4,4,4,4]", "model.halvings=4", "dataset.image_size=16"]
+    assert train(*words, "dataset.train_size=33").err.startswith(
+        "caelab: dataset.batch_size: the last batch is a single image, "
+    )
+
+
 def test_keep_has_three_choices(train):
     assert train("keep=bst").err == "caelab: keep=bst: not a choice; did you mean 'best'?\n"

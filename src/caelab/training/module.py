@@ -133,7 +133,13 @@ class AutoencoderModule(LightningModule):
 
     def _score(self, x_hat: Tensor, x: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
-            return self.loss(x_hat.float(), x)  # type: ignore[no-any-return]
+            loss = self.loss(x_hat.float(), x)
+        if not isinstance(loss, Tensor) or loss.ndim:
+            what = (
+                f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            )
+            raise UserError(f"loss: it returns {what}; it must return one number, a tensor without axes")
+        return loss
 
     def on_train_start(self) -> None:
         """Make room for what the network keeps of each training image, unless a checkpoint has brought it."""

@@ -23,6 +23,8 @@ from caelab.errors import UserError
 _ELSEWHERE = ("callbacks", "limit_val_batches", "limit_test_batches")  # built by the run, and by its data
 _MISTAKES = ("Early stopping conditioned on metric", "Found more than one stateful callback")
 
+_ALONE = "Expected more than 1 value per channel when training"
+
 
 def build(config: dict[str, Any], device: torch.device, **given: Any) -> Trainer:
     """Build the trainer of a run.
@@ -138,6 +140,13 @@ def told(more: str = "") -> Iterator[None]:
         if not str(error).startswith(_MISTAKES):
             raise
         raise UserError(f"callbacks: {terminal.one_line(error)}") from None
+    except ValueError as error:  # of batch normalisation
+        if not str(error).startswith(_ALONE):
+            raise
+        raise UserError(
+            "dataset.batch_size: the last batch is a single image, and a layer cannot normalise its one "
+            "pixel; give another batch_size or train_size"
+        ) from None
 
 
 def share_log() -> None:
