@@ -72,6 +72,12 @@ def test_a_run_shows_what_lies_in_its_directory(here):
     assert repr(caelab.Run(run.dir)) == repr(run)
 
 
+def test_further_metrics_are_one_value(here):
+    run = caelab.run(SMALL, model="base", epochs=1, metrics=["gmsd"])
+    assert 0 < run.metrics["test/gmsd"] < 1
+    assert caelab.sweep(SMALL, model="base", epochs=1, metrics=["gmsd"])[0].dir == run.dir
+
+
 def test_a_sweep_returns_its_runs_and_a_failed_one_stops_no_other(here, capfd):
     runs = caelab.sweep(SMALL | {"model.latent": (8, 0, 16)}, model="base", epochs=1)
     assert [run.record.status for run in runs] == ["finished", "failed", "finished"]

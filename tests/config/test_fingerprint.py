@@ -79,6 +79,13 @@ def test_fingerprint_follows_what_matters(change):
     assert compose.identity(config(**change)) != compose.identity(config())
 
 
+def test_fingerprint_does_not_know_where_hydra_keeps_a_job():
+    node = {"_target_": "mine.Callback", "dirpath": "${hydra:runtime.output_dir}/mine"}
+    identity = compose.identity(config(callbacks={"mine": node}))  # which Hydra has not told anybody here
+    assert identity == compose.identity(config(callbacks={"mine": node}))
+    assert identity != compose.identity(config(callbacks={"mine": node | {"dirpath": "mine"}}))
+
+
 @pytest.mark.parametrize("change", [{"seeds": 5}, {"budget": "quick"}, {"study": {"title": "x"}}])
 def test_fingerprint_does_not_know_what_asked_for_the_run(change):
     assert compose.identity(config(**change)) == compose.identity(config())

@@ -1,6 +1,8 @@
 """From YAML and overrides to the checked, plain config of a run, and how a mistake in them is told."""
 
+import json
 import os
+import re
 import warnings
 from contextlib import nullcontext, suppress
 from functools import cache, partial
@@ -27,6 +29,8 @@ from caelab.runs import tracking
 
 # A launcher's file in conf/ holds what differs from its plugin's defaults, which Hydra 1.3 adds by name.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore", UserWarning)
+
+_OF_HYDRA = re.compile(r"\$\{(hydra:[^}]*)\}")
 
 
 def run_dir(base: str | None = None, *, _root_: DictConfig) -> str:
@@ -131,13 +135,21 @@ def identity(cfg: DictConfig) -> str:
     Raises:
         UserError: a folder of images, or the run that it starts from, cannot be read.
     """
-    nodes = {key: compat.node(cfg, key) for key in cfg if key not in IRRELEVANT}
+    nodes = {key: _apart_from_hydra(compat.node(cfg, key)) for key in cfg if key not in IRRELEVANT}
     named = plain(OmegaConf.create(nodes | {"paths": {key: str(key) for key in cfg.paths}}))
     dataset = {key: value for key, value in named["dataset"].items() if f"dataset.{key}" not in IRRELEVANT}
     named["dataset"] = places.by_content(dataset, plain(cfg.dataset), plain(cfg.paths), _here())
     if origin := _origin(named):
         named["from"] = origin["weights"]
     return fingerprint(named, _sources(named))
+
+
+def _apart_from_hydra(node: Any) -> Any:
+    """Leave what only Hydra knows of a job, such as its directory, unread: a run is the same anywhere."""
+    if not OmegaConf.is_config(node):
+        return node
+    text = json.dumps(OmegaConf.to_container(node), default=str)
+    return OmegaConf.create(json.loads(_OF_HYDRA.sub(r"\1", text))) if _OF_HYDRA.search(text) else node
 
 
 def _sources(config: dict[str, Any]) -> dict[str, str]:
@@ -196,7 +208,7 @@ def variant(overrides: tuple[str, ...]) -> DictConfig:
         except OmegaConfBaseException:
             return config([*overrides, "logger=none"])[0]  # which says what is wrong
     OmegaConf.set_struct(cfg, False)
-    return cfg
+    return _apart_from_hydra(cfg)  # type: ignore[no-any-return]
 
 
 @cache

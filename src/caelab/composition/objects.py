@@ -35,6 +35,7 @@ class Keys(TypedDict, total=False):
     """What a run may be given by keyword."""
 
     model: Option
+    bottleneck: Option
     loss: Option
     optimizer: Option
     scheduler: Option
@@ -60,6 +61,7 @@ class SweptKeys(TypedDict, total=False):
     """What a sweep may be given by keyword: one value, or several."""
 
     model: Option | Iterable[Option]
+    bottleneck: Option | Iterable[Option]
     loss: Option | Iterable[Option]
     optimizer: Option | Iterable[Option]
     scheduler: Option | Iterable[Option]

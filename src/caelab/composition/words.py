@@ -32,8 +32,8 @@ MULTIRUN = ("-m", "--multirun")
 Overrides = str | Sequence[str] | Mapping[str, Any]
 """Overrides from Python: text as on the command line, or key -> value."""
 
-LISTS = ("logger", "callbacks")
-"""Groups of which a run may have several options, so that a list of them is one value."""
+LISTS = ("logger", "callbacks", "metrics")
+"""Keys of which a run may have several options or names, so that a list of them is one value."""
 
 _QUOTED = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
 _GRAMMAR = re.compile(r"""['"\[{].*|.*(\$\{|\\).*|\w+\(.*\)""", re.DOTALL)  # a value that Hydra must read
