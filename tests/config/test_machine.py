@@ -72,6 +72,7 @@ def test_the_share_of_a_machine_is_the_least_that_it_was_given(
         ("0::/lab/job", {"lab/cpu.max": "400000 100000", "lab/job/cpu.max": "max 100000"}, 4),
         ("0::/lab/job", {"lab/cpu.max": "400000 100000", "lab/job/cpu.max": "200000 100000"}, 2),
         ("0::/../elsewhere", {"cpu.max": "100000 50000"}, 2),
+        ("0::/my jobs", {"my jobs/cpu.max": "100000 50000"}, 2),
         (
             "4:cpu,cpuacct:/docker/1",
             {"cpu,cpuacct/cpu.cfs_quota_us": "150000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from copy import deepcopy
 from functools import cache
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def written(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     text = str(value)
-    if isinstance(value, int | float) or is_text(text):
+    if isinstance(value, Real) or is_text(text):
         return text
     return QuotedString(text, Quote.single).with_quotes()
 

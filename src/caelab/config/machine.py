@@ -81,7 +81,7 @@ def quota(root: Path = Path("/")) -> int | None:
         At least 1; a part of a core counts as one.
     """
     limits = []
-    for line in _words(root / "proc/self/cgroup"):
+    for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
@@ -96,7 +96,11 @@ def quota(root: Path = Path("/")) -> int | None:
 
 
 def _words(file: Path) -> list[str]:
+    return [word for line in _lines(file) for word in line.split()]
+
+
+def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text().split()
+        return file.read_text().splitlines()
     except OSError:
         return []

@@ -82,5 +82,5 @@ def tidy(run_dir: Path) -> None:
 def drop(run_dir: Path, record: Complete) -> None:
     """Remove the checkpoints that a complete run does not keep: its record does not list them."""
     for name in {*KEEP["both"]} - record.artifacts.keys():
-        with suppress(PermissionError):
+        with suppress(OSError):
             (run_dir / results.ARTIFACTS[name]).unlink(missing_ok=True)
