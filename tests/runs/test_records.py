@@ -124,6 +124,7 @@ def test_floor_is_pca_at_the_same_latent_on_the_same_data(tmp_path):
     leave(tmp_path / "fitted", config={"model": PCA | {"refine": 20}})
     leave(tmp_path / "shrunk", config={"model": PCA | {"refine": 0, "shrinkage": "auto"}})
     leave(tmp_path / "failed", status="failed", error="no luck")
+    leave(tmp_path / "other_classes", config={"model": PCA, "dataset": {"classes": [1]}})
     leave(tmp_path / "noisy", config={"model": PCA, "corruption": {"_target_": "caelab.corruptions.Blur"}})
     assert records.floor(tmp_path, mine) is None
     clean = {"model": PCA, "corruption": {"_target_": "caelab.corruptions.Clean"}}
@@ -134,6 +135,14 @@ def test_floor_is_pca_at_the_same_latent_on_the_same_data(tmp_path):
     leave(tmp_path / "stronger", metrics={"test/psnr": 22.0}, config=clean)
     leave(tmp_path / "weaker", metrics={"test/psnr": 19.0}, config=clean)
     assert records.floor(tmp_path, mine).metrics["test/psnr"] == 22.0
+
+
+def test_a_floor_of_some_classes_is_one_of_the_same(tmp_path):
+    for name, classes, psnr in (("zero", [0], 20.0), ("one", [1], 21.0), ("all", None, 22.0)):
+        config = {"model": PCA, "dataset": {"classes": classes}}
+        leave(tmp_path / name, config=config, metrics={"test/psnr": psnr})
+    mine = toys.typed(size=SIZE, data=DATA, config={"dataset": {"classes": [1]}})
+    assert records.floor(tmp_path, mine).metrics["test/psnr"] == 21.0
 
 
 def test_a_floor_is_what_its_record_calls_so(tmp_path):

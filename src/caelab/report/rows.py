@@ -72,7 +72,7 @@ class Run:
             key: value for key, value in settings.items() if key.startswith(("model.", "bottleneck.", "from"))
         }
         images = [data.name, data.train, data.val, data.sha256]
-        return json.dumps([network, images, settings.get("dataset.classes")], sort_keys=True)
+        return json.dumps([network, images, self.record.classes], sort_keys=True)
 
     @cached_property
     def figures(self) -> dict[str, float]:

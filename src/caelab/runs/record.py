@@ -207,6 +207,12 @@ class Complete(Record):
         return config | {"latent": self.size.latent} if fewer else config
 
     @property
+    def classes(self) -> list[int] | None:
+        """Those of its dataset that it has images of; None is all."""
+        kept: list[int] | None = self.settings.get("dataset.classes")
+        return kept
+
+    @property
     def given_clean(self) -> bool:
         """Whether its network was given the pictures by which it was measured: no corruption, no pairs."""
         return self.corruption == CLEAN and not self.data.paired

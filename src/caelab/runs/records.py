@@ -105,5 +105,6 @@ def floor(
         and (other.floor == name if name else other.floor)
         and other.data == record.data
         and other.corruption == record.corruption
+        and other.classes == record.classes  # there may be as many images of each
     ]
     return max(floors, key=lambda floor: floor.metrics.get("test/psnr", -math.inf), default=None)
