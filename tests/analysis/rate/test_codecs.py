@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 from skimage.metrics import peak_signal_noise_ratio
 
 from caelab.analysis.rate import codecs
@@ -117,6 +117,17 @@ def test_a_jpeg_counts_its_own_tables():
     assert codecs.tables(plain) - codecs.tables(own) == saved
     # four tables of the standard: lengths, class, counts and symbols of 12, 162, 12 and 162
     assert codecs.tables(plain) == 4 * (2 + 1 + 16) + 2 * (12 + 162)
+
+
+def test_a_jpeg_of_noise_has_its_own_tables_too(monkeypatch):
+    noise = 128 + 30 * torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    row, before = torch.zeros(1, dtype=torch.int64), ImageFile.MAXBLOCK
+    test = Split(noise.clamp(0, 255).byte(), row, row)
+    found = codecs.curve(test, "JPEG")[-2]
+    assert before == ImageFile.MAXBLOCK  # which is seen in files of PNG
+    monkeypatch.setattr(ImageFile, "MAXBLOCK", 1 << 20)
+    own = pillow(pixels(test)[0], "JPEG", quality=88, subsampling="4:4:4", optimize=True)
+    assert found.file == len(own) > before
 
 
 def test_a_codec_that_pillow_lacks_has_no_curve(monkeypatch):

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, features
+from PIL import Image, ImageFile, features
 from torch import Tensor
 
 from caelab.data.datamodule import EVALUATION_BATCH, Split
@@ -38,6 +39,7 @@ _WEBP_HEADERS = {b"VP8 ": 10, b"VP8L": 5}  # of a key frame, and of a lossless i
 _ZLIB = 2 + 4  # header and checksum
 _SEQUENCE, _DELIMITER = 1, 2  # units of AV1 that are the same for all images of a size and quality
 _CHANNELS = (1, 3)
+_ROOM = 4  # bytes of a JPEG file for each of the image, more than any takes
 
 
 class Size(NamedTuple):
@@ -200,9 +202,25 @@ def _measured(
         tick()
         return found
 
-    with ThreadPoolExecutor() as pool:  # Pillow codes outside of Python's lock
+    room = _ROOM * test.images[0].numel() if codec == "JPEG" else 0
+    with _buffer(room), ThreadPoolExecutor() as pool:  # Pillow codes outside of Python's lock
         files, payloads, psnrs = zip(*pool.map(batch, _starts(test)), strict=True)
     return Size(sum(files) / len(test), sum(payloads) / len(test)), torch.cat(psnrs).mean().item()
+
+
+@contextmanager
+def _buffer(nbytes: int) -> Iterator[None]:
+    """Let Pillow have a buffer of so many bytes or more.
+
+    libjpeg needs one for the whole file where it makes tables of its own, and Pillow guesses too little for
+    noise. In files of PNG its size is seen, so theirs stays.
+    """
+    before = ImageFile.MAXBLOCK
+    ImageFile.MAXBLOCK = max(before, nbytes)
+    try:
+        yield
+    finally:
+        ImageFile.MAXBLOCK = before
 
 
 def _batch(images: Tensor, codec: str, options: Mapping[str, Any]) -> tuple[int, int, Tensor]:
