@@ -65,7 +65,11 @@ def test_bits_and_psnr_are_those_of_files(train, images, words):
 
 
 def test_codecs_stand_beside_it(train, images):
+    wide = images / "wide.png"
+    Image.new("RGB", (16_384, 8)).save(wide)
     found = photos(trained(train, 0.001), images=images)
+    assert found["skipped"] == [str(wide)]
+    wide.unlink()
     psnrs = []
     for path in sorted(images.iterdir()):
         file = io.BytesIO()

@@ -176,8 +176,10 @@ def test_webp_headers_are_thirty_bytes():
         assert len(file) - codecs.payload(file) in (30, 31)  # 31: chunks have an even length
 
 
-def test_images_of_two_channels_have_no_curve():
-    test = split(channels=2)
+@pytest.mark.parametrize("shape", [(1, 2, 32, 32), (1, 1, 1, 16_384)])
+def test_images_that_no_codec_holds_have_no_curve(shape):
+    row = torch.zeros(1, dtype=torch.int64)
+    test = Split(torch.zeros(shape, dtype=torch.uint8), row, row)
     assert [codecs.curve(test, name) for name in codecs.NAMES] == [[], [], []]
     assert [codecs.lossless(test, name) for name in codecs.LOSSLESS] == [None, None]
     assert codecs.ticks(test) == 0

@@ -69,6 +69,10 @@ def measure(subject: Subject, images: str | None) -> Result:
     with evaluating(network):
         for x in read.batches(1):
             pixels = to_bytes(x)
+            if max(pixels.shape[2:]) > codecs.SIDE:
+                file = read.entries.pop().source.file
+                read.skipped[file] = f"a side has more than the {codecs.SIDE:,} pixels that WebP can hold"
+                continue
             pictures.append(_by_network(network, coder, pixels))
             others.append(_by_codecs(pixels))
     read.tell()

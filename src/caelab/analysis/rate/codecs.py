@@ -41,6 +41,9 @@ _SEQUENCE, _DELIMITER = 1, 2  # units of AV1 that are the same for all images of
 _CHANNELS = (1, 3)
 _ROOM = 4  # bytes of a JPEG file for each of the image, more than any takes
 
+SIDE = 16_383
+"""Pixels of a side, at most: WebP has no more."""
+
 
 class Size(NamedTuple):
     """Mean bytes of the images.
@@ -178,8 +181,9 @@ def lossless(test: Split, codec: str, tick: Callable[[], object] = lambda: None)
 
 
 def known(test: Split) -> bool:
-    """Whether these are images that codecs know: 8 bits, of 1 or 3 channels."""
-    return test.images.dtype == torch.uint8 and test.images.shape[1] in _CHANNELS
+    """Whether these are images that codecs know: 8 bits, of 1 or 3 channels, of no side above ``SIDE``."""
+    channels, *sides = test.images.shape[1:]
+    return test.images.dtype == torch.uint8 and channels in _CHANNELS and max(sides) <= SIDE
 
 
 def ticks(test: Split) -> int:

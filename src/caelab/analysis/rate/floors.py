@@ -58,7 +58,10 @@ def _of_codecs(test: Split) -> Result:
     for name in codecs.missing():
         terminal.note(f"{name} is left out: this Pillow was built without it; pip install 'caelab[rate]'")
     if not codecs.known(test):
-        terminal.note("JPEG, WebP, AVIF and PNG are left out: they take 8-bit images of 1 or 3 channels")
+        terminal.note(
+            "JPEG, WebP, AVIF and PNG are left out: they take 8-bit images of 1 or 3 channels, up to "
+            f"{codecs.SIDE:,} pixels a side"
+        )
     with terminal.item_progress() as progress:
         tick = partial(progress.advance, progress.add_task("JPEG, WebP, AVIF, PNG", total=codecs.ticks(test)))
         curves = {name: codecs.curve(test, name, tick) for name in codecs.NAMES}
