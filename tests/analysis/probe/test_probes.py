@@ -159,6 +159,13 @@ def test_subsets_are_balanced_fixed_and_nested():
     assert all(map(torch.equal, large, probes.subsets(y, 0.1, 3)))
 
 
+def test_a_subset_counts_the_images_that_rare_classes_have():
+    y = torch.tensor([0] * 95 + [1] * 5)
+    assert [len(rows) for rows in probes.subsets(y, 0.1, 2)] == [10] * probes.DRAWS
+    assert probes.subsets(y[:-1], 0.1, 2) == []  # 5 and 4
+    assert probes.subsets(y, 0.5, 3) == []  # none of the third
+
+
 def test_too_few_images_for_few_labels_leave_those_figures_out():
     features, labels = clouds(train=120)
     assert set(probes.probe(features, labels).scores) == {"linear", "knn", "linear_10pct", "knn_10pct"}

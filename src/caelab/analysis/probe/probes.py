@@ -200,7 +200,8 @@ def subsets(y: Tensor, fraction: float, classes: int) -> list[Tensor]:
         None at all where a subset would have fewer images than there are neighbours, or none of a class.
     """
     each = int(fraction * len(y) / classes + 0.5)
-    if not each or each * classes < NEIGHBOURS:
+    sizes = y.bincount(minlength=classes).clamp(max=each)
+    if not sizes.all() or int(sizes.sum()) < NEIGHBOURS:
         return []
     orders = [permutation(len(y), SEED, draw) for draw in range(DRAWS)]
     return [
