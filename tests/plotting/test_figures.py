@@ -51,6 +51,13 @@ def test_kept_images_are_whole_grey_levels(tmp_path):
         assert np.array_equal(kept["reconstructions"], levels.numpy())
 
 
+def test_kept_images_beyond_the_range_are_black_or_white(tmp_path):
+    beyond = torch.tensor([-0.1, 1.1]).reshape(1, 1, 1, 2)
+    figures.keep(tmp_path / "x.npz", originals=beyond.clamp(0, 1), reconstructions=beyond)
+    with np.load(tmp_path / "x.npz") as kept:
+        assert kept["reconstructions"].tolist() == [[[[0, 255]]]]
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_picture_shows_originals_and_each_row(tmp_path, channels):
     originals = torch.rand(4, channels, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -93,7 +93,7 @@ def keep(path: Path, **pictures: Tensor) -> None:
 
     Where these are not all, ``ALL`` has those of the originals.
     """
-    kept = {name: shown(x) for name, x in pictures.items()}
+    kept = {name: shown(x).clamp(0, 1) for name, x in pictures.items()}  # a user's network may leave it
     if kept["originals"].shape != pictures["originals"].shape:
         kept[ALL] = pictures["originals"]
     arrays: dict[str, Any] = {name: (255 * x).round().byte().numpy() for name, x in kept.items()}
