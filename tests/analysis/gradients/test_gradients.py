@@ -5,7 +5,7 @@ import json
 import matplotlib.image
 import pytest
 import torch
-from toys import leave_whole_run
+from toys import leave_weights, leave_whole_run
 
 from caelab.analysis.gradients.norms import norms
 from caelab.inference.restore import datamodule, load
@@ -85,9 +85,26 @@ def test_a_run_leaves_the_norms_of_both_ends(tmp_path, command):
     assert matplotlib.image.imread(path / "gradients.png").std() > 0.01
 
 
+def test_a_saturated_network_has_no_ratio_and_one_beyond_numbers_is_refused(tmp_path, command):
+    path = leave_whole_run(tmp_path / "one", MODEL)
+    net = load(path)
+    for bias, status, told in (
+        (1e4, 0, ", then none"),
+        (float("nan"), 1, "is not finite with the best weights"),
+    ):
+        net.decoder[-1][0].bias.data.fill_(bias)
+        leave_weights(path, net)
+        found = command(path)
+        assert found[0] == status
+        assert told in str(found)
+    written = json.loads((path / "gradients.json").read_text())
+    assert list(written["figures"]) == ["gradients/start_ratio"]
+    assert written["layers"][0]["end"] == 0
+
+
 def test_a_floor_has_no_figures(tmp_path, command):
     path = leave_whole_run(tmp_path / "one", {"_target_": "caelab.models.pca.PCA", "latent": 6})
     assert gradients(path)["figures"] == {}
     status, out, _ = command(path)
     assert status == 0
-    assert "first layer's over last layer's, none" in out
+    assert "first layer's over last layer's, none, then none" in out

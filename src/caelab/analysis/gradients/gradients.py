@@ -1,5 +1,6 @@
 """The gradient of the training loss in each layer, with the first weights and with the best."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from caelab.analysis.runner import Subject
 from caelab.corruptions import TEST
 from caelab.data.scale import unit
 from caelab.draws import keys
+from caelab.errors import UserError
 from caelab.inference import origin, restore, trained
 from caelab.runs.analyses import Result
 
 IMAGES = 256
+
+_RATIOS = {when: f"gradients/{when}_ratio" for when in ("start", "end")}
 
 
 def measure(subject: Subject) -> Result:
@@ -26,6 +30,9 @@ def measure(subject: Subject) -> Result:
     Returns:
         ``figures``; ``layers``, in the order in which an image goes through them, each with ``name``,
         ``start`` and ``end``; ``images``.
+
+    Raises:
+        UserError: a norm is not finite.
     """
     record = subject.record
     net, train = subject.network, subject.data.splits["train"]
@@ -37,6 +44,13 @@ def measure(subject: Subject) -> Result:
     else:
         fresh.initialise(train)
     start, end = (norms(one, restore.loss(record), corrupted, x) for one in (fresh, net))
+    for when, found in (("at the start", start), ("with the best weights", end)):
+        for name, norm in found.items():
+            if not math.isfinite(norm):
+                raise UserError(
+                    f"{terminal.shown(subject.run)}: the gradient in layer {name} is not finite {when}; "
+                    "train the run anew"
+                )
     with durable.file(subject.picture) as file:
         lines = {terminal.shown(subject.run): Line(list(start.values()), list(end.values()))}
         draw("Gradient of the loss in each layer", lines).savefig(file)
@@ -45,9 +59,11 @@ def measure(subject: Subject) -> Result:
 
 
 def _ratios(layers: list[dict[str, Any]]) -> dict[str, float]:
-    """First layer's norm over the last one's; none for a network that has no layer to train."""
+    """First layer's norm over the last one's; none where no layer is to train, or the last one's is 0."""
     return {
-        f"gradients/{when}_ratio": layers[0][when] / layers[-1][when] for when in ("start", "end") if layers
+        key: layers[0][when] / layers[-1][when]
+        for when, key in _RATIOS.items()
+        if layers and layers[-1][when]
     }
 
 
@@ -64,6 +80,7 @@ def table(result: Result) -> Table:
 
 def show(run: Path, result: Result) -> Iterator[RenderableType]:
     """Say how the first layer's gradient compares with the last one's."""
-    ratios = [f"{ratio:.3g}" for ratio in result["figures"].values()] or ["none"]
+    figures = result["figures"]
+    ratios = [f"{figures[key]:.3g}" if key in figures else "none" for key in _RATIOS.values()]
     yield f"{terminal.shown(run)}: first layer's over last layer's, {', then '.join(ratios)}"
     yield table(result)
