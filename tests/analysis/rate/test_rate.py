@@ -178,6 +178,16 @@ def test_runs_that_are_given_together_share_a_table_and_a_picture(run, command, 
     assert pictures[0] == pictures[1] != alone
 
 
+def test_runs_on_other_classes_are_not_compared(measured, run, monkeypatch):
+    monkeypatch.setattr(module, "_draw", lambda group: None)
+    one, found = measured
+    assert len([*module.compare({one: found, run: found})]) == 1
+    record = results.read(run)
+    dataset = record.config["dataset"] | {"classes": [0]}
+    save(run, replace(record, config=record.config | {"dataset": dataset}))
+    assert [*module.compare({one: found, run: found})] == []
+
+
 def test_mistakes_are_told_in_one_line(run, command, tmp_path):
     for bits in ("9", "0", "2,x", "", "2,,3", "1.5"):
         status, _, lines = command(run, "--bits", bits)

@@ -245,9 +245,10 @@ def show(run: Path, result: Result) -> Iterator[RenderableType]:
 
 def compare(several: Mapping[Path, Result]) -> Iterator[RenderableType]:
     """Show runs on the same test images in one table, and draw them in one picture."""
-    groups: dict[tuple[str, int], dict[Path, Result]] = {}
+    groups: dict[tuple[str, int, str], dict[Path, Result]] = {}
     for run, one in several.items():
-        key = (results.finished(run).data.sha256, one["images"]["test"])
+        record = results.finished(run)
+        key = (record.data.sha256, one["images"]["test"], str(record.classes))
         groups.setdefault(key, {})[run] = one
     for group in groups.values():
         if len(group) > 1:
