@@ -15,7 +15,7 @@ from toys import leave_run
 
 import caelab
 from caelab.analysis import rate as declared
-from caelab.analysis.rate import codecs, quantisation
+from caelab.analysis.rate import codecs
 from caelab.analysis.rate import rate as module
 from caelab.analysis.rate.rate import answer, comparison, table
 from caelab.errors import UserError
@@ -219,7 +219,7 @@ def test_a_code_that_is_not_finite_names_its_run(run):
 
 
 def test_bits_are_those_that_there_are():
-    assert declared.FINEST == quantisation.FINEST == max(declared.BITS)
+    assert declared.FINEST == max(declared.BITS)
 
 
 FOUND = {
