@@ -15,9 +15,10 @@ from toys import leave_run
 
 import caelab
 from caelab.analysis import rate as declared
-from caelab.analysis.rate import codecs
+from caelab.analysis.rate import codecs, floors
 from caelab.analysis.rate import rate as module
 from caelab.analysis.rate.rate import answer, comparison, table
+from caelab.data.datamodule import Split
 from caelab.errors import UserError
 from caelab.inference.restore import datamodule
 from caelab.runs import results
@@ -110,6 +111,12 @@ def test_floors_are_kept_with_the_data_until_codecs_or_the_lab_change(measured, 
     monkeypatch.setattr("caelab.analysis.rate.transform.curve", lambda *_, **__: [])
     monkeypatch.setattr("caelab.analysis.rate.floors.version", lambda _: "0.0.1")
     assert rate(run, bits=[2, 8], force=True)["transform"] == []
+
+
+def test_the_same_bytes_of_another_size_or_type_are_other_images():
+    pixels, row = np.zeros((1, 1, 4, 8), np.uint8), torch.zeros(1, dtype=torch.int64)
+    several = (pixels, pixels.reshape(1, 1, 8, 4), pixels.view(np.float32))
+    assert len({floors._digest(Split(torch.from_numpy(one), row, row)) for one in several}) == 3
 
 
 def test_floors_at_as_many_bytes_stand_among_the_figures():
@@ -219,7 +226,7 @@ def test_a_code_that_is_not_finite_names_its_run(run):
 
 
 def test_bits_are_those_that_there_are():
-    assert declared.FINEST == max(declared.BITS)
+    assert max(declared.BITS) == declared.FINEST
 
 
 FOUND = {
