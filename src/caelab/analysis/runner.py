@@ -14,6 +14,10 @@ from caelab.runs import results
 from caelab.runs.analyses import Analysis, Result
 from caelab.runs.record_file import ARCHIVE
 from caelab.runs.run_dir import locked
+from caelab.terminal import shown
+
+LONGEST = 4_096
+"""Numbers of a latent, at most, where an analysis needs as many squared."""
 
 
 class Subject:
@@ -51,6 +55,18 @@ class Subject:
         self.unread.prepare_data()
         self.unread.setup("test")
         return self.unread
+
+    def require_short(self) -> None:
+        """Refuse a latent that is too long, before data are fetched for it.
+
+        Raises:
+            UserError: it has more than ``LONGEST`` numbers.
+        """
+        if (latent := self.record.size.latent) > LONGEST:
+            raise UserError(
+                f"{shown(self.run)}: its latent has {latent:,} numbers; caelab {self._analysis.name} needs "
+                f"as many squared, and takes {LONGEST:,} at most"
+            )
 
     @property
     def picture(self) -> Path:

@@ -119,6 +119,17 @@ def test_a_constant_code_has_no_distances(train, drawn, capfd):
     assert list(drawn["b"]) == ["by reconstruction error (MSE)"]
 
 
+def test_long_codes_have_no_mahalanobis_distance(run, drawn, capfd, monkeypatch):
+    monkeypatch.setattr(module, "LONGEST", 7)
+    found = anomaly(run.run_dir)["figures"]
+    assert {name for name in SCORES + FLOORS if f"anomaly/auroc_{name}" not in found} == {
+        "mahalanobis",
+        "pca_mahalanobis",
+    }
+    told = "its latent has 8 numbers, and Mahalanobis distances take 7 at most; left out"
+    assert f"network: {told}" in capfd.readouterr().err
+
+
 def test_the_command_line_shows_the_scores_and_goes_on_after_a_mistake(run, command, drawn, tmp_path):
     status, out, lines = command(tmp_path / "nothing", run.run_dir)
     assert status == 1

@@ -140,6 +140,17 @@ def test_what_has_no_prior_of_its_latent_is_refused_before_data_are_read(run, co
     assert "one: 100 numbers an image go around its latent by skips" in lines[0]
 
 
+@pytest.mark.parametrize("name", ["sample", "look"])
+def test_a_very_long_latent_is_refused_before_data_are_read(name, lab, tmp_path, monkeypatch):
+    monkeypatch.setattr("caelab.analysis.runner.Subject.data", None)
+    run = leave_run(tmp_path / "one")
+    record = results.read(run)
+    save(run, replace(record, size=replace(record.size, latent=12_288)))
+    status, _, err = lab(name, run)
+    assert (status, len(err.splitlines())) == (1, 1)
+    assert f"its latent has 12,288 numbers; caelab {name} needs as many squared, and takes 4,096 at" in err
+
+
 def test_images_without_classes_or_too_few_are_refused(run, command, monkeypatch):
     record = results.read(run)
     dataset = record.config["dataset"] | {"val_size": 5}

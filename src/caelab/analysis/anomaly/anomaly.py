@@ -17,7 +17,7 @@ from caelab import terminal
 from caelab.analysis.anomaly import outliers
 from caelab.analysis.anomaly.outliers import Floats
 from caelab.analysis.anomaly.picture import detections
-from caelab.analysis.runner import Subject
+from caelab.analysis.runner import LONGEST, Subject
 from caelab.data.datamodule import Split
 from caelab.data.prefetch import require_fit
 from caelab.data.scale import unit
@@ -175,6 +175,12 @@ def _scores(net: Autoencoder, parts: Parts, who: str) -> dict[str, Floats]:
         return scores
     test = outliers.codes(net, parts.test, _watch(f"{who}: test codes"))
     scores["neighbours"] = outliers.neighbour_distances(train, test, _watch(f"{who}: neighbours"))
+    if net.latent > LONGEST:
+        terminal.note(
+            f"{who}: its latent has {net.latent:,} numbers, and Mahalanobis distances take {LONGEST:,} "
+            "at most; left out"
+        )
+        return scores
     scores["mahalanobis"] = outliers.mahalanobis_distances(train, test)
     return scores
 

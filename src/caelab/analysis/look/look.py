@@ -35,8 +35,9 @@ def measure(subject: Subject, map: str, images: int | None, seed: int, out: Path
         ``figures``; ``page``, its path.
 
     Raises:
-        UserError: a model whose code cannot be looked at, or too few images.
+        UserError: a model whose code cannot be looked at or is very long, or too few images.
     """
+    subject.require_short()
     record = subject.record
     # A status leaves no line behind, so that a mistake is one.
     with terminal.working(f"opening {terminal.shown(subject.run)}"):

@@ -48,8 +48,8 @@ def measure(subject: Subject, prior: tuple[str, ...], number: int, fid: bool, se
         many were used for what; ``classifier``; ``number`` and ``seed``.
 
     Raises:
-        UserError: a discrete code, skips, no classes, too few images, a code that is not finite, what a
-            prior refuses, or what FID lacks.
+        UserError: a discrete or very long code, skips, no classes, too few images, a code that is not
+            finite, what a prior refuses, or what FID lacks.
     """
     run = terminal.shown(subject.run)
     _refuse(subject, run, fid)
@@ -107,6 +107,7 @@ def measure(subject: Subject, prior: tuple[str, ...], number: int, fid: bool, se
 
 def _refuse(subject: Subject, run: str, fid: bool) -> None:
     """Refuse what has no prior of its latent alone, or no FID, before data are fetched for it."""
+    subject.require_short()
     size, channels = subject.record.size, subject.record.data.shape[0]
     if fid and channels not in (1, 3):
         raise UserError(f"{run}: its images have {channels} channels; --fid takes grey or RGB images")
