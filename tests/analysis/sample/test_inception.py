@@ -72,6 +72,12 @@ def test_fid_is_that_of_the_definition_for_one_set_after_another(metric, channel
     assert 0 < 10 * by_hand(real, near) < by_hand(real, far)
 
 
+def test_images_of_more_than_8_bits_are_seen_as_bytes(metric):
+    real, other = images(60, 1, 0), images(60, 1, 1, 99)
+    fid = inception.Fid(metric, [real / 255], torch.device("cpu"))
+    assert fid([other / 255]) == pytest.approx(by_hand(real, other), rel=1e-4)
+
+
 def test_samples_have_a_fid_on_the_screen_and_on_record(tmp_path, command, monkeypatch, metric):
     monkeypatch.setattr(features, "STEPS", 2)
     monkeypatch.setattr(inception, "metric", lambda: metric)

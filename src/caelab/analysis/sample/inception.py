@@ -7,6 +7,7 @@ from torch import Tensor
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from caelab.errors import UserError, installed
+from caelab.inference.images import to_bytes
 from caelab.metrics.pretrained import checkpoint
 
 SHA256 = "6726825d"
@@ -35,7 +36,8 @@ def metric() -> FrechetInceptionDistance:
 class Fid:
     """Holds sets of images against real ones.
 
-    Images come in batches (n, C, H, W) uint8, grey or RGB; a grey one counts as three equal channels.
+    Images come in batches (n, C, H, W) of a split, grey or RGB; Inception sees them as bytes, a grey one as
+    three equal channels.
 
     Args:
         metric: see there.
@@ -57,4 +59,4 @@ class Fid:
     @torch.inference_mode()
     def _see(self, batches: Iterable[Tensor], real: bool) -> None:
         for part in (part for batch in batches for part in torch.split(batch, _AT_ONCE)):
-            self._metric.update(part.expand(-1, 3, -1, -1).to(self._metric.device), real=real)
+            self._metric.update(to_bytes(part).expand(-1, 3, -1, -1).to(self._metric.device), real=real)
