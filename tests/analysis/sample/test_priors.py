@@ -109,6 +109,12 @@ def test_a_fit_that_is_cut_short_says_so(monkeypatch):
     assert mixture(codes(), Plain(3), 0).about.endswith("not converged after 1 steps")
 
 
+def test_a_single_code_has_no_normal_distribution_but_the_standard_one():
+    with pytest.raises(UserError, match="its single training image is too few for a normal distribution"):
+        standard_or_fitted(codes(1), Plain(3), 0)
+    assert standard_or_fitted(codes(1), Variational(3), 0).means.tolist() == [[0, 0, 0]]
+
+
 def test_codes_that_no_mixture_describes_are_refused():
     with pytest.raises(UserError, match="its 9 training images are fewer than the 10 parts of a mixture"):
         mixture(codes(9), Plain(3), 0)

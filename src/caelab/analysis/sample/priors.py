@@ -124,11 +124,17 @@ def _double(values: NDArray[Any]) -> Tensor:
 
 
 def standard_or_fitted(codes: Tensor, bottleneck: Bottleneck, seed: int) -> Mixture:
-    """Return the standard normal where training holds codes near it, else a normal distribution of codes."""
+    """Return the standard normal where training holds codes near it, else a normal distribution of codes.
+
+    Raises:
+        UserError: fewer than two codes to have a covariance.
+    """
     latent = codes.shape[1]
     mean, covariance = torch.zeros(latent).double(), torch.eye(latent).double()
     about = "the standard normal, which training holds the codes near"
     if not bottleneck.near_normal:
+        if len(codes) < 2:
+            raise UserError("its single training image is too few for a normal distribution; train on more")
         x = codes.double()
         mean, covariance = x.mean(0), torch.cov(x.T).reshape(latent, latent)
         about = "one normal distribution, mean and covariance those of the training codes"
