@@ -13,6 +13,7 @@ from caelab.config.build import instantiate
 from caelab.errors import UserError
 from caelab.models import outside
 from caelab.models.autoencoder import Code
+from caelab.models.refinement import fit
 from caelab.runs import trust
 
 DATA = ("trainer.max_epochs=1", *(word for word in TINY if word.startswith(("dataset", "trainer.acc"))))
@@ -55,6 +56,23 @@ def forget():
     for name in ("own_nets", "own_layers"):
         sys.modules.pop(name, None)
     trust._trained_with.clear()
+
+
+class Line(nn.Module):
+    """Its pictures go beyond black and white."""
+
+    def encode(self, x):
+        return Code(x.flatten(1))
+
+    def decode(self, code):
+        return (2 * code.z - 0.5).unflatten(1, (1, 1, 3))
+
+
+def test_pictures_are_clamped_but_for_training():
+    net, x = outside.network(Line(), (1, 1, 3)), torch.tensor([[[[0.0, 0.5, 1.0]]]])
+    assert net.train()(x).flatten().tolist() == [-0.5, 0.5, 1.5]
+    assert net.eval()(x).flatten().tolist() == [0, 0.5, 1]
+    assert fit(net, x, net.encode(x), 1).errors.max() == 0  # as it is scored
 
 
 def test_a_network_without_a_base_class_is_trained_known_by_its_source_and_opened(train, nets):

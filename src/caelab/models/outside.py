@@ -59,8 +59,9 @@ class Outside(Autoencoder):
         return self.net.encode(x)  # type: ignore[no-any-return]
 
     def decode(self, code: Code) -> Tensor:
-        """Map a code to ``x_hat`` (N, C, H, W)."""
-        return self.net.decode(code)  # type: ignore[no-any-return]
+        """Map a code to ``x_hat`` (N, C, H, W), in [0, 1] but for training, where a loss may ask for more."""
+        x_hat: Tensor = self.net.decode(code)
+        return x_hat if self.training else x_hat.clamp(0, 1)
 
     def initialise(self, images: Images) -> None:
         """Let the network set weights from the training images, if it does."""
