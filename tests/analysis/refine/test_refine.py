@@ -6,6 +6,7 @@ import matplotlib.image
 import pytest
 import torch
 
+from caelab.analysis.refine import refine as module
 from caelab.analysis.refine.refine import table
 from caelab.errors import UserError
 from caelab.inference.restore import datamodule, load
@@ -87,7 +88,15 @@ def test_a_run_on_corrupted_images_is_refused(train):
         refine(run.run_dir)
 
 
-def test_a_discrete_latent_is_refused_before_any_step(train):
-    run = train("bottleneck=fsq", "bottleneck.levels=[3,3]", "model.latent=8")
-    with pytest.raises(UserError, match=r"/base-.*: bottleneck=fsq is discrete: no small step leads from"):
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("bottleneck=fsq", "bottleneck.levels=[3,3]"), "fsq is discrete: no small step leads from"),
+        (("bottleneck=entropy",), "entropy rounds the latent: a fitted one would lie between the steps"),
+    ],
+)
+def test_a_discrete_or_rounded_latent_is_refused_before_any_step(train, monkeypatch, words, why):
+    run = train(*words, "model.latent=8")
+    monkeypatch.setattr(module.terminal, "tracked", lambda *_: pytest.fail("a bar was opened"))
+    with pytest.raises(UserError, match=f"/base-.*: bottleneck={why}"):
         refine(run.run_dir)

@@ -10,6 +10,7 @@ from rich.table import Table
 from caelab import terminal
 from caelab.analysis.runner import Subject
 from caelab.bottlenecks.bottleneck import Discrete
+from caelab.bottlenecks.entropy import Entropy
 from caelab.errors import UserError
 from caelab.metrics import quality
 from caelab.models import refinement
@@ -33,15 +34,19 @@ def measure(subject: Subject, steps: int, images: int) -> Result:
         ``figures``; ``psnr``, in dB after each step, from that of the encoder's code on; ``images``.
 
     Raises:
-        UserError: a run on corrupted images, or a network that does not keep the ``Code`` contract.
+        UserError: a run on corrupted images, a discrete or rounded latent, or a network that does not keep
+            the ``Code`` contract.
     """
     _refuse_corrupted(subject)
     net, test = subject.network, subject.data.splits["test"]
-    if isinstance(net.bottleneck, Discrete):
+    if isinstance(net.bottleneck, Discrete | Entropy):
         run, which = terminal.shown(subject.run), subject.record.choices["bottleneck"]
-        raise UserError(
-            f"{run}: bottleneck={which} is discrete: no small step leads from one entry to the next"
+        why = (
+            "is discrete: no small step leads from one entry to the next"
+            if isinstance(net.bottleneck, Discrete)
+            else "rounds the latent: a fitted one would lie between the steps that are coded"
         )
+        raise UserError(f"{run}: bottleneck={which} {why}")
     require_contract(net, test)
 
     def fitted(rows: torch.Tensor | slice) -> tuple[torch.Tensor, refinement.Fitted]:
