@@ -170,7 +170,7 @@ def test_a_constant_code(command, tmp_path):
     torch.save(checkpoint, path / "checkpoints/best.ckpt")
     status, _, err = command(path)
     assert (status, len(err)) == (1, 1)
-    assert "model Base: its code is the same for all 50 images (latent=6)" in err[0]
+    assert "/constant: model Base: its code is the same for all 50 images (latent=6)" in err[0]
 
 
 def test_a_split_that_is_too_small(command, tmp_path):
@@ -181,7 +181,7 @@ def test_a_split_that_is_too_small(command, tmp_path):
     (path / RECORD).write_text(json.dumps(record))
     status, _, err = command(path)
     assert (status, len(err)) == (1, 1)
-    assert "the test split has 9 images; a look needs 10 or more" in err[0]
+    assert "/small: the test split has 9 images; a look needs 10 or more" in err[0]
 
 
 @pytest.mark.usefixtures("sketch")

@@ -14,9 +14,10 @@ from caelab.analysis.look.page import Page
 from caelab.analysis.look.parts import MAPPED, Sight
 from caelab.analysis.look.portrait import Portrait
 from caelab.analysis.runner import Subject
-from caelab.data.datamodule import permutation
+from caelab.data.datamodule import ImageDataModule, permutation
 from caelab.data.prefetch import require_fit
 from caelab.errors import UserError
+from caelab.models.autoencoder import Autoencoder
 from caelab.runs.analyses import Result
 from caelab.runs.labels import display
 
@@ -41,8 +42,12 @@ def measure(subject: Subject, map: str, images: int | None, seed: int, out: Path
     record = subject.record
     # A status leaves no line behind, so that a mistake is one.
     with terminal.working(f"opening {terminal.shown(subject.run)}"):
-        portrait, rows, classes = _portrait(subject, images, seed)
-        z = portrait.z[:MAPPED]
+        net, data = subject.network, subject.data
+        try:
+            portrait, rows, classes = _portrait(net, data, images, seed)
+            z = portrait.z[:MAPPED]
+        except UserError as error:
+            raise UserError(f"{terminal.shown(subject.run)}: {error}") from None
         out = out or subject.picture.parent
         out.mkdir(parents=True, exist_ok=True)  # before the work, which is lost where nothing can be written
     with terminal.item_progress() as progress:
@@ -71,9 +76,10 @@ def _figures(portrait: Portrait) -> dict[str, float]:
     }
 
 
-def _portrait(subject: Subject, images: int | None, seed: int) -> tuple[Portrait, list[int], dict[int, str]]:
-    """Open network and images: the portrait, the images' places in the test split, and their classes."""
-    net, data = subject.network, subject.data
+def _portrait(
+    net: Autoencoder, data: ImageDataModule, images: int | None, seed: int
+) -> tuple[Portrait, list[int], dict[int, str]]:
+    """Choose images: the portrait, the images' places in the test split, and their classes."""
     test = data.splits["test"]
     rows = permutation(len(test), seed)[: _count(len(test), images)]
     require_fit(f"--images {len(rows)}: looking at them", 8 * len(rows) * test.images[0].numel())
