@@ -117,5 +117,5 @@ def test_other_networks_and_empty_folders_are_refused(train, tmp_path, images):
     with pytest.raises(UserError, match="there is no image in this folder"):
         photos(run, images=tmp_path / "empty")
     plain = train(*SMALL, "seed=1", tiny=False).run_dirs
-    with pytest.raises(UserError, match="bottleneck=entropy, hyperprior or context; train such a run"):
+    with pytest.raises(UserError, match="or spatial_auto_decoder with bottleneck=entropy, hyper"):
         photos(next(one for one in plain if one != run), images=images)

@@ -9,9 +9,9 @@ ANALYSIS = Analysis(
 
 Encodes each picture of a folder whole, at its own size, codes the numbers for real, decodes them, and
 measures bits per pixel and PSNR; then does the same with JPEG, WebP and AVIF at several qualities. Takes
-runs of model=spatial with bottleneck=entropy, hyperprior or context. Writes RUN/photos.json and
-RUN/photos.png; runs that are given together, such as those of several prices, share the picture and are
-joined to a curve.
+runs of model=spatial or spatial_auto_decoder with bottleneck=entropy, hyperprior or context. Writes
+RUN/photos.json and RUN/photos.png; runs that are given together, such as those of several prices, share the
+picture and are joined to a curve.
 """,
     examples=(
         "multirun/runs/folder/spatial-mse-adamw-s0-0123456789 --images kodak",

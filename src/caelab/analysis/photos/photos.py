@@ -98,8 +98,8 @@ def _spatial(subject: Subject) -> Spatial:
     if isinstance(network, Spatial) and isinstance(network.bottleneck, Entropy):
         return network
     raise UserError(
-        f"{terminal.shown(subject.run)}: photographs are coded whole by model=spatial with "
-        "bottleneck=entropy, hyperprior or context; train such a run"
+        f"{terminal.shown(subject.run)}: photographs are coded whole by model=spatial or "
+        "spatial_auto_decoder with bottleneck=entropy, hyperprior or context; train such a run"
     )
 
 

@@ -28,7 +28,7 @@ def draw(analysis: Mapping[str, Any], run: str) -> Figure:
     """Draw the accuracies of all features with their intervals, and the linear probe's confusion of ``z``.
 
     Args:
-        analysis: as ``caelab.probe.probe`` returns it.
+        analysis: as ``caelab.analysis.probe.probe.measure`` returns it.
         run: what to call it.
     """
     kinds, classes, chance = analysis["features"], analysis["classes"], 100 * analysis["chance"]

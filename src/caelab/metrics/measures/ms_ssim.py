@@ -15,8 +15,8 @@ def ms_ssim(x_hat: "Tensor", x: "Tensor") -> "Tensor":
     """Multi-scale structural similarity of each image: eq. 7 of the paper.
 
     Each scale halves the image by averaging. Five scales with SSIM's window want 176 pixels a side; smaller
-    images have fewer, as ``scales`` says, and the weights of those that are left add up to 1. A negative
-    similarity counts as 0.
+    images have fewer, as ``scales`` says, and the weights of those that are left add up to 1. A similarity
+    below 1e-6 counts as that.
 
     Args:
         x_hat: (N, C, H, W) in [0, 1], float32.
