@@ -13,7 +13,7 @@ from caelab.corruptions import Corruption, require_unpaired
 from caelab.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from caelab.metrics.image_quality import published_protocol
 from caelab.metrics.measures import asked
-from caelab.metrics.reliance import latent_reliance
+from caelab.metrics.reliance import latent_reliance, starts
 from caelab.models import contract
 from caelab.models.autoencoder import Autoencoder
 from caelab.plotting import figures
@@ -46,8 +46,7 @@ def _of_codes(net: Autoencoder, data: ImageDataModule) -> dict[str, float]:
         return {}
     test = data.splits["test"].given
     codes = [
-        net.encode(contract.pixels(net, test[start : start + EVALUATION_BATCH]))
-        for start in range(0, len(test), EVALUATION_BATCH)
+        net.encode(contract.pixels(net, test[start : start + EVALUATION_BATCH])) for start in starts(test)
     ]
     indices = [code.indices for code in codes if code.indices is not None]
     whole = Crossing(torch.cat([code.z for code in codes]), None, torch.cat(indices) if indices else None)

@@ -8,6 +8,7 @@ from scipy.spatial import cKDTree
 
 from caelab.analysis.anomaly import outliers
 from caelab.errors import UserError
+from caelab.metrics import reliance
 from caelab.models.pca import PCA
 
 
@@ -87,7 +88,8 @@ def test_perfect_and_constant_scores():
 
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
 def test_distances_to_the_nearest_training_points(monkeypatch, offset):
-    monkeypatch.setattr(outliers, "EVALUATION_BATCH", 7)
+    for module in (reliance, outliers):
+        monkeypatch.setattr(module, "EVALUATION_BATCH", 7)
     train, test = gaussian(50, seed=1, offset=offset), gaussian(23, seed=2, offset=offset)
     found = outliers.neighbour_distances(train, test)
     expected = cKDTree(train.numpy()).query(test.numpy(), k=5)[0].mean(1)
@@ -125,7 +127,8 @@ def test_a_planted_outlier_is_the_farthest():
 
 
 def test_scores_of_a_network(monkeypatch):
-    monkeypatch.setattr(outliers, "EVALUATION_BATCH", 4)
+    for module in (reliance, outliers):
+        monkeypatch.setattr(module, "EVALUATION_BATCH", 4)
     images = torch.randint(0, 256, (21, 1, 6, 6), generator=torch.Generator().manual_seed(0)).byte()
     net = PCA((1, 6, 6), 5)
     net.initialise(images)

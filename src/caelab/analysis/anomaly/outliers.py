@@ -14,7 +14,7 @@ from caelab.data.datamodule import EVALUATION_BATCH
 from caelab.data.scale import unit
 from caelab.errors import UserError
 from caelab.metrics.quality import mse
-from caelab.metrics.reliance import Watch
+from caelab.metrics.reliance import Watch, starts
 from caelab.models.autoencoder import Autoencoder, Images
 from caelab.models.contract import encoded, evaluating
 
@@ -98,7 +98,7 @@ def neighbour_distances(train: Tensor, test: Tensor, watch: Watch = iter) -> Flo
     train = train - centre
     squares = train.square().sum(1)  # (M,)
     found = []
-    for start in watch(range(0, len(test), EVALUATION_BATCH)):
+    for start in watch(starts(test)):
         batch = test[start : start + EVALUATION_BATCH] - centre
         beyond = torch.addmm(squares, batch, train.T, alpha=-2)  # (n, M): distance^2 - |batch|^2
         nearest = beyond.topk(NEIGHBOURS, largest=False).values + batch.square().sum(1, keepdim=True)
@@ -153,7 +153,7 @@ def detection(scores: Floats, anomalous: NDArray[np.bool_]) -> Detection:
 
 
 def _batches(images: Images, watch: Watch) -> Iterator[Tensor]:
-    for start in watch(range(0, len(images), EVALUATION_BATCH)):
+    for start in watch(starts(images)):
         yield images[start : start + EVALUATION_BATCH]
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.data.scale import unit
 from caelab.metrics.quality import mse, psnr
+from caelab.metrics.reliance import starts
 
 Pixels = NDArray[np.uint8]
 
@@ -189,7 +190,7 @@ def known(test: Split) -> bool:
 def ticks(test: Split) -> int:
     """How many batches the curves of all codecs go through, and those without loss."""
     settings = sum(len(_settings(test, codec)) for codec in NAMES)
-    return len(_starts(test)) * (settings + len(LOSSLESS) * known(test))
+    return len(starts(test)) * (settings + len(LOSSLESS) * known(test))
 
 
 def _settings(test: Split, codec: str) -> list[dict[str, Any]]:
@@ -208,7 +209,7 @@ def _measured(
 
     room = _ROOM * test.images[0].numel() if codec == "JPEG" else 0
     with _buffer(room), ThreadPoolExecutor() as pool:  # Pillow codes outside of Python's lock
-        files, payloads, psnrs = zip(*pool.map(batch, _starts(test)), strict=True)
+        files, payloads, psnrs = zip(*pool.map(batch, starts(test)), strict=True)
     return Size(sum(files) / len(test), sum(payloads) / len(test)), torch.cat(psnrs).mean().item()
 
 
@@ -253,7 +254,3 @@ def _files(pixels: Pixels, codec: str, **options: Any) -> list[bytes]:
 def _smaller(plain: bytes, own: bytes) -> tuple[int, int]:
     """Bytes of the smaller of two JPEG files, and of the smaller payload, with tables of its own."""
     return min(len(plain), len(own)), min(payload(plain), payload(own) + tables(own))
-
-
-def _starts(test: Split) -> range:
-    return range(0, len(test), EVALUATION_BATCH)

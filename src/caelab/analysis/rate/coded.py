@@ -9,7 +9,7 @@ from caelab.bottlenecks.entropy import Entropy
 from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.data.scale import unit
 from caelab.metrics.quality import mse, psnr
-from caelab.metrics.reliance import Watch
+from caelab.metrics.reliance import Watch, starts
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.contract import encoded, evaluating, require_contract
 
@@ -37,7 +37,7 @@ def measure(net: Autoencoder, train: Split, test: Split, watch: Watch = iter) ->
     coder, known, psnrs, size = bottleneck.coder(), [], [], 0
     with evaluating(net):
         require_no_skips(net, test)
-        for start in watch(range(0, len(test), EVALUATION_BATCH)):
+        for start in watch(starts(test)):
             given, clean = test.pairs(slice(start, start + EVALUATION_BATCH))
             z = encoded(net, given).z
             whole = bottleneck.whole(z).numpy().astype(np.int32)

@@ -22,7 +22,7 @@ from caelab.bottlenecks.range_coder import RangeCoder
 from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.data.scale import unit
 from caelab.metrics.quality import mse, psnr
-from caelab.metrics.reliance import Watch
+from caelab.metrics.reliance import Watch, starts
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.contract import encoded, evaluating, require_contract
 
@@ -88,7 +88,7 @@ def measure(net: Autoencoder, train: Split, test: Split, bits: Sequence[int], wa
         known = sample(train, numbers)
         quantiser, coders = _learnt(net, known, shapes, bits, watch)
         total = _Totals(quantiser, coders, shapes)
-        for start in watch(range(0, len(test), EVALUATION_BATCH)):
+        for start in watch(starts(test)):
             total.add(net, *test.pairs(slice(start, start + EVALUATION_BATCH)))
     return total.curve(len(known))
 
@@ -108,7 +108,7 @@ def _learnt(
     """The quantiser, and for each b its alphabet and its coder, by the training images."""
     numbers = [shape.numel() for shape in shapes]
     x = torch.empty(len(train), sum(numbers))
-    for start in watch(range(0, len(train), EVALUATION_BATCH)):
+    for start in watch(starts(train)):
         rows = slice(start, start + EVALUATION_BATCH)
         x[rows] = flat(encoded(net, train.given[rows]))
     quantiser = fit(x, numbers)

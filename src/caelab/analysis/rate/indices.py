@@ -11,7 +11,7 @@ from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.data.scale import unit
 from caelab.errors import UserError
 from caelab.metrics.quality import mse, psnr
-from caelab.metrics.reliance import Watch
+from caelab.metrics.reliance import Watch, starts
 from caelab.models.autoencoder import Autoencoder
 from caelab.models.contract import encoded, evaluating, require_contract
 
@@ -46,7 +46,7 @@ def measure(net: Autoencoder, train: Split, test: Split, watch: Watch = iter) ->
         symbols = _indices(net, train, watch)
         coder = RangeCoder(frequencies(symbols, bottleneck.entries, bottleneck.codebooks))
         known, psnrs, bits = [], [], 0
-        for start in watch(range(0, len(test), EVALUATION_BATCH)):
+        for start in watch(starts(test)):
             given, clean = test.pairs(slice(start, start + EVALUATION_BATCH))
             symbols = _symbols(net, given)
             words = coder.encode(symbols)
@@ -79,8 +79,8 @@ def require_no_skips(net: Autoencoder, test: Split) -> None:
 
 
 def _indices(net: Autoencoder, images: Split, watch: Watch) -> Whole:
-    starts = watch(range(0, len(images), EVALUATION_BATCH))
-    return np.concatenate([_symbols(net, images.given[start : start + EVALUATION_BATCH]) for start in starts])
+    parts = (images.given[start : start + EVALUATION_BATCH] for start in watch(starts(images)))
+    return np.concatenate([_symbols(net, part) for part in parts])
 
 
 def _symbols(net: Autoencoder, images: torch.Tensor) -> Whole:

@@ -20,7 +20,7 @@ from caelab.bottlenecks.range_coder import Whole
 from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.data.scale import unit
 from caelab.metrics.quality import mse, psnr
-from caelab.metrics.reliance import Watch, mean_image
+from caelab.metrics.reliance import Watch, mean_image, starts
 
 STEPS = tuple(2 ** (-k / 2) for k in range(-1, 12))
 """Of the quantisers, in the unit of a pixel, whose range is 1: from 1.41 to 0.022."""
@@ -64,19 +64,15 @@ def curve(train: Split, test: Split, steps: Sequence[float] = STEPS, watch: Watc
         return []
     axes = _Axes(train)
     known = sample(train, train.images[0].numel())
-    y = np.concatenate([axes.enter(known[start : start + EVALUATION_BATCH]) for start in _starts(known)])
+    y = np.concatenate([axes.enter(known[start : start + EVALUATION_BATCH]) for start in starts(known)])
     quantisers = [_Quantiser(steps[k], y) for k in watch(range(len(steps)))]
     del y
-    for start in watch(_starts(test)):
+    for start in watch(starts(test)):
         images = test[start : start + EVALUATION_BATCH]
         y = axes.enter(images)
         for one in quantisers:
             one.add(axes, y, images)
     return [one.point(len(test)) for one in quantisers]
-
-
-def _starts(split: Split) -> range:
-    return range(0, len(split), EVALUATION_BATCH)
 
 
 class _Axes:
@@ -85,7 +81,7 @@ class _Axes:
     def __init__(self, train: Split) -> None:
         self._mean = mean_image(train).flatten().float()  # (D,)
         covariance = torch.zeros(len(self._mean), len(self._mean), dtype=torch.float64)
-        for start in _starts(train):
+        for start in starts(train):
             x = self._centred(train[start : start + EVALUATION_BATCH])
             covariance += x.T @ x
         self._axes = torch.linalg.eigh(covariance).eigenvectors.float()  # (D, D), in columns

@@ -17,6 +17,7 @@ from caelab.analysis.sample.priors import FITS, save
 from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.errors import UserError
 from caelab.inference.images import to_bytes
+from caelab.metrics.reliance import starts
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.contract import encoded, evaluating, require_contract
 from caelab.runs.analyses import Result
@@ -125,9 +126,9 @@ def _refuse(subject: Subject, run: str, fid: bool) -> None:
 
 def _codes(net: Autoencoder, train: Split) -> Tensor:
     """Latents (N, latent) float32 of training images."""
-    starts = terminal.tracked(range(0, len(train), EVALUATION_BATCH), "training codes")
+    watched = terminal.tracked(starts(train), "training codes")
     with evaluating(net):
-        parts = [encoded(net, train.given[start : start + EVALUATION_BATCH]).z.float() for start in starts]
+        parts = [encoded(net, train.given[start : start + EVALUATION_BATCH]).z.float() for start in watched]
     z = torch.cat(parts)  # outside of inference, so that a prior may be fitted to it by gradients
     if not z.isfinite().all():
         raise UserError("the codes of its training images are not finite")
@@ -146,7 +147,7 @@ def _reconstructions(net: Autoencoder, split: Split) -> Iterator[Tensor]:
 
 
 def _batches(split: Split) -> Iterator[Tensor]:
-    return (split[start : start + EVALUATION_BATCH] for start in range(0, len(split), EVALUATION_BATCH))
+    return (split[start : start + EVALUATION_BATCH] for start in starts(split))
 
 
 def _keeping(batches: Iterator[Tensor], number: int, kept: list[Tensor]) -> Iterator[Tensor]:
