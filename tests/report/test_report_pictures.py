@@ -119,3 +119,11 @@ def test_rows_stand_below_what_they_were_given():
     assert list(rows) == names
     assert [int(images.max()) for images in rows.values()] == [2, 10, 12, 11, 1, 13]
     assert list(below_the_given(x, {"a": (noisy, made["a"])})) == ["corrupted", "a"]
+
+
+@pytest.mark.parametrize("label", ["original", "corrupted"])
+def test_a_row_takes_no_place_of_a_given_picture(label):
+    x, noisy, made = (np.full((1, 1, 2, 2), value) for value in (3, 2, 1))
+    rows = {"original": x, **below_the_given(x, {label: (noisy, made)})}
+    found = {name: int(images.max()) for name, images in rows.items()}
+    assert found == {"original": 3, "corrupted": 2, f"{label} (2)": 1}

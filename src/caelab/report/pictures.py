@@ -26,6 +26,7 @@ from caelab.plotting.strips import (
 from caelab.plotting.style import WIDTH, sheet, styled
 from caelab.report.rows import Row, Section, titled
 from caelab.runs import arrays
+from caelab.runs.labels import numbered
 
 _ORIGINAL = "original"
 _AUDITED = 5  # pictures of a path
@@ -75,7 +76,7 @@ def below_the_given(originals: Any, made: Mapping[str, tuple[Any, Any]]) -> dict
         made: name -> what a network was given, and what it made of it.
 
     Returns:
-        Name -> pictures; originals are no row.
+        Name -> pictures; originals are no row. A name that they or those given have gets a number.
     """
     groups: list[tuple[Any, dict[str, Any]]] = []
     for name, (given, x_hat) in made.items():
@@ -83,12 +84,13 @@ def below_the_given(originals: Any, made: Mapping[str, tuple[Any, Any]]) -> dict
         if group is None:
             groups.append((given, group := {}))
         group[name] = x_hat
-    rows: dict[str, Any] = {}
+    rows: list[tuple[str, Any]] = [(_ORIGINAL, originals)]
     for given, group in groups:
         if not np.array_equal(given, originals):
-            rows["corrupted" if len(groups) == 1 else f"given to\n{next(iter(group))}"] = given
-        rows |= group
-    return rows
+            rows.append(("corrupted" if len(groups) == 1 else f"given to\n{next(iter(group))}", given))
+        rows += group.items()
+    names = numbered([name for name, _ in rows])
+    return {name: images for name, (_, images) in [*zip(names, rows, strict=True)][1:]}
 
 
 @styled
