@@ -30,12 +30,14 @@ def row(
     model="one",
     bottleneck="none",
     train=40,
+    sources=(),
     **changes,
 ):
     """A row; those of the same model and bottleneck start from the same weights."""
     config = {"model": {"_target_": model}, "bottleneck": {"_target_": bottleneck}}
     data = {"name": dataset, "train": train, "val": 10, "sha256": "d66d"}
-    records = [toys.exact(artifacts={}, config=config, data=data, metrics={metric: value}) for value in psnr]
+    own = {"artifacts": {}, "config": config, "data": data, "sources": dict(sources)}
+    records = [toys.exact(metrics={metric: value}, **own) for value in psnr]
     runs = {seed: Run(path, record) for seed, record in enumerate(records)}
     return Row(label, dataset, runs=runs, **changes)
 
@@ -85,8 +87,13 @@ def test_rows_of_the_same_model_are_paired_and_others_are_not():
     apart = "Welch", stats.ttest_ind(shifted, TIED, equal_var=False)
     for one, (test, expected) in (
         (row("improved", *shifted), ("paired", stats.ttest_rel(shifted, TIED))),
+        (
+            row("improved", *shifted, sources={"loss": "no code of the network"}),
+            ("paired", stats.ttest_rel(shifted, TIED)),
+        ),
         (row("improved", *shifted, model="another"), apart),
         (row("improved", *shifted, bottleneck="wider"), apart),
+        (row("improved", *shifted, sources={"one": "its code has changed"}), apart),
     ):
         (number,) = verdict([BASE, one], BEATS).numbers
         ends = expected.confidence_interval(0.95)

@@ -225,6 +225,19 @@ def test_other_runs_are_parted_by_dataset_and_test_images(run, tmp_path):
     assert [[row.floor for row in one.rows] for one in found] == [[True, True], [True], [False]]
 
 
+@pytest.mark.parametrize("key", ["sources", "from"])
+def test_changed_code_and_other_weights_to_start_from_are_other_rows(run, tmp_path, key):
+    same = unstudied("model=base")
+    for name, seed, text in (("a", 0, "old"), ("b", 0, "new"), ("c", 1, "new")):
+        changes = {"run": "elsewhere", "weights": text} if key == "from" else {"own.Net": text}
+        run(name, same, seed, 20.0 + seed, **{"fingerprint": name, key: changes})
+    (found,) = measure.others(index(tmp_path))
+    assert {row.label: row.values("test/psnr") for row in found.rows} == {
+        "base": {0: 20.0},
+        "base (2)": {0: 20.0, 1: 21.0},
+    }
+
+
 def test_rows_are_named_by_what_tells_them_from_the_others_of_their_table(run, tmp_path):
     run("mse", unstudied("model=base"))
     run("l1", unstudied("model=base", "loss=l1"))

@@ -126,7 +126,7 @@ def others(runs: Index, sections: Sequence[Section] = ()) -> list[Section]:
         of_them = (record.sweep or "").removesuffix("-full") in studied
         if is_finished(record) and path not in used and not of_them:
             same = record.settings | {"seed": None}
-            key = json.dumps([same, asdict(record.data)], sort_keys=True)
+            key = json.dumps([same, asdict(record.data), record.sources, record.origin], sort_keys=True)
             variants.setdefault(key, {})[record.seed or 0] = Run(path, record)
     firsts = [next(iter(found.values())).record for found in variants.values()]
     parts: dict[str, dict[str, list[dict[int, Run]]]] = {}  # dataset -> test images -> variants

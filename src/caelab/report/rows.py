@@ -62,7 +62,7 @@ class Run:
 
     @cached_property
     def start(self) -> str:
-        """What its weights started from, but for the seed: its network's settings and training images.
+        """What its weights started from, but for the seed: its network's settings, own code, training images.
 
         Equal for runs that begin with the same weights at the same seed. Other networks and bottlenecks draw
         others, and so does what goes on from another run.
@@ -71,8 +71,9 @@ class Run:
         network = {
             key: value for key, value in settings.items() if key.startswith(("model.", "bottleneck.", "from"))
         }
-        images = [data.name, data.train, data.val, data.sha256]
-        return json.dumps([network, images, self.record.classes], sort_keys=True)
+        code = {name: digest for name, digest in self.record.sources.items() if name in network.values()}
+        images = [data.name, data.train, data.val, data.sha256, self.record.classes]
+        return json.dumps([network, code, self.record.origin, images], sort_keys=True)
 
     @cached_property
     def figures(self) -> dict[str, float]:
