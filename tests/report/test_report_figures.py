@@ -14,7 +14,6 @@ from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio
 
 from caelab.analysis.rate.published import numbers
-from caelab.errors import UserError
 from caelab.plotting import style
 from caelab.report import figures, plots
 from caelab.report.pictures import collected
@@ -164,12 +163,6 @@ def test_a_line_for_each_series_over_the_axis(row):
 def test_an_axis_that_does_not_double_is_linear(row):
     (axes,) = figures.line(section(*sized(row, "base", {10: [20.0], 30: [21.0]}), axis="model.latent")).axes
     assert axes.get_xscale() == "linear"
-
-
-def test_an_axis_of_names_is_refused(row):
-    named = row("a, model.join=add", 20.0, settings={"model.join": "add"})
-    with pytest.raises(UserError, match=r"study=s: axis=model\.join has the value 'add'"):
-        figures.line(section(named, axis="model.join"))
 
 
 def curve(*psnr):

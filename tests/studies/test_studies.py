@@ -378,6 +378,14 @@ def test_a_recipe_holds_for_trained_rows_and_a_row_may_differ():
         ("claims: [{text: t, where: cifar10}]", "claim 't': where is 'cifar10'; it must be a list of words"),
         ("{runs: {abc: []}, reference: ab}", "reference: there is no 'ab'; did you mean 'abc'?"),
         ("{runs: {a: {grid: {b.c: [1]}}}, axis: b.d}", "axis: there is no 'b.d'; did you mean 'b.c'?"),
+        (
+            "{runs: {a: {grid: {b.c: [1, [8, 16]]}}}, axis: b.c}",
+            "axis: b.c has the value [8, 16]; an axis takes numbers",
+        ),
+        (
+            "{tune: {epochs: 1, trials: 2, entries: {a: {space: {b.c: [add, 1]}}}}, axis: b.c}",
+            "axis: b.c has the value 'add'; an axis takes numbers",
+        ),
         ("{runs: {a: []}, floors: {a: []}}", "2 rows are called 'a'; give each a label of its own"),
         ("{runs: {a: []}, tune: {epochs: 1, entries: {a: []}}}", "2 rows are called 'a'"),
     ],

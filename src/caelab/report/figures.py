@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from caelab import durable
-from caelab.errors import UserError
 from caelab.plotting.style import (
     COLOURS,
     DPI,
@@ -97,9 +96,6 @@ def line(section: Section) -> Figure:
 
     The rows of a series have labels that differ only in ``, <axis>=<value>``. Rows without runs are left out.
     One that does not have the setting is a level line. Floors are dashed and grey.
-
-    Raises:
-        UserError: the axis has a value that is not a number.
     """
     found = _series(section)
     name = _AXES.get(section.axis or "", section.axis or "")
@@ -170,13 +166,8 @@ def _series(section: Section) -> dict[str, dict[float | None, Row]]:
     axis = section.axis or ""
     found: dict[str, dict[float | None, Row]] = {}
     for row in section.rows:
-        value = row.settings.get(axis)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise UserError(
-                f"study={section.study}: axis={axis} has the value {value!r}; an axis takes numbers"
-            )
         if row.runs:
-            found.setdefault(series(row, axis), {})[value] = row
+            found.setdefault(series(row, axis), {})[row.settings.get(axis)] = row
     return found
 
 

@@ -201,7 +201,7 @@ def _refuse_varied(study: Study, common: Sequence[str]) -> None:
 
 
 def _refuse_unknown(study: Study, datasets: list[str], budget: str) -> None:
-    """Refuse a label that two rows have, and words that name no dataset, row or grid that there is.
+    """Refuse a label of two rows, an axis without numbers, and what names no dataset, row or grid there is.
 
     Rows of a small budget may lack the reference and the axis, which are of the full one.
     """
@@ -226,6 +226,11 @@ def _refuse_unknown(study: Study, datasets: list[str], budget: str) -> None:
         for word in named:
             if word not in known:
                 raise UserError(f"{here}: {key}: there is no {word!r}{terminal.nearest(word, known)}")
+    for _, entry in study.entries:
+        values = {**entry.grid, **entry.space}.get(study.axis or "")
+        for value in values if isinstance(values, list) else ():  # a range is of numbers
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise UserError(f"{here}: axis: {study.axis} has the value {value!r}; an axis takes numbers")
     for dataset in study.datasets:
         for label, count in Counter(labels[dataset]).items():
             if count > 1:
