@@ -270,6 +270,8 @@ MISTAKES = {
     "nowhere": "nowhere: there is no such folder or study; give folders with runs, such as multirun",
     "": "multirun: there is no such folder; give folders with runs, such as multirun",
     "empty": "empty: there is no run in it",
+    "FAILED": "FAILED: 1 run, none finished; caelab runs FAILED --failed says what went wrong",
+    "FAILED table2": "FAILED: 1 run, none finished; caelab runs FAILED --failed says what went wrong",
     "RUNS tabel2": "tabel2: there is no such folder or study; did you mean 'table2'?",
     "RUNS table2 --budget quik": "budget=quik: there is no such budget; did you mean 'quick'?",
     "RUNS table2 --budget quick": (
@@ -293,7 +295,11 @@ MISTAKES = {
 @pytest.mark.parametrize(("words", "line"), MISTAKES.items())
 def test_a_mistake_is_one_line_and_writes_nothing(command, runs, tmp_path, words, line):
     (tmp_path / "empty").mkdir()
-    answer = command(*words.replace("RUNS", str(runs)).split())
-    assert answer == (1, [], [f"caelab: {line}".replace("RUNS", str(runs))])
+
+    def placed(text):
+        return text.replace("RUNS", str(runs)).replace("FAILED", str(runs / "failed"))
+
+    answer = command(*placed(words).split())
+    assert answer == (1, [], [f"caelab: {placed(line)}"])
     assert files(tmp_path) == []
     assert not (tmp_path / "report").exists()

@@ -1,5 +1,6 @@
 """A report that is drawn anew while runs go on."""
 
+import json
 import os
 import shutil
 
@@ -50,6 +51,21 @@ def test_each_new_run_is_a_line_and_a_page(steps, tmp_path, monkeypatch, lab):
     ]
     assert lines[4:] == ["next: open report/index.html"]
     assert ["improved" in text for text in seen] == [False, True]
+
+
+def test_a_run_that_fails_first_does_not_end_it(steps, tmp_path, monkeypatch, lab):
+    monkeypatch.chdir(tmp_path)
+    leave(tmp_path / "multirun/a", 1, "base", "mse", 0, 20.0)
+    path = tmp_path / "multirun/a/result.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"status": "failed", "error": "stopped"}))
+    steps(lambda: None, lambda: leave(tmp_path / "multirun/b", 2, "base", "mse", 0, 20.0))
+    status, out, err = lab("report", "--watch")
+    assert (status, err) == (0, "")
+    assert [line.partition(" ")[2] for line in out.splitlines()[1:3]] == [
+        "multirun: 1 run, none finished; caelab runs multirun --failed says what went wrong",
+        "2 runs, report/index.html",
+    ]
 
 
 def test_a_mistake_ends_it(steps, tmp_path, monkeypatch, lab):

@@ -1,5 +1,6 @@
 """The report: ``caelab report [STUDY ...] [FOLDER ...] --out DIR``."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -25,9 +26,13 @@ from caelab.report.pictures import collected
 from caelab.report.rows import LISTED, Section, titled
 from caelab.runs import records
 from caelab.runs.labels import display
-from caelab.runs.record import SearchRecord
+from caelab.runs.record import SearchRecord, is_finished
 from caelab.studies import Study
 from caelab.studies.index import Index, index
+
+
+class NotYetError(UserError):
+    """No finished run is of what is asked for; more may come."""
 
 
 def report(asked: Asked, out: Path) -> None:
@@ -54,6 +59,7 @@ def draw(asked: Asked, out: Path, bar: bool = True) -> tuple[list[Section], Page
         What it shows, and the files that are its pages.
 
     Raises:
+        NotYetError: folders without a finished run that is asked for.
         UserError: folders without runs, or a budget or override that cannot be.
     """
     where = ", ".join(map(str, asked.roots))
@@ -61,6 +67,10 @@ def draw(asked: Asked, out: Path, bar: bool = True) -> tuple[list[Section], Page
     if not runs:
         there = all(root.is_dir() for root in asked.roots)
         raise UserError(f"{where}: there is no {'run in it' if there else f'such folder{GIVE}'}")
+    count = f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}"
+    if not any(is_finished(record) for _, record in runs.values()):
+        why = shlex.join(["caelab", "runs", *map(str, asked.roots), "--failed"])
+        raise NotYetError(f"{where}: {count}, none finished; {why} says what went wrong")
     plans = asked.plans(runs)
     searched = records.searches(*asked.roots)
     if asked.seeds is None:
@@ -77,8 +87,8 @@ def draw(asked: Asked, out: Path, bar: bool = True) -> tuple[list[Section], Page
         judged = [verdict for verdict in judged if verdict.word != "not measured"]
     drawn = [part for one in begun for part in apart(one)] + ([] if asked.names else others(runs, begun))
     if not drawn:
-        raise UserError(
-            f"{where}: {len(runs)} runs, but none of --budget {asked.budget or 'full'} and these words; "
+        raise NotYetError(
+            f"{where}: {count}, but none of --budget {asked.budget or 'full'} and these words; "
             "give the report the words that the training was given"
         )
     made = Page(

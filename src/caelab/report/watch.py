@@ -7,7 +7,7 @@ from pathlib import Path
 
 from caelab import terminal
 from caelab.report.asked import Asked
-from caelab.report.build import draw
+from caelab.report.build import NotYetError, draw
 from caelab.runs import records
 from caelab.runs.record import RECORD
 
@@ -17,12 +17,14 @@ _EVERY = 5.0  # seconds between looks at the folders
 def watch(asked: Asked, out: Path) -> None:
     """Draw a report whenever a run or an analysis is done, until Ctrl-C; say one line each time.
 
+    Where there is nothing to draw yet, as where the first run fails, the line says so.
+
     Args:
         asked: as of a report.
         out: where it goes.
 
     Raises:
-        UserError: what ``draw`` raises.
+        UserError: what ``draw`` raises, but that there is nothing to draw yet.
     """
     before: dict[str, int] = {}
     terminal.say(f"watching {', '.join(map(terminal.shown, asked.roots))}; Ctrl-C ends it")
@@ -30,9 +32,13 @@ def watch(asked: Asked, out: Path) -> None:
         while True:
             now = _state(asked.roots)
             if now and now != before:
-                _, _, (page, *_) = draw(asked, out, bar=False)
-                count = f"{len(now):,} {'run' if len(now) == 1 else 'runs'}"
-                terminal.say(f"{datetime.now():%H:%M:%S} {count}, {terminal.shown(page)}")
+                said = f"{len(now):,} {'run' if len(now) == 1 else 'runs'}"
+                try:
+                    _, _, (page, *_) = draw(asked, out, bar=False)
+                    said += f", {terminal.shown(page)}"
+                except NotYetError as error:
+                    said = str(error)
+                terminal.say(f"{datetime.now():%H:%M:%S} {said}")
             before = now
             time.sleep(_EVERY)
     except KeyboardInterrupt:
