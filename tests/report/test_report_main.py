@@ -266,12 +266,22 @@ def test_a_command_names_every_folder_that_it_needs():
     assert Asked([Path("multirun")], ["table2"], []).command("report") == "caelab report table2"
 
 
+def test_a_folder_may_have_a_name_like_a_setting(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("multirun/lr=0.1").mkdir(parents=True)
+    found = asked(["multirun/lr=0.1", "model.latent=8"])
+    assert (found.roots, found.overrides) == ([Path("multirun/lr=0.1")], ["model.latent=8"])
+
+
 MISTAKES = {
     "nowhere": "nowhere: there is no such folder or study; give folders with runs, such as multirun",
     "": "multirun: there is no such folder; give folders with runs, such as multirun",
     "empty": "empty: there is no run in it",
     "FAILED": "FAILED: 1 run, none finished; caelab runs FAILED --failed says what went wrong",
     "FAILED table2": "FAILED: 1 run, none finished; caelab runs FAILED --failed says what went wrong",
+    "RUNS model=improved": (
+        "model=improved: KEY=VALUE is of studies; loose runs are not filtered; give folders"
+    ),
     "RUNS tabel2": "tabel2: there is no such folder or study; did you mean 'table2'?",
     "RUNS table2 --budget quik": "budget=quik: there is no such budget; did you mean 'quick'?",
     "RUNS table2 --budget quick": (

@@ -51,9 +51,13 @@ class Asked:
         """Read the studies, each with what it is called here: its file's name, and a budget if not ``full``.
 
         Raises:
-            UserError: a budget, number of seeds or override that cannot be.
+            UserError: a budget, number of seeds or override that cannot be, or one without a study.
         """
         chosen = [(name, self.budget or "full") for name in self.names] or self._trained(runs)
+        if self.overrides and not chosen:
+            raise UserError(
+                f"{self.overrides[0]}: KEY=VALUE is of studies; loose runs are not filtered; give folders"
+            )
         return [
             (
                 name if self.names or budget == "full" else f"{name}-{budget}",
@@ -81,7 +85,7 @@ def asked(words: Sequence[str], budget: str | None = None, seeds: str | None = N
         UserError: a word that is none of these. That there is no ``multirun`` is nothing to say yet.
     """
     known = [*studies.names(), studies.ALL]
-    overrides = [word for word in words if "=" in word]
+    overrides = [word for word in words if "=" in word and not Path(word).is_dir()]
     for word in overrides:
         key, _, value = word.partition("=")
         if key == "study":
