@@ -270,11 +270,12 @@ def test_pareto_marks_what_goes_around_its_latent_and_leaves_it_out_of_the_front
 
 
 def test_pareto_draws_what_was_trained_for_its_bits_by_its_time_alone(row):
-    code, time = figures.pareto(
-        [*costly(row), row("priced", 26.0, code=40, bits=12.0, seconds=60.0)], "Costs"
-    ).axes
+    rows = [*costly(row), row("priced", 26.0, code=40, bits=12.0, seconds=60.0)]
+    code, time = figures.pareto(rows, "Costs").axes
     assert lines(code)["trained"].tolist() == [[10, 21], [20, 19], [400, 30]]
     assert lines(time)["trained"].tolist() == [[5, 21], [50, 19], [60, 26], [80, 30]]
+    one = section(rows[0], rows[-1])
+    assert [drawn["code"] for drawn in plots.plain(one, one, {})["rows"]] == [10, None]
 
 
 def test_pareto_names_points_without_overlaps(row):

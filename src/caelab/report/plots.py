@@ -77,7 +77,8 @@ def _row(row: Row, axis: str | None, drawn: bool) -> dict[str, Any]:
         "report": {f"test/{key}": value for key, value in row.published.items()},
         "x": row.settings.get(axis or ""),
         "series": visible(series(row, axis or "")),
-        "code": row.mean("size", "effective_code"),
+        # numbers cost nothing what was trained for its bits
+        "code": None if row.values("test/bits") else row.mean("size", "effective_code"),
         "honest": row.floor or row.honest,
         "curves": {} if row.floor else {key: curve for key in CURVES if (curve := _curve(row, key))},
     }
