@@ -219,6 +219,22 @@ def test_rows_on_other_test_images_stand_apart(tmp_path, monkeypatch):
     assert ("not measured" in first.verdicts[0], second.verdicts) == (True, ())
 
 
+def test_the_runs_of_a_report_are_those_of_a_dashboard(tmp_path, monkeypatch):
+    shared, floor = (Run(tmp_path / name, toys.exact(artifacts={}, sweep="b-full")) for name in "ab")
+    rows = {
+        "a": [Row("trained", "shapes"), Row("PCA", "shapes", floor=True, runs={0: shared})],  # not begun
+        "c": [Row("PCA", "shapes", floor=True, runs={0: floor})],  # has no other row
+    }
+    monkeypatch.setattr(
+        made, "section", lambda study, *_: Section(study.name, "", "", "shapes", rows[study.name])
+    )
+    plans = [SimpleNamespace(name=name, datasets=["shapes"]) for name in rows]
+    runs = {name: (run.path, run.record) for name, run in (("a", shared), ("b", floor))}
+    parts = made._parts(plans, runs, {}, rest=True)
+    found = [(part.section.study, [run.path.name for run in part.runs]) for part in parts]
+    assert found == [("c", ["b"]), ("runs", ["a"])]
+
+
 def test_a_validation_is_sent_with_its_own_epoch(tmp_path):
     (tmp_path / "metrics.csv").write_text("epoch,step,val/psnr,train/loss\n0,9,,0.2\n1,19,20.0,0.1\n")
     first, second, _ = upload._rows(Run(tmp_path, toys.exact(artifacts={"curves": "metrics.csv"})))

@@ -69,12 +69,12 @@ def _runs(roots: Sequence[Path]) -> Index:
 def _parts(plans: Sequence[Study], runs: Index, searched: Any, rest: bool) -> list[Part]:
     """Their sections with the verdicts on them, and what belongs to none."""
     sections = [section(study, dataset, runs, searched) for study in plans for dataset in study.datasets]
-    begun = [one for one in sections if any(row.runs for row in one.rows if not row.floor)]
+    begun = [one for one in sections if one.begun]
     parts = []
     for one in begun:
         first, *rest_of_it = apart(one)
         parts += [Part(first, [verdict.words for verdict in verdicts(one)]), *map(Part, rest_of_it)]
-    return parts + ([Part(one) for one in others(runs, sections)] if rest else [])
+    return parts + ([Part(one) for one in others(runs, begun)] if rest else [])
 
 
 def _upload(parts: Sequence[Part], mode: str, entity: str | None, project: str) -> None:

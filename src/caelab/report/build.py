@@ -80,7 +80,7 @@ def draw(asked: Asked, out: Path, bar: bool = True) -> tuple[list[Section], Page
         for name, study in plans
         for dataset in study.datasets
     ]
-    begun = [one for one in sections if _begun(one)]
+    begun = [one for one in sections if one.begun]
     judged = [verdict for one in (sections if asked.names else begun) for verdict in verdicts(one)]
     if not asked.names:
         begun = [_run_only(one) for one in begun]
@@ -96,7 +96,7 @@ def draw(asked: Asked, out: Path, bar: bool = True) -> tuple[list[Section], Page
         made=f"{date.today():%-d %B %Y}",
         environments=_environments(drawn),
         chapters=_chapters(drawn, out, bar),
-        absent=[_advice(one, asked) for one in sections if asked.names and not _begun(one)],
+        absent=[_advice(one, asked) for one in sections if asked.names and not one.begun],
         verdicts=sorted(judged, key=lambda verdict: verdict.word == "not measured"),
     )
     return drawn, made, page.write(made, out)
@@ -119,11 +119,6 @@ def _run_only(one: Section) -> Section:
     """Leave out the rows of which there is nothing."""
     rows = [row for row in one.rows if row.runs or set(row.missing.values()) != {"not run"}]
     return replace(one, rows=rows)
-
-
-def _begun(one: Section) -> bool:
-    """Whether there is a run of its own: many studies share a floor."""
-    return any(row.runs for row in [row for row in one.rows if not row.floor] or one.rows)
 
 
 def _chapters(drawn: Sequence[Section], out: Path, bar: bool) -> list[Chapter]:

@@ -202,6 +202,11 @@ class Section:
         """Name of its files, and its anchor in a page."""
         return file_name(f"{self.study}-{self.dataset}")
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run of its own: many studies share a floor."""
+        return any(row.runs for row in [row for row in self.rows if not row.floor] or self.rows)
+
     def shown(self, most: int = SHOWN) -> "Section":
         """What of it a page shows: all, or of very many rows the best ones on validation, best first."""
         trained = [row for row in self.rows if not row.floor]
