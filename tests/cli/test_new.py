@@ -46,6 +46,10 @@ def test_model_loss_dataset_and_study_run_as_they_are(lab, train, tmp_path):
         (("model", "lambda"), "lambda: is a word of Python's or of YAML's own; choose another name"),
         (("loss", "none"), "none: is a word of Python's or of YAML's own; choose another name"),
         (("study", "null"), "null: is a word of Python's or of YAML's own; choose another name"),
+        (
+            ("study", "runs"),
+            "runs: is what tables of runs without a study are called; choose another name",
+        ),
         (("modle", "wide"), "modle: caelab new writes no such thing; did you mean 'model'?"),
         (("loss", "mine"), "mine.py is there already; choose another name"),
     ],

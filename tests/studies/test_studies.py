@@ -238,6 +238,16 @@ def test_mistakes_are_told_in_one_line(arguments, message):
         studies.load(*arguments)
 
 
+def test_a_study_has_not_the_name_of_the_tables_of_loose_runs(tmp_path, monkeypatch):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "runs.yaml").write_text("title: t\ntext: x\ndatasets: []\nepochs: 3\n")
+    monkeypatch.setattr(config, "CONF", str(tmp_path))
+    with pytest.raises(
+        UserError, match="^study=runs: is what tables of runs without a study are called; rename"
+    ):
+        studies.load("runs")
+
+
 def test_a_misspelt_key_of_a_study_is_named(tmp_path, monkeypatch):
     folder = tmp_path / "study"
     folder.mkdir()

@@ -233,6 +233,7 @@ def contents(kind: str, name: str) -> dict[Path, str]:
         UserError: no kind of what can be new, no name of a module, or a taken one.
     """
     from caelab.config import options
+    from caelab.studies import LOOSE
 
     if kind not in (kinds := [*_CODE, "study"]):
         raise UserError(f"{kind}: caelab new writes no such thing{terminal.nearest(kind, kinds)}")
@@ -240,6 +241,8 @@ def contents(kind: str, name: str) -> dict[Path, str]:
         raise UserError(f"{name}: the name of a module has small letters, digits and _ only, such as wide")
     if iskeyword(name) or iskeyword(_class(name)) or name in _VALUES:
         raise UserError(f"{name}: is a word of Python's or of YAML's own; choose another name")
+    if kind == "study" and name == LOOSE:
+        raise UserError(f"{name}: is what tables of runs without a study are called; choose another name")
     if name in options.files(kind):
         raise UserError(f"{name}: there is a {kind}={name} already; choose another name")
     if kind != "study" and find_spec(name):

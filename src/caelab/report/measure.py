@@ -8,7 +8,7 @@ from types import MappingProxyType
 from caelab.report.rows import Row, Run, Section, best_first
 from caelab.runs.labels import image_sets, labels, lines, numbered
 from caelab.runs.record import Record, SearchRecord, is_finished
-from caelab.studies import Study
+from caelab.studies import LOOSE, Study
 from caelab.studies.index import Index, score
 from caelab.studies.variants import Variant
 
@@ -139,7 +139,7 @@ def others(runs: Index, sections: Sequence[Section] = ()) -> list[Section]:
 def _by_images(title: str, dataset: str, sets: Mapping[str, Sequence[Mapping[int, Run]]]) -> list[Section]:
     return [
         Section(
-            _file("runs", number),
+            _file(LOOSE, number),
             f"{title}, test images: {images}" if len(sets) > 1 else title,
             _shared(variants),
             dataset,

@@ -16,6 +16,8 @@ from caelab.studies.tuning import Entry, Tuning
 
 ALL = "all"
 BUDGETS = ("full", "quick")
+LOOSE = "runs"
+"""What names the tables and figures of runs that are of no study."""
 _SET = ("name", "common")  # by the file's own name and the command line
 OPTIONS = ("seeds", "budget")
 """What is said of a whole study, beside its name: ``--seeds`` and ``--budget`` of its command."""
@@ -100,12 +102,15 @@ def load(
             commas.
 
     Raises:
-        UserError: an unknown study or budget, a file that is none, or an override of what the study varies.
+        UserError: an unknown study or budget, the name of loose runs, a file that is none, or an override of
+            what the study varies.
     """
     if name not in names():
         raise UserError(f"study={name}: there is no such study{terminal.nearest(name, names())}")
     if budget not in BUDGETS:
         raise UserError(f"budget={budget}: there is no such budget{terminal.nearest(budget, list(BUDGETS))}")
+    if name == LOOSE:
+        raise UserError(f"study={name}: is what tables of runs without a study are called; rename its file")
     here, values = f"study={name}", grammar.read(options.files("study")[name])
     quick = values.pop("quick", {})
     _require_kinds({"quick": quick}, here)
