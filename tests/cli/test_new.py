@@ -41,8 +41,10 @@ def test_model_loss_dataset_and_study_run_as_they_are(lab, train, tmp_path):
         (("loss", "torch"), "torch: there is a module torch already; choose another name"),
         (
             ("model", "Wide-1"),
-            "Wide-1: the name of a module has small letters, digits and _ only, such as wide",
+            "Wide-1: the name of a module has a to z, digits and _ only, such as wide",
         ),
+        (("study", "größe"), "größe: the name of a module has a to z, digits and _ only, such as wide"),
+        (("dataset", "split"), "split: its file imports another Split; choose another name"),
         (("model", "lambda"), "lambda: is a word of Python's or of YAML's own; choose another name"),
         (("loss", "none"), "none: is a word of Python's or of YAML's own; choose another name"),
         (("study", "null"), "null: is a word of Python's or of YAML's own; choose another name"),

@@ -1,5 +1,6 @@
 """``caelab new``: the first files of a model, a loss, a dataset or a study of one's own."""
 
+import re
 from importlib.util import find_spec
 from keyword import iskeyword
 from pathlib import Path
@@ -237,8 +238,8 @@ def contents(kind: str, name: str) -> dict[Path, str]:
 
     if kind not in (kinds := [*_CODE, "study"]):
         raise UserError(f"{kind}: caelab new writes no such thing{terminal.nearest(kind, kinds)}")
-    if not name.isidentifier() or not name.islower():
-        raise UserError(f"{name}: the name of a module has small letters, digits and _ only, such as wide")
+    if not name.isidentifier() or not name.islower() or not name.isascii():  # Hydra takes no other letters
+        raise UserError(f"{name}: the name of a module has a to z, digits and _ only, such as wide")
     if iskeyword(name) or iskeyword(_class(name)) or name in _VALUES:
         raise UserError(f"{name}: is a word of Python's or of YAML's own; choose another name")
     if kind == "study" and name == LOOSE:
@@ -250,6 +251,8 @@ def contents(kind: str, name: str) -> dict[Path, str]:
     of_options = Path("conf", kind, f"{name}.yaml")
     if kind == "study":
         return {of_options: _filled(_STUDY, name)}
+    if re.search(rf"^from .* import .*\b{_class(name)}\b", _CODE[kind][0], re.MULTILINE):
+        raise UserError(f"{name}: its file imports another {_class(name)}; choose another name")
     code, test = (_filled(text, name) for text in _CODE[kind])
     header = _filled(f"# {_command(kind, name)}\n_target_: NAME.CLASS\n", name)
     return {of_options: header + _KEYS[kind], Path(f"{name}.py"): code, Path(f"test_{name}.py"): test}
