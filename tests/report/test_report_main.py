@@ -266,6 +266,15 @@ def test_a_command_names_every_folder_that_it_needs():
     assert Asked([Path("multirun")], ["table2"], []).command("report") == "caelab report table2"
 
 
+@pytest.mark.parametrize("name", ["index.md", "index.html"])
+def test_a_page_that_is_no_report_is_not_replaced(command, runs, tmp_path, name):
+    (tmp_path / name).write_text("My notes on caelab report")
+    line = f"caelab: {name} is no report, and would be replaced; give another --out"
+    assert command(runs, "--out", ".") == (1, [], [line])
+    assert files(tmp_path) == [name]
+    assert (tmp_path / name).read_text() == "My notes on caelab report"
+
+
 def test_a_folder_may_have_a_name_like_a_setting(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("multirun/lr=0.1").mkdir(parents=True)

@@ -60,8 +60,9 @@ def draw(asked: Asked, out: Path, bar: bool = True) -> tuple[list[Section], Page
 
     Raises:
         NotYetError: folders without a finished run that is asked for.
-        UserError: folders without runs, or a budget or override that cannot be.
+        UserError: folders without runs, a budget or override that cannot be, or a page that is no report's.
     """
+    page.require_own(out)
     where = ", ".join(map(str, asked.roots))
     runs = index(*asked.roots)
     if not runs:

@@ -9,6 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from caelab import durable
+from caelab.errors import UserError
 from caelab.metrics.statistics import ALPHA, holm
 from caelab.plotting.embed import Picture, environment, plotly
 from caelab.report import plots, tables
@@ -161,6 +162,20 @@ def _survives(verdict: Verdict, p: float | None) -> str:
     if verdict.word not in ("holds", "contradicted"):
         return ""
     return "yes" if p is not None and p < ALPHA else "no"
+
+
+def require_own(out: Path) -> None:
+    """Make sure that the pages in ``out`` are those of a report, which another one may replace.
+
+    Raises:
+        UserError: one is not.
+    """
+    for path in (out / "index.html", out / "index.md"):
+        if not path.exists():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if "Written by" not in text or "caelab report" not in text:
+            raise UserError(f"{path} is no report, and would be replaced; give another --out")
 
 
 def write(page: Page, out: Path) -> list[Path]:
