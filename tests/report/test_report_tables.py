@@ -434,6 +434,16 @@ def test_an_interval_is_short_where_room_is(row):
     assert tables.short("skip [1, 2]") == "skip [1, 2]"
 
 
+@pytest.mark.parametrize("label", ["ok 3 [16, 32]", "v 1.2.3 [1.2, 3.4]"])
+def test_a_label_is_no_interval(row, tmp_path, label):
+    one = section(row(label, BASE))
+    tables.write(one, tmp_path, tables.numbers(one))
+    text = (tmp_path / f"{one.name}.tex").read_text()
+    assert label.replace("[", "{[}") in text
+    assert f"{BASE.mean():.2f} ± " in text
+    assert any(label in line for line in printed(one)[0])
+
+
 def test_the_published_protocol_is_of_the_reports_datasets_only(row):
     own = replace(section(row("base", BASE)), dataset="shapes")
     assert not [name for name in tables.table(own) if "one a class" in name]

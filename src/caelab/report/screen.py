@@ -11,7 +11,7 @@ from rich.text import Text
 
 from caelab.metrics.measures import score
 from caelab.report.rows import SHOWN, Row, Section, best_first, by_choice, ordered_by
-from caelab.report.tables import NAMED, WORDS, best, gaps, main, numbers, short, table
+from caelab.report.tables import NAMED, WORDS, best, gaps, main, numbers, shortened, table
 from caelab.report.wording import listing, still_improving
 from caelab.runs.columns import column
 from caelab.runs.labels import display
@@ -45,7 +45,7 @@ def _title(section: Section) -> str:
 
 def _table(section: Section, width: int) -> Table:
     raw = numbers(section).iloc[:SHOWN]
-    frame = table(section, raw).map(short)
+    frame = shortened(table(section, raw))
     key = ordered_by(section.rows)
     values = [score(key, row.score(key)) if row.runs else None for row in section.rows[:SHOWN]]
     frame[column(key).title] = [*map(column(key).cell, values)]

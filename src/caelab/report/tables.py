@@ -308,7 +308,7 @@ def save(
     contents = {
         "csv": raw.to_csv(index=False),
         "md": markdown(frame),
-        "tex": latex(paper.map(short), caption),
+        "tex": latex(shortened(paper), caption),
     }
     paths = []
     for ending, text in contents.items():
@@ -346,6 +346,11 @@ def narrow(section: Section, frame: pd.DataFrame) -> pd.DataFrame:
     """Return those columns of a table, in its order."""
     names = main(section, frame)
     return frame[[name for name in frame if name in names]]
+
+
+def shortened(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with each interval as ``short`` gives it; words, such as labels, stay as they are."""
+    return frame.assign(**{str(name): frame[name].map(short) for name in frame if name not in WORDS})
 
 
 def short(cell: str) -> str:
