@@ -98,6 +98,13 @@ def test_bars_put_means_seeds_floors_and_published_figures_where_they_belong(row
     assert figure.get_suptitle() == "Test PSNR and SSIM, CIFAR-10"
 
 
+def test_a_long_word_is_broken_into_lines(row):
+    label = "x" * 60
+    figure = figures.bars(section(row(label, 20.0)))
+    (name,) = figure.axes[0].get_yticklabels()
+    assert name.get_text() == "\n".join(("x" * 28, "x" * 28, "xxxx"))
+
+
 def test_a_dozen_floors_look_different():
     looks = {(style.floor_style(i)["color"], str(style.floor_style(i)["linestyle"])) for i in range(12)}
     assert len(looks) == 12

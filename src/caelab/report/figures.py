@@ -73,7 +73,7 @@ def bars(section: Section) -> Figure:
     trained = [row for row in section.rows if not row.floor]
     floors = [row for row in section.rows if row.floor and row.runs]
     labels = (visible(row.label) + ("" if row.runs else " (no runs)") for row in trained)
-    names = [fill(label, 28, break_long_words=False) for label in labels]
+    names = [fill(label, 28) for label in labels]
     figure = sheet(
         titled("Test PSNR and SSIM", section),
         0.6 + sum(0.32 + 0.12 * name.count("\n") for name in names or [""]),
