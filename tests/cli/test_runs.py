@@ -451,6 +451,11 @@ def test_markdown(capsys):
         (["--group", "model", "--sort", "seed"], "--sort: there is no column 'seed'; known: model, psnr"),
         (["--group", "model", "--where", "psrn > 3"], "did you mean 'psnr'?"),
         (["--group", "model", "--failed"], "--group: has its own columns"),
+        (
+            ["--clean", "--where", "psnr > 3", "--delete"],
+            "--clean: picks no runs; omit --where, --format, --delete",
+        ),
+        (["--delete", "--yes", "--columns", "run"], "--delete: has its own columns; omit --columns"),
         (["--format", "mardown"], "--format mardown: there is no such format; did you mean 'markdown'?"),
         (["--limit", "0"], "--limit 0: must be at least 1"),
         (["nowhere"], "nowhere: no such folder"),

@@ -10,6 +10,8 @@ from caelab.cli.arguments import examples, names
 from caelab.errors import UserError
 from caelab.runs import locate
 
+_MODELS = "base,improved_skip"
+
 
 def add(app: typer.Typer) -> None:
     """Add the command of this module."""
@@ -34,9 +36,9 @@ def bench(
             help="as for caelab train (default: 10,000 images of CIFAR-10); RUN... with --page",
         ),
     ] = None,
-    models: Annotated[str, typer.Option(metavar="NAME,...", help="options of the model group")] = (
-        "base,improved_skip"
-    ),
+    models: Annotated[
+        str, typer.Option(metavar="NAME,...", help=f"options of the model group (default: {_MODELS})")
+    ] = "",
     only: Annotated[str, typer.Option(metavar="NAME,...", help="these ways (default: all installed)")] = "",
     rounds: Annotated[int, typer.Option(metavar="N", min=1)] = 5,
     to: Annotated[
@@ -79,6 +81,9 @@ def bench(
     asked = {"--to": to, "--page": page, "--show": show, "--loading": loading}
     if len(instead := [name for name, value in asked.items() if value]) > 1:
         raise UserError(f"{' and '.join(instead)}: each does something else; give one of them")
+    own = {"--models": models} | ({} if loading else {"--only": only, "--grow": grow})
+    if instead and (unused := [name for name, value in own.items() if value]):
+        raise UserError(f"{instead[0]}: does not go with {' or '.join(unused)}; leave that out")
     from caelab.bench import bench as ways
     from caelab.bench import loading as loaders
 
@@ -95,7 +100,9 @@ def bench(
     elif loading:
         loaders.bench(names(only) or loaders.installed(), overrides or [], rounds, grow)
     else:
-        ways.bench(names(models), names(only) or ways.installed(), overrides or ways.DEFAULT, rounds, grow)
+        ways.bench(
+            names(models or _MODELS), names(only) or ways.installed(), overrides or ways.DEFAULT, rounds, grow
+        )
 
 
 def _decibels(text: str) -> list[float]:

@@ -141,10 +141,17 @@ def runs(
         raise UserError(
             f"--format {format}: there is no such format{terminal.nearest(format, list(_FORMATS))}"
         )
+    listing: dict[str, Any] = {"--where": where, "--group": group, "--sort": sort, "--columns": columns}
+    listing |= {"--limit": limit is not None, "--format": format != "table"}
+    listing |= {"--failed": failed, "--delete": delete, "--yes": yes}
+    if clean and (unused := [name for name, value in listing.items() if value]):
+        raise UserError(f"--clean: picks no runs; omit {', '.join(unused)}")
     if clean:
         return _clean(roots)
     if group and (columns or failed or delete):
         raise UserError("--group: has its own columns, of finished runs; omit --columns, --failed, --delete")
+    if delete and columns:
+        raise UserError("--delete: has its own columns; omit --columns")
     sizes = delete or "size" in f"{where} {sort} {columns}"
     table = database.load(roots, sizes)
     if group:
