@@ -4,6 +4,7 @@ Light on purpose: help, completion, mistakes and finished runs answer before tor
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -30,8 +31,8 @@ def _alone(cfg: DictConfig) -> None:
     job = compose.job(cfg)
     record = train(job)
     tables.summary(record, job.run_dir, records.floor(job.output, record))
-    where = terminal.shown(job.run_dir)
-    terminal.say(f"next: caelab look {where} (or audit); caelab report {terminal.shown(job.output)}")
+    run, output = (shlex.quote(terminal.shown(path)) for path in (job.run_dir, job.output))
+    terminal.say(f"next: caelab look {run} (or audit); caelab report {output}")
 
 
 def _study(words: Sequence[str], named: Sequence[str]) -> bool:

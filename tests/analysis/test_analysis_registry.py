@@ -1,6 +1,7 @@
 """An analysis is declared in one place: its command, columns, files and studies follow from that."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -120,6 +121,9 @@ def test_a_new_package_has_a_command(heft, run, lab):
         0,
         f"one: 6.0 g\n0 s; {run / 'heft.png'}\nnext: caelab report {run.parent}\n",
     )
+    spaced = run.parent / "of May" / "one"
+    shutil.copytree(run, spaced)
+    assert lab("heft", spaced)[1].endswith(f"\nnext: caelab report '{spaced.parent}'\n")
     written = json.loads((run / "heft.json").read_text())
     assert written.pop("seconds") >= 0
     tie = {key: toys.record()[key] for key in ("fingerprint", "finished")}

@@ -66,6 +66,11 @@ def test_latents_are_fitted_on_demand(folder, command):
     assert not (folder / "other.npz").exists()
 
 
+def test_what_is_next_can_be_pasted(folder, command):
+    _, out, _ = command("run", "in", "--out", "my codes.npz", "--fit", "crop")
+    assert out.endswith("\nnext: caelab decode run 'my codes.npz' --out rebuilt\n")
+
+
 def test_broken_files_are_skipped_and_named(folder, command):
     (folder / "in/0.png").write_bytes(b"no picture")
     status, out, lines = command("run", "in", "--out", "codes.npz", "--fit", "resize")

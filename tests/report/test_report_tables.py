@@ -14,6 +14,7 @@ from caelab.report import tables
 from caelab.report.caption import caption
 from caelab.report.rows import Row, Run, Section
 from caelab.report.screen import Shown
+from caelab.report.summary import show_sweep
 from caelab.runs import results
 from caelab.runs.record import BYPASSING
 from caelab.terminal import Plain
@@ -322,6 +323,13 @@ def printed(section, width=300):
         console.print(Shown(section))
     text = capture.get().splitlines()
     return text, [[cell.strip() for cell in line.split("│")[1:-1]] for line in text if line.startswith("│")]
+
+
+def test_the_table_of_a_sweep_of_one_run_says_what_is_next(tmp_path, capsys):
+    show_sweep({tmp_path / "of May": toys.exact(artifacts={})})
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.strip() == "1 run, test split, best on validation first, shapes"
+    assert last == f"next: caelab report '{tmp_path / 'of May'}'"
 
 
 def test_the_screen_shows_the_best_first_and_counts_what_was_not_run(row, table2):

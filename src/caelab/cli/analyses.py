@@ -1,5 +1,6 @@
 """A command for each analysis: ``caelab audit RUN...`` and its like, from what the analysis declares."""
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -104,7 +105,7 @@ def _analysed(analysis: Analysis, runs: Sequence[Path], options: dict[str, Any])
         _show(analysis.module.compare(results))
     if results:
         folders = dict.fromkeys(terminal.shown(run.parent) for run in results)
-        terminal.say(f"next: caelab report {' '.join(folders)}")
+        terminal.say(f"next: {shlex.join(['caelab', 'report', *folders])}")
     return whole
 
 

@@ -1,5 +1,6 @@
 """``caelab evaluate``."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -45,4 +46,4 @@ def evaluate(
     title = f"{terminal.shown(run)} on {found['dataset']}{given}{steps}"
     tables.protocols(found["metrics"], found["data"]["test"], title, found["dataset"] in PUBLISHED)
     terminal.say(f"  {terminal.shown(run / found['file'])}")
-    terminal.say(f"next: caelab audit {terminal.shown(run)}")
+    terminal.say(f"next: caelab audit {shlex.quote(terminal.shown(run))}")

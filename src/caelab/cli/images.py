@@ -1,5 +1,6 @@
 """``caelab reconstruct``, ``encode`` and ``decode``: a trained model on a user's own images."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -85,7 +86,8 @@ def encode(
     if rows:
         terminal.console.print(summary(rows))
         terminal.say(f"  {terminal.shown(out)}")
-        terminal.say(f"next: caelab decode {terminal.shown(run)} {terminal.shown(out)} --out rebuilt")
+        words = ["caelab", "decode", terminal.shown(run), terminal.shown(out), "--out", "rebuilt"]
+        terminal.say(f"next: {shlex.join(words)}")
     sys.exit(bool(skipped))
 
 

@@ -1,6 +1,7 @@
 """A report on the screen: its tables and its verdicts."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,7 @@ def show(sections: Sequence[Section], verdicts: Sequence[Verdict]) -> None:
 
 def show_sweep(runs: Mapping[Path, Record]) -> None:
     """Print what a sweep has shown, a row a variant, and below it why runs failed."""
-    title = f"{len(runs)} runs, test split, best on validation first"
+    title = f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}, test split, best on validation first"
     found = {str(path): (path, record) for path, record in runs.items()}
     for one in others(found):
         terminal.console.print(Shown(replace(one, title=one.title.replace("Runs", title, 1))))
@@ -50,4 +51,4 @@ def show_sweep(runs: Mapping[Path, Record]) -> None:
             terminal.say(f"{words or ' '.join(record.overrides)}: {failed}{record.error}")
     if any(is_finished(record) for record in records):
         where = terminal.shown(Path(os.path.commonpath(list(runs))))
-        terminal.say(f"next: caelab report {where}")
+        terminal.say(f"next: caelab report {shlex.quote(where)}")
