@@ -184,6 +184,7 @@ def test_every_column_holds_what_the_record_says(multirun, call):
         "fingerprint": "0" * 63 + "3",
         "overrides": "model=improved seed=3",
         "commit": "abc",
+        "own_code": "",
         "device": "cpu",
         "size": str((multirun / "x" / "result.json").stat().st_size / 1e6),
     }
@@ -197,6 +198,16 @@ def test_a_run_is_named_by_its_commit_or_else_by_the_digest_of_its_code(multirun
     write(multirun, a=made(commit="abc", **code), b=made(**code), c=made(commit=None, **code), d=made())
     found = call("--columns", "run,commit", "--sort", "run")
     assert found.column("commit") == ["abc", "code:0123456789", "code:0123456789", ""]
+
+
+def test_changed_own_code_can_be_a_group_of_its_own(multirun, call):
+    made = {
+        name: record(seed=seed, psnr=psnr) | {"sources": {"own.Net": text}}
+        for name, seed, psnr, text in (("a", 0, 20.0, "old"), ("b", 0, 22.0, "new"), ("c", 1, 24.0, "new"))
+    }
+    write(multirun, **made)
+    found = call("--group", "model,own_code")
+    assert (found.column("runs"), found.column("psnr")) == (["2", "1"], ["23.0", "20.0"])
 
 
 def test_trials_are_shown_where_they_are_asked_for(multirun, call):

@@ -164,6 +164,7 @@ COLUMNS = {
     "fingerprint": Column("fingerprint", "SHA-256 of what matters to the figures"),
     "overrides": Column("command", "what the command set"),
     "commit": Column("code", "commit of the code, or code: and the digest of the code itself"),
+    "own_code": Column("own_code", "digest of the source of classes that are not the lab's"),
     "device": Column("environment.device", "what it ran on"),
     "size": Column("", "megabytes of its folder on disk", ",.1f"),
 }

@@ -3,6 +3,7 @@
 A record may be anybody's: it is taken where all is there, of its kind, that the lab relies on.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -138,6 +139,12 @@ class Record:
     def command(self) -> str:
         """What the command set."""
         return " ".join(self.overrides)
+
+    @property
+    def own_code(self) -> str:
+        """Digest of all sources that are not the lab's, 10 hexadecimal digits; empty without any."""
+        text = json.dumps(self.sources, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10] if self.sources else ""
 
     @property
     def select(self) -> str:
