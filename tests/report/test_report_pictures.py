@@ -9,6 +9,7 @@ from caelab.plotting.strips import Strip, strips
 from caelab.report import figures
 from caelab.report.pictures import below_the_given
 from caelab.report.rows import Row, Run, Section
+from caelab.report.sprites import sprites
 from caelab.runs import results
 
 FIGURES = {"audit/latent_reliance": 0.1, "audit/psnr_mean_skips": 12.0}
@@ -127,3 +128,11 @@ def test_a_row_takes_no_place_of_a_given_picture(label):
     rows = {"original": x, **below_the_given(x, {label: (noisy, made)})}
     found = {name: int(images.max()) for name, images in rows.items()}
     assert found == {"original": 3, "corrupted": 2, f"{label} (2)": 1}
+
+
+def test_pictures_that_are_too_wide_for_webp_side_by_side_are_fewer():
+    images = np.zeros((10, 3, 4, 1_700), np.uint8)
+    shown = sprites({"original": images, "base": images})
+    assert (shown["count"], shown["width"], shown["height"]) == (5, 1_700, 4)
+    wide = sprites({"original": np.zeros((2, 1, 8, 20_000), np.uint8)})
+    assert (wide["count"], wide["width"], wide["height"]) == (1, 10_000, 4)

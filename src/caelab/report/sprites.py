@@ -10,6 +10,7 @@ from caelab.plotting.embed import data_uri
 from caelab.plotting.strips import COLUMNS, Images
 from caelab.texts import visible
 
+_SIDE = 16_383  # pixels that WebP holds
 _LARGEST = 24_000  # bytes of the originals in a page
 
 
@@ -37,11 +38,13 @@ def sprites(pictures: Mapping[str, Images]) -> dict[str, Any]:
 
 
 def _fitting(originals: Images) -> tuple[int, int]:
-    """How many pictures, and how many times smaller, are small enough."""
+    """How many pictures, and how many times smaller, are small enough for the page and for WebP."""
+    _, _, height, width = originals.shape
     return next(
         (count, scale)
         for count, scale in _smaller(len(originals))
-        if len(_encoded(originals[:count], scale)) <= _LARGEST
+        if max(count * (width // scale), height // scale) <= _SIDE
+        and len(_encoded(originals[:count], scale)) <= _LARGEST
     )
 
 
