@@ -40,6 +40,16 @@ def seen(batches: Batches) -> list[int]:
     return [int(image[0, 0, 0]) for batch in batches for image in batch]
 
 
+def test_classes_without_names_are_called_by_their_labels(monkeypatch):
+    monkeypatch.delattr(Numbers, "class_names")
+    assert ready().class_names == ("0", "1", "2", "3")
+    assert ready(classes=[1, 3]).class_names == ("0", "1", "2", "3")
+    with pytest.raises(
+        UserError, match=r"dataset\.classes=\[4\]: give .* from 0 to 3, such as \[0\] \(0 is 0\)"
+    ):
+        ready(classes=[4])
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 1000])
 def test_permutation_has_each_number_once(n):
     assert permutation(n, 3, 4).dtype == torch.int64

@@ -193,7 +193,8 @@ class Batches:
 class ImageDataModule(LightningDataModule):
     """Train, validation and test images of one dataset; a subclass says only where they come from.
 
-    A subclass sets `name`, `shape` and, where known before reading, `class_names`; it overrides `load`. What
+    A subclass sets `name`, `shape` and, where known before reading, `class_names`, which else are the labels
+    themselves; it overrides `load`. What
     its images show (`pictures`) and on what terms (`licence`) goes into the card of each exported model.
 
     Args:
@@ -288,6 +289,9 @@ class ImageDataModule(LightningDataModule):
                 f"{sha256[:10]}, in its record {str(self.expected)[:10]}); put those back, or train again; "
                 f"caelab evaluate RUN dataset={self.name} and its keys scores the run on these all the same"
             )
+        if not self.class_names:  # of a class that names none
+            last = max(int(split.targets.max()) for split in splits.values())
+            self.class_names = tuple(map(str, range(last + 1)))
         self._check_classes()
         self._check_bands()
         if self.classes is not None:
