@@ -177,3 +177,11 @@ def test_a_prior_of_which_an_older_version_kept_no_draws_is_left_out_and_named(t
     page = interactive([run], images=10)
     assert about(page)["runs"][0]["priors"] == {}
     assert "no draws of its flow are kept, so the page has none; caelab sample" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [("caelab.corruptions.GaussianNoise", "GaussianNoise"), ("mine.GaussianNoise", "mine.GaussianNoise")],
+)
+def test_a_corruption_of_ones_own_is_never_taken_for_the_labs(target, kind):
+    assert exhibit._corruption({"_target_": target, "std": 0.1}) == {"kind": kind, "std": 0.1}

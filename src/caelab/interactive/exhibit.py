@@ -61,6 +61,8 @@ def exhibit(subject: Subject, images: Tensor, shown: Tensor) -> Exhibit:
     record, net = subject.record, subject.network.float()
     require_contract(net, images)
     corruption = restore.corruption(record)
+    if corruption.random and "." in (kind := _corruption(record.corruption)["kind"]):
+        terminal.say(f"{terminal.shown(subject.run)}: a page cannot draw {kind}; its images are clean there")
     blobs = networks(net, corruption, shown[:_COMPARED])
     z = codes.latents(net, images)
     priors = _priors(subject)
@@ -109,8 +111,8 @@ def _priors(subject: Subject) -> dict[str, Mixture | Tensor]:
 
 
 def _corruption(config: dict[str, Any]) -> dict[str, Any]:
-    """Name of a corruption's class, and its arguments."""
-    kind = config["_target_"].rpartition(".")[2]
+    """Name of a corruption's class, with its module where it is not the lab's, and its arguments."""
+    kind = config["_target_"].removeprefix("caelab.corruptions.")
     return {"kind": kind} | {key: value for key, value in config.items() if key != "_target_"}
 
 

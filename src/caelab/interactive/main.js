@@ -7,8 +7,10 @@ async function begin() {
   let state = parse(location.hash.slice(1));
   const steps = new Steps(state, remember);
   const pixelsOf = (image) => (image === OWN ? ownPixels(state.own) : tests[image]);
-  const encode = async (net, image) =>
-    net.encode(await given(net, pixelsOf(image), image, state.corrupt), `${image} ${state.corrupt} ${image === OWN ? state.own : ""}`);
+  const encode = async (net, image) => {
+    const { corrupt, own } = state; // which may be others once the pixels are there
+    return net.encode(await given(net, pixelsOf(image), image, corrupt), `${image} ${corrupt} ${image === OWN ? own : ""}`);
+  };
 
   const stage = buildStage();
   const controls = buildControls(tests, { set, keep }, stage.covers);
@@ -23,7 +25,7 @@ async function begin() {
     if (name === null) state[key] = value;
     else if (value === null) delete state[key][name];
     else state[key][name] = value;
-    draw();
+    draw().catch(fail);
   }
 
   function keep() {
@@ -35,7 +37,7 @@ async function begin() {
     if (!next) return;
     state = next;
     keep();
-    draw();
+    draw().catch(fail);
   }
 
   function remember() {
@@ -49,24 +51,30 @@ async function begin() {
     stale = true;
     if (drawing) return;
     drawing = true;
-    while (stale) {
-      stale = false;
-      const text = format(state), clean = pixelsOf(state.image);
-      const began = performance.now();
-      const codes = [], pictures = [];
-      for (const net of nets) {
-        codes.push(await codeOf(net, state, encode));
-        pictures.push(await net.decode(codes.at(-1)));
-      }
-      time.textContent = `${((performance.now() - began) / nets.length).toFixed(1)} ms a picture`;
-      const inputs = [];
-      for (const net of nets) inputs.push(await given(net, clean, state.image, state.corrupt));
-      stage.show(clean, inputs, pictures, nets.map((net) => state.sample && state.prior in net.priors));
-      controls.forEach((one) => one.drawn?.(codes));
-      document.documentElement.dataset.drawn = text;
-      await new Promise(requestAnimationFrame);
+    try {
+      while (stale) await drawOnce();
+    } finally {
+      drawing = false;
     }
-    drawing = false;
+    document.getElementById("status").hidden = true;
+  }
+
+  async function drawOnce() {
+    stale = false;
+    const text = format(state), clean = pixelsOf(state.image);
+    const began = performance.now();
+    const codes = [], pictures = [];
+    for (const net of nets) {
+      codes.push(await codeOf(net, state, encode));
+      pictures.push(await net.decode(codes.at(-1)));
+    }
+    time.textContent = `${((performance.now() - began) / nets.length).toFixed(1)} ms a picture`;
+    const inputs = [];
+    for (const net of nets) inputs.push(await given(net, clean, state.image, state.corrupt));
+    stage.show(clean, inputs, pictures, nets.map((net) => state.sample && state.prior in net.priors));
+    controls.forEach((one) => one.drawn?.(codes));
+    document.documentElement.dataset.drawn = text;
+    await new Promise(requestAnimationFrame);
   }
 
   undo.addEventListener("click", () => replace(steps.undo()));
@@ -93,7 +101,6 @@ async function begin() {
     if (!file) return;
     const own = written(await readPicture(file));
     replace({ ...state, image: OWN, own });
-    document.getElementById("status").hidden = true;
   };
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
@@ -107,7 +114,6 @@ async function begin() {
 
   remember();
   await draw();
-  document.getElementById("status").hidden = true;
   document.getElementById("bench").hidden = false;
   controls.forEach((one) => one.show(state));
 }

@@ -19,7 +19,7 @@ class Run {
     }
     this.mean = await floatsOf(`mean-${this.place}`);
     if (this.about.axes) this.moves = await floatsOf(`moves-${this.place}`);
-    this.priors = {};
+    this.priors = Object.create(null); // which has no names but these
     for (const [name, { draws }] of Object.entries(this.about.priors)) {
       const parts = (draws ? ["draws"] : ["shares", "means", "roots"]).map(async (part) => [part, await floatsOf(`${name}-${part}-${this.place}`)]);
       this.priors[name] = Object.fromEntries(await Promise.all(parts));
