@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+MADE := $(VENV)/.caelab
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
 BUDGET ?= full
@@ -14,13 +15,14 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 define remove-environment
-@test ! -e $(VENV) || test -f $(VENV)/pyvenv.cfg || { echo "VENV=$(VENV) is not a virtual environment; it stays as it is"; exit 1; }
+@test ! -e $(VENV) || test -f $(MADE) || test -f $(READY) || { echo "VENV=$(VENV) is no environment that make has made; it stays as it is"; exit 1; }
 rm -rf $(VENV)
 endef
 
 # The environment is made anew when pyproject.toml changes; VENV=FOLDER puts it elsewhere.
 $(READY): pyproject.toml
 	$(remove-environment)
+	mkdir -p $(VENV) && touch $(MADE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --progress-bar on --editable '.[runs]'

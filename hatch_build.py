@@ -20,11 +20,12 @@ class CommitHook(BuildHookInterface):
             Path(self.root).resolve()
         ):
             return
-        said = {
-            "commit": self._git("rev-parse", "HEAD"),
-            "dirty": bool(self._git("status", "--porcelain", "-uno")),
-        }
-        file = Path(tempfile.mkdtemp(), "commit.json")
+        changed, new = (
+            self._git("status", "--porcelain", *which) for which in (("-uno",), ("--", "src", "conf"))
+        )
+        said = {"commit": self._git("rev-parse", "HEAD"), "dirty": bool(changed or new)}
+        self._folder = tempfile.TemporaryDirectory()  # which goes with this object
+        file = Path(self._folder.name, "commit.json")
         file.write_text(json.dumps(said) + "\n")
         build_data["force_include"][str(file)] = FILE if self.target_name == "wheel" else f"src/{FILE}"
 

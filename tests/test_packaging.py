@@ -94,6 +94,9 @@ def test_a_wheel_and_an_sdist_hold_the_commit_that_they_were_built_from(checkout
     (source,) = (tmp_path / "unpacked").iterdir()
     git(tmp_path, "init", "-q")  # the checkout of somebody else, in which the sdist is unpacked
     assert commit_in(build(source, tmp_path / "again")) == said
+    (checkout / "src" / "caelab" / "new.py").write_text("")  # which git does not know, and the wheel holds
+    assert commit_in(build(checkout, tmp_path / "untracked")) == said | {"dirty": True}
+    (checkout / "src" / "caelab" / "new.py").unlink()
     (checkout / "README.md").write_text("changed")
     assert commit_in(build(checkout, tmp_path / "dirty")) == said | {"dirty": True}
 
@@ -172,14 +175,15 @@ def test_make_adds_to_an_environment_and_makes_it_anew_with_pyproject(steps, tmp
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_make_clean_removes_an_environment_and_no_other_folder(tmp_path):
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "pyvenv.cfg").touch()  # an environment of the user's own
     (tmp_path / "made").mkdir()
-    (tmp_path / "made" / "pyvenv.cfg").touch()
+    (tmp_path / "made" / ".caelab").touch()
 
     makefile = str(ROOT / "Makefile")
     assert make("-f", makefile, "clean", "VENV=made", cwd=tmp_path).returncode == 0
     refused = make("-f", makefile, "clean", "VENV=mine", cwd=tmp_path)
     assert refused.returncode != 0
-    assert refused.stdout == "VENV=mine is not a virtual environment; it stays as it is\n"
+    assert refused.stdout == "VENV=mine is no environment that make has made; it stays as it is\n"
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
