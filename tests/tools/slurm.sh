@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # A real SLURM of one node, on this machine, for as long as a command runs:
-#   sudo bash tests/slurm.sh .venv/bin/python -m pytest -m slurm
+#   sudo bash tests/tools/slurm.sh .venv/bin/python -m pytest -m slurm
 # Its daemons keep everything in a folder of their own, which goes with them.
 set -euo pipefail
-[ $# -gt 0 ] || { echo "usage: bash tests/slurm.sh COMMAND [ARGUMENT ...]"; exit 2; }
+[ $# -gt 0 ] || { echo "usage: bash tests/tools/slurm.sh COMMAND [ARGUMENT ...]"; exit 2; }
 [ "$(id -u)" = 0 ] || { echo "needs root: SLURM's daemons start jobs"; exit 2; }
 for program in munged mariadbd slurmdbd slurmctld slurmd; do
   command -v $program > /dev/null || {
