@@ -265,6 +265,18 @@ def test_what_was_trained_without_wandb_is_sent_once(train, board, command):
     assert [len(offline.read(path).folders) for path in answer.run_dirs] == [1, 1]
 
 
+def test_a_run_that_was_sent_by_half_is_not_taken_for_sent(monkeypatch):
+    sent = [
+        SimpleNamespace(state=state, config={"fingerprint": state})
+        for state in ("finished", "crashed", "failed")
+    ]
+    monkeypatch.setattr(
+        "wandb.Api",
+        lambda: SimpleNamespace(runs=lambda *_, **__: [*sent, SimpleNamespace(state="finished", config={})]),
+    )
+    assert upload.there("team", "mine") == {"finished"}
+
+
 def test_with_a_key_both_are_saved_and_only_what_a_project_lacks_is_sent(
     train, command, monkeypatch, tmp_path
 ):

@@ -19,12 +19,14 @@ from caelab.training.loggers.wandb import ID, WandB
 
 
 def there(entity: str, project: str) -> set[str]:
-    """Fingerprints of the runs that lie in a project of W&B already; none where there is no such project."""
+    """Fingerprints of the runs that lie whole in a project of W&B; none where there is no such project."""
     import wandb
 
     try:
         runs = wandb.Api().runs(f"{entity}/{project}", per_page=1000, lazy=False)
-        return {run.config["fingerprint"] for run in runs if "fingerprint" in run.config}
+        # one that was left in the middle is sent again
+        whole = [run for run in runs if run.state == "finished"]
+        return {run.config["fingerprint"] for run in whole if "fingerprint" in run.config}
     except ValueError:  # which W&B raises of a project that there is not
         return set()
 
@@ -51,6 +53,7 @@ def send(run: Run, mode: str, entity: str | None, project: str) -> None:
         done = True
     finally:
         logger.close(failed=not done)
+    (run.path / ID).parent.mkdir(exist_ok=True)  # which W&B makes elsewhere where WANDB_DIR says so
     durable.write(run.path / ID, str(logger.version))
 
 
