@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from caelab import durable
-from caelab.data import cache, rows
+from caelab.data import cache, rows, sharing
 from caelab.data.rows import Rows
 from caelab.errors import UserError
 
@@ -333,6 +333,20 @@ def test_a_cache_in_a_folder_of_a_group_is_the_groups_whatever_the_umask(
     made = data / "toy" / "cache"
     assert [stat.S_IMODE(path.stat().st_mode) & 0o777 for path in (data / "toy", made)] == [folder, folder]
     assert {stat.S_IMODE(path.stat().st_mode) for path in made.iterdir()} == {file}
+    lock = stat.S_IMODE((data / "toy" / ".lock").stat().st_mode)
+    assert lock & 0o060 == (0o060 if shared == 0o2770 else 0)  # so that another of the group can take it
+
+
+def test_what_another_user_made_is_left_to_them_to_share(tmp_path, monkeypatch):
+    tmp_path.chmod(0o2770)
+    (tmp_path / "theirs").touch(0o600)
+
+    def refuse(path, mode):
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    sharing.share(tmp_path / "theirs")
+    assert stat.S_IMODE((tmp_path / "theirs").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("name", ["iterdir", "read_text"])

@@ -6,9 +6,11 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+from caelab.data import contents
 from caelab.data.contents import FOLDER, ORIGIN, Origin
 from caelab.data.folder import Folder
 from caelab.data.unused import clear, unused
+from caelab.errors import UserError
 
 
 def made(data, folder, size=8):
@@ -79,3 +81,22 @@ def test_what_is_not_surely_the_labs_stays(tmp_path, text):
     there = {*tmp_path.rglob("*")}
     assert clear(tmp_path) == {}
     assert {*tmp_path.rglob("*")} == there
+
+
+def test_of_a_disk_that_is_not_mounted_all_is_kept(tmp_path):
+    data, disk = tmp_path / "data", tmp_path / "disk"
+    disk.mkdir()
+    made(data, pictures(disk / "a"))
+    (disk / "a").rename(tmp_path / "elsewhere")  # which leaves the place of the disk empty
+    assert unused(data) == {}
+
+
+def test_of_a_folder_that_cannot_be_read_all_is_kept(tmp_path, monkeypatch):
+    data, folder = tmp_path / "data", pictures(tmp_path / "a")
+    made(data, folder)
+
+    def refuse(*_):
+        raise UserError(f"{folder} cannot be read: Permission denied")
+
+    monkeypatch.setattr(contents, "read_by", refuse)
+    assert unused(data) == {}

@@ -179,6 +179,7 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
             # sound without one: each process writes aside, and the first to be done is taken
             note(f"{what}: there are no locks in {folder}; processes that start at once each make the cache")
         if lock.is_locked:
+            sharing.share(folder / ".lock")
             _remove_leftovers(folder)
     try:
         yield lock.is_locked

