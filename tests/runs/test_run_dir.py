@@ -119,8 +119,15 @@ def test_a_run_goes_also_where_a_kill_has_left_half_of_one_of_its_name(tmp_path,
     monkeypatch.setattr("shutil.rmtree", lambda folder: None)  # a kill before it has removed anything
     for _ in range(2):
         (tmp_path / "base").mkdir()
-        run_dir.remove(tmp_path / "base")
+        run_dir.remove(tmp_path / "base", "finished")
     assert [path.name[:8] for path in tmp_path.iterdir()] == [durable.ASIDE] * 2
+
+
+def test_a_run_that_was_trained_since_it_was_chosen_stays(tmp_path):
+    save(tmp_path, toys.exact())
+    with pytest.raises(run_dir.BusyError, match=f"{tmp_path.name}: was failed, is finished now, and stays"):
+        run_dir.remove(tmp_path, "failed")
+    assert tmp_path.is_dir()
 
 
 def test_one_process_at_a_time(tmp_path):

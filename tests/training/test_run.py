@@ -249,6 +249,25 @@ def test_a_failed_forced_run_keeps_the_old_one(train, monkeypatch):
     assert (first.run_dir / "previous" / "checkpoints" / "best.ckpt").is_file()
 
 
+def test_a_forced_run_that_failed_goes_on_where_it_was(train, killed, monkeypatch):
+    from caelab.training import run
+
+    first = train()
+    killed("force=true", after=1)
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "/some/disk")
+
+    with monkeypatch.context() as on_a_full_disk:
+        on_a_full_disk.setattr(run, "_carry_out", full)
+        assert train("force=true").status == 1
+    (first.run_dir / f"{durable.ASIDE}onnx").mkdir()  # as a killed export leaves it
+    answer = train("force=true")
+    assert "going on after epoch 1" in answer.out
+    assert answer.record["metrics"] == first.record["metrics"]
+    assert not (first.run_dir / "previous").exists()
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(train):
     answer = train("optimizer=sgd", "optimizer.lr=1e30", "trainer.max_epochs=5")
     assert answer.status == 1

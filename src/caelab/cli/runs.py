@@ -169,16 +169,17 @@ def _delete(found: Found, yes: bool) -> None:
     """Delete runs, once the user agrees; of those that cannot be, the first is named."""
     from caelab.runs.run_dir import BusyError, remove
 
-    sizes = {Path(row[0]): row[found.columns.index("size")] for row in found.rows}
+    status, size = (found.columns.index(name) for name in ("status", "size"))
+    sizes = {Path(row[0]): row[size] for row in found.rows}
     if kept := [path for path in sizes if not path.is_dir()]:
         raise UserError(f"{kept[0]} lies in {kept[0].parent / ARCHIVE}, of which nothing is deleted")
     what = f"{len(sizes)} {'run' if len(sizes) == 1 else 'runs'}, {sum(sizes.values()):,.1f} MB"
     if not (yes or typer.confirm(f"delete {what}?")):
         raise UserError("nothing is deleted")
     failed = []
-    for path in sizes:
+    for row in found.rows:
         try:
-            remove(path)
+            remove(Path(row[0]), row[status])
         except (BusyError, OSError) as error:
             failed.append(terminal.explain(error))
     if failed:

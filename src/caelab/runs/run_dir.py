@@ -49,17 +49,31 @@ def locked(run_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def remove(run_dir: Path) -> None:
+def remove(run_dir: Path, status: str) -> None:
     """Remove a run: by one rename, so that no half of it is ever taken for a run.
 
+    Args:
+        run_dir: its directory.
+        status: of its record when somebody chose to remove it.
+
     Raises:
-        BusyError: another process is training there.
+        BusyError: another process is training there, or has done so since.
         OSError: what the disk refuses; the run is then whole, or its rest waits for ``caelab runs --clean``.
     """
     gone = durable.aside(run_dir)
     with locked(run_dir):
+        if (now := _status(run_dir)) not in ("", status):
+            raise BusyError(f"{terminal.shown(run_dir)}: was {status}, is {now} now, and stays")
         run_dir.rename(gone)
     shutil.rmtree(gone)
+
+
+def _status(run_dir: Path) -> str:
+    """Status of the record that lies there; empty where there is none, or a damaged one."""
+    with suppress(UserError):
+        record = results.read(run_dir)
+        return record.status if record else ""
+    return ""
 
 
 def held(run_dir: Path) -> bool:

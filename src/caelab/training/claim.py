@@ -1,6 +1,7 @@
 """A run takes its directory: whose it is, what becomes of an earlier run in it, and a disk that is full."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,9 @@ def claim(job: Job, trained: bool = False) -> None:
     saved = run_dir / results.ARTIFACTS["config"]
     known = saved.with_name("fingerprint")  # the config does not tell what a folder of pictures held
     _refuse_others(saved, known, job.identity, run_dir)
-    if job.config["force"] and (run_dir / RECORD).exists():
+    # a forced run that failed goes on: what it takes the place of is aside already
+    begun = (run_dir / results.PREVIOUS).exists() and not previous.finished(run_dir)
+    if job.config["force"] and (run_dir / RECORD).exists() and not begun:
         previous.set_aside(run_dir)
     elif not trained:
         (run_dir / RECORD).unlink(missing_ok=True)
@@ -79,4 +82,4 @@ def _refuse_others(saved: Path, known: Path, identity: str, run_dir: Path) -> No
 def _clear(folder: Path) -> None:
     """Remove what a killed process of this run was writing."""
     for path in folder.glob(f"{durable.ASIDE}*"):
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
