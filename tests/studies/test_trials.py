@@ -17,7 +17,7 @@ from test_api import SMALL
 from toys import typed
 
 import caelab
-from caelab import config, studies
+from caelab import compat, config, studies
 from caelab.errors import UserError
 from caelab.report import measure
 from caelab.runs import records
@@ -44,6 +44,34 @@ def carry_out(output, folder, stop_at=None):
                 return points
             finish(trials, one, folder)
         return points | {"found": trials.close()}
+
+
+def test_a_trial_that_died_between_two_draws_gets_the_numbers_that_it_would_have(tmp_path, monkeypatch):
+    with Trials(a_search(), tmp_path / "whole") as trials:
+        (whole,) = trials.ask()
+    real, drawn = compat.suggest, []
+
+    def dies(trial, key, distribution):
+        if drawn:
+            raise KeyboardInterrupt
+        drawn.append(real(trial, key, distribution))
+
+    with monkeypatch.context() as killed, Trials(a_search(), tmp_path / "broken") as trials:
+        killed.setattr(compat, "suggest", dies)
+        with pytest.raises(KeyboardInterrupt):
+            trials.ask()
+    with Trials(a_search(), tmp_path / "broken") as trials:
+        (taken,) = trials.ask()
+    assert (taken.number, taken.point) == (0, whole.point)
+
+
+def test_what_was_left_is_carried_out_before_anything_new_is_drawn(tmp_path):
+    with Trials(a_search(), tmp_path) as trials:
+        trials.ask(3)
+    with Trials(a_search(), tmp_path) as trials:
+        finish(trials, trials.ask(1)[0], tmp_path)
+    with Trials(a_search(), tmp_path) as trials:
+        assert [one.number for one in trials.ask(3)] == [1, 2]
 
 
 def test_an_abandoned_trial_is_taken_up_and_nothing_else_changes(tmp_path):

@@ -106,7 +106,8 @@ class Trials:
                 if len(trials) - len(running) >= self.total:
                     return []
                 left = [one for t in running if (one := self._take(t))][:count]
-                room = min(count - len(left), self.total - len(trials))
+                # with others beside them, new ones would know less than those of an undisturbed search
+                room = 0 if left else min(count, self.total - len(trials))
                 proposals = [*left, *(self._new() for _ in range(room))]
             if proposals:
                 return proposals
@@ -132,6 +133,11 @@ class Trials:
             lock.release()  # it was told since, and its process lives
             return None
         self.study.sampler = optuna.samplers.TPESampler(seed=_SEED + left.number, n_startup_trials=STARTUP)
+        if len(left.params) < len(
+            self.space
+        ):  # the others are to get the random numbers that they would have
+            for key in left.params:
+                self.study.sampler.sample_independent(self.study, left, key, self.space[key])
         return self._proposal(compat.trial(self.study, left), lock)
 
     def _lock_of(self, number: int) -> FileLock:
