@@ -19,7 +19,6 @@ from caelab.runs.record_file import ARCHIVE
 if TYPE_CHECKING:
     import pandas as pd
 
-
 _ROUNDED = {name: column.form for name, column in analyses.columns().items()}
 _ROUNDED |= {name: form for name, (_, form) in GROUPED.items()}
 

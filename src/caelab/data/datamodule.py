@@ -194,8 +194,8 @@ class ImageDataModule(LightningDataModule):
     """Train, validation and test images of one dataset; a subclass says only where they come from.
 
     A subclass sets `name`, `shape` and, where known before reading, `class_names`, which else are the labels
-    themselves; it overrides `load`. What
-    its images show (`pictures`) and on what terms (`licence`) goes into the card of each exported model.
+    themselves; it overrides `load`. What its images show (`pictures`) and on what terms (`licence`) goes into
+    the card of each exported model.
 
     Args:
         data_dir: the folder with one folder a dataset below it.

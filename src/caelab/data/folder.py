@@ -224,9 +224,8 @@ class Folder(ImageDataModule):
     def _named_form(self) -> str:
         """The form, as caches were named by before there was more than a shape."""
         fit, bits = self.form[3:]
-        each = (
-            " bands" if (self.form.channels, bits) == (pictures.AS_THEY_ARE, 8) else ""
-        )  # since caelab 0.14
+        # since caelab 0.14 each of four bands is scaled by itself
+        each = " bands" if (self.form.channels, bits) == (pictures.AS_THEY_ARE, 8) else ""
         return f"{self.shape}{'' if fit == 'crop' else f' {fit}'}{'' if bits == 8 else f' {bits}'}{each}"
 
     def _build(self, files: Mapping[str, File]) -> Buildable:

@@ -68,19 +68,26 @@ class InMemory(ImageDataModule):
         channels, height, width = shape
         self.shape = (channels, height, width)
 
+    def prepare_data(self) -> None:
+        """Make sure that the images are here; ``setup`` reads them, once."""
+        self._stacks()
+
     def load(self) -> tuple[dict[str, Split], str]:
         """The splits of what this process was given."""
-        if not self.here():
-            raise UserError(
-                "dataset: images that only another process had; give them to caelab.run once more"
-            )
-        stacks, names = _held[self.given]
+        stacks, names = self._stacks()
         if _identity(stacks) != self.given:
             raise UserError(
                 "dataset: these images have changed since caelab.run got them; give a copy, or give them anew"
             )
         splits, self.class_names = splits_of(stacks, self.value_range, self.split_seed, _WHERE, names)
         return splits, self.given
+
+    def _stacks(self) -> tuple[dict[str, Stack], Sequence[str]]:
+        if not self.here():
+            raise UserError(
+                "dataset: images that only another process had; give them to caelab.run once more"
+            )
+        return _held[self.given]
 
     def place(self) -> str:
         """That they were given by a program."""
