@@ -133,10 +133,8 @@ class Trials:
             lock.release()  # it was told since, and its process lives
             return None
         self.study.sampler = optuna.samplers.TPESampler(seed=_SEED + left.number, n_startup_trials=STARTUP)
-        if len(left.params) < len(
-            self.space
-        ):  # the others are to get the random numbers that they would have
-            for key in left.params:
+        if len(left.params) < len(self.space):
+            for key in left.params:  # so that the others get the random numbers that they would have
                 self.study.sampler.sample_independent(self.study, left, key, self.space[key])
         return self._proposal(compat.trial(self.study, left), lock)
 
