@@ -12,16 +12,16 @@ Runs = Annotated[list[Path], Argument(parser=locate.run, metavar="RUN...", help=
 Model = Annotated[
     Path, Argument(parser=locate.run, metavar="RUN", help=f"{locate.HELP}, or an exported file")
 ]
-Force = Annotated[bool, Option("--force", help="overwrite older outputs")]
+Force = Annotated[bool, Option("--force", help="overwrite existing outputs")]
 Steps = Annotated[
-    int | None, Option("--encoder-steps", metavar="N", min=0, help="of an encoder that takes steps")
+    int | None, Option("--encoder-steps", metavar="N", min=0, help="steps of the encoder, if it takes steps")
 ]
 Trust = Annotated[
     list[str] | None,
     Option(
         metavar="MODULE",
         callback=trust.by_command,
-        help="let the record name this module's code, which then runs: of people you know only",
+        help="let the record run code of this module; only for records of people you know",
     ),
 ]
 

@@ -33,50 +33,53 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[KEY=VALUE]...",
-            help="as for caelab train (default: 10,000 images of CIFAR-10); RUN... with --page",
+            help="as for caelab train (default: 10,000 images of CIFAR-10); with --page, RUN...",
         ),
     ] = None,
     models: Annotated[
-        str, typer.Option(metavar="NAME,...", help=f"options of the model group (default: {_MODELS})")
+        str, typer.Option(metavar="NAME,...", help=f"models to train (default: {_MODELS})")
     ] = "",
-    only: Annotated[str, typer.Option(metavar="NAME,...", help="these ways (default: all installed)")] = "",
-    rounds: Annotated[int, typer.Option(metavar="N", min=1)] = 5,
+    only: Annotated[
+        str, typer.Option(metavar="NAME,...", help="only these ways or loaders (default: all installed)")
+    ] = "",
+    rounds: Annotated[
+        int, typer.Option(metavar="N", min=1, help="number of rounds; with --to, of seeds")
+    ] = 5,
     to: Annotated[
         str,
-        typer.Option(
-            metavar="DB,...", help="instead: seconds until a recipe reaches these PSNR on validation"
-        ),
+        typer.Option(metavar="DB,...", help="instead: seconds until a recipe reaches these validation PSNRs"),
     ] = "",
     grow: Annotated[
-        bool, typer.Option("--grow", help="also by size of data, batch and latent; of data with --loading")
+        bool,
+        typer.Option("--grow", help="also vary the sizes of data, batch and latent; with --loading, of data"),
     ] = False,
     loading: Annotated[
-        bool, typer.Option("--loading", help="instead: loading pictures of 64, 128 and 256 pixels")
+        bool, typer.Option("--loading", help="instead: time loading pictures of 64, 128 and 256 pixels")
     ] = False,
     page: Annotated[
         bool,
         typer.Option(
-            "--page", help="instead: pictures in the page of caelab look RUN --interactive, in Chromium"
+            "--page", help="instead: time pictures in the page of caelab look RUN --interactive, in Chromium"
         ),
     ] = False,
     show: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="instead: a file of figures as Markdown")
+        Path | None, typer.Option(metavar="FILE", help="instead: print a file of figures as Markdown")
     ] = None,
 ) -> None:
     """Time training against the machine's limit.
 
-    Trains the same network on the same images in each way, each in a process of its own, in turn, and
-    prints images a second, time to the end of the first step, peak memory and bytes read, and their
-    ratios; then PSNR and SSIM of 10,000 images against scikit-image. The figures also go to
-    multirun/bench/ as JSON, with the load of the machine. Keep the machine quiet: a table says how far
-    its rounds lie apart.
+    Trains the same network on the same images in each way, one after another, each in its own process.
+    Prints images per second, time to the end of the first step, peak memory and bytes read, and their
+    ratios; then times PSNR and SSIM of 10,000 images against scikit-image. The figures also go to
+    multirun/bench/ as JSON, with the load of the machine. Keep the machine quiet: a table says how much
+    its rounds differ.
 
-    With --loading, pictures that are made for it are loaded in each way, alone and with a network that
-    learns from them: KEY=VALUE model=base, or another one. --grow goes on to a million of them, for which it
-    needs 12 GB of the folder for temporary files.
+    With --loading, generated pictures are loaded in each way, alone and while a network trains on them:
+    model=base, or another model as KEY=VALUE. --grow goes up to a million pictures, which takes 12 GB in
+    the folder for temporary files.
 
-    With --page, the page of each RUN goes through its images and moves a code in Chromium, and tells the
-    time of each picture.
+    With --page, the page of each RUN steps through its images and changes a code in Chromium, and reports
+    the time per picture.
     """
     asked = {"--to": to, "--page": page, "--show": show, "--loading": loading}
     if len(instead := [name for name, value in asked.items() if value]) > 1:

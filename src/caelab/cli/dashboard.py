@@ -26,30 +26,30 @@ def dashboard(
         list[str] | None,
         typer.Argument(
             metavar="[STUDY]... [FOLDER]... [KEY=VALUE]...",
-            help="studies (default: those that have runs, and all other runs), with the words that trained "
-            "them; folders with runs (default: multirun)",
+            help="studies (default: those that have runs, and all other runs), with the KEY=VALUE that they "
+            "were trained with; folders with runs (default: multirun)",
         ),
     ] = None,
     entity: Annotated[
-        str | None, typer.Option(metavar="E", help="whose project (default: WANDB_ENTITY, or your own)")
+        str | None, typer.Option(metavar="E", help="W&B user or team (default: WANDB_ENTITY, or yours)")
     ] = None,
     project: Annotated[
-        str | None, typer.Option(metavar="P", help="of W&B (default: WANDB_PROJECT, or caelab)")
+        str | None, typer.Option(metavar="P", help="W&B project (default: WANDB_PROJECT, or caelab)")
     ] = None,
     upload: Annotated[
         bool, typer.Option("--upload", help="send finished runs that were trained without W&B, each once")
     ] = False,
-    budget: Annotated[str | None, typer.Option(help="of the studies: full, or quick")] = None,
-    seeds: Annotated[str | None, typer.Option(metavar="N", help="runs a row of the studies")] = None,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="where it goes without a key of W&B")] = Path(
+    budget: Annotated[str | None, typer.Option(help="budget of the studies: full, or quick")] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="N", help="runs per row of the studies")] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="file to write without a W&B key")] = Path(
         "dashboard.json"
     ),
 ) -> None:
     """Make a workspace and a report in Weights & Biases.
 
-    The workspace has curves by variant with seeds as bands, PSNR and SSIM as bars, PSNR against numbers and
-    against what a sweep varies, and pictures. The report tells verdicts in words, with their intervals.
-    Without a key (WANDB_API_KEY, or wandb login) it is written into a file instead.
+    The workspace shows a curve per variant with a band over its seeds, PSNR and SSIM as bars, PSNR against
+    code size and against what a sweep varies, and pictures. The report gives verdicts in words, with their
+    intervals. Without a W&B key (WANDB_API_KEY, or wandb login), both are written to a file instead.
     """
     if not find_spec("wandb_workspaces"):
         raise UserError("caelab dashboard: it needs wandb-workspaces; pip install 'caelab[dashboard]'")

@@ -25,15 +25,15 @@ def evaluate(
     run: Run,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="of dataset, corruption and paths.data"),
+        typer.Argument(metavar="[KEY=VALUE]...", help="keys of dataset, corruption and paths.data"),
     ] = None,
     encoder_steps: Steps = None,
     trust: Trust = None,
 ) -> None:
-    """Score a finished run again, also on other data.
+    """Score a finished run again, on the same or other data.
 
-    Takes the best checkpoint to the test split of its own dataset, or of another one (generalisation),
-    with its own corruption or another one (robustness), under both metric protocols; nothing is trained.
+    Tests the best checkpoint on the test split of its own dataset or another one (generalisation), with its
+    own corruption or another one (robustness), under both metric protocols. Trains nothing.
     """
     from caelab.runs import tables
     from caelab.runs.labels import PUBLISHED

@@ -18,15 +18,17 @@ def add(app: typer.Typer) -> None:
 def export(
     run: Run,
     format: Annotated[str, typer.Option(metavar="NAME", help="onnx, torch_export or safetensors")],
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="instead of RUN/export/NAME")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="output folder, instead of RUN/export/NAME")
+    ] = None,
     force: Force = False,
     trust: Trust = None,
 ) -> None:
     """Write a trained network for use elsewhere.
 
-    A model card comes with it. Encoder, decoder and both as one take any number of images in a batch. They
-    are read back and compared with the network on real images; where any number differs by more than 1e-4
-    nothing is left.
+    Writes the encoder, the decoder and both together, for any batch size, with a model card. The files are
+    read back and compared with the network on real images; if any number differs by more than 1e-4,
+    nothing is kept.
     """
     from caelab.export.export import CARD, table
     from caelab.export.export import export as write

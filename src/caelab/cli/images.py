@@ -12,14 +12,14 @@ from caelab.cli.arguments import Force, Model, Steps, Trust, examples
 
 _RUN = "multirun/runs/cifar10/improved-mse-adam-s0-0123456789"
 
-Images = Annotated[list[Path] | None, typer.Argument(metavar="IMAGES...", help="files and folders")]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="where the images go")]
-Codes = Annotated[Path, typer.Option(metavar="FILE.npz", help="where the codes go")]
+Images = Annotated[list[Path] | None, typer.Argument(metavar="IMAGES...", help="image files and folders")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="folder for the images")]
+Codes = Annotated[Path, typer.Option(metavar="FILE.npz", help="file for the codes")]
 Fit = Annotated[
-    str | None, typer.Option(metavar="WAY", help="resize, crop, tile or whole, for images of another size")
+    str | None, typer.Option(metavar="WAY", help="for images of another size: resize, crop, tile or whole")
 ]
 Refine = Annotated[
-    int, typer.Option(metavar="STEPS", min=0, help="steps by which each latent is then fitted to its image")
+    int, typer.Option(metavar="STEPS", min=0, help="steps that then fit each latent to its image")
 ]
 
 
@@ -42,11 +42,11 @@ def reconstruct(
 ) -> None:
     """Reconstruct images in files and folders.
 
-    Writes a PNG of each image's name to DIR, reconstructions.csv with their PSNR and SSIM, and overview.png.
-    Images of another size than the model's need --fit: resize scales them, and their reconstructions back;
-    crop takes their middle; tile cuts them into images of the model's size; whole leaves them as they are,
-    for a model that takes any size (model=spatial).
-    Files of arrays (.npy, .tif) become files of the same type and range.
+    Writes to DIR one PNG per image, with the same name, reconstructions.csv with PSNR and SSIM, and
+    overview.png. Images of another size than the model's need --fit: resize scales them, and scales the
+    reconstructions back; crop takes their middle; tile cuts them into images of the model's size; whole
+    leaves them as they are, for a model that takes any size (model=spatial).
+    Array files (.npy, .tif) give files of the same type and range.
     """
     from caelab.inference.reconstruct import OVERVIEW, TABLE, summary
     from caelab.inference.reconstruct import reconstruct as rebuild
@@ -72,10 +72,10 @@ def encode(
     force: Force = False,
     trust: Trust = None,
 ) -> None:
-    """Encode images in files and folders to one file of codes.
+    """Encode images in files and folders into one file of codes.
 
-    caelab decode turns the file back into images. Images of another size than the model's need --fit, as with
-    caelab reconstruct. Arrays (.npy, .tif) are taken as they are.
+    caelab decode turns the file back into images. Images of another size than the model's need --fit, as in
+    caelab reconstruct. Array files (.npy, .tif) are read as they are.
     """
     from caelab.inference.encode import encode as write
     from caelab.inference.encode import summary
@@ -93,15 +93,15 @@ def encode(
 
 def decode(
     run: Model,
-    codes: Annotated[Path, typer.Argument(metavar="CODES", help="what caelab encode wrote")],
+    codes: Annotated[Path, typer.Argument(metavar="CODES", help="a file that caelab encode wrote")],
     out: Out,
     force: Force = False,
     trust: Trust = None,
 ) -> None:
-    """Decode a file of codes to images.
+    """Decode a file of codes into images.
 
-    Takes the model that encoded, and writes a PNG of each image's name to DIR: the very ones that caelab
-    reconstruct writes.
+    Needs the model that encoded the images. Writes one PNG per image to DIR, with the same name: exactly
+    what caelab reconstruct writes.
     """
     from caelab.inference.decode import decode as rebuild
 

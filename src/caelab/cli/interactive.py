@@ -17,7 +17,7 @@ Interactive = Annotated[
     bool,
     typer.Option(
         "--interactive",
-        help="instead, one page in which the network runs: change its code by hand; "
+        help="instead: one page in which the network runs and you change its code by hand; "
         "of one RUN, or of two side by side (needs caelab[export])",
     ),
 ]

@@ -29,7 +29,7 @@ def _lab(
 ) -> None:
     """A lab bench for convolutional autoencoders: train, sweep, measure, compare.
 
-    Each command has its own help, as in caelab report --help.
+    Each command has its own help, for example caelab report --help.
     """
     if context.invoked_subcommand is None:
         print(context.get_help())

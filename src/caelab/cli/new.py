@@ -210,12 +210,14 @@ def add(app: typer.Typer) -> None:
 
 def new(
     kind: Annotated[str, typer.Argument(metavar="model|loss|dataset|study")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="of the option and its module, such as wide")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="name of the option and its module, such as wide")
+    ],
 ) -> None:
-    """Begin a model, loss, dataset or study of your own.
+    """Start a model, loss, dataset or study of your own.
 
-    Its YAML, its class and a test lie in the working directory and run as they are; what is there already
-    stays.
+    Writes a YAML file, a class and a test to the working directory (for a study, the YAML file alone). They
+    work as they are. Existing files are kept.
     """
     files = contents(kind, name)
     for path in files:

@@ -25,23 +25,24 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="[STUDY]... [FOLDER]... [KEY=VALUE]...",
-            help="studies, or all (default: what has runs), with the words that trained them; folders of "
-            "runs, sweeps or many of them (default: multirun)",
+            help="studies, or all (default: those that have runs), with the KEY=VALUE that they were trained "
+            "with; folders of runs or sweeps, or folders above them (default: multirun)",
             autocompletion=completion.studies,
         ),
     ] = None,
-    seeds: Annotated[str | None, typer.Option(metavar="N", help="runs a row of the studies")] = None,
-    budget: Annotated[str | None, typer.Option(help="of the studies: full, or quick")] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="where the report goes")] = Path("report"),
+    seeds: Annotated[str | None, typer.Option(metavar="N", help="runs per row of the studies")] = None,
+    budget: Annotated[str | None, typer.Option(help="budget of the studies: full, or quick")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="folder for the report")] = Path("report"),
     watch: Annotated[
-        bool, typer.Option("--watch", help="draw it anew whenever a run is done, until Ctrl-C")
+        bool, typer.Option("--watch", help="redraw it whenever a run is done, until Ctrl-C")
     ] = False,
 ) -> None:
     """Draw tables, figures and verdicts from records.
 
-    Nothing is trained. Writes index.html, one file that opens offline; the same as index.md; every table as
-    CSV, Markdown and LaTeX in tables/; every figure as PNG and PDF in figures/. Without a study it is of
-    what has runs: studies, and below them the runs that belong to none. all names what is not measured, too.
+    Trains nothing. Writes index.html, one file that opens offline; the same text as index.md; each table as
+    CSV, Markdown and LaTeX in tables/; and each figure as PNG and PDF in figures/. Without a study, the
+    report covers all studies that have runs, then the runs that belong to none. With all, it also names the
+    studies that are not measured.
     """
     from caelab.report.asked import asked
 

@@ -23,16 +23,16 @@ _ROUNDED = {name: column.form for name, column in analyses.columns().items()}
 _ROUNDED |= {name: form for name, (_, form) in GROUPED.items()}
 
 _GROUP = (
-    "one row a group of finished runs: how many, means of val_psnr, psnr and ssim, sample standard "
+    "one row per group of finished runs: their number, means of val_psnr, psnr and ssim, sample standard "
     "deviations (_sd) of the last two, mean seconds"
 )
-_FORMAT = "table, csv, latex, markdown or json (one object a line)"
-_FAILED = "failed runs too, with their error; a condition on status or error sees them without it"
+_FORMAT = "table, csv, latex, markdown or json (one object per line)"
+_FAILED = "also list failed runs, with their error; a condition on status or error finds them anyway"
 _CLEAN = (
-    "instead of a list: remove what killed runs and sweeps left below the folders, and what the data folder "
-    "keeps of pictures that are gone; say what"
+    "instead of a list: remove, and name, what killed runs and sweeps left in the folders, and what the "
+    "data folder keeps of pictures that are gone"
 )
-_DELETE = "delete the runs that are listed, with all that lies in their folders, after a question"
+_DELETE = "ask, then delete the listed runs with everything in their folders"
 
 
 def _table(found: Found) -> None:
@@ -115,12 +115,14 @@ def add(app: typer.Typer) -> None:
 
 def runs(
     folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="FOLDER", help="with runs (default: multirun)")
+        list[Path] | None, typer.Argument(metavar="FOLDER", help="folders with runs (default: multirun)")
     ] = None,
-    where: Annotated[str, typer.Option(metavar="CONDITION", help="only runs for which it holds")] = "",
+    where: Annotated[str, typer.Option(metavar="CONDITION", help="only runs for which this is true")] = "",
     group: Annotated[str, typer.Option(metavar="NAME,...", help=_GROUP)] = "",
-    sort: Annotated[str, typer.Option(metavar="[-]NAME,...", help="a - in front: falling")] = "",
-    columns: Annotated[str, typer.Option(metavar="NAME,...", help="what to show")] = "",
+    sort: Annotated[
+        str, typer.Option(metavar="[-]NAME,...", help="sort by these; with a - in front, descending")
+    ] = "",
+    columns: Annotated[str, typer.Option(metavar="NAME,...", help="columns to show")] = "",
     limit: Annotated[int | None, typer.Option(metavar="N", help="at most N rows")] = None,
     format: Annotated[str, typer.Option(metavar="FORMAT", help=_FORMAT)] = "table",
     failed: Annotated[bool, typer.Option("--failed", help=_FAILED)] = False,
@@ -130,10 +132,10 @@ def runs(
 ) -> None:
     """List, filter, group, sort and delete the runs on disk.
 
-    Reads the records below the folders; best validation PSNR comes first. CONDITION is SQL as DuckDB speaks
-    it, over the table runs; text takes single quotes. A name is one of the columns below, or any key of the
-    config as on the command line of caelab train, such as optimizer.lr or model.latent; runs without that
-    key have NULL there. Numbers are rounded in table, latex and markdown, and complete in csv and json.
+    Reads the records in the folders; the best validation PSNR comes first. CONDITION is DuckDB's SQL on the
+    table runs; put text in single quotes. A name is one of the columns below, or any key of the config as
+    caelab train takes it, such as optimizer.lr or model.latent; runs without that key have NULL there.
+    Numbers are rounded in table, latex and markdown, and complete in csv and json.
     """
     roots = folders or [Path("multirun")]
     if format not in _FORMATS:

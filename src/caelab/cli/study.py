@@ -23,21 +23,21 @@ def study(
         list[str],
         typer.Argument(
             metavar="STUDY [KEY=VALUE]",
-            help="files in conf/study/, or all; KEY=VALUE holds for every run, as in caelab train",
+            help="names of files in conf/study/, or all; KEY=VALUE, as in caelab train, holds for every run",
             autocompletion=completion.studies,
         ),
     ],
     seeds: Annotated[
-        str | None, typer.Option(metavar="N", help="runs a row, with seeds 0, 1, ...; most studies say 3")
+        str | None, typer.Option(metavar="N", help="runs per row, with seeds 0, 1, ...; in most studies 3")
     ] = None,
     budget: Annotated[str, typer.Option(help="full, or quick: fewer epochs and images, one seed")] = "full",
     config_dir: Annotated[
-        list[str] | None, typer.Option(metavar="DIR", help="a folder of options beside the lab's")
+        list[str] | None, typer.Option(metavar="DIR", help="a folder with options of your own")
     ] = None,
 ) -> None:
-    """Carry out studies: rows of runs over several seeds.
+    """Run studies: rows of settings, each with several seeds.
 
-    What is finished is taken as it is. The tables and verdicts of the studies stand at the end.
+    Runs that are already finished are not repeated. Ends with the tables and verdicts of the studies.
     """
     from caelab.config import folders  # Hydra, which help does without
     from caelab.report.studies import carry_out

@@ -100,8 +100,8 @@ COLUMNS = {
     "mse": Column("test/mse", "test mean squared error, pixels in [0, 1]", ".5f", claims=False),
     "l1": Column("test/l1", "test mean absolute error, pixels in [0, 1]", ".4f", claims=False),
     **_MEASURED,
-    "published_psnr": Column("published/psnr", "PSNR in dB, one image a class", ".2f"),
-    "published_ssim": Column("published/ssim", "SSIM, one image a class", ".3f", bounds=_SSIM),
+    "published_psnr": Column("published/psnr", "PSNR in dB, one image per class", ".2f"),
+    "published_ssim": Column("published/ssim", "SSIM, one image per class", ".3f", bounds=_SSIM),
     "val_psnr": Column(
         "val/psnr",
         "validation PSNR in dB of the chosen checkpoint",
@@ -117,7 +117,7 @@ COLUMNS = {
         _SSIM,
         claims=False,
     ),
-    "chosen_by": Column("select", "key of the figure that the checkpoint was chosen by"),
+    "chosen_by": Column("select", "figure that the checkpoint was chosen by"),
     **_VALIDATED,
     "parameters": Column("size.parameters", "parameters of the network", ",", "parameters"),
     "latent": Column("size.latent", "numbers in the latent", ",", "latent"),
@@ -125,23 +125,23 @@ COLUMNS = {
     "bits": Column("size.bits", "bits of a discrete latent per image", ",.0f"),
     "coded_bits": Column(
         "test/bits",
-        "bits an image by learnt densities, before a coder",
+        "bits per image by the learnt densities, before coding",
         ",.0f",
         "bits by densities",
         POSITIVE,
     ),
     "usage": Column(
-        "test/usage", "share of the codebook that occurs in test codes", ".3f", "codebook usage", SHARE
+        "test/usage", "share of the codebook that test codes use", ".3f", "codebook usage", SHARE
     ),
     "perplexity": Column(
         "test/perplexity",
-        "entries in use, by the entropy of their frequencies",
+        "codebook entries in use, by the entropy of their frequencies",
         ",.1f",
         "perplexity",
         (1.0, math.inf),
     ),
     "active_numbers": Column(
-        "test/active_numbers", "numbers of the latent that tell something", ",.0f", "active numbers", POSITIVE
+        "test/active_numbers", "numbers of the latent that are in use", ",.0f", "active numbers", POSITIVE
     ),
     "latent_reliance": Column(
         "test/latent_reliance",
@@ -153,19 +153,19 @@ COLUMNS = {
     "flops": Column("size.flops_per_image", "floating-point operations of a forward pass per image", ","),
     "epochs": Column("time.epochs", "epochs trained", "d", "epochs"),
     "best_epoch": Column("best_epoch", "epoch of the chosen checkpoint, from 1", "d"),
-    "seconds": Column("time.seconds", "fit and test, in s", ",.0f", "seconds"),
-    "images_per_second": Column("time.images_per_second", "training images per s", ",.0f"),
+    "seconds": Column("time.seconds", "duration of fit and test, in s", ",.0f", "seconds"),
+    "images_per_second": Column("time.images_per_second", "training images per second", ",.0f"),
     "train_images": Column("data.train", "images in the training split", ","),
     "test_images": Column("data.test", "images in the test split", ","),
     "data_sha256": Column("data.sha256", "SHA-256 of the images"),
     "started": Column("started", "UTC", _TIME),
     "finished": Column("finished", "UTC", _TIME),
     "error": Column("error", "why a failed run failed"),
-    "fingerprint": Column("fingerprint", "SHA-256 of what matters to the figures"),
-    "overrides": Column("command", "what the command set"),
+    "fingerprint": Column("fingerprint", "SHA-256 of everything that affects the figures"),
+    "overrides": Column("command", "settings given on the command line"),
     "commit": Column("code", "commit of the code, or code: and the digest of the code itself"),
-    "own_code": Column("own_code", "digest of the source of classes that are not the lab's"),
-    "device": Column("environment.device", "what it ran on"),
+    "own_code": Column("own_code", "digest of the source of classes from outside caelab"),
+    "device": Column("environment.device", "device it ran on"),
     "size": Column("", "megabytes of its folder on disk", ",.1f"),
 }
 """Name -> column of what the record of any run tells, and of its folder; analyses have their own."""

@@ -10,7 +10,7 @@ from caelab.runs.record import RECORD, Record
 ROOT = "multirun"
 """Where runs lie unless ``paths.output`` says otherwise."""
 
-HELP = "a finished run: its directory, last, or the beginning of its name or fingerprint"
+HELP = "a finished run: its directory, last, or the start of its name or fingerprint"
 """What RUN is, for the help of a command."""
 
 _LAST = "last"

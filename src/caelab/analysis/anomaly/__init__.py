@@ -9,9 +9,9 @@ ANALYSIS = Analysis(
 
 Takes runs that were trained on some classes of their dataset. Scores the test images of these and of all
 other classes by reconstruction error and by distance to the training codes, and says how well each score
-tells them apart, beside PCA and distances in pixels. Writes RUN/anomaly.json and RUN/anomaly.png (ROC
-curves, and the images at both ends). Train such a run with caelab train dataset=mnist
-'dataset.classes=[0,1,2,3,4]'.
+tells them apart, compared with PCA and distances in pixels. Writes RUN/anomaly.json and RUN/anomaly.png
+(ROC curves, and the images with the lowest and highest scores). To train such a run: caelab train
+dataset=mnist 'dataset.classes=[0,1,2,3,4]'.
 """,
     examples=("multirun/runs/mnist/improved_skip-mse-adam-s0-0123456789",),
     files=("anomaly.png",),

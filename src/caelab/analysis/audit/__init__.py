@@ -7,8 +7,8 @@ ANALYSIS = Analysis(
     __name__,
     """Does the picture come through the latent, or around it?
 
-Measures what the decoder of each run makes of its codes when the latent, the skips or one skip are those
-of another test image, or a mean: the latent reliance says how much of the picture comes through the
+Replaces the latent, the skips or one skip of each code by those of another test image, or by a mean, and
+measures what the decoder then draws. The latent reliance says how much of the picture comes through the
 latent. Writes RUN/audit.json, and RUN/audit.png (what each path alone reconstructs) with its pictures in
 RUN/audit.npz.
 """,

@@ -7,8 +7,8 @@ ANALYSIS = Analysis(
     __name__,
     """Do gradients vanish on their way to the first layer?
 
-Measures the norm of the gradient of the training loss by the weights of each layer, with the weights that
-each run started from and with those of its best checkpoint, on the first 256 training images. Writes
+Measures the norm of the training loss's gradient with respect to the weights of each layer, for the
+initial weights of each run and for its best checkpoint, on the first 256 training images. Writes
 RUN/gradients.json and RUN/gradients.png.
 """,
     examples=(
@@ -25,7 +25,7 @@ RUN/gradients.json and RUN/gradients.png.
         ),
         "gradient_ratio": Column(
             "gradients/end_ratio",
-            "first layer's gradient over the last one's, best weights",
+            "first layer's gradient over the last one's, best checkpoint",
             ".3g",
             "gradient, first over last layer",
             POSITIVE,

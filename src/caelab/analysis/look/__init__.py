@@ -36,8 +36,8 @@ ANALYSIS = Analysis(
 
 Draws what the best checkpoint of each run does with test images: reconstructions, walks through its code,
 interpolations, neighbours, a map, how much of the code is used, what coordinates look at, filters. Writes
-index.html, one file that opens offline, and each picture as PNG to RUN/look, and what was measured to
-RUN/look.json; nothing is trained.
+index.html, one file that opens offline, and each picture as PNG to RUN/look, and the figures to
+RUN/look.json. Trains nothing.
 """,
     examples=(
         "multirun/runs/cifar10/improved-mse-adam-s0-0123456789",
@@ -56,11 +56,11 @@ RUN/look.json; nothing is trained.
         "map": Option("tsne", "map of the codes: pca, tsne or umap", "METHOD", map_method),
         "images": Option(
             None,
-            f"test images to look at, at most {IMAGES:,} by default",
+            f"test images to use (default: all, up to {IMAGES:,})",
             "N",
             whole_number(LEAST, 10**9),
         ),
-        "seed": Option(0, "of the choice of the images, and of the map", "S", whole_number(0, 2**32 - 1)),
-        "out": Option(None, "folder of the page, instead of RUN/look", "DIR", Path, single=True),
+        "seed": Option(0, "seed for the choice of images and for the map", "S", whole_number(0, 2**32 - 1)),
+        "out": Option(None, "folder for the page, instead of RUN/look", "DIR", Path, single=True),
     },
 )

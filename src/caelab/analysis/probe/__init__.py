@@ -5,13 +5,13 @@ from caelab.runs.columns import SHARE, Column
 
 ANALYSIS = Analysis(
     __name__,
-    """What can be told from the features of the model?
+    """What can be read from the features of the model?
 
-Asks how well the class of an image can be told from the features of each run: from its code z and from
-each encoder stage, by a linear probe and by the 10 nearest neighbours, with all labels, a tenth and a
-hundredth of them; beside pixels, principal components and the network as it was before training. On
-shapes, whose factors are known, also whether each factor has a number of the code to itself (DCI, MIG).
-Writes RUN/probe.json and RUN/probe.png.
+Predicts the class of an image from the features of each run, its code z and each encoder stage, with a
+linear probe and with the 10 nearest neighbours. Uses all labels, a tenth and a hundredth of them, and
+compares with pixels, principal components and the untrained network. On shapes, whose factors are known,
+it also measures whether each factor has a number of the code to itself (DCI, MIG). Writes RUN/probe.json
+and RUN/probe.png.
 """,
     examples=(
         "multirun/runs/cifar10/improved-mse-adam-s0-0123456789",
@@ -20,7 +20,7 @@ Writes RUN/probe.json and RUN/probe.png.
     files=("probe.png",),
     columns={
         "probe_linear": Column(
-            "probe/z/linear", "test accuracy of a linear probe of the code", ".3f", "linear probe of z", SHARE
+            "probe/z/linear", "test accuracy of a linear probe on the code", ".3f", "linear probe of z", SHARE
         ),
         "probe_knn": Column(
             "probe/z/knn",
@@ -31,7 +31,7 @@ Writes RUN/probe.json and RUN/probe.png.
         ),
         "disentanglement": Column(
             "probe/z/disentanglement",
-            "share of each number of the code that one factor has (DCI)",
+            "how far each number of the code belongs to one factor (DCI)",
             ".3f",
             "disentanglement",
             SHARE,

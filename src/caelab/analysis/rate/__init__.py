@@ -20,13 +20,12 @@ def _bits(text: str) -> tuple[int, ...]:
 
 ANALYSIS = Analysis(
     __name__,
-    """How many bits does the code need, beside PCA and codecs?
+    """How many bits does the code need, compared with PCA and codecs?
 
-Rounds the codes of each run to steps of several sizes, really codes them with a range coder and decodes
-them again, and measures bits per image and the PSNR of what the decoder makes of them, on the whole test
-split, beside transform coding by PCA, JPEG, WebP and AVIF. Steps, axes and the coder's models come from
-training images alone. Writes RUN/rate.json and RUN/rate.png; runs of one dataset that are given together
-share it.
+Rounds the codes of each run to steps of several sizes, compresses them with a range coder and decodes them
+again. Measures bits per image and the PSNR of the decoded images on the whole test split, and compares with
+transform coding by PCA, JPEG, WebP and AVIF. Steps, axes and the coder's models come from training images
+alone. Writes RUN/rate.json and RUN/rate.png; runs on one dataset that are given together share the picture.
 """,
     examples=(
         "multirun/runs/cifar10/improved-mse-adam-s0-0123456789",
@@ -36,21 +35,21 @@ share it.
     columns={
         "bits_per_number": Column(
             "rate/bits_per_number",
-            "bits a number of the code until 0.1 dB is lost",
+            "bits per number of the code with which 0.1 dB is lost",
             ".2f",
             "bits per number",
             POSITIVE,
         ),
-        "bits_per_image": Column("rate/enough_bits", "bits an image until 0.1 dB is lost", ",.0f"),
+        "bits_per_image": Column("rate/enough_bits", "bits per image with which 0.1 dB is lost", ",.0f"),
         "over_jpeg": Column(
             "rate/psnr_over_jpeg",
-            "PSNR in dB then, less that of JPEG with no more bytes",
+            "PSNR in dB with these bits, minus that of JPEG with no more bytes",
             ".2f",
             "minus JPEG (dB)",
         ),
         "over_transform": Column(
             "rate/psnr_over_transform",
-            "PSNR in dB then, less that of transform coding by PCA",
+            "PSNR in dB with these bits, minus that of transform coding by PCA",
             ".2f",
             "minus PCA transform (dB)",
         ),
@@ -58,10 +57,10 @@ share it.
     options={
         "bits": Option(
             BITS,
-            f"2^B steps span eight standard deviations, for each B from 1 to {FINEST}",
+            f"bits B of the quantisers, from 1 to {FINEST}: 2^B steps span eight standard deviations",
             "B,...",
             _bits,
         ),
-        "force": Option(False, "measure again what was measured before"),
+        "force": Option(False, "measure again what is already measured"),
     },
 )

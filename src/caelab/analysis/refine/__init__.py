@@ -7,9 +7,9 @@ ANALYSIS = Analysis(
     __name__,
     """What is lost in the encoder, and what in the decoder?
 
-Fits the latent of each test image to the image, from the encoder's on, by the decoder of each run: what
-that gains, the encoder has lost. Skips stay as they are. Takes the first images of the test split. Writes
-RUN/refine.json and RUN/refine.png.
+Starts from the encoder's latent of each test image and fits it so that the decoder of the run reconstructs
+the image better: what this gains, the encoder has lost. Skips stay as they are. Uses the first images of
+the test split. Writes RUN/refine.json and RUN/refine.png.
 """,
     examples=(
         "multirun/runs/cifar10/improved-mse-adam-s0-0123456789",
@@ -24,6 +24,6 @@ RUN/refine.json and RUN/refine.png.
     },
     options={
         "steps": Option(20, "steps of the fit", "N", whole_number(1)),
-        "images": Option(1000, "of the test split, the first ones", "N", whole_number(1)),
+        "images": Option(1000, "how many of the first test images", "N", whole_number(1)),
     },
 )

@@ -13,7 +13,7 @@ FIGURES = {
     "fid": "FID, the Fréchet distance on Inception's features",
     "precision": "share of the {} that lie among real images",
     "recall": "share of real images that lie among the {}",
-    "density": "how deep the {} lie among real images; 1 is as deep as these themselves",
+    "density": "how deep the {} lie among real images; 1: as deep as real images do",
     "coverage": "share of real images that have one of the {} nearby",
 }
 """Figure of a set of images -> what it is."""
@@ -57,12 +57,12 @@ def _columns() -> dict[str, Column]:
         if prior != "normal":
             columns[f"frechet_gain_{prior}"] = Column(
                 f"sample/frechet_gain_{prior}",
-                f"Fréchet distance of the normal prior, less that of the {title}",
+                f"Fréchet distance of the normal prior, minus that of the {title}",
                 ".2f",
             )
             columns[f"coverage_gain_{prior}"] = Column(
                 f"sample/coverage_gain_{prior}",
-                f"coverage of the {title}, less that of the normal prior",
+                f"coverage of the {title}, minus that of the normal prior",
                 ".3f",
             )
     return columns
@@ -70,16 +70,16 @@ def _columns() -> dict[str, Column]:
 
 ANALYSIS = Analysis(
     __name__,
-    """What does the model draw, from codes that it never saw?
+    """What does the model draw from codes that it never saw?
 
 Draws codes from priors, decodes them, and compares the samples with held-out images: Fréchet distance,
-precision, recall, density and coverage, on the features of a small classifier that is trained once for each
-dataset. The same figures of reconstructions and of other held-out images stand beside them. The prior normal
-is the standard normal distribution where training holds the codes near it, else one that is fitted to the
-training codes; gmm is a mixture of ten, and flow a normalising flow (caelab[flow]), fitted likewise. --fid
-adds FID, on the features of Inception (caelab[fid]), whose weights are never fetched. Needs
-classes, and a code that is neither discrete nor passed by skips. Writes RUN/sample.json, RUN/sample.png and
-what caelab look --interactive draws from: RUN/sample.npz.
+precision, recall, density and coverage, on the features of a small classifier that is trained once per
+dataset. Gives the same figures for reconstructions and for other held-out images. The prior normal is the
+standard normal distribution if training holds the codes near it, else one fitted to the training codes;
+gmm is a mixture of ten and flow a normalising flow (caelab[flow]), also fitted to the training codes. --fid
+adds FID on the features of Inception (caelab[fid]), whose weights are never downloaded. Needs classes, a
+code that is not discrete, and a model without skips around it. Writes RUN/sample.json, RUN/sample.png and
+RUN/sample.npz, from which caelab look --interactive draws.
 """,
     examples=(
         "multirun/runs/mnist/improved-mse-adam-s0-0123456789",
@@ -88,9 +88,11 @@ what caelab look --interactive draws from: RUN/sample.npz.
     files=("sample.png", "sample.npz"),
     columns=_columns(),
     options={
-        "prior": Option(("normal", "gmm"), f"to draw codes from: {', '.join(PRIORS)}", "NAME,...", _priors),
-        "number": Option(64, "of samples in the picture", "N", whole_number(1, 1_024)),
-        "fid": Option(False, "measure FID, too, which takes long without a GPU"),
-        "seed": Option(0, "of all draws and fits", "S", whole_number(0, 2**32 - 1)),
+        "prior": Option(
+            ("normal", "gmm"), f"priors to draw codes from: {', '.join(PRIORS)}", "NAME,...", _priors
+        ),
+        "number": Option(64, "samples in the picture", "N", whole_number(1, 1_024)),
+        "fid": Option(False, "also measure FID, which is slow without a GPU"),
+        "seed": Option(0, "seed of all draws and fits", "S", whole_number(0, 2**32 - 1)),
     },
 )

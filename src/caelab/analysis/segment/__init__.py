@@ -5,12 +5,12 @@ from caelab.runs.columns import SHARE, Column
 
 ANALYSIS = Analysis(
     __name__,
-    """Do the decoder's features tell what each pixel is of?
+    """Do the decoder's features tell the class of each pixel?
 
-Asks how well the class of each pixel, such as background or ellipse, can be told from what the last
-stages of the decoder of each run put out, by a linear probe; beside its reconstruction, the network as it
-was before training, principal components, and the pixels. Takes data whose masks are known: shapes.
-Writes RUN/segment.json and RUN/segment.png.
+Predicts the class of each pixel, such as background or ellipse, with a linear probe on the outputs of the
+last decoder stages of each run, and compares with its reconstruction, the untrained network, principal
+components and the pixels. Needs data with known masks: shapes. Writes RUN/segment.json and
+RUN/segment.png.
 """,
     examples=(
         "multirun/runs/shapes/improved-mse-adam-s0-0123456789",

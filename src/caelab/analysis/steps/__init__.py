@@ -18,9 +18,9 @@ ANALYSIS = Analysis(
     __name__,
     """What does each step of the encoder gain, and what does it cost?
 
-Encodes test images with several numbers of steps, on the CPU, of each run whose encoder takes steps towards
-the code of an image (model=auto_decoder, residual, spatial), and measures PSNR and time. Takes the first
-images of the test split. Writes RUN/steps.json and RUN/steps.png.
+Takes runs whose encoder finds the code of an image in steps (model=auto_decoder, residual, spatial). Encodes
+the first test images with several numbers of steps, on the CPU, and measures PSNR and time. Writes
+RUN/steps.json and RUN/steps.png.
 """,
     examples=(
         "multirun/runs/cifar10/auto_decoder-mse-adam-s0-0123456789",
@@ -30,7 +30,7 @@ images of the test split. Writes RUN/steps.json and RUN/steps.png.
     columns={
         "enough_steps": Column(
             "steps/enough",
-            "steps of the encoder until 0.05 dB are missing",
+            "fewest encoder steps within 0.05 dB of the best",
             ",.0f",
             bounds=POSITIVE,
             claims=False,
@@ -38,6 +38,6 @@ images of the test split. Writes RUN/steps.json and RUN/steps.png.
     },
     options={
         "steps": Option(COUNTS, "numbers of steps", "N,...", _counts),
-        "images": Option(1000, "of the test split, the first ones", "N", whole_number(1)),
+        "images": Option(1000, "how many of the first test images", "N", whole_number(1)),
     },
 )
