@@ -5,6 +5,7 @@ import gc
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -83,14 +84,46 @@ def train(
         finally:
             close_log_files()
         shown = capfd.readouterr()
-        output = tmp_path / "multirun"
-        found = [path for path in sorted(output.rglob("result.json")) if path.parent.name != "previous"]
-        records = [json.loads(path.read_text()) for path in found]
-        return Answer(status, shown.out, shown.err, output, [path.parent for path in found], records)
+        return answered(status, shown.out, shown.err, tmp_path / "multirun")
 
     yield call
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+def answered(status: int, out: str, err: str, output: Path) -> Answer:
+    """What a command line did, with the runs that are below its folder."""
+    found = [path for path in sorted(output.rglob("result.json")) if path.parent.name != "previous"]
+    records = [json.loads(path.read_text()) for path in found]
+    return Answer(status, out, err, output, [path.parent for path in found], records)
+
+
+@pytest.fixture(scope="session")
+def _kept(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Answer]:
+    """Runs that were trained once, by their words."""
+    return {(): answered(0, "", "", tmp_path_factory.mktemp("kept"))}
+
+
+@pytest.fixture
+def trained(
+    train: Callable[..., Answer], _kept: dict[tuple[str, ...], Answer], tmp_path: Path
+) -> Callable[..., Answer]:
+    """Give a copy of a run to tests that only look at it: the first of them trains it, in an empty folder."""
+
+    def call(*words: str, tiny: bool = True) -> Answer:
+        key = (str(tiny), *words)
+        output = tmp_path / "multirun"
+        if key not in _kept:
+            answer = train(*words, tiny=tiny)
+            folder = _kept[()].output / str(len(_kept))
+            shutil.copytree(output, folder)
+            _kept[key] = answered(answer.status, answer.out, answer.err, folder)
+            return answer
+        kept = _kept[key]
+        shutil.copytree(kept.output, output)
+        return answered(kept.status, kept.out, kept.err, output)
+
+    return call
 
 
 @pytest.fixture
@@ -136,27 +169,6 @@ def command(
         return status, out, [line for line in err.splitlines() if line.startswith("caelab:")]
 
     return call
-
-
-@pytest.fixture
-def disk_full_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], contextlib.AbstractContextManager[None]]:
-    """Return a context in which no run can save its checkpoint after that epoch."""
-    from caelab.training.callbacks import Checkpoints
-
-    save = Checkpoints.save
-
-    @contextlib.contextmanager
-    def full(at: int) -> Iterator[None]:
-        def saved(self: Checkpoints, trainer: Any, epoch: int) -> None:
-            if epoch == at:
-                raise OSError(28, "No space left on device", "/some/disk")
-            save(self, trainer, epoch)
-
-        with monkeypatch.context() as broken:
-            broken.setattr(Checkpoints, "save", saved)
-            yield
-
-    return full
 
 
 @pytest.fixture(scope="session")

@@ -281,18 +281,3 @@ def test_every_recipe_of_the_page_runs_where_only_the_wheel_is_installed(install
         "wide.Wide",
     ]
     assert len(list(tmp_path.rglob("lines.txt"))) == 1
-
-
-def test_completion_in_bash(tmp_path):
-    script = str(Path(sys.executable).parent / "caelab-train")
-    shell = f"""
-        export PATH="{Path(sys.executable).parent}:$PATH"
-        eval "$({script} -sc install=bash)"
-        COMP_LINE="caelab-train model=imp"; COMP_POINT=${{#COMP_LINE}}
-        COMP_WORDS=(caelab-train model=imp); COMP_CWORD=1
-        hydra_bash_completion
-        echo "${{COMPREPLY[@]}}"
-    """
-    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True)
-    assert "model=improved" in done.stdout, done.stderr
-    assert "model=improved_skip" in done.stdout

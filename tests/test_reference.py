@@ -3,8 +3,6 @@
 import importlib.util
 import pkgutil
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,12 +22,9 @@ def catalogue():
     return module
 
 
-def test_every_command_with_its_options(catalogue):
+def test_every_command_with_its_options(catalogue, lab):
     said = "\n".join(catalogue.commands())
-    help = subprocess.run(
-        [sys.executable, "-m", "caelab", "--help"], capture_output=True, text=True, check=True
-    )
-    names = re.findall(r"^  (\w+)  ", help.stdout.partition("Commands:")[2], re.MULTILINE)
+    names = re.findall(r"^  (\w+)  ", lab("--help")[1].partition("Commands:")[2], re.MULTILINE)
     assert {"train", "audit", "export"} <= {*names}
     assert re.findall(r"^## caelab (\w+)$", said, re.MULTILINE) == names
     assert "| `--format NAME` | onnx, torch_export or safetensors |" in said

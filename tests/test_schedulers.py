@@ -88,8 +88,8 @@ def test_the_rate_of_each_epoch_is_in_the_curves(train):
     assert [float(line.split(",")[column]) for line in lines[1:]] == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_run_without_a_schedule_shows_no_rate(train):
-    assert "train/lr" not in (train().run_dir / "metrics.csv").read_text()
+def test_a_run_without_a_schedule_shows_no_rate(trained):
+    assert "train/lr" not in (trained().run_dir / "metrics.csv").read_text()
 
 
 def test_a_mistake_is_one_line(train):

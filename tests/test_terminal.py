@@ -57,11 +57,3 @@ def test_a_closed_stream_takes_what_is_said_in_silence(closed):
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), terminal.told():
         raise ZeroDivisionError
-
-
-@pytest.mark.parametrize("command", ["cli.runs", "cli.images", "cli.export", "cli.analyses"])
-def test_what_composes_nothing_does_not_wait_for_hydra(command: str):
-    code = (
-        f"import sys, caelab.{command}; print(sorted({{'hydra', 'omegaconf', 'torch'}} & set(sys.modules)))"
-    )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"

@@ -44,7 +44,8 @@ def test_help_and_mistakes_come_without_torch():
         "    sys.argv = ['caelab', name, '--help']\n"
         "    try: main()\n"
         "    except SystemExit as end: assert end.code == 0, name\n"
-        "print([m for m in ('torch', 'lightning', 'hydra', 'duckdb', 'pandas') if m in sys.modules])"
+        "heavy = ('torch', 'lightning', 'hydra', 'omegaconf', 'duckdb', 'pandas')\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -90,10 +91,10 @@ def test_runs_are_deleted_after_a_question(lab, monkeypatch, train):
     assert (kept.is_dir(), gone.exists()) == (True, False)
 
 
-def test_a_run_in_use_is_not_deleted(lab, train):
+def test_a_run_in_use_is_not_deleted(lab, trained):
     from caelab.runs.run_dir import locked
 
-    run = train("trainer.max_epochs=1").run_dir
+    run = trained("trainer.max_epochs=1").run_dir
     with locked(run):
         status, _, err = lab("runs", "--delete", "--yes")
     assert status == 1

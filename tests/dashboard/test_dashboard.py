@@ -306,8 +306,8 @@ def test_with_a_key_both_are_saved_and_only_what_a_project_lacks_is_sent(
 
 
 @pytest.mark.slow
-def test_a_server_gets_the_run_the_workspace_and_the_report(train, environment):
-    answer = train()
+def test_a_server_gets_the_run_the_workspace_and_the_report(trained, environment):
+    answer = trained()
     (answer.run_dir / "reconstructions.npz").unlink()  # so that there are no artifacts, which take more of it
     with Server() as server:
         done = server.call(environment, "caelab", "dashboard", "--upload")

@@ -17,9 +17,9 @@ LONGER = ["trainer.max_epochs=3", "optimizer.lr=1e-4"]
 
 
 @pytest.fixture
-def source(train):
+def source(trained):
     """The directory of a finished run."""
-    return train().run_dir
+    return trained().run_dir
 
 
 def other(answer, source):
@@ -60,6 +60,8 @@ def test_a_run_starts_from_the_best_weights_of_another_and_names_it(train, sourc
         "weights": caelab.load(source).weights,
     }
     assert record["config"]["from"] == str(source)
+    assert made(record).settings["from"] == source.name
+    assert results.read(source).settings["from"] is None
     assert record["metrics"]["val/psnr"] > results.read(source).metrics["val/psnr"]
     assert "finished before" in train(f"from={source}", *LONGER).out
 
@@ -100,12 +102,6 @@ def test_the_checksum_is_that_of_the_loaded_network(source):
     state = trained.state(source, results.finished(source))[1]
     assert trained.digest(state) == caelab.load(source).weights
     assert trained.digest(dict(reversed(state.items()))) == trained.digest(state)
-
-
-def test_what_it_starts_from_tells_runs_apart(train, source):
-    _, record = other(train(f"from={source}", *LONGER), source)
-    assert made(record).settings["from"] == source.name
-    assert results.read(source).settings["from"] is None
 
 
 @pytest.mark.parametrize(

@@ -83,31 +83,17 @@ TRAINED = (
 )
 
 
-def test_a_run_that_stopped_goes_on_to_the_same_weights(train, monkeypatch):
-    def weights(answer):
-        return torch.load(answer.run_dir / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-
-    expected = train(*TRAINED)
-    whole, metrics = weights(expected), expected.record["metrics"]
-    start = AutoencoderModule.on_train_epoch_start
-
-    def stop(module):
-        if module.current_epoch == 2:
-            raise RuntimeError("pulled the plug")
-        start(module)
-
-    monkeypatch.setattr(AutoencoderModule, "on_train_epoch_start", stop)
-    for path in (expected.run_dir / "checkpoints").iterdir():
-        path.unlink()
-    (expected.run_dir / "result.json").unlink()
-    with pytest.raises(RuntimeError, match="pulled the plug"):
-        train(*TRAINED)
-    monkeypatch.undo()
-    monkeypatch.chdir(expected.output.parent)
-    resumed = train(*TRAINED)
-    assert "going on after epoch 2" in resumed.out
-    assert resumed.record["metrics"] == metrics
-    assert all(torch.equal(value, whole[key]) for key, value in weights(resumed).items())
+def test_a_run_that_stopped_goes_on_to_the_same_weights(train, killed):
+    metrics = train(*TRAINED, "hydra.run.dir=multirun/whole").record["metrics"]
+    killed(*TRAINED, after=2)
+    both = train(*TRAINED)
+    assert "going on after epoch 2" in both.out
+    assert [record["metrics"] for record in both.records] == [metrics, metrics]
+    one, other = (
+        torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for path in both.run_dirs
+    )
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,15 @@ def test_a_study_names_the_run_that_failed_and_goes_on(train, monkeypatch):
     def refuse(self, images):
         raise ValueError("latent must be another")
 
+    real = files.load
+
+    def short(*args):
+        study = real(*args)
+        label = next(iter(study.runs))
+        return replace(study, runs={label: study.runs[label]}, claims=())
+
     monkeypatch.setattr(PCA, "initialise", refuse)
+    monkeypatch.setattr(files, "load", short)
     words = (
         "study=activation",
         "dataset=shapes",
@@ -49,8 +57,8 @@ def test_a_study_names_the_run_that_failed_and_goes_on(train, monkeypatch):
     answer = train("-m", *words, *tiny, tiny=False)
     assert answer.status == 1
     assert "model: latent must be another" in answer.err
-    assert "1 of 7 runs failed" in answer.err
-    assert [r["status"] for r in answer.records].count("finished") == 6
+    assert "1 of 2 runs failed" in answer.err
+    assert [r["status"] for r in answer.records].count("finished") == 1
 
 
 def test_a_study_audits_its_finished_runs_once(train, monkeypatch):

@@ -175,8 +175,8 @@ def test_what_changed_before_the_test_is_on_the_record(train, trial, monkeypatch
     assert (len(earlier["code"]), answer.record["environment"]["code"]) == (64, "other")
 
 
-def test_a_finished_run_is_taken_for_the_trial_it_is_asked_for(train, trial, reads):
-    first = train()
+def test_a_finished_run_is_taken_for_the_trial_it_is_asked_for(trained, trial, reads):
+    first = trained()
     counts = reads[0].clone()
     again = trial()
     assert again.record == first.record

@@ -143,6 +143,8 @@ def test_several_devices_are_refused(train):
     answer = train("-m", "trainer.devices=2", "trainer.strategy=ddp")
     assert answer.status == 1
     assert "trainer.devices=2: a sweep trains each run on one device" in answer.err
+    assert "start the whole sweep again; use trainer.devices=1" in answer.err
+    assert answer.err.count("\n") == 1
     assert not answer.records
 
 

@@ -48,13 +48,6 @@ def test_two_processes_end_where_one_does(environment, tmp_path):
     assert "finished before" in again.stdout
 
 
-def test_a_sweep_refuses_several_devices(train):
-    answer = train("-m", "seed=0,1", *TWO)
-    assert answer.status == 1
-    assert "start the whole sweep again; use trainer.devices=1" in answer.err
-    assert answer.err.count("\n") == 1
-
-
 def test_every_image_goes_to_one_process():
     images = torch.arange(103, dtype=torch.uint8).reshape(103, 1, 1, 1)
     split = Split(images, torch.zeros(103, dtype=torch.int64), torch.arange(103))

@@ -16,8 +16,8 @@ SHAPES = [o for o in TINY if o.startswith("dataset.")]
 
 
 @pytest.mark.usefixtures("quiet")
-def test_the_same_data_give_the_same_figures(train):
-    answer = train("metrics=[sharpness]")
+def test_the_same_data_give_the_same_figures(trained):
+    answer = trained("metrics=[sharpness]")
     found = evaluate(answer.run_dir, [])
     assert "test/sharpness" in found["metrics"]
     for key, value in found["metrics"].items():
@@ -30,8 +30,8 @@ def test_the_same_data_give_the_same_figures(train):
 
 
 @pytest.mark.usefixtures("quiet")
-def test_other_data_give_other_figures_and_leave_the_record_alone(train):
-    answer = train()
+def test_other_data_give_other_figures_and_leave_the_record_alone(train, trained):
+    answer = trained()
     found = evaluate(answer.run_dir, ["dataset=shapes", "dataset.seed=7", *SHAPES])
     assert found["metrics"]["test/psnr"] != answer.record["metrics"]["test/psnr"]
     assert found["data"]["sha256"] != answer.record["data"]["sha256"]
@@ -39,16 +39,16 @@ def test_other_data_give_other_figures_and_leave_the_record_alone(train):
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_run_that_was_tested_on_a_part_is_tested_on_that_part(train):
-    answer = train("trainer.limit_test_batches=0.5", "dataset.test_size=1200")
+def test_a_run_that_was_tested_on_a_part_is_tested_on_that_part(trained):
+    answer = trained("trainer.limit_test_batches=0.5", "dataset.test_size=1200")
     assert answer.record["data"]["test"] == 600
     assert evaluate(answer.run_dir, [])["data"]["test"] == 600
     assert evaluate(answer.run_dir, ["dataset.test_size=1200"])["data"]["test"] == 1200
 
 
 @pytest.mark.usefixtures("quiet")
-def test_what_was_asked_otherwise_is_kept_in_a_file_of_its_own(train):
-    answer = train()
+def test_what_was_asked_otherwise_is_kept_in_a_file_of_its_own(trained):
+    answer = trained()
     asked = [["corruption=gaussian_noise", f"corruption.std={std}"] for std in (0.1, 0.5)]
     found = [
         evaluate(answer.run_dir, [*words])["file"] for words in (*asked, *asked, ["dataset.classes=[0]"], [])
@@ -58,8 +58,8 @@ def test_what_was_asked_otherwise_is_kept_in_a_file_of_its_own(train):
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_mistake_from_python_is_one_line(train):
-    run = caelab.Run(train().run_dir)
+def test_a_mistake_from_python_is_one_line(trained):
+    run = caelab.Run(trained().run_dir)
     with pytest.raises(UserError, match=r"^dataset=nope: there is no such dataset"):
         run.evaluate(dataset="nope")
     with pytest.raises(
@@ -69,8 +69,8 @@ def test_a_mistake_from_python_is_one_line(train):
 
 
 @pytest.mark.usefixtures("quiet")
-def test_the_runs_own_data_with_one_key_changed(train):
-    answer = train()
+def test_the_runs_own_data_with_one_key_changed(trained):
+    answer = trained()
     found = evaluate(answer.run_dir, ["dataset.test_size=20"])
     assert found["data"]["test"] == 20
     assert found["data"]["train"] == 96
@@ -84,8 +84,8 @@ def quiet():
     close_log_files()
 
 
-def test_the_command_line_prints_a_table(train, lab):
-    answer = train()
+def test_the_command_line_prints_a_table(trained, lab):
+    answer = trained()
     assert f"{answer.record['metrics']['test/psnr']:.2f}" in lab("evaluate", answer.run_dir)[1]
     shown = lab("evaluate", "last", "corruption=blur")[1].strip()
     assert "on shapes, given with corruption=blur" in " ".join(shown.split())
@@ -103,8 +103,8 @@ def test_the_command_line_prints_a_table(train, lab):
         (["dataset.tset_size=3"], "did you mean 'dataset.test_size'"),
     ],
 )
-def test_mistakes_are_one_line(train, lab, overrides, line):
-    answer = train()
+def test_mistakes_are_one_line(trained, lab, overrides, line):
+    answer = trained()
     status, _, err = lab("evaluate", answer.run_dir, *overrides)
     assert status == 1
     assert line in err
@@ -116,8 +116,8 @@ def test_no_finished_run_there(tmp_path):
         evaluate(tmp_path / "nothing", [])
 
 
-def test_load_gives_the_trained_network(train):
-    answer = train()
+def test_load_gives_the_trained_network(trained):
+    answer = trained()
     found = caelab.load(answer.run_dir)
     images = torch.randint(
         0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)

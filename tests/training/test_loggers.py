@@ -60,8 +60,8 @@ def test_what_a_callback_logs_without_an_epoch_stands_in_the_next_row(tmp_path):
     assert [row["lr-Adam"] for row in rows(tmp_path)] == ["0.5", "0.25"]
 
 
-def test_a_run_writes_every_epoch(train):
-    answer = train()
+def test_a_run_writes_every_epoch(trained):
+    answer = trained()
     found = rows(answer.run_dir)
     assert [row["epoch"] for row in found] == ["0", "1"]
     best = found[answer.record["best_epoch"] - 1]

@@ -63,8 +63,8 @@ CONTRACT = {
 }
 
 
-def test_the_record_keeps_its_contract(train):
-    answer = train()
+def test_the_record_keeps_its_contract(trained):
+    answer = trained()
     assert answer.status == 0
     for key, kind in CONTRACT.items():
         if isinstance(kind, dict):
@@ -201,8 +201,8 @@ def shapes() -> list[str]:
     return [o for o in TINY if o.startswith(("dataset", "trainer"))]
 
 
-def test_a_finished_run_is_taken_as_it_is(train):
-    first = train()
+def test_a_finished_run_is_taken_as_it_is(train, trained):
+    first = trained()
     checkpoint = first.run_dir / "checkpoints" / "best.ckpt"
     stamp = checkpoint.stat().st_mtime_ns
     second = train()
@@ -212,10 +212,10 @@ def test_a_finished_run_is_taken_as_it_is(train):
     assert checkpoint.stat().st_mtime_ns == stamp
 
 
-def test_force_runs_again_and_keeps_the_old_record_until_then(train, monkeypatch):
+def test_force_runs_again_and_keeps_the_old_record_until_then(train, trained, monkeypatch):
     from caelab.training import run
 
-    first = train()
+    first = trained()
     real, seen = run._carry_out, []
 
     def watched(*args):
@@ -230,10 +230,10 @@ def test_force_runs_again_and_keeps_the_old_record_until_then(train, monkeypatch
     assert second.record["metrics"] == first.record["metrics"]
 
 
-def test_a_failed_forced_run_keeps_the_old_one(train, monkeypatch):
+def test_a_failed_forced_run_keeps_the_old_one(train, trained, monkeypatch):
     from caelab.training import run
 
-    first = train()
+    first = trained()
 
     def full(*_):
         raise OSError(28, "No space left on device", "/some/disk")
@@ -249,10 +249,10 @@ def test_a_failed_forced_run_keeps_the_old_one(train, monkeypatch):
     assert (first.run_dir / "previous" / "checkpoints" / "best.ckpt").is_file()
 
 
-def test_a_forced_run_that_failed_goes_on_where_it_was(train, killed, monkeypatch):
+def test_a_forced_run_that_failed_goes_on_where_it_was(train, trained, killed, monkeypatch):
     from caelab.training import run
 
-    first = train()
+    first = trained()
     killed("force=true", after=1)
 
     def full(*_):
@@ -278,8 +278,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(train):
     assert answer.err.count("\n") == 1
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_best_and_is_named_where_that_is_damaged_too(train):
-    first = train()
+def test_a_damaged_checkpoint_gives_way_to_the_best_and_is_named_where_that_is_damaged_too(train, trained):
+    first = trained()
     last, best = (first.run_dir / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
     (first.run_dir / "result.json").unlink()
     last.write_bytes(last.read_bytes()[:1000])
@@ -314,8 +314,8 @@ def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged_or_lost(tmp_pat
         to_resume(last, best)
 
 
-def test_a_run_whose_checkpoint_is_empty_is_trained_again(train):
-    first = train()
+def test_a_run_whose_checkpoint_is_empty_is_trained_again(train, trained):
+    first = trained()
     (first.run_dir / "checkpoints" / "best.ckpt").write_bytes(b"")
     with pytest.raises(UserError, match=r"best\.ckpt is empty: .* trains it again"):
         load(first.run_dir)
@@ -357,8 +357,8 @@ def test_a_directory_of_another_config_is_refused(train, tmp_path):
     assert (first.run_dir / "result.json").read_text() == kept
 
 
-def test_a_second_process_is_kept_out(train):
-    first = train()
+def test_a_second_process_is_kept_out(train, trained):
+    first = trained()
     (first.run_dir / "result.json").unlink()
     with FileLock(first.run_dir / ".lock"):
         answer = train()
@@ -486,10 +486,9 @@ def test_initial_weights_and_order_of_images_are_those_of_the_seed(train, seen, 
     assert torch.equal(torch.cat([batch for _, _, batch in seen]), torch.cat(orders))
 
 
-def test_a_resumed_run_trains_only_the_epochs_that_are_left(train, seen, disk_full_at):
+def test_a_resumed_run_trains_only_the_epochs_that_are_left(train, seen, killed):
     whole = train("trainer.max_epochs=3", "hydra.run.dir=multirun/whole").record["metrics"]
-    with disk_full_at(3):
-        assert train("trainer.max_epochs=3").status == 1
+    killed("trainer.max_epochs=3", after=2)
     seen.clear()
     again = train("trainer.max_epochs=3")
     assert [(epoch, steps) for epoch, steps, _ in seen] == [(2, 6), (2, 7), (2, 8)]

@@ -146,11 +146,10 @@ def test_auto_trains_to_the_same_figures(train):
         assert answer.record["metrics"][name] == pytest.approx(value, rel=1e-3)
 
 
-def test_auto_goes_on_bit_for_bit_after_a_failure(train, disk_full_at):
+def test_auto_goes_on_bit_for_bit_after_a_failure(train, killed):
     long = ("speed=auto", "trainer.max_epochs=4")
     whole = train(*long, "hydra.run.dir=multirun/whole").record["metrics"]
-    with disk_full_at(3):
-        assert train(*long).status == 1
+    killed(*long, after=2)
     again = train(*long)
     assert "going on after epoch 2" in again.out
     assert [record["metrics"] for record in again.records] == [whole, whole]
@@ -195,9 +194,9 @@ def test_mistakes(train, monkeypatch):
     assert "compile=3: expected true or false, as in compile=false" in answer.err
 
 
-def test_the_defaults_leave_no_trace_in_the_fingerprint(train):
+def test_the_defaults_leave_no_trace_in_the_fingerprint(trained):
     """Records that are older than these keys are still found."""
-    plain = train().record
+    plain = trained().record
     import hashlib
     import json
 

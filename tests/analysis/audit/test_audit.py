@@ -25,9 +25,9 @@ SKIPS = (
 
 
 @pytest.fixture
-def run(train):
+def run(trained):
     """A tiny run with two skips, good enough to be better than the mean image."""
-    return train(*SKIPS)
+    return trained(*SKIPS)
 
 
 def psnr(x_hat, x):
@@ -80,9 +80,9 @@ def test_it_leaves_a_file_that_the_report_reads_and_a_picture(run, capfd):
     assert picture.shape[0] > picture.shape[1] / 2  # originals, all, latent, skips, and each of two skips
 
 
-def test_the_floor_is_that_of_a_run_beside_it_or_fitted(train):
+def test_the_floor_is_that_of_a_run_beside_it_or_fitted(train, trained):
     tiny = [o for o in TINY if o.startswith(("dataset", "trainer"))]
-    net = train()
+    net = trained()
     fitted = audit(net.run_dir)["figures"]["audit/psnr_pca"]
     pca = train("model=pca", "model.latent=8", *tiny, tiny=False)
     record = next(r for r in pca.records if r["choices"]["model"] == "pca")
@@ -99,13 +99,6 @@ def test_the_floor_is_of_clean_images_too(train):
     record = next(r for r in pca.records if r["choices"]["model"] == "pca")
     assert audit(net.run_dir)["figures"]["audit/psnr_pca"] == pytest.approx(fitted)
     assert fitted > record["metrics"]["test/psnr"] + 0.1
-
-
-def test_a_forced_run_sets_the_audit_aside(train, run):
-    audit(run.run_dir)
-    again = train(*SKIPS, "force=true")
-    assert again.run_dir == run.run_dir
-    assert not (run.run_dir / "audit.json").exists()
 
 
 def test_the_command_line_shows_the_paths_and_goes_on_after_a_mistake(run, command, tmp_path):
@@ -133,8 +126,8 @@ def test_a_low_reliance_is_named():
     assert table({"figures": figures, "skips": []}).row_count == 2
 
 
-def test_too_few_images_are_named(train):
-    answer = train()
+def test_too_few_images_are_named(trained):
+    answer = trained()
     record = answer.record
     record["config"]["dataset"]["test_size"] = 1
     record["data"]["sha256"] = sha256_of(record["config"]["dataset"])

@@ -125,8 +125,8 @@ def test_floors_are_found_once_in_a_process(train, monkeypatch):
         ({"train_size": 9, "batch_size": 9}, "its 9 training images are fewer than the 10 neighbours"),
     ],
 )
-def test_data_that_cannot_be_probed_are_one_line(train, lab, dataset, line):
-    answer = train("trainer.max_epochs=1")
+def test_data_that_cannot_be_probed_are_one_line(trained, lab, dataset, line):
+    answer = trained("trainer.max_epochs=1")
     answer.record["config"]["dataset"].update(dataset)
     answer.record["data"]["sha256"] = sha256_of(answer.record["config"]["dataset"])
     (answer.run_dir / "result.json").write_text(json.dumps(answer.record))
@@ -144,8 +144,8 @@ def test_a_mean_image_has_no_code(train):
         probe(answer.run_dir)
 
 
-def test_a_constant_code_is_named(train):
-    answer = train("trainer.max_epochs=1", "dataset.image_size=16")
+def test_a_constant_code_is_named(trained):
+    answer = trained("trainer.max_epochs=1", "dataset.image_size=16")
     path = answer.run_dir / "checkpoints" / "best.ckpt"
     saved = torch.load(path, weights_only=True)
     for key, value in saved["state_dict"].items():
@@ -154,18 +154,3 @@ def test_a_constant_code_is_named(train):
     torch.save(saved, path)
     with pytest.raises(UserError, match="z: the same for every training image, or not finite"):
         probe(answer.run_dir)
-
-
-def test_the_others_are_probed_where_one_cannot_be(train, lab, tmp_path):
-    answer = train("trainer.max_epochs=1", "dataset.image_size=16", "seed=1")
-    answer.run_dir.rename(tmp_path / "bare")
-    (tmp_path / "bare" / "checkpoints" / "best.ckpt").unlink()
-    good = train("trainer.max_epochs=1", "dataset.image_size=16").run_dir
-    status, out, err = lab("probe", tmp_path / "nothing", tmp_path / "bare", good)
-    assert status == 1
-    lines = [line for line in err.splitlines() if line.startswith("caelab:")]
-    assert len(lines) == 2
-    assert "nothing: no result.json there (no such directory)" in lines[0]
-    assert "best.ckpt is missing; train the run anew with force=true" in lines[1]
-    assert (good / "probe.json").exists()
-    assert "10-NN" in out

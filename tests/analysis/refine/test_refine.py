@@ -19,8 +19,8 @@ from caelab.runs.record import made
 refine = analyses()["refine"]
 
 
-def test_figures_are_those_of_the_first_images(train):
-    run = train()
+def test_figures_are_those_of_the_first_images(trained):
+    run = trained()
     found = refine(run.run_dir, steps=2, images=45)  # not a whole batch
     net, data = load(run.run_dir), datamodule(made(run.record))
     data.setup()
@@ -36,8 +36,8 @@ def test_figures_are_those_of_the_first_images(train):
     assert found["images"] == 45
 
 
-def test_of_few_images_all_are_taken_and_the_fit_begins_at_the_figure_of_the_run(train):
-    run = train()
+def test_of_few_images_all_are_taken_and_the_fit_begins_at_the_figure_of_the_run(trained):
+    run = trained()
     found = refine(run.run_dir, steps=1)
     assert found["images"] == 50
     assert found["psnr"][0] == pytest.approx(run.record["metrics"]["test/psnr"], abs=1e-4)
@@ -48,8 +48,8 @@ def test_of_few_images_all_are_taken_and_the_fit_begins_at_the_figure_of_the_run
     assert matplotlib.image.imread(run.run_dir / "refine.png").std() > 0.01
 
 
-def test_the_command_line_shows_the_steps_and_goes_on_after_a_mistake(train, command, tmp_path):
-    run = train()
+def test_the_command_line_shows_the_steps_and_goes_on_after_a_mistake(trained, command, tmp_path):
+    run = trained()
     status, out, lines = command(tmp_path / "nothing", run.run_dir, "--steps", 3, "--images", 9)
     assert status == 1
     assert lines == [

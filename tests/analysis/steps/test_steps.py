@@ -23,8 +23,8 @@ SMALL = (*(word for word in TINY if not word.startswith("model")), "model=auto_d
 
 
 @pytest.fixture
-def run(train):
-    return train(*SMALL, "model.channels=8", "model.blocks=1", "trainer.max_epochs=1", tiny=False)
+def run(trained):
+    return trained(*SMALL, "model.channels=8", "model.blocks=1", "trainer.max_epochs=1", tiny=False)
 
 
 def by_hand(net, x, count):
@@ -112,8 +112,8 @@ def test_commands_take_as_many_steps_as_they_are_told(run, lab, tmp_path):
     assert (tmp_path / "rebuilt/own.png").read_bytes() == (tmp_path / "again/own.png").read_bytes()
 
 
-def test_a_network_without_steps_is_refused_in_a_line(train, lab):
-    run = train("trainer.max_epochs=1")
+def test_a_network_without_steps_is_refused_in_a_line(trained, lab):
+    run = trained("trainer.max_epochs=1")
     for words in (
         ("evaluate",),
         ("reconstruct", "own.png", "--out", "o"),
