@@ -222,8 +222,8 @@ def test_pairs_of_pictures_are_measured_as_corruptions_are(train, lab, pairs, tm
     ("words", "line"),
     [
         (["corruption=blur"], "corruption: the index has a column 'target'"),
-        (["augment=colour"], "augment: both pictures of a pair would not change alike"),
-        (["model=auto_decoder"], "model: AutoDecoder fits its codes to what it must give back"),
+        (["augment=colour"], "augment: the two pictures of a pair would be changed differently"),
+        (["model=auto_decoder"], "model: AutoDecoder fits its codes to the images to reconstruct"),
     ],
 )
 def test_what_is_not_done_to_pairs(train, pairs, words, line):

@@ -183,7 +183,7 @@ def test_a_bfloat16_network_trains_with_a_float32_loss(name):
         ({"beta": float("inf")}, "beta must be finite and at least 0, got inf"),
         ({"alpha": "abc"}, "alpha must be a number, got 'abc'"),
         ({"alpha": True}, "alpha must be a number, got True"),
-        ({"alpha": 0, "beta": 0}, "alpha must be above 0 where beta is 0"),
+        ({"alpha": 0, "beta": 0}, "alpha must be above 0 if beta is 0"),
     ],
 )
 def test_a_weight_that_cannot_be_is_named(weights, message):

@@ -85,8 +85,8 @@ def require_unpaired(paired: bool, corruption: Corruption) -> None:
     """
     if paired and not isinstance(corruption, Clean):
         raise UserError(
-            "corruption: the index has a column 'target', whose pictures are to be made of those of 'file' "
-            "as they are; use corruption=none, or leave out that column"
+            "corruption: the index has a column 'target', so the pictures in 'file' must stay as they are; "
+            "use corruption=none, or leave out that column"
         )
 
 

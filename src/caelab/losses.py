@@ -38,7 +38,7 @@ class WeightedSum(nn.Module):
             if not 0 <= weight < math.inf:
                 raise ValueError(f"{name} must be finite and at least 0, got {weight}")
         if alpha == beta == 0:
-            raise ValueError("alpha must be above 0 where beta is 0: nothing would be left to train on")
+            raise ValueError("alpha must be above 0 if beta is 0, or nothing is left to train on")
         self.first = first
         self.second = second
         self.alpha = alpha

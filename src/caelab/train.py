@@ -58,7 +58,7 @@ def _study(words: Sequence[str], named: Sequence[str]) -> bool:
     rest = [word for word in words if word.partition("=")[0] not in (*MULTIRUN, "study", *studies.OPTIONS)]
     for word in rest:
         if word.startswith("-"):
-            raise UserError(f"{word}: no option here; a study takes seeds=5, budget=quick and KEY=VALUE")
+            raise UserError(f"{word}: not an option here; a study takes seeds=5, budget=quick and KEY=VALUE")
     names = own["study"].split(",")
     flags = [word for folder in named for word in (folders.FLAG, folder)]
     terminal.say(f"the same as: {studies.command([*names, *flags], own, rest)}")

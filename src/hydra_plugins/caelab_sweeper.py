@@ -59,7 +59,7 @@ class CaelabSweeper(BasicSweeper):
         (jobs,) = self.split_arguments(overrides, None)
         if not jobs:
             empty = next(one for one in overrides if one.is_sweep_override() and not [*one.sweep_iterator()])
-            raise UserError(f"{empty.input_line}: there is no value; give one at least, as in range(0,3)")
+            raise UserError(f"{empty.input_line}: no value given; give at least one, as in range(0,3)")
         for job in _kinds(jobs):
             self._validate(job)
         runs.total = len(jobs)

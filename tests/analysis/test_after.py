@@ -55,7 +55,7 @@ def test_each_run_is_analysed_once_and_a_failure_stops_no_other(runs, weigh, cap
     shown = capfd.readouterr()
     assert weigh == ["one", "two"]
     assert shown.out.count("\n") == 3
-    assert "copied: its checkpoint is not there" in shown.out
+    assert "copied: its checkpoint is missing" in shown.out
     assert "two: two is too heavy" in shown.err
     assert after.carry_out("weigh", runs) == 1
     assert weigh == ["one", "two", "two"]

@@ -183,7 +183,7 @@ def test_one_that_is_broken_or_whose_name_is_taken_is_left_out_and_named(outside
     app = typer.Typer()
     app.command("look")(print)
     cli_analyses.add(app)
-    assert "caelab.analysis.look has no command: caelab look is another one" in capfd.readouterr().err
+    assert "caelab.analysis.look gets no command: caelab look exists already" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - {"anomaly", "photos"}))  # which refuse this run before
@@ -192,7 +192,7 @@ def test_a_run_without_its_checkpoint_is_named(lab, tmp_path, name):
     best.unlink()
     status, _, err = lab(name, tmp_path / "run")
     assert status == 1
-    assert err == f"caelab: {best} is missing; train the run anew with force=true\n"
+    assert err == f"caelab: {best} is missing; train the run again with force=true\n"
 
 
 def test_after_force_no_file_of_any_analysis_survives(heft, run):

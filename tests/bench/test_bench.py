@@ -182,9 +182,9 @@ def test_the_time_of_few_images_is_not_scaled(monkeypatch):
         (["--only", "autto"], "--only=autto: there is no such way; did you mean 'auto'?"),
         (["--rounds", "0"], "Invalid value for '--rounds'"),
         (["--show", "nothing.json"], "nothing.json: there is no such file"),
-        (["--to", "28", "--grow"], "--to: does not go with --grow; leave that out"),
-        (["--page", "--only", "bare"], "--page: does not go with --only; leave that out"),
-        (["--show", "a", "--models", "base"], "--show: does not go with --models; leave that out"),
+        (["--to", "28", "--grow"], "--to: cannot be combined with --grow; leave that out"),
+        (["--page", "--only", "bare"], "--page: cannot be combined with --only; leave that out"),
+        (["--show", "a", "--models", "base"], "--show: cannot be combined with --models; leave that out"),
         (["--models", "base,bse"], "model=bse: there is no such model; did you mean 'base'?"),
         (
             ["trainer.max_epochs=1"],

@@ -138,7 +138,7 @@ def test_the_tables_and_the_file(monkeypatch, lab, tmp_path):
     ("words", "line"),
     [
         (["--only", "hold"], "--only=hold: there is no such loader; did you mean 'held'?"),
-        (["--models", "base"], "--loading: does not go with --models; leave that out"),
+        (["--models", "base"], "--loading: cannot be combined with --models; leave that out"),
         (["dataset.image_size=[8,9]"], "dataset.image_size=[8, 9]: must be one number up to 256"),
         (["dataset.image_size=300"], "dataset.image_size=300: must be one number up to 256"),
         (["model=bse"], "model=bse: there is no such model; did you mean 'base'?"),

@@ -78,7 +78,7 @@ def test_without_a_browser_or_a_run_a_line_says_so(lab, monkeypatch):
 def test_a_page_that_tells_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "_SECONDS", 1)
     (tmp_path / "x.html").write_text("nothing")
-    with pytest.raises(UserError, match="told no times of the page in 1 s"):
+    with pytest.raises(UserError, match="reported no times of the page within 1 s"):
         pictures.times(CHROMIUM, tmp_path / "x.html")
 
 

@@ -68,7 +68,7 @@ def test_mistakes(lab, monkeypatch, tmp_path):
         "caelab: --to 28,much: give PSNR in dB, such as --to 28,28.5,29\n"
     )
     assert lab("bench", "--to", "28", "--show", "a.json", *TINY)[2] == (
-        "caelab: --to and --show: each does something else; give one of them\n"
+        "caelab: --to and --show: give only one of them\n"
     )
     with pytest.raises(UserError, match="^--to: name a recipe, such as experiment=residual$"):
         speed_run.speed_run([28.0], [], 1)

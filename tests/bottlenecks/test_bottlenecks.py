@@ -179,7 +179,7 @@ def test_none_leaves_a_network_as_it_is():
         (
             "fsq",
             {"levels": [8, 5, 5]},
-            "levels must be as many as divide 80, the latent, got 3",
+            "the number of levels must divide 80, the latent, got 3",
         ),
         ("fsq", {"levels": [8, 2]}, "levels must be whole numbers, each at least 3, got [8, 2]"),
         ("simvq", {"commitment": -1}, "commitment must be at least 0, got -1"),

@@ -98,7 +98,7 @@ def test_a_run_in_use_is_not_deleted(lab, trained):
     with locked(run):
         status, _, err = lab("runs", "--delete", "--yes")
     assert status == 1
-    assert err.startswith("caelab: deleted but for 1 of 1; ")
+    assert err.startswith("caelab: 1 of 1 not deleted; ")
     assert run.is_dir()
 
 
@@ -117,5 +117,5 @@ def test_a_run_that_cannot_be_deleted_does_not_keep_the_others(lab, tmp_path, mo
     monkeypatch.setattr(Path, "rename", refused)
     status, _, err = lab("runs", "--delete", "--yes")
     assert status == 1
-    assert err == "caelab: deleted but for 1 of 3; multirun/b: Permission denied\n"
+    assert err == "caelab: 1 of 3 not deleted; multirun/b: Permission denied\n"
     assert [path.name for path in (tmp_path / "multirun").iterdir()] == ["b"]

@@ -41,19 +41,19 @@ def test_model_loss_dataset_and_study_run_as_they_are(lab, train, tmp_path):
         (("loss", "torch"), "torch: there is a module torch already; choose another name"),
         (
             ("model", "Wide-1"),
-            "Wide-1: the name of a module has a to z, digits and _ only, such as wide",
+            "Wide-1: a name takes only a to z, digits and _, such as wide",
         ),
-        (("study", "größe"), "größe: the name of a module has a to z, digits and _ only, such as wide"),
+        (("study", "größe"), "größe: a name takes only a to z, digits and _, such as wide"),
         (("dataset", "split"), "split: its file imports another Split; choose another name"),
-        (("model", "lambda"), "lambda: is a word of Python's or of YAML's own; choose another name"),
-        (("loss", "none"), "none: is a word of Python's or of YAML's own; choose another name"),
-        (("study", "null"), "null: is a word of Python's or of YAML's own; choose another name"),
+        (("model", "lambda"), "lambda: is a reserved word of Python or YAML; choose another name"),
+        (("loss", "none"), "none: is a reserved word of Python or YAML; choose another name"),
+        (("study", "null"), "null: is a reserved word of Python or YAML; choose another name"),
         (
             ("study", "runs"),
-            "runs: is what tables of runs without a study are called; choose another name",
+            "runs: is reserved for tables of runs without a study; choose another name",
         ),
-        (("modle", "wide"), "modle: caelab new writes no such thing; did you mean 'model'?"),
-        (("loss", "mine"), "mine.py is there already; choose another name"),
+        (("modle", "wide"), "modle: caelab new cannot write that; did you mean 'model'?"),
+        (("loss", "mine"), "mine.py exists already; choose another name"),
     ],
 )
 def test_nothing_is_overwritten(lab, tmp_path, monkeypatch, words, line):

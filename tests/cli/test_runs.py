@@ -356,8 +356,8 @@ def test_runs_on_other_test_images_are_remarked(multirun, call):
     few["data"] = few["data"] | {"test": 3}
     few["config"]["dataset"] = {"classes": [0]}
     write(multirun, few=few, all=all_of_them)
-    assert "different test images, whose figures do not compare" in call().err
-    assert "different test images, whose figures do not compare" in call("--group", "model").err
+    assert "different test images, whose figures cannot be compared" in call().err
+    assert "different test images, whose figures cannot be compared" in call("--group", "model").err
     assert call("--group", "model,test_images").err == ""
     assert call("--where", "test_images = 30").err == ""
     assert call("--columns", "run,test_images").column("test_images") == ["30", "3"]
@@ -464,7 +464,7 @@ def test_markdown(capsys):
         (["--group", "model", "--failed"], "--group: has its own columns"),
         (
             ["--clean", "--where", "psnr > 3", "--delete"],
-            "--clean: picks no runs; omit --where, --format, --delete",
+            "--clean: does not choose runs; omit --where, --format, --delete",
         ),
         (["--delete", "--yes", "--columns", "run"], "--delete: has its own columns; omit --columns"),
         (["--format", "mardown"], "--format mardown: there is no such format; did you mean 'markdown'?"),
@@ -503,7 +503,7 @@ def test_damaged_records_are_named_and_left_out(multirun, call):
     assert answer.status == 0
     assert answer.column("run") == ["multirun/good"]
     assert answer.err.splitlines() == [
-        f"multirun/{name}/result.json is no readable run record ({reason}); left out"
+        f"multirun/{name}/result.json is not a readable run record ({reason}); left out"
         for name, reason in (
             ("bytes", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
             ("half", "Expecting property name enclosed in double quotes: line 1 column 14 (char 13)"),
@@ -585,7 +585,7 @@ def test_clean_removes_what_nobody_needs_and_says_it(tmp_path, monkeypatch, comm
     (cache / "images.npy").write_bytes(bytes(1234 - len(origin)))
     status, out, _ = command("--clean", tmp_path / "multirun")
     assert (status, board.exists(), cache.parent.exists()) == (0, False, False)
-    assert "board of a sweep that is over" in out
-    assert "1,234 bytes, kept of a folder of pictures that is gone or has changed" in out
+    assert "files of a sweep that has ended" in out
+    assert "1,234 bytes, cached from a folder of pictures that is gone or has changed" in out
     assert "2 cleared" in out
     assert "nothing to clear" in command("--clean", tmp_path / "multirun")[1]

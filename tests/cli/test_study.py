@@ -52,7 +52,7 @@ def test_names_stand_without_an_equals_sign(command, carried_out):
         (["table1", "--budget", "quik"], "budget=quik: there is no such budget; did you mean 'quick'?"),
         (["table1", "--seeds", "x"], "seeds=x: must be a whole number, 1 or more"),
         (["table1", "seeds=5"], "seeds=5: an option of a study, as in caelab study table2 --seeds 5"),
-        (["dataset=mnist"], "no study is named; there are all, ablation, activation"),
+        (["dataset=mnist"], "name a study: all, ablation, activation"),
     ],
 )
 def test_a_mistake_is_one_line(command, words, line):
@@ -73,7 +73,9 @@ def test_a_sweep_hands_its_study_over_and_names_the_command(train, carried_out):
     ]
     assert carried_out == [(["table1", "table2"], "quick", "5", ["dataset=mnist"])]
     flag = train("-m", "--seeds", "5", "study=table1", tiny=False)
-    assert flag.err == "caelab: --seeds: no option here; a study takes seeds=5, budget=quick and KEY=VALUE\n"
+    assert (
+        flag.err == "caelab: --seeds: not an option here; a study takes seeds=5, budget=quick and KEY=VALUE\n"
+    )
     assert len(carried_out) == 1
 
 

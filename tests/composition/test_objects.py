@@ -201,7 +201,7 @@ def test_an_object_trains_once(own, capfd):
     assert other.record.data == run.record.data
     assert data.order_seed == 1
     assert other.load().shape == (1, 32, 32)
-    mend = "an object that only its own process had; to open a run, give caelab.run its class instead"
+    mend = "an object that only its process had; to open a run, give caelab.run its class instead"
     with pytest.raises(UserError, match=f"model._target_=caelab.config.instances.take: {mend}"):
         run.load()
     with pytest.raises(UserError, match=f"dataset._target_=caelab.config.instances.take: {mend}"):
@@ -274,23 +274,27 @@ MISTAKES = [
     (
         caelab.sweep,
         {"model": Gate((1, 32, 32)), "seed": range(2)},
-        "model: this Gate is one object, which acts in one run; give the class",
+        "model: this Gate is one object, which serves one run only; give its class",
     ),
-    (caelab.sweep, {"loss": [torch.nn.MSELoss()]}, "loss: this MSELoss is one object, which acts in one run"),
+    (
+        caelab.sweep,
+        {"loss": [torch.nn.MSELoss()]},
+        "loss: this MSELoss is one object, which serves one run",
+    ),
     (
         caelab.sweep,
         {"model": [partial(Gate, latent=3)]},
-        'model: of several classes give arguments by key, as in {"model.KEY": (1, 2)}',
+        'model: for several classes, give arguments by key, as in {"model.KEY": (1, 2)}',
     ),
     (
         partial(caelab.study, "table1"),
         {"model": Gate((1, 32, 32))},
-        "model: this Gate is one object, which acts in one run; give the class",
+        "model: this Gate is one object, which serves one run only; give its class",
     ),
     (
         partial(caelab.run, {"trainer.devices": 2, "trainer.accelerator": "cpu"}),
         {"model": Gate((1, 32, 32))},
-        "model: an object is in one process only; give caelab.run its class instead, or trainer.devices=1",
+        "model: an object lives in one process only; give caelab.run its class instead, or trainer.devices=1",
     ),
 ]
 
@@ -361,9 +365,7 @@ def test_a_class_of_a_notebook_trains_and_is_opened_there_only(notebook, own, mo
     assert run.load().latent == 6
     monkeypatch.setattr(trust, "_handed", set())
     monkeypatch.setattr(trust, "_trained_with", set())
-    with pytest.raises(
-        UserError, match="typed into a notebook, which only that one has; put the class into a"
-    ):
+    with pytest.raises(UserError, match="typed into a notebook and known only there; put the class into a"):
         run.load()
     main.In = []
     with pytest.raises(UserError, match=r"^Typed: its source cannot be read; put the class into a module$"):

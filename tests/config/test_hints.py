@@ -42,6 +42,6 @@ def test_images_from_python_are_no_keys_of_a_command_line(train):
     answer = train("dataset=in_memory", tiny=False)
     assert answer.status == 1
     assert answer.err == (
-        "caelab: dataset=in_memory: only a Python program gives it images, caelab.run(dataset=images); "
-        "dataset=array takes them from a file\n"
+        "caelab: dataset=in_memory: takes images from a Python program only, caelab.run(dataset=images); "
+        "dataset=array reads them from a file\n"
     )

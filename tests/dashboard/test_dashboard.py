@@ -166,7 +166,7 @@ def test_a_sweep_of_a_weight_is_drawn_against_it(train, board):
         check_run(run, 2)
     out, sent = board()
     check(sent, runs)
-    assert "no key for W&B, so dashboard.json has what it would be sent" in out
+    assert "no key for W&B, so the dashboard is in dashboard.json" in out
     keys = named(sent["workspace"]["spec"])
     assert {"val/psnr", "val/ssim", "val/loss", "train/loss", "val/images", "test/table"} <= keys["history"]
     assert {"test/psnr", "test/ssim", "size/effective_code"} <= keys["summary"]
@@ -329,7 +329,7 @@ def test_a_mistake_is_one_line(train, command, monkeypatch, tmp_path):
         "caelab: tabel2: there is no such folder or study; did you mean 'table2'?"
     ]
     (tmp_path / "empty").mkdir()
-    assert command("empty")[2] == ["caelab: empty: there is no finished run in it; give folders with runs"]
+    assert command("empty")[2] == ["caelab: empty: no finished run there; give folders with runs"]
     monkeypatch.setattr("caelab.cli.dashboard.find_spec", lambda _: None)
     assert command()[2] == [
         "caelab: caelab dashboard: it needs wandb-workspaces; pip install 'caelab[dashboard]'"

@@ -98,7 +98,7 @@ def test_a_range_is_what_networks_see_as_0_and_1(tmp_path):
 def test_a_range_ends_at_the_nearest_float(tmp_path):
     np.save(tmp_path / "x.npy", np.linspace(0, 0.1, 48, dtype=np.float32).reshape(3, 4, 4))
     assert ready(tmp_path / "x.npy", value_range=[0, 0.1]).splits["train"].between == (0, 0.1)
-    with pytest.raises(UserError, match=r"outside of \[0, 0\.0999"):
+    with pytest.raises(UserError, match=r"outside \[0, 0\.0999"):
         ready(tmp_path / "x.npy", value_range=[0, 0.09999])
 
 
@@ -142,8 +142,8 @@ def broken(array, place, value):
         ("x.npy", np.array([GREY[0], None], object), {}, "Python objects"),
         ("x.npy", broken(GREY, (7, 1, 2), np.nan), {}, "image 7 has a value that is nan"),
         ("x.npy", broken(GREY, (29, 0, 0), np.inf), {}, "image 29 has a value that is inf"),
-        ("x.npy", 100 * GREY, {}, r"from 0 to 99\.7917, outside of \[0, 1\]; give dataset\.value_r"),
-        ("x.npy", DEEP, {"value_range": [0, 1000]}, r"outside of \[0, 1000\]"),
+        ("x.npy", 100 * GREY, {}, r"from 0 to 99\.7917, outside \[0, 1\]; give a dataset\.value_r"),
+        ("x.npy", DEEP, {"value_range": [0, 1000]}, r"outside \[0, 1000\]"),
         ("x.npy", DEEP, {"value_range": [5, 5]}, r"value_range=\[5, 5\]; give \[LOW, HIGH\]"),
         ("x.npy", DEEP, {"value_range": 255}, r"value_range=255; give \[LOW, HIGH\]"),
         ("x.npy", DEEP, {"value_range": [[0, 1], 2]}, r"value_range=\[\[0, 1\], 2\]; give \[LOW, HIGH\]"),

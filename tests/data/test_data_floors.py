@@ -26,4 +26,4 @@ def test_a_folder_that_takes_no_files_is_named(tmp_path, capsys):
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert line.startswith(f"{tmp_path / 'floors'}: File exists; ")
-    assert "is not kept" in line
+    assert "are not kept" in line

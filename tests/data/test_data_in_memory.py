@@ -116,7 +116,7 @@ def test_a_dataset_of_float_tensors_stays_within_0_and_1():
     assert module.shape == (2, 5, 7)
     split = module.splits["train"]
     assert torch.equal(split[:], images[split.index])
-    with pytest.raises(UserError, match=r"values from .* outside of \[0, 1\]"):
+    with pytest.raises(UserError, match=r"values from .* outside \[0, 1\]"):
         ready(TensorDataset(5 * images))
 
 
@@ -136,9 +136,9 @@ def test_what_is_no_images_is_left_to_others(value):
     ("value", "message"),
     [
         ({"training": DEEP}, r"split 'training' is unknown; did you mean 'train'\?$"),
-        ({"val": DEEP}, "dataset: only val; give train, and perhaps val and test"),
+        ({"val": DEEP}, "dataset: only val; give train, and optionally val and test"),
         ((DEEP,) * 4, r"4 sets of images; give \(train, test\)"),
-        (Endless(), "train is Endless, without a length"),
+        (Endless(), "train is Endless, which has no length"),
         (DEEP[0, 0], r"train: an array of shape \(14, 5\)"),
         (TensorDataset(torch.zeros(3)), r"sample 0 is an array of shape \(\)"),
     ],
@@ -151,7 +151,7 @@ def test_what_cannot_be_is_one_line(value, message):
 def test_another_process_does_not_have_them():
     keys = hold(DEEP)
     in_memory._held.clear()
-    with pytest.raises(UserError, match="that only another process had"):
+    with pytest.raises(UserError, match="existed only in another process"):
         InMemory("data", **keys).prepare_data()
     assert not InMemory("data", **keys).here()
 
@@ -169,7 +169,7 @@ def test_the_same_images_are_the_same_run(tmp_path, monkeypatch):
     assert (data.train, data.val, data.test, data.shape) == (18, 2, 10, [5, 12, 14])
     assert (data.dtype, data.between) == ("uint16", [0, 4095])
     assert caelab.run(SMALL, model="base", dataset=(DEEP[:20].copy(), DEEP[20:]), epochs=1).dir == run.dir
-    with pytest.raises(UserError, match=r"are for caelab\.run; save them for dataset=array"):
+    with pytest.raises(UserError, match="takes images from Python; save them for dataset=array"):
         caelab.sweep(SMALL, model=["base", "pca"], dataset=DEEP, epochs=1)
 
 

@@ -77,15 +77,18 @@ def test_a_run_is_known_by_the_tables_content(root):
     [
         ("name\n00.png\n", "it has no column 'file'; its columns are name"),
         ("file,lable\n00.png,a\n", "it has a column 'lable'; did you mean 'label'?"),
-        ("file;label\n00.png;a\n", "it has no column 'file'; its columns are file;label; commas part them"),
+        (
+            "file;label\n00.png;a\n",
+            "its columns are file;label; separate them by commas",
+        ),
         ("file,label\n00.png,\n", "line 2: its label is empty"),
         ("file,label\n", "it has no row"),
-        ("file,label\n00.png\n", "line 2 has not one value for each of the 2 columns"),
+        ("file,label\n00.png\n", "line 2 needs one value for each of the 2 columns"),
         ("file\n00.png\n0a5.png\n", "images has no 0a5.png; did you mean '05.png'?"),
         ("file\nbad.png\n", "line 2: bad.png cannot be read: "),
-        ("file\n00.png\n00.png\n", "line 3: 00.png is there twice"),
+        ("file\n00.png\n00.png\n", "line 3: 00.png is listed twice"),
         ("file,split\n00.png,trian\n", "00.png: split 'trian' is unknown; did you mean 'train'?"),
-        ("file,split\n00.png,train\n01.png,val\n", "no picture of split test"),
+        ("file,split\n00.png,train\n01.png,val\n", "no picture in split test"),
         (
             "file,group\n00.png,a\n01.png,a\n",
             "1 images are too few; at least 3 are needed; a group counts as one",
@@ -101,11 +104,11 @@ def test_a_run_is_known_by_the_tables_content(root):
         ),
         (
             "file,target\n00.png,09.png\n01.png,wide.png\n02.png,08.png\n",
-            "01.png has 4x4 pixels, its target wide.png 4x6; a pair needs one size",
+            "01.png has 4x4 pixels, its target wide.png has 4x6; a pair needs one size",
         ),
         (
             "file,split,group\n00.png,train,a\n01.png,val,b\n02.png,test,a\n",
-            "group a is in two splits; one must have all of it",
+            "group a is in two splits; put it into one",
         ),
     ],
 )
@@ -120,7 +123,7 @@ def test_a_mistake_in_it_is_one_line(root, table, message):
 def test_a_table_that_cannot_be_read_is_told_plainly(root):
     table = root.parent / "pictures.csv"
     table.write_bytes("file,label\n00.png,Schön\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"pictures\.csv: it is no text in UTF-8; save it as UTF-8$"):
+    with pytest.raises(UserError, match=r"pictures\.csv: it is not UTF-8 text; save it as UTF-8$"):
         index.columns(table)
     with pytest.raises(UserError, match=r"gone\.csv: No such file or directory$"):
         index.columns(root / "gone.csv")
@@ -137,7 +140,7 @@ def test_a_parquet_file_says_the_same(root):
     )
     assert greys(module) == {"train": [5, 9], "val": [1], "test": [2]}
     assert (module.class_names, module.sha256) == (("1", "3"), other.sha256)
-    with pytest.raises(UserError, match=r"\.parquet: row 2 has not one value for each of the 2 columns"):
+    with pytest.raises(UserError, match=r"\.parquet: row 2 needs one value for each of the 2 columns"):
         ready(root, pandas.DataFrame({"file": names[:2], "label": ["a", None]}))
 
 

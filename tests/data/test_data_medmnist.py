@@ -48,8 +48,8 @@ def test_many_labels_an_image_are_one_class(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("PathMNST", {}, r"dataset\.name=PathMNST: MedMNIST has no such pictures.*PathMNIST"),
-        ("OrganMNIST3D", {}, "no such pictures"),
+        ("PathMNST", {}, r"dataset\.name=PathMNST: MedMNIST has no such dataset.*PathMNIST"),
+        ("OrganMNIST3D", {}, "no such dataset"),
         ("PathMNIST", {"image_size": 32}, r"dataset\.image_size=32: MedMNIST has 28, 64, 128, 224"),
     ],
 )

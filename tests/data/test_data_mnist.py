@@ -193,7 +193,7 @@ def test_a_truncated_source_is_named(tmp_path, capsys, keep, end):
 
 def test_a_tarball_that_lacks_a_file_is_refused(tmp_path, capsys):
     put_tarball(tmp_path / "mnist", leave_out=FILES["test_labels"])
-    with pytest.raises(UserError, match="no source of it works"):
+    with pytest.raises(UserError, match="none of its sources works"):
         ready(tmp_path)
     assert "it lacks t10k-labels-idx1-ubyte" in capsys.readouterr().err
 

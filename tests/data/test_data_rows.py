@@ -69,7 +69,7 @@ def test_what_another_version_has_begun_is_made_anew(tmp_path, capsys):
     made = []
     write(parts(made), tmp_path / "x.npy")
     assert made[0] == (0, 5)
-    assert "begun by 0, not by 1; it is made anew" in capsys.readouterr().err
+    assert "begun by version 0, not 1; it is made again" in capsys.readouterr().err
 
 
 def test_a_longer_file_is_cut(tmp_path):

@@ -276,7 +276,7 @@ def test_a_file_that_cannot_be_read_here_is_not_damaged(tmp_path, error, seen):
 def test_a_fetched_file_with_other_pixels_is_refused_too(tmp_path, capsys):
     found = get(tmp_path, source("a", bring("a", b"654321")), source("b", bring("b", ARRAY.tobytes())))
     assert np.array_equal(found, ARRAY)
-    assert "not the known data" in capsys.readouterr().err
+    assert "not the expected data" in capsys.readouterr().err
 
 
 def test_if_none_works_one_line_says_what_to_do(tmp_path):

@@ -118,9 +118,7 @@ def test_pictures_of_several_sizes_need_one(tmp_path, monkeypatch):
             return Image.new("RGB", (20 + row, 16)), row
 
     monkeypatch.setattr(torchvision.datasets, "EuroSAT", EuroSAT)
-    with pytest.raises(
-        UserError, match=r"images of 3x16x20 uint8 and, sample 1, of 3x16x21 .*dataset\.image_s"
-    ):
+    with pytest.raises(UserError, match=r"sample 0 is 3x16x20 uint8, sample 1 is 3x16x21 .*dataset\.image_s"):
         ready(tmp_path, "EuroSAT")
     assert ready(tmp_path, "EuroSAT", image_size=16).shape == (3, 16, 16)
 
@@ -152,9 +150,9 @@ def test_grey_of_any_kind_becomes_as_many_channels_as_are_asked_for(tmp_path, mo
         (
             [Image.new("L", (8, 8)), Image.fromarray(DEEP)],
             {},
-            "1x8x8 uint8 and, sample 1, of 1x8x8 float32; give images of one kind$",
+            "1x8x8 uint8, sample 1 is 1x8x8 float32; give images of one kind$",
         ),
-        ([DEEP] * 5, {"channels": 3}, "sample 0: dataset.image_size and channels are for pictures and 8-bit"),
+        ([DEEP] * 5, {"channels": 3}, "sample 0: dataset.image_size and channels take pictures and 8-bit"),
         (
             [Image.new("L", (8, 8)), Image.new("F", (8, 8), 99)],
             {},

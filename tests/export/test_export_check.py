@@ -87,6 +87,6 @@ def test_a_file_cut_short_is_named(written):
     folder, pieces, path = written
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(
-        UserError, match=r"autoencoder.safetensors cannot be read back \(.+\): nothing is left"
+        UserError, match=r"autoencoder.safetensors cannot be read back \(.+\): nothing is exported"
     ):
         check(folder, FORMATS["safetensors"], pieces, images(3, (3, 28, 28)))

@@ -120,7 +120,7 @@ def test_a_full_disk_leaves_nothing(run, command, monkeypatch):
     [
         (lambda run: (run, "--format", "safetensor"), "no such format; did you mean 'safetensors'?"),
         (lambda run: (run / "no", "--format", "onnx"), "no result.json there (no such directory); give the"),
-        (lambda run: (run, "--format", "onnx", "--out", run), "which is of no export; choose another --out"),
+        (lambda run: (run, "--format", "onnx", "--out", run), "not part of an export; choose another --out"),
     ],
 )
 def test_mistakes_are_one_line(run, command, mistake, line):
@@ -132,7 +132,7 @@ def test_mistakes_are_one_line(run, command, mistake, line):
 
 @pytest.mark.parametrize(
     ("content", "line"),
-    [(None, "best.ckpt is missing; train the run anew"), (b"PK no zip", "best.ckpt is damaged (")],
+    [(None, "best.ckpt is missing; train the run again"), (b"PK no zip", "best.ckpt is damaged (")],
 )
 def test_a_checkpoint_that_cannot_be_used_is_one_line(run, command, content, line):
     best = run / "checkpoints" / "best.ckpt"

@@ -85,7 +85,7 @@ def test_what_must_stay_is_refused(tmp_path):
         refuse(out, known, force=False)
     refuse(out, known, force=True)
     (out / "thesis.tex").touch()
-    with pytest.raises(UserError, match=r"out holds thesis.tex, which is of no export; choose another --out"):
+    with pytest.raises(UserError, match=r"out holds thesis.tex, not part of an export; choose another --out"):
         refuse(out, known, force=True)
     with pytest.raises(UserError, match="there is a file of that name"):
         refuse(out / "thesis.tex", known, force=True)
@@ -113,5 +113,5 @@ def test_a_parent_that_cannot_be_made_is_named(tmp_path):
 def test_the_folder_that_the_user_is_in_cannot_be_replaced(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for out in (Path("."), tmp_path):
-        with pytest.raises(UserError, match="that folder cannot be replaced; choose one in it, as --out DIR"):
+        with pytest.raises(UserError, match="this folder cannot be replaced; choose a folder in it with"):
             refuse(out, [], force=True)

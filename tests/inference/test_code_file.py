@@ -108,7 +108,7 @@ def test_another_model_is_refused_by_its_fingerprint_or_its_weights(path, tmp_pa
         reader.require(other, tmp_path / "other")
     assert str(caught.value) == (
         f"{path} holds codes of the model with weights {trained.weights[:16]}, and {tmp_path}/other has "
-        f"weights {other.weights[:16]}; decode with the model that encoded"
+        f"weights {other.weights[:16]}; decode with the model that encoded them"
     )
     other.fingerprint = "fedcba98765432100000"
     with pytest.raises(
@@ -198,7 +198,7 @@ def test_a_damaged_file_is_one_line(path, damage, reason):
     damage(path)
     with pytest.raises(UserError) as caught:
         read(path)
-    assert str(caught.value).startswith(f"{path} is damaged, or no file of codes ({reason}")
+    assert str(caught.value).startswith(f"{path} is damaged or not a file of codes ({reason}")
     assert "\n" not in str(caught.value)
 
 

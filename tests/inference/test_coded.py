@@ -75,7 +75,7 @@ def test_tables_of_another_machine_are_refused(folder, lab):
     np.savez("codes.npz", **arrays | {"tables": "0" * 64})
     status, _, err = lab("decode", "run", "codes.npz", "--out", "decoded")
     assert status == 1
-    line = "caelab: codes.npz: coded by tables 0000000000000000; of the same weights this machine computes "
+    line = "caelab: codes.npz: coded with tables 0000000000000000; this machine computes "
     assert err.splitlines()[-1].startswith(line)
     assert not (folder / "decoded").exists()
 

@@ -71,7 +71,7 @@ def test_mistakes_are_one_line_and_leave_nothing(folder, command):
         (
             "run",
             "damaged.npz",
-        ): "damaged.npz is damaged, or no file of codes (File is not a zip",
+        ): "damaged.npz is damaged or not a file of codes (File is not a zip",
         ("run", "none.npz"): "none.npz: no such file; caelab encode writes one",
         (
             "none",

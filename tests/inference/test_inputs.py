@@ -35,7 +35,7 @@ def test_a_folder_is_its_pictures_at_any_depth(there, capsys):
         "in/b.png": "b.png",
         "in/deep/er/c.webp": "deep/er/c.png",
     }
-    assert capsys.readouterr().err == "in: passed over 1 of 4 files, which have no image's name\n"
+    assert capsys.readouterr().err == "in: skipped 1 of 4 files, which do not have the ending of an image\n"
 
 
 def test_links_to_folders_are_followed_and_what_caelab_made_is_passed_over(there):
@@ -88,7 +88,7 @@ def test_mistakes_are_one_line(there):
         (): "no image is given; name files or folders after RUN",
         ("nowhere.png",): "nowhere.png: there is no such file or folder",
         ("empty",): "empty: there is no image in this folder; it is empty",
-        ("text",): "text: there is no image in this folder; none of its 2 files has the name of one",
+        ("text",): "text: there is no image in this folder; none of its 2 files has the ending of one",
     }.items():
         with pytest.raises(UserError) as caught:
             named(*given)

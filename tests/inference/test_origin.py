@@ -107,14 +107,14 @@ def test_the_checksum_is_that_of_the_loaded_network(source):
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        (["from=nothing"], "nothing: no such directory, and no run below multirun begins so"),
+        (["from=nothing"], "nothing: no such directory, and no run below multirun begins with that"),
         (["from=no/where"], "no/where: no result.json there (no such directory); give the directory of a fi"),
         (["from=SOURCE", "model.channels=[4,6]"], "is (8, "),
         (
             ["from=SOURCE", "model.channels=[4,6]"],
             "give the model of that run: model=base 'model.channels=[4,8]' ",
         ),
-        (["from=SOURCE", "model.channels=[4]"], "another network, only there is a "),
+        (["from=SOURCE", "model.channels=[4]"], " exists only there; "),
     ],
 )
 def test_a_mistake_is_one_line(train, source, given, line):

@@ -113,7 +113,7 @@ def test_pictures_are_refused_where_their_16_bits_of_colour_could_not_come_back(
     Image.new("RGB", (8, 8)).save("a.png")
     status, out, err = lab("reconstruct", "run", "a.png", "--out", "out")
     assert (status, out) == (1, "")
-    assert "a.png: skipped: no file of an array; its name must end in .npy, .tif, .tiff\n" in err
+    assert "a.png: skipped: not an array file; its name must end in .npy, .tif, .tiff\n" in err
     np.save("a.npy", np.zeros((2, 8, 8, 3), np.uint16))
     assert lab("reconstruct", "run", "a.npy", "--out", "out")[0] == 0
 

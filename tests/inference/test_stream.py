@@ -79,7 +79,7 @@ def test_what_cannot_be_read_is_skipped_and_told(files, tmp_path, capsys):
     capsys.readouterr()
     stream.tell()
     lines = capsys.readouterr().err.splitlines()
-    assert lines.pop(0) == f"more than 8 bits: what comes back has 8 ({tmp_path}/deep.tif)"
+    assert lines.pop(0) == f"more than 8 bits: the result has 8 ({tmp_path}/deep.tif)"
     assert lines[0] == f"transparency: put on white ({tmp_path}/clear.png and 2 more)"
     assert lines[1].startswith(f"caelab: {tmp_path}/1.png: skipped: ")
     assert "its values go from 7 to 7" in lines[4]

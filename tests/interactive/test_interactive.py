@@ -148,7 +148,7 @@ def test_what_no_page_can_show_is_refused_in_a_line(run, tmp_path):
     other = leave_run(tmp_path / "other", 12)
     with pytest.raises(UserError, match="one RUN or two side by side, not 3"):
         interactive([run] * 3)
-    with pytest.raises(UserError, match="take the same images; these take 3x12x12 and 3x16x16"):
+    with pytest.raises(UserError, match="need images of one shape; these take 3x12x12 and 3x16x16"):
         interactive([run, other])
     with pytest.raises(UserError, match="--images 51: the test split has 50 images; ask for 10 to 50"):
         interactive([run], images=51)
@@ -166,7 +166,7 @@ def test_the_command_writes_it_and_says_where(run, lab, monkeypatch):
     assert re.fullmatch(r"look/interactive.html \(\d+\.\d MB\): open it in a browser\n", out)
     status, _, err = lab("look", ".", "--interactive", "--map", "pca")
     assert status == 1
-    assert "--map pca: the page of --interactive has none; omit it" in err
+    assert "--map pca: does not apply to --interactive; omit it" in err
 
 
 def test_a_prior_of_which_an_older_version_kept_no_draws_is_left_out_and_named(tmp_path, capsys):

@@ -516,7 +516,7 @@ def test_of_a_flow_the_draws_that_were_kept_come_in_turn_and_the_page_says_so(pl
         bench.drawn(f"prior=flow&sample={sample}")
         near(bench.pixels(), bench.decoded(draws[place : place + 1], ()))
     text = bench.chromium.evaluate("document.body.textContent")
-    assert "From the flow prior the page holds 3 draws of caelab sample, and shows them in turn." in text
+    assert "Of the flow prior the page has 3 draws by caelab sample, which it shows in turn." in text
     assert "From the mixture prior" not in text
 
 

@@ -65,7 +65,7 @@ def test_without_network_one_line_says_which_file_goes_where(tmp_path):
         runtime(tmp_path)
     line = str(error.value)
     files = "ort.wasm.bundle.min.mjs and ort-wasm-simd-threaded.wasm"
-    assert line.startswith(f"onnxruntime-web: no source of it works. Put {files} (https://")
+    assert line.startswith(f"onnxruntime-web: none of its sources works. Put {files} (https://")
     assert line.endswith(f" into {tmp_path / 'onnxruntime-web-1.30.0'}")
 
 
@@ -73,7 +73,7 @@ def test_a_package_with_other_contents_is_not_used(tmp_path, capsys):
     folder = tmp_path / "onnxruntime-web-1.30.0"
     folder.mkdir()
     package(folder / module.TARBALL, FILES | {"wasm": b"\0other"})
-    with pytest.raises(UserError, match="no source of it works"):
+    with pytest.raises(UserError, match="none of its sources works"):
         runtime(tmp_path)
-    assert "is damaged (what it holds is not the known data)" in capsys.readouterr().err
+    assert "is damaged (its content is not the expected data)" in capsys.readouterr().err
     assert (folder / f"{module.TARBALL}.damaged").is_file()

@@ -180,7 +180,7 @@ def test_a_resumed_run_ends_where_a_whole_one_does(train, killed, bottleneck):
     [
         (
             ["augment=crop_shift"],
-            "augment: AutoDecoder keeps a code of each image as it is; use augment=none",
+            "augment: AutoDecoder keeps one code for each unchanged image; use augment=none",
         ),
         (["corruption=blur"], "corruption: AutoDecoder fits its codes to clean images; use corruption=none"),
         (
@@ -205,12 +205,12 @@ def test_what_it_cannot_do_is_told_in_a_line(train, words, line):
         (
             nn.MSELoss(),
             {"accumulate_grad_batches": 2},
-            "trainer.accumulate_grad_batches=2: AutoDecoder moves its codes with each batch; leave it out",
+            "trainer.accumulate_grad_batches=2: AutoDecoder updates its codes with each batch; leave this",
         ),
         (
             nn.MSELoss(),
             {"precision": "16-mixed"},
-            "trainer.precision=16-mixed: float16 scales or loses the gradients that move codes of",
+            "trainer.precision=16-mixed: float16 scales or loses the gradients that update the codes of",
         ),
     ],
 )

@@ -97,7 +97,7 @@ def test_a_network_without_a_base_class_is_trained_known_by_its_source_and_opene
     other = train("model=plain", *DATA, tiny=False)
     assert len(other.records) == 2
     assert {one["fingerprint"] for one in other.records} > {first.record["fingerprint"]}
-    with pytest.raises(UserError, match=r"own_nets\.Plain has changed since; put its code back"):
+    with pytest.raises(UserError, match=r"own_nets\.Plain has changed since; restore its code"):
         caelab.load(first.run_dir)
 
 
@@ -115,7 +115,7 @@ def test_an_export_of_such_a_network_is_opened_by_whom_its_run_is(train, nets, m
         caelab.load(file)
     monkeypatch.setenv("PYTHONPATH", str(nets.parent))
     monkeypatch.syspath_prepend(nets.parent)
-    with pytest.raises(UserError, match=r"safetensors: own_nets\.Plain has changed since; put its code back"):
+    with pytest.raises(UserError, match=r"safetensors: own_nets\.Plain has changed since; restore its code"):
         caelab.load(file, trust=["own_nets"])
     nets.with_name("own_layers.py").write_text("WIDTH = 5\n")
     forget()
@@ -177,7 +177,7 @@ def test_a_network_that_breaks_the_contract_is_told_how(code, x_hat, line):
 
 
 def test_what_is_no_network():
-    with pytest.raises(UserError, match="model: object is no torch"):
+    with pytest.raises(UserError, match="model: object is not a torch"):
         outside.network(object(), (3, 8, 8))
     with pytest.raises(UserError, match="has no 'encode'; give it encode"):
         instantiate({"_target_": "torch.nn.ReLU"}, "model", shape=(3, 8, 8))

@@ -235,9 +235,7 @@ def test_without_a_study_the_report_is_of_what_has_runs(command, runs, tmp_path)
     variants = {one.label: one for one in studies.load("table2").variants("cifar10", lambda trial: None)}
     leave(mixed / "fifth", variants["base"], 4, sweep="table2-full")
     status, shown, said = command(mixed)
-    assert "study=table2: finished runs of its sweep beyond 3 seeds: 1; --seeds 5 shows them" in "\n".join(
-        said
-    )
+    assert "study=table2: finished runs with seeds beyond its 3: 1; --seeds 5 shows them" in "\n".join(said)
     text = (tmp_path / "report/index.md").read_text(encoding="utf-8")
     assert status == 0
     assert re.findall("^## (.*)", text, re.MULTILINE) == [
@@ -269,7 +267,7 @@ def test_a_command_names_every_folder_that_it_needs():
 @pytest.mark.parametrize("name", ["index.md", "index.html"])
 def test_a_page_that_is_no_report_is_not_replaced(command, runs, tmp_path, name):
     (tmp_path / name).write_text("My notes on caelab report")
-    line = f"caelab: {name} is no report, and would be replaced; give another --out"
+    line = f"caelab: {name} is not a report and would be overwritten; give another --out"
     assert command(runs, "--out", ".") == (1, [], [line])
     assert files(tmp_path) == [name]
     assert (tmp_path / name).read_text() == "My notes on caelab report"
@@ -289,24 +287,24 @@ MISTAKES = {
     "FAILED": "FAILED: 1 run, none finished; caelab runs FAILED --failed says what went wrong",
     "FAILED table2": "FAILED: 1 run, none finished; caelab runs FAILED --failed says what went wrong",
     "RUNS model=improved": (
-        "model=improved: KEY=VALUE is of studies; loose runs are not filtered; give folders"
+        "model=improved: KEY=VALUE chooses runs of studies only; for other runs, give folders"
     ),
     "RUNS tabel2": "tabel2: there is no such folder or study; did you mean 'table2'?",
     "RUNS table2 --budget quik": "budget=quik: there is no such budget; did you mean 'quick'?",
     "RUNS table2 --budget quick": (
-        "RUNS: 8 runs, but none of --budget quick and these words; give the report the words that the "
-        "training was given"
+        "RUNS: 8 runs, but none with --budget quick and these words; give the report the same words as "
+        "the training"
     ),
     "RUNS beyond": (  # which shares a floor with table2
-        "RUNS: 8 runs, but none of --budget full and these words; give the report the words that the "
-        "training was given"
+        "RUNS: 8 runs, but none with --budget full and these words; give the report the same words as "
+        "the training"
     ),
     "RUNS table2 --seeds abc": "seeds=abc: must be a whole number, 1 or more",
     "RUNS table2 --seeds 0": "seeds=0: must be a whole number, 1 or more",
     "RUNS table2 --seeds ²": "seeds=²: must be a whole number, 1 or more",
-    "RUNS study=table2": "study=table2: the name of a study stands alone, as in table2",
-    "RUNS table2 budget=quick": "budget=quick: an option of the studies, as in --budget quick",
-    "RUNS table2 seed=3": "seed=3: study=table2 varies that itself; --seeds N sets how many",
+    "RUNS study=table2": "study=table2: give the name of a study alone, as in table2",
+    "RUNS table2 budget=quick": "budget=quick: an option; write --budget quick",
+    "RUNS table2 seed=3": "seed=3: study=table2 varies this key; --seeds N sets how many",
     "RUNS table2 dataset=cifar": "dataset=cifar: there is no such dataset; did you mean 'cifar10'?",
 }
 

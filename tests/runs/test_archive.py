@@ -53,7 +53,7 @@ def test_a_directory_comes_first(folder):
 def test_a_name_that_leads_elsewhere_is_refused(folder, capsys, run):
     (folder / record_file.ARCHIVE).write_text(json.dumps(whole("one", 20.0) | {"run": run}) + "\n")
     assert not list(records.find(folder))
-    assert "is no readable archive of runs (line 1: run is" in capsys.readouterr().err
+    assert "is not a readable archive of runs (line 1: run is" in capsys.readouterr().err
 
 
 def test_a_damaged_archive_is_named_and_left_out(folder, capsys):
@@ -61,7 +61,7 @@ def test_a_damaged_archive_is_named_and_left_out(folder, capsys):
         file.write('{"run": "three"')
     assert not list(records.find(folder))
     err = capsys.readouterr().err
-    assert "runs.jsonl is no readable archive of runs (line 3:" in err
+    assert "runs.jsonl is not a readable archive of runs (line 3:" in err
 
 
 def test_what_wants_a_directory_says_that_there_is_none(folder, lab):

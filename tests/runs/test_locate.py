@@ -74,14 +74,14 @@ def test_a_whole_name_goes_before_longer_ones(runs):
     [
         (
             "base",
-            "base: 2 runs begin so: multirun/runs/shapes/base-mse-adam-s0-aa11000000, "
+            "base: 2 runs begin with that: multirun/runs/shapes/base-mse-adam-s0-aa11000000, "
             "multirun/runs/shapes/base-mse-adam-s1-aa22000000; give one of them",
         ),
         (
             "cc44",
-            "cc44: no such directory, and no run below multirun begins so: multirun/runs/mnist/pca",
+            "cc44: no such directory, and no run below multirun begins with that: multirun/runs/mnist/pca",
         ),
-        ("", ": no such directory, and no run below multirun begins so"),
+        ("", ": no such directory, and no run below multirun begins with that"),
     ],
 )
 def test_what_is_not_one_run_is_one_line_with_candidates(runs, text, line):
@@ -118,5 +118,5 @@ def test_every_command_takes_it(runs, lab, command):
     extra |= {"reconstruct": ["i.png", "--out", "o"], "export": ["--format", "onnx"]}
     status, _, err = lab(command, "base", *extra.get(command, []))
     assert status == 1
-    assert err.startswith("caelab: base: 2 runs begin so: multirun/runs/shapes/base-mse-adam-s0-aa11000000, ")
+    assert err.startswith("caelab: base: 2 runs begin with that: multirun/runs/shapes/base-mse-adam-s0-aa11")
     assert err.count("\n") == 1

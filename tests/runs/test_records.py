@@ -84,7 +84,7 @@ def test_an_odd_record_is_named_once_and_left_out(tmp_path, capfd, kind):
         assert found(tmp_path) == ["good"]
     told = capfd.readouterr().err.splitlines()
     assert len(told) == 1
-    assert told[0].startswith(f"{tmp_path}/odd/result.json is no readable run record (")
+    assert told[0].startswith(f"{tmp_path}/odd/result.json is not a readable run record (")
     assert told[0].endswith("); left out")
 
 
@@ -100,7 +100,7 @@ def test_what_is_no_file_or_huge_is_left_out_too(tmp_path, capfd):
     huge, loop, pipe = reasons
     assert huge == "more than 16,777,216 bytes); left out"
     assert loop.startswith("[Errno 40] Too many levels of symbolic links")
-    assert pipe == "it is no file); left out"
+    assert pipe == "it is not a file); left out"
 
 
 @pytest.mark.parametrize("status", ["failed", "pruned"])
@@ -112,7 +112,7 @@ def test_a_record_of_a_run_that_did_not_finish_needs_no_figures(tmp_path, status
 def test_a_damaged_search_is_named_and_left_out(tmp_path, capfd):
     (tmp_path / "search.json").write_text('{"schema": 1, "name": "table2/found"}')
     assert records.searches(tmp_path) == {}
-    assert "search.json is no readable what a search found (" in capfd.readouterr().err
+    assert "search.json is not a readable record of a search (" in capfd.readouterr().err
 
 
 def test_floor_is_pca_at_the_same_latent_on_the_same_data(tmp_path):

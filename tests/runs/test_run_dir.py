@@ -125,7 +125,9 @@ def test_a_run_goes_also_where_a_kill_has_left_half_of_one_of_its_name(tmp_path,
 
 def test_a_run_that_was_trained_since_it_was_chosen_stays(tmp_path):
     save(tmp_path, toys.exact())
-    with pytest.raises(run_dir.BusyError, match=f"{tmp_path.name}: was failed, is finished now, and stays"):
+    with pytest.raises(
+        run_dir.BusyError, match=f"{tmp_path.name}: was failed and is finished now, so it is not deleted"
+    ):
         run_dir.remove(tmp_path, "failed")
     assert tmp_path.is_dir()
 

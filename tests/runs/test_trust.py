@@ -240,7 +240,10 @@ def test_what_trust_names_is_built_but_not_what_it_only_imports(run, mark, tmp_p
     assert mark.exists()
     edit(run, "dataset", train_size={"_target_": "trusted_by_name.Path", "_args_": ["x"]})
     line = refused(lab, "audit", run, "--trust", "trusted_by_name")
-    assert "dataset._target_=trusted_by_name.Path: is not of trusted_by_name, which only imports it" in line
+    assert (
+        "dataset._target_=trusted_by_name.Path: is not defined in trusted_by_name, which only imports it"
+        in line
+    )
     line = refused(lab, "audit", run)  # a grant ends with its command
     assert "model._target_=trusted_by_name.Net: code that is not the lab's" in line
 

@@ -82,7 +82,7 @@ def test_a_study_audits_its_finished_runs_once(train, monkeypatch):
     (answer.run_dirs[0] / "checkpoints" / "best.ckpt").unlink()
     again = train(*words, *tiny, tiny=False)
     assert again.status == 0
-    assert "its checkpoint is not there" in again.out
+    assert "its checkpoint is missing" in again.out
     assert "[audit" not in again.out
     (answer.run_dirs[1] / "audit.json").unlink()
     (answer.run_dirs[1] / "checkpoints" / "best.ckpt").write_bytes(b"damaged")
@@ -97,7 +97,7 @@ def test_a_study_apart_is_carried_out_by_its_name_only(capsys):
     assert execute._at_hand(plain).datasets == ["shapes"]
     assert execute._at_hand(replace(plain, apart=True)).datasets == []
     assert (
-        "study=factors takes hours, or a GPU; it is carried out by its name only" in capsys.readouterr().out
+        "study=factors takes hours, or a GPU; it runs only when called by its name" in capsys.readouterr().out
     )
 
 

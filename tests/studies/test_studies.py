@@ -123,7 +123,7 @@ def test_a_row_may_have_epochs_of_its_own():
     rows = {row.label: row.config for row in study.variants("mnist", no_score)}
     assert rows["improved_skip"]["trainer"]["max_epochs"] == study.epochs == 10
     assert rows["improved_skip, 1 epoch"]["trainer"]["max_epochs"] == 1
-    with pytest.raises(UserError, match="trainer.max_epochs=3: study=bypass varies that itself"):
+    with pytest.raises(UserError, match="trainer.max_epochs=3: study=bypass varies this key"):
         studies.load("bypass", overrides=["trainer.max_epochs=3"])
 
 
@@ -223,11 +223,11 @@ def test_what_a_run_logs_to_is_no_part_of_what_it_is():
         (("table2", "full", "many"), "seeds=many: must be a whole number, 1 or more"),
         (
             ("table2", "full", None, ["model=base"]),
-            "model=base: study=table2 varies that itself; leave it out",
+            "model=base: study=table2 varies this key; leave it out",
         ),
         (
             ("table2", "full", None, ["seed=3"]),
-            "seed=3: study=table2 varies that itself; --seeds N sets how many",
+            "seed=3: study=table2 varies this key; --seeds N sets how many",
         ),
         (("table2", "full", None, ["optimizer=adam,sgd"]), "optimizer=adam,sgd: a study is a sweep already"),
         (("table2", "full", None, ["a=[3"]), "a=[3: not an override; give KEY=VALUE"),
@@ -243,7 +243,7 @@ def test_a_study_has_not_the_name_of_the_tables_of_loose_runs(tmp_path, monkeypa
     (tmp_path / "study" / "runs.yaml").write_text("title: t\ntext: x\ndatasets: []\nepochs: 3\n")
     monkeypatch.setattr(config, "CONF", str(tmp_path))
     with pytest.raises(
-        UserError, match="^study=runs: is what tables of runs without a study are called; rename"
+        UserError, match="^study=runs: is reserved for tables of runs without a study; rename"
     ):
         studies.load("runs")
 
@@ -253,7 +253,7 @@ def test_a_misspelt_key_of_a_study_is_named(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "mine.yaml").write_text("title: t\ntext: x\ndatasets: [shapes]\nepoch: 3\n")
     monkeypatch.setattr(config, "CONF", str(tmp_path))
-    with pytest.raises(UserError, match="study=mine: there is no 'epoch' in a study; did you mean 'epochs'?"):
+    with pytest.raises(UserError, match="study=mine: a study has no key 'epoch'; did you mean 'epochs'?"):
         studies.load("mine")
     (folder / "mine.yaml").write_text("title: t\ntext: x\ndatasets: [shapes]\n")
     with pytest.raises(UserError, match="study=mine: epochs is missing; give epochs: VALUE"):
@@ -298,7 +298,7 @@ def test_the_best_of_a_search_becomes_a_row():
         SimpleNamespace(best={"point": point}, history=[*done[1:], trial("failed")]),
     ):
         assert "found" not in [r.label for r in study.variants("cifar10", no_score, {search.name: fewer})]
-    with pytest.raises(UserError, match="model.blocks=2: study=search_residual varies that itself"):
+    with pytest.raises(UserError, match="model.blocks=2: study=search_residual varies this key"):
         studies.load("search_residual", overrides=["model.blocks=2"])
 
 
@@ -314,8 +314,8 @@ SPACE = "runs: {}\ntitle: t\ntext: x\ndatasets: [shapes]\nepochs: 3\ntune: "
         ("trials: 3, entries: {a: {space: {b.c: []}}}", "space.b.c=[]: give a list of choices"),
         ("entries: {a: {space: {b.c: [1]}}}", "tune.a: a space needs trials, a whole number, 1 or more"),
         ("trials: 3, entries: {a: {space: {b.c: [1]}, grid: {d.e: [1]}}}", "give a grid or a space"),
-        ("trials: 3, pruner: medium, entries: {}", "pruner=medium: there is median and hyperband, or null"),
-        ("entries: {a: {spaces: {b.c: [1]}}}", "there is no 'spaces' in a study; did you mean 'space'?"),
+        ("trials: 3, pruner: medium, entries: {}", "pruner=medium: must be median or hyperband, or null"),
+        ("entries: {a: {spaces: {b.c: [1]}}}", "a study has no key 'spaces'; did you mean 'space'?"),
     ],
 )
 def test_a_space_that_cannot_be_searched_is_named(tmp_path, monkeypatch, text, message):
@@ -366,9 +366,9 @@ def test_a_recipe_holds_for_trained_rows_and_a_row_may_differ():
         ("datasets: shapes", "datasets is 'shapes'; it must be a list of datasets"),
         ("datasets: []", "datasets is []; it must be a list of datasets, such as [mnist, shapes]"),
         ("tune: {}", "tune: entries is missing; give entries: VALUE"),
-        ("name: other", "there is no 'name' in a study"),
-        ("common: [seed=1]", "there is no 'common' in a study"),
-        ("quick: {epoch: 2}", "quick: there is no 'epoch' in a study; did you mean 'epochs'?"),
+        ("name: other", "a study has no key 'name'"),
+        ("common: [seed=1]", "a study has no key 'common'"),
+        ("quick: {epoch: 2}", "quick: a study has no key 'epoch'; did you mean 'epochs'?"),
         (
             "{runs: {base: []}, published: {shapes: {bsae: {psnr: 3}}}}",
             "published: shapes: there is no 'bsae'; did you mean 'base'?",

@@ -349,7 +349,7 @@ def test_the_best_of_a_search_is_run_over_the_seeds(train, tmp_path, monkeypatch
     assert not {run.record.finished for run in forced} & set(stamps.values())
     shown = capfd.readouterr().out
     assert "trial 0" not in shown
-    assert "force=true keeps its trials; to search anew, remove multirun/searches/" in shown
+    assert "force=true keeps its trials; to start over, remove multirun/searches/" in shown
 
 
 def test_a_search_without_optuna_says_what_to_install_and_stops_no_other(train, tmp_path, monkeypatch, capfd):

@@ -32,7 +32,7 @@ def cleared(root):
 
 
 NEW = f"{durable.ASIDE}1"
-HALF = "file that a kill left unfinished"
+HALF = "file left unfinished when a process was killed"
 
 
 def test_what_kills_left_of_a_run_goes_once_nobody_can_be_writing_it(tmp_path):
@@ -61,7 +61,7 @@ def test_what_was_set_aside_goes_with_a_finished_run_only(tmp_path):
     for name, changes in {"done": {}, "failed": {"status": "failed", "error": "no luck"}}.items():
         leave(tmp_path / name, **changes)
         leave(tmp_path / name / "previous")
-    assert cleared(tmp_path) == [("done/previous", "run that a finished one has taken the place of")]
+    assert cleared(tmp_path) == [("done/previous", "run that a finished one has replaced")]
     assert (tmp_path / "failed" / "previous" / "result.json").exists()
 
 
@@ -82,7 +82,7 @@ def test_a_live_run_and_a_live_sweep_are_left_alone(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.json").write_text("{}")
     with FileLock(tmp_path / "a" / ".lock"), FileLock(tmp_path / ".sweep-live" / ".lock"):
-        assert cleared(tmp_path) == [(".sweep-dead", "board of a sweep that is over")]
+        assert cleared(tmp_path) == [(".sweep-dead", "files of a sweep that has ended")]
     assert (tmp_path / "a" / NEW).exists()
     assert (tmp_path / ".sweep-live" / "0.json").exists()
 

@@ -102,8 +102,8 @@ def test_a_key_that_every_swept_option_has_is_set_in_each(train):
 def test_a_sweep_over_no_value_is_refused(train):
     answer = train("-m", "seed=range(3,0)")
     assert answer.status == 1
-    assert answer.err == "caelab: seed=range(3,0): there is no value; give one at least, as in range(0,3)\n"
-    with pytest.raises(UserError, match="^seed: there is no value; give one at least"):
+    assert answer.err == "caelab: seed=range(3,0): no value given; give at least one, as in range(0,3)\n"
+    with pytest.raises(UserError, match="^seed: no value given; give at least one"):
         words.from_python((), {"seed": range(0)})
 
 

@@ -130,14 +130,14 @@ def test_averaged_weights_have_the_codebook_that_belongs_to_them(train, monkeypa
         (["bottleneck=vqq"], "did you mean 'vq'?"),
         (
             ["dataset=shapes", "model=pca", "bottleneck=vq"],
-            "PCA has no place for one; use bottleneck=none, or another model",
+            "PCA takes none; use bottleneck=none, or another model",
         ),
         (
             ["select=val/objective"],
-            "select=val/objective: nothing is added to the loss here; use select=val/loss",
+            "select=val/objective: this model adds nothing to the loss; use select=val/loss",
         ),
         (["bottleneck=variational", "bottleneck.beta=-1"], "bottleneck.beta must be at least 0, got -1"),
-        (["bottleneck=fsq", "bottleneck.levels=[5,5,5]"], "bottleneck.levels must be as many as divide 8"),
+        (["bottleneck=fsq", "bottleneck.levels=[5,5,5]"], "bottleneck.the number of levels must divide 8"),
         (
             ["bottleneck=vq", "bottleneck.dim=3"],
             "bottleneck.dim must divide the 8 numbers of the latent",

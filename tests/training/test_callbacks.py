@@ -216,11 +216,11 @@ def test_a_callback_of_ones_own_acts(train, tmp_path):
         ),
         (
             [*STOPS, "callbacks.early_stopping.strict=0"],
-            "only with a + in front, +callbacks.early_stopping.strict=",
+            "needs a + in front, +callbacks.early_stopping.strict=",
         ),
         (
             [*STOPS, "callbacks.early_stopping.monitor=val/penalty"],
-            "callbacks.early_stopping.monitor: nothing is chosen by 'val/penalty'",
+            "callbacks.early_stopping.monitor: nothing can be chosen by 'val/penalty'",
         ),
         (
             [*STOPS, "callbacks.early_stopping.monitor=val/psn", "callbacks.early_stopping.mode=max"],
@@ -228,7 +228,7 @@ def test_a_callback_of_ones_own_acts(train, tmp_path):
         ),
         (["+callbacks.mine=3"], "callbacks.mine=3: give its class, as in +callbacks.mine._target_="),
         (["+callbacks.mine.patience=3"], "callbacks.mine: _target_ is missing"),
-        (["+callbacks.mine._target_=torch.nn.ReLU"], "callbacks.mine: torch.nn.ReLU is no callback"),
+        (["+callbacks.mine._target_=torch.nn.ReLU"], "callbacks.mine: torch.nn.ReLU is not a callback"),
     ],
 )
 def test_a_mistake_in_a_callback_is_one_line(train, words, line):

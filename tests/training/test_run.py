@@ -321,7 +321,7 @@ def test_a_run_whose_checkpoint_is_empty_is_trained_again(train, trained):
         load(first.run_dir)
     second = train()
     assert second.status == 0, second.err
-    assert "best.ckpt is lost; the run starts anew" in second.out
+    assert "best.ckpt is lost; the run starts again from the beginning" in second.out
     assert "finished before" not in second.out
     assert second.record["metrics"] == first.record["metrics"]
     assert load(first.run_dir).weight.numel()

@@ -29,7 +29,7 @@ def carry_out(name: str, runs: Mapping[Path, Complete]) -> int:
     for number, path in enumerate(missing, start=1):
         shown = terminal.shown(path)
         if "best" not in runs[path].artifacts or not (path / runs[path].artifacts["best"]).is_file():
-            terminal.say(f"no {name} of {shown}: its checkpoint is not there")
+            terminal.say(f"no {name} of {shown}: its checkpoint is missing")
             continue
         terminal.say(f"[{name} {number} of {len(missing)}] {shown}")
         try:

@@ -65,7 +65,7 @@ class Subject:
         if (latent := self.record.size.latent) > LONGEST:
             raise UserError(
                 f"{shown(self.run)}: its latent has {latent:,} numbers; caelab {self._analysis.name} needs "
-                f"as many squared, and takes {LONGEST:,} at most"
+                f"the square of that, and takes {LONGEST:,} at most"
             )
 
     @property
@@ -97,7 +97,7 @@ def analyse(analysis: Analysis, run: Path, options: dict[str, Any], again: bool 
     """
     subject = Subject(analysis, run)
     if not run.is_dir():
-        raise UserError(f"{run} lies in {run.parent / ARCHIVE}, which holds no checkpoints; train it anew")
+        raise UserError(f"{run} lies in {run.parent / ARCHIVE}, which holds no checkpoints; train it again")
     with locked(run):
         if subject.earlier is not None and not again:  # nor did another process just now
             return subject.earlier

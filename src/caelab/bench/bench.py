@@ -99,7 +99,7 @@ def markdown(file: Path) -> str:
     except FileNotFoundError:
         raise UserError(f"{file}: there is no such file") from None
     except (*record_file.DAMAGE, KeyError):
-        raise UserError(f"{file}: no file of figures that caelab bench has written") from None
+        raise UserError(f"{file}: not a file of figures that caelab bench wrote") from None
 
 
 def _parts(found: Mapping[str, Any]) -> list[Table | str]:

@@ -94,7 +94,7 @@ def times(browser: str, page: Path) -> dict[str, Any]:
             finally:
                 timer.cancel()
                 process.kill()
-    raise UserError(f"--page: {browser} told no times of the page in {_SECONDS} s")
+    raise UserError(f"--page: {browser} reported no times of the page within {_SECONDS} s")
 
 
 def table(found: Mapping[str, Any]) -> Table:

@@ -33,7 +33,7 @@ class FSQ(Discrete):
             if isinstance(level, bool) or not isinstance(level, int) or level < 3:
                 raise ValueError(f"levels must be whole numbers, each at least 3, got {[*levels]}")
         if not levels or latent % len(levels):
-            raise ValueError(f"levels must be as many as divide {latent}, the latent, got {len(levels)}")
+            raise ValueError(f"the number of levels must divide {latent}, the latent, got {len(levels)}")
         if math.prod(levels) > _MOST:
             raise ValueError(f"levels must multiply to at most {_MOST:,}, got {math.prod(levels):,}")
         super().__init__(latent, len(levels), math.prod(levels))

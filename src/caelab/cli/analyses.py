@@ -22,7 +22,7 @@ def add(app: typer.Typer) -> None:
     known = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
     for one in registry.analyses().values():
         if one.name in known:
-            terminal.note(f"the analysis in {one.package} has no command: caelab {one.name} is another one")
+            terminal.note(f"the analysis in {one.package} gets no command: caelab {one.name} exists already")
             continue
         lines = examples(*(f"caelab {one.name} {words}" for words in one.examples))
         app.command(one.name, help=one.help, short_help=one.question, epilog=lines)(_command(one))
@@ -78,7 +78,7 @@ def _declared(name: str, option: Option) -> tuple[Any, Any]:
 def _refuse_several(analysis: Analysis, runs: Sequence[Path], words: Mapping[str, Any]) -> None:
     for name, value in words.items():
         if value is not None and analysis.options[name].single and len(runs) > 1:
-            raise UserError(f"--{name} {value}: is for one run; omit it, or give one RUN")
+            raise UserError(f"--{name} {value}: applies to one run only; omit it, or give one RUN")
 
 
 def _analysed(analysis: Analysis, runs: Sequence[Path], options: dict[str, Any]) -> bool:

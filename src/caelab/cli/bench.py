@@ -83,10 +83,10 @@ def bench(
     """
     asked = {"--to": to, "--page": page, "--show": show, "--loading": loading}
     if len(instead := [name for name, value in asked.items() if value]) > 1:
-        raise UserError(f"{' and '.join(instead)}: each does something else; give one of them")
+        raise UserError(f"{' and '.join(instead)}: give only one of them")
     own = {"--models": models} | ({} if loading else {"--only": only, "--grow": grow})
     if instead and (unused := [name for name, value in own.items() if value]):
-        raise UserError(f"{instead[0]}: does not go with {' or '.join(unused)}; leave that out")
+        raise UserError(f"{instead[0]}: cannot be combined with {' or '.join(unused)}; leave that out")
     from caelab.bench import bench as ways
     from caelab.bench import loading as loaders
 

@@ -33,7 +33,7 @@ def interactive(analysis: Analysis, runs: Sequence[Path], words: Mapping[str, An
     """
     for name, value in words.items():
         if value is not None and name not in _OPTIONS:
-            raise UserError(f"--{name} {value}: the page of --interactive has none; omit it")
+            raise UserError(f"--{name} {value}: does not apply to --interactive; omit it")
     options = analysis.arguments(words)
     from caelab.interactive.interactive import interactive as write
 

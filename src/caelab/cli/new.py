@@ -222,7 +222,7 @@ def new(
     files = contents(kind, name)
     for path in files:
         if path.exists():
-            raise UserError(f"{path} is there already; choose another name")
+            raise UserError(f"{path} exists already; choose another name")
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -239,13 +239,13 @@ def contents(kind: str, name: str) -> dict[Path, str]:
     from caelab.studies import LOOSE
 
     if kind not in (kinds := [*_CODE, "study"]):
-        raise UserError(f"{kind}: caelab new writes no such thing{terminal.nearest(kind, kinds)}")
+        raise UserError(f"{kind}: caelab new cannot write that{terminal.nearest(kind, kinds)}")
     if not name.isidentifier() or not name.islower() or not name.isascii():  # Hydra takes no other letters
-        raise UserError(f"{name}: the name of a module has a to z, digits and _ only, such as wide")
+        raise UserError(f"{name}: a name takes only a to z, digits and _, such as wide")
     if iskeyword(name) or iskeyword(_class(name)) or name in _VALUES:
-        raise UserError(f"{name}: is a word of Python's or of YAML's own; choose another name")
+        raise UserError(f"{name}: is a reserved word of Python or YAML; choose another name")
     if kind == "study" and name == LOOSE:
-        raise UserError(f"{name}: is what tables of runs without a study are called; choose another name")
+        raise UserError(f"{name}: is reserved for tables of runs without a study; choose another name")
     if name in options.files(kind):
         raise UserError(f"{name}: there is a {kind}={name} already; choose another name")
     if kind != "study" and find_spec(name):

@@ -146,7 +146,7 @@ def runs(
     listing |= {"--limit": limit is not None, "--format": format != "table"}
     listing |= {"--failed": failed, "--delete": delete, "--yes": yes}
     if clean and (unused := [name for name, value in listing.items() if value]):
-        raise UserError(f"--clean: picks no runs; omit {', '.join(unused)}")
+        raise UserError(f"--clean: does not choose runs; omit {', '.join(unused)}")
     if clean:
         return _clean(roots)
     if group and (columns or failed or delete):
@@ -173,7 +173,7 @@ def _delete(found: Found, yes: bool) -> None:
     status, size = (found.columns.index(name) for name in ("status", "size"))
     sizes = {Path(row[0]): row[size] for row in found.rows}
     if kept := [path for path in sizes if not path.is_dir()]:
-        raise UserError(f"{kept[0]} lies in {kept[0].parent / ARCHIVE}, of which nothing is deleted")
+        raise UserError(f"{kept[0]} lies in {kept[0].parent / ARCHIVE}, from which nothing is deleted")
     what = f"{len(sizes)} {'run' if len(sizes) == 1 else 'runs'}, {sum(sizes.values()):,.1f} MB"
     if not (yes or typer.confirm(f"delete {what}?")):
         raise UserError("nothing is deleted")
@@ -184,7 +184,7 @@ def _delete(found: Found, yes: bool) -> None:
         except (BusyError, OSError) as error:
             failed.append(terminal.explain(error))
     if failed:
-        raise UserError(f"deleted but for {len(failed)} of {len(sizes)}; {failed[0]}")
+        raise UserError(f"{len(failed)} of {len(sizes)} not deleted; {failed[0]}")
     terminal.say(f"deleted {what}")
 
 
@@ -198,6 +198,6 @@ def _clean(folders: Sequence[Path]) -> None:
         terminal.say(f"{terminal.shown(path)}: {kind}")
         count += 1
     for path, size in unused.clear(Path(compose.data_folder())).items():
-        terminal.say(f"{path}: {size:,} bytes, kept of a folder of pictures that is gone or has changed")
+        terminal.say(f"{path}: {size:,} bytes, cached from a folder of pictures that is gone or has changed")
         count += 1
     terminal.say(f"{count} cleared" if count else "nothing to clear")

@@ -106,7 +106,7 @@ def _images(value: Any, once: bool) -> dict[str, Any]:
     from caelab.data import in_memory
 
     if not once:
-        raise UserError("dataset: images from Python are for caelab.run; save them for dataset=array")
+        raise UserError("dataset: only caelab.run takes images from Python; save them for dataset=array")
     keys = {f"dataset.{key}": one for key, one in in_memory.hold(value).items()}
     return {"dataset": in_memory.OPTION} | keys
 
@@ -158,7 +158,9 @@ def free(values: Mapping[str, Any]) -> set[str]:
 
 def _one_of_several(group: str, value: Any) -> Any:
     if isinstance(value, partial):
-        raise UserError(f'{group}: of several classes give arguments by key, as in {{"{group}.KEY": (1, 2)}}')
+        raise UserError(
+            f'{group}: for several classes, give arguments by key, as in {{"{group}.KEY": (1, 2)}}'
+        )
     if is_instance(group, value):
         return _instance(group, value, once=False)
     return _option(group, value)[0] if isinstance(value, type) else value
@@ -171,7 +173,7 @@ def _instance(group: str, value: Any, once: bool) -> str:
             f"optimizer: {kind} has its weights already; give the class, as in partial(Adam, lr=1e-3)"
         )
     if not once:
-        raise UserError(f"{group}: this {kind} is one object, which acts in one run; give the class")
+        raise UserError(f"{group}: this {kind} is one object, which serves one run only; give its class")
     _store(group, f"{kind}.object", instances.node(value))
     return f"{kind}.object"
 
@@ -212,7 +214,7 @@ def _target(group: str, kind: type) -> str:
     except (ImportError, AttributeError, ValueError):
         now = None
     if now is not kind:
-        raise UserError(f"{group}: {target}: not the class that has this name now; give that one")
+        raise UserError(f"{group}: {target}: an outdated class; give the one that has this name now")
     return target
 
 

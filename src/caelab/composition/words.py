@@ -71,7 +71,7 @@ def _word(key: str, value: Any) -> str:
     several = isinstance(value, Iterable) and not isinstance(value, str | list)
     text = ",".join(written(one) for one in value) if several else written(value)
     if not text:
-        raise UserError(f"{key}: there is no value; give one at least")
+        raise UserError(f"{key}: no value given; give at least one")
     return f"{key}={text}"
 
 
@@ -93,7 +93,7 @@ def command_line(arguments: list[str]) -> list[str]:
             flag, _, value = word.partition("=")
             name = flag.lstrip("-")
             right = (hints.wished(name) or name).partition("=")[0]
-            raise UserError(f"{flag}: a setting takes no dashes, as in {right}={value or 'VALUE'}")
+            raise UserError(f"{flag}: a setting takes no dashes; write {right}={value or 'VALUE'}")
     flags = list(arguments)
     for word in keys:
         flags.remove(word)

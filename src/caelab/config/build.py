@@ -37,7 +37,7 @@ def instantiate(node: Any, group: str, **values: Any) -> Any:
             (its ValueError).
     """
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
-        raise UserError(f"{group}: _target_ is missing, the class to build, as in _target_: package.Class")
+        raise UserError(f"{group}: _target_ is missing; give the class, as in _target_: package.Class")
     try:
         target = hydra.utils.get_object(node["_target_"])
     except Exception as error:
@@ -88,7 +88,7 @@ def _check_arguments(node: Any, target: Any, group: str, values: Mapping[str, An
     for name in names if not others else ():
         if name == "bottleneck" and name not in known:
             raise UserError(
-                f"bottleneck: {node['_target_']} has no place for one; use bottleneck=none, or another model"
+                f"bottleneck: {node['_target_']} takes none; use bottleneck=none, or another model"
             )
         if name not in known:
             raise UserError(

@@ -113,4 +113,4 @@ def _check_measures(names: Any, select: Any) -> None:
         return
     if select in [*measures.selectable([*measures.measures()])]:
         raise UserError(f"select={select}: it is not measured; give metrics=[{select.removeprefix('val/')}]")
-    raise UserError(f"select={select}: no checkpoint is chosen by that{nearest(str(select), [*known])}")
+    raise UserError(f"select={select}: no checkpoint can be chosen by that{nearest(str(select), [*known])}")

@@ -37,7 +37,7 @@ def line(error: BaseException, chosen: Mapping[str, str] = MappingProxyType({}))
         return f"{error.override}: not of the form KEY=VALUE ({one_line(error)}); quotes may be missing"
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         if several := re.search(r"Ambiguous value for argument '([^']+)'", str(error)):
-            return f"{several[1]}: several values are a sweep, which takes -m; text with a comma takes quotes"
+            return f"{several[1]}: several values make a sweep, which needs -m; a comma in text needs quotes"
         if key := re.search(r"[Cc]ould not override '([^']+)'", str(error)):
             there = key[1] in options.every_key()
             return hints.elsewhere(key[1], chosen) if there else hints.unknown(key[1])

@@ -64,7 +64,7 @@ def unknown(key: str) -> str:
     keys = options.every_key()
     taken = {f"{group}.{argument}": target for argument, target in _arguments(group).items()}
     if key in taken:
-        return f"{key}: only with a + in front, +{key}=VALUE; {taken[key]} takes it"
+        return f"{key}: needs a + in front, +{key}=VALUE; {taken[key]} takes it"
     if near := difflib.get_close_matches(key, [*keys, *taken], n=1, cutoff=NEAR):
         return f"{key}: there is no such key; did you mean '{'' if near[0] in keys else '+'}{near[0]}'?"
     beside = [other for other in keys if other.rpartition(".")[0] == group]
@@ -76,8 +76,8 @@ def required(key: str, choices: Mapping[str, Any]) -> str:
     group = key.partition(".")[0]
     if choices.get(group) == FROM_PYTHON:
         return (
-            f"{group}={FROM_PYTHON}: only a Python program gives it images, caelab.run(dataset=images); "
-            "dataset=array takes them from a file"
+            f"{group}={FROM_PYTHON}: takes images from a Python program only, caelab.run(dataset=images); "
+            "dataset=array reads them from a file"
         )
     return f"{key} is required: give {key}=VALUE"
 

@@ -9,25 +9,25 @@ from typing import Any
 from caelab.errors import UserError
 from caelab.terminal import nearest
 
-_EPOCHS = "a run counts whole epochs, after which it can go on; use trainer.max_epochs"
+_EPOCHS = "a run counts whole epochs and resumes after one; use trainer.max_epochs"
 _OWN = "caelab does that itself"
 
 REFUSED = {
     "barebones": "a run is measured and its checkpoints are kept",
-    "default_root_dir": "a run lies below paths.output",
+    "default_root_dir": "a run is written below paths.output",
     "enable_autolog_hparams": "loggers are given the whole config",
     "enable_checkpointing": "a run keeps its best and its last checkpoint",
-    "enable_model_summary": "the run's record holds its sizes",
-    "fast_dev_run": "a run leaves its record; use debug=fast",
+    "enable_model_summary": "the run's record holds the sizes of the model",
+    "fast_dev_run": "every run leaves a record; use debug=fast",
     "limit_predict_batches": "a run predicts nothing",
-    "logger": "use the group logger, as in logger=wandb",
+    "logger": "loggers have a group of their own; use logger=wandb",
     "max_steps": _EPOCHS,
     "max_time": "a run counts whole epochs; use callbacks=timer",
     "min_steps": "a run counts whole epochs; use trainer.min_epochs",
-    "model_registry": "use caelab export for a model to share",
+    "model_registry": "caelab export writes a model to share",
     "num_nodes": "a run trains on one machine; hydra/launcher=submitit_slurm spreads a sweep over several",
-    "num_sanity_val_steps": "figures of an untrained network would count as its first",
-    "overfit_batches": "each epoch has another order of images; use debug=overfit, or dataset.train_size",
+    "num_sanity_val_steps": "figures of the untrained network would count as the run's first",
+    "overfit_batches": "each epoch has a new order of images; use debug=overfit, or dataset.train_size",
     "plugins": f"{_OWN}; use trainer.precision and trainer.strategy",
     "reload_dataloaders_every_n_epochs": "images lie in memory, in a new order each epoch",
     "use_distributed_sampler": f"{_OWN}: each image goes to one device",
@@ -44,7 +44,7 @@ STRATEGIES = ["auto", "ddp", "ddp_find_unused_parameters_true", "single_device"]
 
 def told(key: str) -> str:
     """One line about a refused argument."""
-    return f"trainer.{key}: no argument of a run, since {REFUSED[key]}"
+    return f"trainer.{key}: cannot be set, since {REFUSED[key]}"
 
 
 def check(trainer: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ def check(trainer: dict[str, Any]) -> None:
             raise UserError(told(key))
     strategy = trainer.get("strategy", "auto")
     if strategy not in STRATEGIES:
-        raise UserError(f"trainer.strategy={strategy}: not one of a run{nearest(str(strategy), STRATEGIES)}")
+        raise UserError(f"trainer.strategy={strategy}: not supported{nearest(str(strategy), STRATEGIES)}")
     for split in ("train", "val", "test"):
         _check_limit(f"limit_{split}_batches", trainer)
     for key in _SWITCHES:
@@ -86,7 +86,7 @@ def check(trainer: dict[str, Any]) -> None:
     for node in _listed(trainer):
         if not isinstance(node, dict) or "_target_" not in node:
             raise UserError(
-                f"trainer.callbacks: {node} is no callback; give a list such as "
+                f"trainer.callbacks: {node} is not a callback; give a list such as "
                 "[{_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: val/psnr, mode: max}]"
             )
 

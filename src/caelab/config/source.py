@@ -101,7 +101,7 @@ def check(config: Any, sources: Mapping[str, str], where: str) -> None:
     """
     for target, now in (digests(config) if sources else {}).items():
         if sources.get(target, now) != now:
-            raise UserError(f"{where}: {target} has changed since; put its code back, or train the run again")
+            raise UserError(f"{where}: {target} has changed since; restore its code, or train the run again")
 
 
 _imported: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # class -> digest when it was first seen
@@ -111,7 +111,7 @@ def _require_same(target: str, now: str) -> None:
     module, _, name = target.rpartition(".")
     loaded = getattr(sys.modules.get(module), name, None) if module != notebook.MODULE else None
     if inspect.isclass(loaded) and _imported.setdefault(loaded, now) != now:
-        raise UserError(f"{target}: its file has changed since it was imported; start this process anew")
+        raise UserError(f"{target}: its file has changed since it was imported; restart this process")
 
 
 def _targets(node: Any) -> Iterator[str]:

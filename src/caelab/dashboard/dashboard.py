@@ -60,9 +60,7 @@ def dashboard(asked: Asked, entity: str | None, project: str | None, upload: boo
 def _runs(roots: Sequence[Path]) -> Index:
     runs = index(*roots)
     if not any(record.status == "finished" for _, record in runs.values()):
-        raise UserError(
-            f"{', '.join(map(str, roots))}: there is no finished run in it; give folders with runs"
-        )
+        raise UserError(f"{', '.join(map(str, roots))}: no finished run there; give folders with runs")
     return runs
 
 
@@ -99,7 +97,7 @@ def _board(asked: Asked, parts: Sequence[Part]) -> Board:
     if not shown:
         raise UserError(
             f"{', '.join(asked.names or map(str, asked.roots))}: {count} finished runs, none of them in W&B; "
-            "--upload sends them, and logger=wandb has new ones logged"
+            "--upload sends them, and logger=wandb logs new ones"
         )
     board = Board(f"caelab: {', '.join(asked.names) or 'all runs'}", shown)
     if missing := count - len(board.runs):
@@ -137,7 +135,7 @@ def _write(out: Path, board: Board, workspace: Any, report: Any) -> None:
     }
     durable.write(out, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     terminal.say(
-        f"no key for W&B, so {out} has what it would be sent; wandb login, and the same command sends it"
+        f"no key for W&B, so the dashboard is in {out}; after wandb login, the same command sends it"
     )
 
 

@@ -138,7 +138,7 @@ def _arrays(path: Path) -> Mapping[str, npt.NDArray[Any]]:
         return {"images": np.lib.format.open_memmap(path, mode="c")}
     if kind == ".npz":
         if not zipfile.is_zipfile(path):
-            raise ValueError("it is no .npz file")
+            raise ValueError("it is not an .npz file")
         with np.load(path) as arrays:
             return dict(arrays)
     import tifffile  # which other files do without

@@ -127,7 +127,7 @@ def open_or_build(
         except FileNotFoundError:
             pass
         except DamagedError as damage:
-            note(f"{what}: {damage}; the cache is made anew")
+            note(f"{what}: {damage}; the cache is built again")
         _write(cache, build(), origin, alone)
     return _open(cache, expected)
 
@@ -146,7 +146,7 @@ def writing(folder: Path) -> Iterator[None]:
             raise _full(folder) from error
         raise UserError(
             f"cannot write into {folder} ({error.strerror or one_line(error)}): "
-            "give a folder that can be written with paths.data=FOLDER"
+            "give a writable folder with paths.data=FOLDER"
         ) from error
 
 
@@ -177,7 +177,7 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
             if isinstance(error, OSError) and error.errno not in _LOCKLESS:
                 raise
             # sound without one: each process writes aside, and the first to be done is taken
-            note(f"{what}: there are no locks in {folder}; processes that start at once each make the cache")
+            note(f"{what}: {folder} has no file locks; processes that start together each build the cache")
         if lock.is_locked:
             sharing.share(folder / ".lock")
             _remove_leftovers(folder)
@@ -244,7 +244,7 @@ def _open(cache: Path, expected: Mapping[str, str] | None) -> Opened:
     opened, checksums = _verified(cache, stamp)
     for name, known in (expected or {}).items():
         if checksums.get(name) != known:
-            raise DamagedError(cache / f"{name}.npy", "not the known data")
+            raise DamagedError(cache / f"{name}.npy", "not the expected data")
     return opened
 
 

@@ -69,7 +69,7 @@ def pictures_in_archive(path: Path) -> Pictures:
             for member in tar:
                 if _leaves(member):
                     raise UserError(
-                        f"{path}: the member {member.name!r} would leave the folder it is unpacked to; "
+                        f"{path}: the member {member.name!r} would be unpacked outside its folder; "
                         "this is not the official archive, and nothing of it is used"
                     )
                 key = _key(member.name)
@@ -201,7 +201,7 @@ class CINIC10(ImageDataModule):
         path = self.folder / ARCHIVE
         if path.is_file() and (found := md5_of(path)) != self.archive_md5:
             damage = DamagedError(path, f"md5 {found} instead of {self.archive_md5}")
-            note(f"{self.name}: {damage}; it is fetched anew")
+            note(f"{self.name}: {damage}; it is fetched again")
         elif path.is_file():
             return path
         note(f"{self.name}: trying the official download (687 MB)")

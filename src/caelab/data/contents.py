@@ -196,7 +196,7 @@ def _file(path: Path) -> File:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     if stamp(path) != before:
-        raise UserError(f"{path} changes while it is read; start again when it is whole")
+        raise UserError(f"{path} changed while it was read; start again when it is complete")
     return File(before, found)
 
 

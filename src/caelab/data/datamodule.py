@@ -286,8 +286,8 @@ class ImageDataModule(LightningDataModule):
         if self.expected not in (None, sha256):
             raise UserError(
                 f"{self.place()}: not the images that the run was trained and measured on (checksum "
-                f"{sha256[:10]}, in its record {str(self.expected)[:10]}); put those back, or train again; "
-                f"caelab evaluate RUN dataset={self.name} and its keys scores the run on these all the same"
+                f"{sha256[:10]}, in its record {str(self.expected)[:10]}); restore those, or train again; "
+                f"caelab evaluate RUN dataset={self.name}, with its keys, scores the run on these images"
             )
         if not self.class_names:  # of a class that names none
             last = max(int(split.targets.max()) for split in splits.values())

@@ -32,7 +32,7 @@ def keep(folder: Path, key: str, found: dict[str, Any]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         durable.write(file, json.dumps(found) + "\n")
     except OSError as error:
-        terminal.note(f"{file.parent}: {error.strerror}; what was measured of these data is not kept")
+        terminal.note(f"{file.parent}: {error.strerror}; the floors measured on these data are not kept")
 
 
 def _file(folder: Path, key: str) -> Path:

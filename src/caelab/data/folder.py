@@ -263,9 +263,9 @@ class Folder(ImageDataModule):
             raise UserError(f"{path}: {error}") from None
         # Pillow's readers raise almost anything on a damaged file
         except Exception as error:
-            raise UserError(f"{path} cannot be read any more: {one_line(error)}") from error
+            raise UserError(f"{path} can no longer be read: {one_line(error)}") from error
         if changed:
-            raise UserError(f"{path} changes while it is read; start again when it is whole")
+            raise UserError(f"{path} changed while it was read; start again when it is complete")
         return image
 
     def _tell(self) -> None:

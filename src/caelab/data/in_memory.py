@@ -77,7 +77,7 @@ class InMemory(ImageDataModule):
         stacks, names = self._stacks()
         if _identity(stacks) != self.given:
             raise UserError(
-                "dataset: these images have changed since caelab.run got them; give a copy, or give them anew"
+                "dataset: these images have changed since caelab.run got them; give a copy, or the new images"
             )
         splits, self.class_names = splits_of(stacks, self.value_range, self.split_seed, _WHERE, names)
         return splits, self.given
@@ -85,7 +85,7 @@ class InMemory(ImageDataModule):
     def _stacks(self) -> tuple[dict[str, Stack], Sequence[str]]:
         if not self.here():
             raise UserError(
-                "dataset: images that only another process had; give them to caelab.run once more"
+                "dataset: these images existed only in another process; give them to caelab.run again"
             )
         return _held[self.given]
 
@@ -146,7 +146,7 @@ def _splits(value: Any) -> Mapping[str, Any]:
         if "train" not in value or not value.keys() <= {*SPLITS}:
             if odd := [str(name) for name in value if name not in SPLITS]:
                 raise UserError(f"dataset: split {odd[0]!r} is unknown{nearest(odd[0], [*SPLITS])}")
-            raise UserError(f"dataset: only {', '.join(value)}; give train, and perhaps val and test")
+            raise UserError(f"dataset: only {', '.join(value)}; give train, and optionally val and test")
         return value
     if not isinstance(value, tuple | list) or _labelled(value):
         return {"train": value}
@@ -166,7 +166,7 @@ def _stack(value: Any, split: str) -> Stack:
     if isinstance(value, Dataset):
         if not hasattr(value, "__len__"):
             raise UserError(
-                f"{_WHERE}: {split} is {type(value).__name__}, without a length; give one that has it"
+                f"{_WHERE}: {split} is {type(value).__name__}, which has no length; give a dataset with one"
             )
         samples = (value[row] for row in range(len(value)))
         return collected(samples, len(value), f"{_WHERE}: {split}", mend="make them one size")

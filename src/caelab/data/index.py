@@ -48,18 +48,18 @@ def read(path: Path, folder: Path, files: Mapping[str, File]) -> list[dict[str, 
     names, lines = _opened(path)
     _check_columns(names, where)
     if not lines:
-        raise UserError(f"{where}: it has no row")
+        raise UserError(f"{where}: it has no rows")
     rows = []
     for place, row in lines:
         if None in row or None in row.values():
-            raise UserError(f"{where}: {place} has not one value for each of the {len(names)} columns")
+            raise UserError(f"{where}: {place} needs one value for each of the {len(names)} columns")
         for name in (row[column] for column in ("file", "target") if column in row):
             _check_picture(name, files, folder, f"{where}: {place}")
         for column in ("label", "group"):
             if column in row and not row[column].strip():
                 raise UserError(f"{where}: {place}: its {column} is empty")
         if row["file"] in seen:
-            raise UserError(f"{where}: {place}: {row['file']} is there twice")
+            raise UserError(f"{where}: {place}: {row['file']} is listed twice")
         seen.add(row["file"])
         rows.append(row)
     return rows
@@ -84,7 +84,7 @@ def places(rows: Sequence[Mapping[str, str]], seed: int, where: str) -> list[int
         found = [_place(row["split"], f"{where}: {row['file']}") for row in rows]
         for place, name in enumerate(layout.SPLITS):
             if place not in found:
-                raise UserError(f"{where}: no picture of split {name}")
+                raise UserError(f"{where}: no picture in split {name}")
     pictures = (
         (row[column], place)
         for row, place in zip(rows, found, strict=True)
@@ -106,7 +106,8 @@ def require_alike(pairs: Sequence[tuple[str, str]], folder: Path, where: str) ->
         one, other = (_size(folder / name) for name in pair)
         if one != other:
             raise UserError(
-                f"{where}: {pair[0]} has {one} pixels, its target {pair[1]} {other}; a pair needs one size"
+                f"{where}: {pair[0]} has {one} pixels, its target {pair[1]} has {other}; "
+                "a pair needs one size"
             )
 
 
@@ -115,7 +116,7 @@ def _size(path: Path) -> str:
         height, width = pictures.size(path)
     # Pillow's readers raise almost anything on a damaged file
     except Exception as error:
-        raise UserError(f"{path} cannot be read any more: {one_line(error)}") from error
+        raise UserError(f"{path} can no longer be read: {one_line(error)}") from error
     return f"{height}x{width}"
 
 
@@ -127,7 +128,7 @@ def _opened(path: Path) -> tuple[Sequence[str], list[tuple[str, dict[str, Any]]]
         raise UserError(f"dataset.index={path}: it needs pyarrow; pip install 'caelab[hf]'") from None
     except UnicodeDecodeError:
         more = "" if path.suffix.lower() == ".csv" else ", and Parquet ends in .parquet"
-        raise UserError(f"dataset.index={path}: it is no text in UTF-8; save it as UTF-8{more}") from None
+        raise UserError(f"dataset.index={path}: it is not UTF-8 text; save it as UTF-8{more}") from None
     except OSError as error:
         raise UserError(f"dataset.index={path}: {error.strerror or one_line(error)}") from None
     except (ValueError, csv.Error) as error:
@@ -166,7 +167,7 @@ def _require_whole(what: str, placed: Iterator[tuple[str, int]], where: str) -> 
     first: dict[str, int] = {}
     for name, place in placed:
         if first.setdefault(name, place) != place:
-            raise UserError(f"{where}: {what} {name} is in two splits; one must have all of it")
+            raise UserError(f"{where}: {what} {name} is in two splits; put it into one")
 
 
 def _place(split: str, where: str) -> int:
@@ -183,7 +184,7 @@ def _check_columns(names: Sequence[str], where: str) -> None:
             raise UserError(f"{where}: it has a column '{name}'; did you mean '{column}'?")
     if "file" not in names:
         found = ", ".join(names) or "none"
-        more = "; commas part them" if len(names) == 1 and re.search("[;\t]", found) else ""
+        more = "; separate them by commas" if len(names) == 1 and re.search("[;\t]", found) else ""
         raise UserError(f"{where}: it has no column 'file'; its columns are {found}{more}")
 
 

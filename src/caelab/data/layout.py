@@ -85,8 +85,8 @@ def _refuse_near_names(folder: Path, names: Sequence[str]) -> None:
         shown = " and ".join(f"{name}/" for name in near.values())
         count = ", ".join(" or ".join(split) for split in SPLITS.values())
         raise UserError(
-            f"dataset.path={folder}: are {shown} splits or classes? The names of splits are {count}; "
-            "rename them to these, or to what does not look like a split"
+            f"dataset.path={folder}: are {shown} splits or classes? Splits are named {count}; "
+            "rename the folders to these, or to names that do not resemble them"
         )
 
 

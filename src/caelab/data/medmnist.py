@@ -63,7 +63,7 @@ class MedMNIST(Array):
         order_seed: int = 0,
     ):
         if name not in NAMES:
-            raise UserError(f"dataset.name={name}: MedMNIST has no such pictures{nearest(str(name), NAMES)}")
+            raise UserError(f"dataset.name={name}: MedMNIST has no such dataset{nearest(str(name), NAMES)}")
         if image_size not in SIZES:
             raise UserError(f"dataset.image_size={image_size}: MedMNIST has {', '.join(map(str, SIZES))}")
         self.kind, self.size = name, image_size

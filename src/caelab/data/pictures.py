@@ -106,7 +106,7 @@ def read(file: Path, form: Form, look: Callable[[Image.Image], None] | None = No
             if file.suffix.lower() in (".tif", ".tiff")
             else ""
         )
-        raise ValueError(f"no picture that Pillow reads{other}") from None
+        raise ValueError(f"not a picture that Pillow can read{other}") from None
     with opened as image:
         if image.format in ("JPEG", "MPO"):  # decoded at a fraction of its size if that does
             least = (2 * form.width, 2 * form.height)
@@ -150,9 +150,9 @@ def to_pixels(image: Image.Image, form: Form) -> npt.NDArray[Any]:
         UnfitError: it has other bands, or colours of 16 bits, of which Pillow would read 8.
     """
     if form.bits > 8 and not image.mode.startswith("I") and _stored_deep(image):
-        raise UnfitError("its colours have 16 bits, of which Pillow reads 8; dataset.bits=8 takes those")
+        raise UnfitError("its colours have 16 bits, but Pillow reads only 8; use dataset.bits=8")
     if form.channels == AS_THEY_ARE and len(bands := image.getbands()) != AS_THEY_ARE:
-        raise UnfitError(f"its bands are {', '.join(bands)}; dataset.channels=4 takes pictures of four")
+        raise UnfitError(f"its bands are {', '.join(bands)}; dataset.channels=4 takes pictures of four bands")
     picture = _turned(image) if form.channels == AS_THEY_ARE else upright(image)
     if form.bits == 8:
         if picture.mode == DEEP:

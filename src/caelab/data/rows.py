@@ -96,7 +96,7 @@ def _finished(journal: Path, version: str) -> list[str]:
         before, *finished = journal.read_text().splitlines()
         if before == version:
             return finished
-        note(f"{journal.parent}: begun by {before}, not by {version}; it is made anew")
+        note(f"{journal.parent}: begun by version {before}, not {version}; it is made again")
     return []
 
 

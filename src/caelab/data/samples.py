@@ -45,7 +45,7 @@ def channels_of(channels: int | None) -> int | None:
         UserError: it is neither 1 nor 3.
     """
     if channels is not None and channels not in MODES:
-        raise UserError(f"dataset.channels={channels}: must be 1 (grey), 3 (colour), or null, as they are")
+        raise UserError(f"dataset.channels={channels}: must be 1 (grey), 3 (colour) or null (as they are)")
     return channels
 
 
@@ -91,13 +91,13 @@ def collected(
         if (pixels.shape, pixels.dtype) != (images.shape[1:], images.dtype):
             sized = pixels.shape[1:] == images.shape[2:]
             raise UserError(
-                f"{where}: images of {_kind(images[0])} and, sample {row}, of {_kind(pixels)}; "
+                f"{where}: sample 0 is {_kind(images[0])}, sample {row} is {_kind(pixels)}; "
                 + ("give images of one kind" if sized else mend)
             )
         images[row] = pixels
         labels.append(label)
     if images is None or len(labels) < count:
-        raise UserError(f"{where}: {len(labels):,} samples; {max(count, 1):,} were to come")
+        raise UserError(f"{where}: {len(labels):,} samples, but {max(count, 1):,} were expected")
     return Stack(images_of(images, "NCHW", where), _labels(labels))
 
 
@@ -144,7 +144,7 @@ def _as_picture(values: npt.NDArray[Any], where: str) -> Image.Image:
     """An array (H, W) or (H, W, 1 or 3) of bytes as a picture, which can be scaled."""
     if values.dtype != np.uint8 or values.shape[2:] not in ((), (1,), (3,)):
         raise UserError(
-            f"{where}: dataset.image_size and channels are for pictures and 8-bit arrays of 1 or 3 channels"
+            f"{where}: dataset.image_size and channels take pictures and 8-bit arrays of 1 or 3 channels only"
         )
     return Image.fromarray(values[..., 0] if values.shape[2:] == (1,) else values)
 

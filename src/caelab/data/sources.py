@@ -51,7 +51,7 @@ class _Bounded:
         data = self._file.read(min(size, self._left + 1))
         self._left -= len(data)
         if self._left < 0:
-            raise ValueError(f"it unpacks to more than {MOST:,} bytes, as none of the data sets does")
+            raise ValueError(f"it unpacks to more than {MOST:,} bytes, more than any of the datasets")
         return data
 
 
@@ -133,7 +133,7 @@ def obtain(
             continue
         if (arrays := _read(what, folder, source, expected)) is not None:
             return arrays
-    raise UserError(f"{what}: no source of it works. {remedy}")
+    raise UserError(f"{what}: none of its sources works. {remedy}")
 
 
 def _read(what: str, folder: Path, source: Source, expected: Mapping[str, str]) -> Arrays | None:
@@ -146,7 +146,7 @@ def _read(what: str, folder: Path, source: Source, expected: Mapping[str, str]) 
         arrays = source.read(files)
         wrong = [name for name, known in expected.items() if checksum(arrays[name]) != known]
         if wrong:
-            raise DamagedError(files[wrong[0]], "what it holds is not the known data")
+            raise DamagedError(files[wrong[0]], "its content is not the expected data")
     except DamagedError as damage:
         _set_aside(what, damage)
         return _read(
@@ -157,7 +157,7 @@ def _read(what: str, folder: Path, source: Source, expected: Mapping[str, str]) 
 
 def _set_aside(what: str, damage: DamagedError) -> None:
     aside = damage.path.with_name(damage.path.name + ".damaged")
-    note(f"{what}: {damage}; it is not used, and is now {aside.name}")
+    note(f"{what}: {damage}; it is not used, and was renamed to {aside.name}")
     with writing(damage.path.parent):
         if aside.is_dir():
             shutil.rmtree(aside)

@@ -132,8 +132,8 @@ def _range_of(arrays: Sequence[npt.NDArray[Any]], value_range: Sequence[float] |
     if np.float32(low) <= least and most <= np.float32(high):  # as the values are
         return between
     raise UserError(
-        f"{where}: values from {least:.6g} to {most:.6g}, outside of [{low:g}, {high:g}]; give "
-        "dataset.value_range=[LOW,HIGH] that has them all"
+        f"{where}: values from {least:.6g} to {most:.6g}, outside [{low:g}, {high:g}]; give a "
+        "dataset.value_range=[LOW,HIGH] that holds them all"
     )
 
 

@@ -66,11 +66,13 @@ def _checked(folder: Path, form: Format, part: Part, given: Tensors) -> Finding:
         found = difference(part, reloaded, given)
         speeds = speed(reloaded, given), speed(part, given)
     except Exception as error:
-        raise UserError(f"{path.name} cannot be read back ({one_line(error)}): nothing is left") from error
+        raise UserError(
+            f"{path.name} cannot be read back ({one_line(error)}): nothing is exported"
+        ) from error
     if not found <= TOLERANCE:
         raise UserError(
             f"the {part.name} in {path.name} differs from the network by {found:.2g}, more than "
-            f"{TOLERANCE:g}: nothing is left"
+            f"{TOLERANCE:g}: nothing is exported"
         )
     return Finding(part.name, path.name, path.stat().st_size / 1e6, found, *speeds)
 

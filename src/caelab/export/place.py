@@ -50,11 +50,11 @@ def refuse(out: Path, known: Collection[str], force: bool) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{shown(out)}: there is a file of that name; choose another --out")
     if out.exists() and (out.samefile(".") or out.is_mount()):
-        raise UserError(f"{shown(out)}: that folder cannot be replaced; choose one in it, as --out DIR")
+        raise UserError(f"{shown(out)}: this folder cannot be replaced; choose a folder in it with --out DIR")
     there = sorted(path.name for path in out.iterdir()) if out.exists() else []
     strangers = [name for name in there if name not in known]
     if strangers:
-        raise UserError(f"{shown(out)} holds {strangers[0]}, which is of no export; choose another --out")
+        raise UserError(f"{shown(out)} holds {strangers[0]}, not part of an export; choose another --out")
     if there and not force:
         raise UserError(f"{shown(out)} exists already; --force replaces it, --out DIR goes elsewhere")
 

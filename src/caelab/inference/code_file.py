@@ -168,7 +168,7 @@ class Codes:
             if theirs != own:
                 raise UserError(
                     f"{self.path} holds codes of the model with {name} {theirs[:16]}, and {run} has {name} "
-                    f"{own[:16]}; decode with the model that encoded"
+                    f"{own[:16]}; decode with the model that encoded them"
                 )
 
     def batches(self, model: Trained) -> Iterator[tuple[Trained, Code]]:
@@ -199,7 +199,7 @@ class Codes:
         try:
             z = coded.unpack(_bottlenecks(model, self.fit, self.entries), stream)
         except ValueError as error:
-            raise UserError(f"{self.path} is damaged ({error}); encode anew") from None
+            raise UserError(f"{self.path} is damaged ({error}); encode again") from None
         except UserError as error:
             raise UserError(f"{self.path}: {error}") from None
         return z if self.fit.way == WHOLE else z.reshape(-1, model.latent)
@@ -216,7 +216,7 @@ class Codes:
                 shape = [1, bottleneck.tokens, bottleneck.codebooks]
             part = flat[start : start + math.prod(shape)]
             if len(part) < math.prod(shape):
-                raise UserError(f"{self.path} is damaged: it ends within {entry.source.name}; encode anew")
+                raise UserError(f"{self.path} is damaged: it ends within {entry.source.name}; encode again")
             start += math.prod(shape)
             part = part.reshape(shape)
             yield sized, Code(part) if indices is None else Code(torch.empty(1, 0), indices=part)
@@ -247,7 +247,7 @@ def read(path: Path) -> Codes:
         if isinstance(error, OSError) and error.filename:  # it cannot be opened
             raise
         reason = terminal.one_line(error).strip("'\"")
-        raise UserError(f"{path} is damaged, or no file of codes ({reason}); encode anew") from None
+        raise UserError(f"{path} is damaged or not a file of codes ({reason}); encode again") from None
     made_by = {name: str(about[name]) for name in ("fingerprint", "weights")}
     return Codes(path, entries, fit, code, made_by, stream)
 

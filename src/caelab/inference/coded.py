@@ -58,8 +58,8 @@ def unpack(bottlenecks: Sequence[Entropy], found: dict[str, NDArray[Any]]) -> Te
     coder = bottleneck.coder()
     if (theirs := str(found["tables"])) != coder.digest:
         raise UserError(
-            f"coded by tables {theirs[:16]}; of the same weights this machine computes {coder.digest[:16]}: "
-            "decode on the kind of machine that encoded"
+            f"coded with tables {theirs[:16]}; this machine computes {coder.digest[:16]} from the same "
+            "weights: decode on the kind of machine that encoded it"
         )
     stream = Stream(found["words"], found["far"], int(found["check"]))
     count = sum(one.latent for one in bottlenecks) // len(bottleneck.gain)

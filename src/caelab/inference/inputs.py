@@ -75,11 +75,11 @@ def _files(path: Path, out: Path, known: Collection[str]) -> Iterator[Path]:
         there = [file for file in there if _plain(out) not in _plain(file).parents]
     found = [file for file in there if file.suffix.lower() in known]
     if not found:
-        more = f"none of its {len(there):,} files has the name of one" if there else "it is empty"
+        more = f"none of its {len(there):,} files has the ending of one" if there else "it is empty"
         raise UserError(f"{path}: there is no image in this folder; {more}")
     if len(found) < len(there):
         rest = f"{len(there) - len(found):,} of {len(there):,} files"
-        terminal.note(f"{path}: passed over {rest}, which have no image's name")
+        terminal.note(f"{path}: skipped {rest}, which do not have the ending of an image")
     yield from found
 
 

@@ -34,7 +34,7 @@ def fill(network: nn.Module, run: str) -> None:
     state, own = _state(run), network.state_dict()
     if odd := sorted(state.keys() ^ own.keys()):
         where = "there" if odd[0] in state else "here"
-        raise UserError(f"from={run}: another network, only {where} is a {odd[0]}; {_mend(run)}")
+        raise UserError(f"from={run}: another network: {odd[0]} exists only {where}; {_mend(run)}")
     for name, tensor in own.items():
         if state[name].shape != tensor.shape:
             there, here = (tuple(one.shape) for one in (state[name], tensor))

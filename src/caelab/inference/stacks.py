@@ -89,7 +89,7 @@ def opened(path: Path, shape: Sequence[int], any_size: bool, bits: int | None = 
     elif bits is not None:
         array = read(path, Form(shape[0], *size_of(path), bits=bits), _as_png)
     else:
-        raise ValueError(f"no file of an array; its name must end in {', '.join(ENDINGS)}")
+        raise ValueError(f"not an array file; its name must end in {', '.join(ENDINGS)}")
     if not array.size:
         raise ValueError("no image in it")
     known = {axes: dict(zip(axes, array.shape, strict=True)) for axes in _AXES if len(axes) == array.ndim}
@@ -108,7 +108,7 @@ def opened(path: Path, shape: Sequence[int], any_size: bool, bits: int | None = 
 def _as_png(image: Image.Image) -> None:
     """Refuse a picture whose four bands a PNG cannot hold as they are."""
     if image.mode == "CMYK":
-        raise ValueError("its bands are inks, of which no picture comes back; give them as an array")
+        raise ValueError("its bands are inks, which a PNG cannot hold; give them as an array")
 
 
 def _ordered(array: NDArray[Any], axes: str) -> NDArray[Any]:

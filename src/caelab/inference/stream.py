@@ -93,7 +93,7 @@ class Stream:
 
     def _note(self, file: Path, image: Image.Image) -> None:
         deep = image.mode.startswith(("I", DEEP))
-        for remark in [*remarks(image), *(["more than 8 bits: what comes back has 8"] if deep else [])]:
+        for remark in [*remarks(image), *(["more than 8 bits: the result has 8"] if deep else [])]:
             self._remarks[remark].append(file)
 
     def tell(self) -> None:

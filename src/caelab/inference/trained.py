@@ -134,7 +134,7 @@ class Trained:
         if pictures and (self.values is not None or self.shape[0] not in (1, 3)):
             bands = f"{self.shape[0]} channel{'s'[: self.shape[0] != 1]}"
             kind = "bytes" if self.values is None else str(self.values.dtype).removeprefix("torch.")
-            raise UserError(f"the network takes images of {bands} of {kind}, no pictures; give arrays")
+            raise UserError(f"the network takes images of {bands} of {kind}, not pictures; give arrays")
         return Fit(self.shape, way)
 
     def encode(self, images: Any, refine: int = 0) -> Code:
@@ -316,7 +316,7 @@ def _values(data: Any, path: Path) -> Values | None:
             raise ValueError
         found = Values(kinds[data["dtype"]], (low, high))
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise UserError(f"{path}: its data say no type and range of values that a network takes") from None
+        raise UserError(f"{path}: its data do not say what type and range of values it takes") from None
     return None if found == Values(torch.float32, (0, 1)) else found
 
 
@@ -334,7 +334,7 @@ def checkpoint(path: Path) -> dict[str, Any]:
         # mapped, so that a tensor has no more memory than the file
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # type: ignore[no-any-return]
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; train the run anew with force=true") from None
+        raise UserError(f"{path} is missing; train the run again with force=true") from None
     except PermissionError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except MemoryError:
@@ -342,12 +342,12 @@ def checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         if path.is_file() and not path.stat().st_size:
             raise UserError(
-                f"{path} is empty: the machine went down before it was on the disk; the command that trained "
+                f"{path} is empty: the machine went down before it was written; the command that trained "
                 "the run trains it again"
             ) from None
         reason = type(error).__name__
         raise UserError(
-            f"{path} is damaged ({reason}); remove it, or train the run anew with force=true"
+            f"{path} is damaged ({reason}); remove it, or train the run again with force=true"
         ) from None
 
 
@@ -360,7 +360,7 @@ def state(run: Path, record: Complete) -> tuple[Path, dict[str, Tensor]]:
     path = run / record.artifacts.get("best", "checkpoints/best.ckpt")
     whole = checkpoint(path).get("state_dict")
     if not isinstance(whole, dict) or not all(isinstance(value, Tensor) for value in whole.values()):
-        raise UserError(f"{path} is no checkpoint of caelab; train the run anew with force=true")
+        raise UserError(f"{path} is not a checkpoint of caelab; train the run again with force=true")
     if (claimed := sum(value.nbytes for value in whole.values())) > (size := path.stat().st_size):
         raise UserError(f"{path} is damaged: tensors of {claimed:,} bytes in a file of {size:,}")
     return path, {k.removeprefix("net."): v for k, v in whole.items() if k.startswith("net.")}
@@ -377,15 +377,15 @@ def _exported(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (SafetensorError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}); export it anew") from None
+        raise UserError(f"{path} is damaged ({error}); export it again") from None
     if not isinstance(about, dict):
-        raise UserError(f"{path} is no export of caelab: its metadata has no 'caelab'")
+        raise UserError(f"{path} is not an export of caelab: its metadata has no 'caelab'")
     if about.get("schema") != SCHEMA:
         raise UserError(f"{path} has schema {about.get('schema')}, this caelab reads {SCHEMA}")
     if missing := [key for key in _ABOUT if key not in about]:
-        raise UserError(f"{path} is damaged: its metadata has no {missing[0]!r}; export it anew")
+        raise UserError(f"{path} is damaged: its metadata has no {missing[0]!r}; export it again")
     if not isinstance(about.get("sources", {}), dict):
-        raise UserError(f"{path} is damaged: its sources are no digests of classes; export it anew")
+        raise UserError(f"{path} is damaged: its sources are not digests of classes; export it again")
     return about, state
 
 
@@ -409,7 +409,7 @@ def build(model: Any, shape: Sequence[int], path: Path) -> Autoencoder:
 
         return of_the_lab(instantiate(model, "model", shape=tuple(shape)), shape)
     if not (isinstance(kind, type) and issubclass(kind, Autoencoder)):
-        raise UserError(f"{path}: {model['_target_']} is no network")
+        raise UserError(f"{path}: {model['_target_']} is not a network")
     arguments = {key: value for key, value in model.items() if not key.startswith("_")}
     try:
         if "bottleneck" in arguments:

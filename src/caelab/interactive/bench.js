@@ -35,9 +35,9 @@ function imageControls(tests, { set, keep }) {
     (value) => set("mix", null, value), keep);
   const file = make("label", { className: "file" }, "Open a picture", make("input", { type: "file", id: "file", accept: "image/*" }));
   return [
-    { element: section("Image", "A test image, or a picture of yours: drop it here.", image.element, file),
+    { element: section("Image", "A test image, or your own picture: drop it here.", image.element, file),
       show: (state) => image.show(state.image) },
-    { element: section("Other image", "Where the code goes to.", other.element, mix.element),
+    { element: section("Other image", "The image that the slider moves the code towards.", other.element, mix.element),
       show: (state) => { other.show(state.other); mix.show(state.mix); } },
   ];
 }
@@ -52,8 +52,8 @@ function directionControls({ set, keep }) {
     return { element: section(title, how, element), show };
   };
   return free.length ? [
-    of("axes", "Principal axes", "In standard deviations; the largest effect on the picture first. A double click puts a slider back.", (name) => `axis ${name}`),
-    of("numbers", "Single numbers", "In standard deviations of each; the largest effect first.", (name) => `z[${name}]`),
+    of("axes", "Principal axes", "In standard deviations; the largest effect on the picture first. Double-click a slider to reset it.", (name) => `axis ${name}`),
+    of("numbers", "Single numbers", "Each in its own standard deviations; the largest effect first.", (name) => `z[${name}]`),
   ] : [];
 }
 

@@ -62,7 +62,7 @@ def exhibit(subject: Subject, images: Tensor, shown: Tensor) -> Exhibit:
     require_contract(net, images)
     corruption = restore.corruption(record)
     if corruption.random and "." in (kind := _corruption(record.corruption)["kind"]):
-        terminal.say(f"{terminal.shown(subject.run)}: a page cannot draw {kind}; its images are clean there")
+        terminal.say(f"{terminal.shown(subject.run)}: a page cannot draw {kind}; its images are clean")
     blobs = networks(net, corruption, shown[:_COMPARED])
     z = codes.latents(net, images)
     priors = _priors(subject)
@@ -105,7 +105,7 @@ def _priors(subject: Subject) -> dict[str, Mixture | Tensor]:
     for name in result["priors"].keys() - kept.keys():
         terminal.say(
             f"{terminal.shown(subject.run)}: no draws of its {name} are kept, so the page has none; "
-            "caelab sample keeps them since 0.10"
+            "caelab sample has kept them since 0.10"
         )
     return kept
 

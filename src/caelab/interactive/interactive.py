@@ -68,12 +68,12 @@ def interactive(
     for subject in subjects:
         if subject.record.data.paired:
             raise UserError(
-                f"{terminal.shown(subject.run)}: trained on pairs of pictures; a page has no place for both"
+                f"{terminal.shown(subject.run)}: trained on pairs of pictures, which a page cannot show"
             )
     shapes = {tuple(subject.record.data.shape) for subject in subjects}
     if len(shapes) > 1:
         texts = " and ".join("x".join(map(str, shape)) for shape in sorted(shapes))
-        raise UserError(f"--interactive: two runs on a page take the same images; these take {texts}")
+        raise UserError(f"--interactive: two runs on a page need images of one shape; these take {texts}")
     data = subjects[0].data
     rows = _rows(data, images, seed)
     split = data.splits["test"]
@@ -97,7 +97,7 @@ def _rows(data: ImageDataModule, images: int | None, seed: int) -> Tensor:
     """Places of the images in the test split, in random order."""
     there = len(data.splits["test"])
     if there < LEAST:
-        raise UserError(f"the test split has {there} images; a look needs {LEAST} or more")
+        raise UserError(f"the test split has {there} images; caelab look needs {LEAST} or more")
     if images is not None and not LEAST <= images <= there:
         raise UserError(f"--images {images}: the test split has {there:,} images; ask for {LEAST} to {there}")
     return permutation(there, seed)[: images or IMAGES]

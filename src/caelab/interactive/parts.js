@@ -40,7 +40,7 @@ function priorControls({ set, keep }) {
   let seed = 0;
   const draw = (name, value) => { set("prior", null, name); set("sample", null, value); keep(); };
   const lists = priors.filter(([, { draws }]) => draws)
-    .map(([, { title, draws }]) => ` From the ${title} prior the page holds ${draws} draws of caelab sample, and shows them in turn.`);
+    .map(([, { title, draws }]) => ` Of the ${title} prior the page has ${draws} draws by caelab sample, which it shows in turn.`);
   const buttons = priors.map(([name, { title }]) => {
     const button = make("button", { type: "button" }, `Draw from the ${title} prior`);
     button.addEventListener("click", () => draw(name, seed + 1));
@@ -49,7 +49,7 @@ function priorControls({ set, keep }) {
   const back = make("button", { type: "button" }, "Back to the image");
   back.addEventListener("click", () => draw("", 0));
   return [{
-    element: section("Samples", `A code from a prior that caelab sample fitted, in the place of the image's.${lists.join("")}`,
+    element: section("Samples", `A code drawn from a prior that caelab sample fitted, in place of the image's code.${lists.join("")}`,
       make("div", { className: "bar" }, ...buttons, back)),
     show: (state) => {
       seed = Math.max(seed, state.sample);
@@ -98,7 +98,7 @@ function tokenControls({ set, keep }) {
       return grid;
     });
     return [{
-      element: section(`${letters[run]}Indices`, `Choose one, and change it: ${entries} entries${codebooks > 1 ? `, ${codebooks} codebooks` : ""}.`,
+      element: section(`${letters[run]}Indices`, `Choose an index and change it: ${entries} entries${codebooks > 1 ? `, ${codebooks} codebooks` : ""}.`,
         ...grids, change.element, back),
       show: (state) => { changed = state.tokens; mark(); },
       drawn: (codes) => {

@@ -24,7 +24,7 @@ def network(net: Any, shape: Sequence[int]) -> Autoencoder:
         return net
     name = type(net).__name__
     if not isinstance(net, nn.Module):
-        raise UserError(f"model: {name} is no torch.nn.Module")
+        raise UserError(f"model: {name} is not a torch.nn.Module")
     training, x = net.training, torch.zeros(1, *shape)
     theirs: Any = net.eval()
     with torch.random.fork_rng(devices=[]), torch.no_grad():

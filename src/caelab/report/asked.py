@@ -56,7 +56,7 @@ class Asked:
         chosen = [(name, self.budget or "full") for name in self.names] or self._trained(runs)
         if self.overrides and not chosen:
             raise UserError(
-                f"{self.overrides[0]}: KEY=VALUE is of studies; loose runs are not filtered; give folders"
+                f"{self.overrides[0]}: KEY=VALUE chooses runs of studies only; for other runs, give folders"
             )
         return [
             (
@@ -89,9 +89,9 @@ def asked(words: Sequence[str], budget: str | None = None, seeds: str | None = N
     for word in overrides:
         key, _, value = word.partition("=")
         if key == "study":
-            raise UserError(f"{word}: the name of a study stands alone, as in {value.replace(',', ' ')}")
+            raise UserError(f"{word}: give the name of a study alone, as in {value.replace(',', ' ')}")
         if key in studies.OPTIONS:
-            raise UserError(f"{word}: an option of the studies, as in --{key} {value}")
+            raise UserError(f"{word}: an option; write --{key} {value}")
     names = [word for word in words if word in known]
     roots = [word for word in words if word not in (*names, *overrides)]
     for root in roots:

@@ -89,8 +89,8 @@ def draw(asked: Asked, out: Path, bar: bool = True) -> tuple[list[Section], Page
     drawn = [part for one in begun for part in apart(one)] + ([] if asked.names else others(runs, begun))
     if not drawn:
         raise NotYetError(
-            f"{where}: {count}, but none of --budget {asked.budget or 'full'} and these words; "
-            "give the report the words that the training was given"
+            f"{where}: {count}, but none with --budget {asked.budget or 'full'} and these words; "
+            "give the report the same words as the training"
         )
     made = Page(
         command=asked.command("report", ["--out", str(out)]),
@@ -111,7 +111,7 @@ def _tell_beyond(
         seeds = [seed for dataset in study.datasets for seed in beyond(study, dataset, runs, searched)]
         if seeds:
             terminal.note(
-                f"study={name}: finished runs of its sweep beyond {study.seeds} seeds: {len(seeds)}; "
+                f"study={name}: finished runs with seeds beyond its {study.seeds}: {len(seeds)}; "
                 f"--seeds {max(seeds) + 1} shows them"
             )
 

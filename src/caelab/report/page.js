@@ -143,7 +143,7 @@
     const plots = rows.length ? {
       "PSNR on the test split: means and 95 % intervals over seeds": by("test/psnr", "psnr"),
       "SSIM on the test split: means and 95 % intervals over seeds": by("test/ssim", "ssim"),
-      "PSNR against the numbers that reach the decoder; open: they go around the latent, or may": costs(rows, section.numbers),
+      "PSNR against the numbers that reach the decoder; open marks: some go around the latent, or may": costs(rows, section.numbers),
       "PSNR on the validation split: means, bands from the least to the greatest seed": curves(rows, "val/psnr"),
       "Training loss: means, bands from the least to the greatest seed": curves(rows, "train/loss"),
     } : {};
@@ -165,7 +165,7 @@
       sign.style.borderTop = `3px ${borders[dash(i)]} ${ink(i)}`;
       return make("li", {}, sign, row.label);
     });
-    if (lines.length > 16) entries.push(make("li", {}, `and ${lines.length - 16} more: point at a line`));
+    if (lines.length > 16) entries.push(make("li", {}, `and ${lines.length - 16} more: point at a line to see its name`));
     return make("ul", { className: "legend", hidden: lines.length < 2 }, ...entries);
   }
 
@@ -231,7 +231,7 @@
       return make("label", {}, `${side} `, list);
     });
     place.append(
-      make("p", { className: "caption" }, "First test image of each class, of the lowest seed. Point at a picture below to choose it, at A or B to see the original in its place; errors are bright."),
+      make("p", { className: "caption" }, "First test image of each class, of the lowest seed. Point at a picture below to choose it, or at A or B to see the original there. Errors are bright."),
       make("div", { className: "tiles" }, ...tiles), make("p", { className: "sides" }, ...sides),
       make("div", { className: "panels" }, ...Object.values(panels).map(({ figure }) => figure)));
     Promise.all(images.map((image) => image.decode())).then(show);

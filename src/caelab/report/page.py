@@ -175,7 +175,7 @@ def require_own(out: Path) -> None:
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
         if "Written by" not in text or "caelab report" not in text:
-            raise UserError(f"{path} is no report, and would be replaced; give another --out")
+            raise UserError(f"{path} is not a report and would be overwritten; give another --out")
 
 
 def write(page: Page, out: Path) -> list[Path]:

@@ -150,7 +150,9 @@ def _pictures(row: Row) -> list[Images] | None:
     if run is None or "images" not in run.record.artifacts:
         return None
     path = run.path / run.record.artifacts["images"]
-    return _read(path, ("originals", "corrupted", "reconstructions"), "train with force=true to make it anew")
+    return _read(
+        path, ("originals", "corrupted", "reconstructions"), "train with force=true to make a new one"
+    )
 
 
 def _name(row: Row, pictures: Sequence[Images]) -> str:

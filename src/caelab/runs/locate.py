@@ -46,8 +46,10 @@ def run(text: str, root: str | Path = ROOT) -> Path:
     if not runs:
         raise UserError(f"{text}: no such directory, and no finished run below {root}; train one first")
     if meant:
-        raise UserError(f"{text}: {len(meant)} runs begin so: {_listed(meant)}; give one of them")
-    raise UserError(f"{text}: no such directory, and no run below {root} begins so: {_listed(list(runs))}")
+        raise UserError(f"{text}: {len(meant)} runs begin with that: {_listed(meant)}; give one of them")
+    raise UserError(
+        f"{text}: no such directory, and no run below {root} begins with that: {_listed(list(runs))}"
+    )
 
 
 def _written(path: Path) -> float:

@@ -26,7 +26,7 @@ GROUPED = {
 """Name of each figure of a group of runs -> what it is in SQL, and its format where people read it."""
 
 _BEST_FIRST = ["-val_psnr"]  # no choice of a run rests on its test figures
-_OTHER_IMAGES = "different test images, whose figures do not compare"
+_OTHER_IMAGES = "different test images, whose figures cannot be compared"
 
 # Quoted text, a quoted name, or (group 1) a dotted name that is not a method call.
 _DOTTED = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|(?<![\w.])([A-Za-z_]\w*+(?:\.\w+)++)(?!\s*\()""")
@@ -106,7 +106,9 @@ def summarise(
     with _refusals(where, names):
         found = _filtered(runs, where, "status = 'finished'")
         if _apart(found, ["dataset"], keys):
-            terminal.note("a group holds several datasets, whose figures do not compare: --group dataset,...")
+            terminal.note(
+                "a group holds several datasets, whose figures cannot be compared: --group dataset,..."
+            )
         elif _apart(found, _images(names), keys):
             terminal.note(
                 f"a group holds runs on {_OTHER_IMAGES}: --group {','.join([*group, 'data_sha256'])},..."

@@ -44,7 +44,7 @@ def text(path: Path) -> str:
             raise
         return kept
     if not stat.S_ISREG(mode):
-        raise ValueError("it is no file")
+        raise ValueError("it is not a file")
     # A pipe that has taken its place meanwhile would wait for somebody to write.
     with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
         content = file.read(LIMIT + 1)
@@ -66,7 +66,7 @@ def archived(folder: Path) -> Mapping[str, Mapping[str, str]]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     if not stat.S_ISREG(state.st_mode):
-        raise ValueError("it is no file")
+        raise ValueError("it is not a file")
     return _archive(path.absolute(), state.st_mtime_ns, state.st_size)
 
 
@@ -87,7 +87,7 @@ def _line(line: str, where: str) -> tuple[str, dict[str, str]]:
         raise ValueError(f"{where}: {error}") from None
     run = content.pop("run", None)
     if not isinstance(run, str) or run in ("", "..") or run != os.path.basename(run):
-        raise ValueError(f"{where}: run is {shown(run)}")
+        raise ValueError(f"{where}: run is {shown(run)}, not the name of a folder")
     return run, {name: one if isinstance(one, str) else json.dumps(one) for name, one in content.items()}
 
 

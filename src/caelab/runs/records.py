@@ -20,7 +20,7 @@ def searches(*roots: str | Path) -> dict[str, SearchRecord]:
         try:
             record = search(record_file.parse(record_file.text(path)))
         except record_file.DAMAGE as error:
-            left_out(path, "what a search found", one_line(error))
+            left_out(path, "record of a search", one_line(error))
         else:
             found[record.name] = record
     return found
@@ -79,7 +79,7 @@ def _archived(folder: Path) -> Iterator[tuple[str, list[str]]]:
 def left_out(path: Path, kind: str, reason: str) -> None:
     """Say, once, that a file is not read, which may be anybody's and costs nobody a status."""
     where = Path(shown(path.parent), path.name)  # itself it may be a link to itself
-    note(f"{where} is no readable {kind} ({reason}); left out")
+    note(f"{where} is not a readable {kind} ({reason}); left out")
 
 
 def floor(

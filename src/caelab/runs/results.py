@@ -128,9 +128,9 @@ def unfinished(record: Record) -> str:
     """Say why a run is not finished, and what finishes it."""
     if record.status == "trial":
         command = shlex.join(["caelab", "train", *record.overrides])
-        return f"that run is a trial, which no test image was shown; this has it tested: {command}"
+        return f"that run is a trial, not yet tested; to test it: {command}"
     what = "failed" if record.status == "failed" else "ended early"
-    return f"that run {what} ({record.error}); start it again first"
+    return f"that run {what} ({record.error}); train it again first"
 
 
 def write_analysis(run_dir: Path, name: str, record: Record, analysis: dict[str, Any]) -> None:

@@ -63,7 +63,7 @@ def remove(run_dir: Path, status: str) -> None:
     gone = durable.aside(run_dir)
     with locked(run_dir):
         if (now := _status(run_dir)) not in ("", status):
-            raise BusyError(f"{terminal.shown(run_dir)}: was {status}, is {now} now, and stays")
+            raise BusyError(f"{terminal.shown(run_dir)}: was {status} and is {now} now, so it is not deleted")
         run_dir.rename(gone)
     shutil.rmtree(gone)
 

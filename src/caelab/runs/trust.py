@@ -102,7 +102,7 @@ def named(target: Any, group: str, where: str) -> Any:
         raise UserError(f"{where}: {group}._target_ is {target!r}; it must be the dotted name of a class")
     where = f"{where}: {group}._target_={target}"
     if target == instances.TARGET:
-        raise UserError(f"{where}: an object that only its own process had; to open a run, {instances.MEND}")
+        raise UserError(f"{where}: an object that only its process had; to open a run, {instances.MEND}")
     if _ours(target, group):
         return _object(target, where)
     if target.startswith("caelab."):
@@ -112,13 +112,11 @@ def named(target: Any, group: str, where: str) -> Any:
             one = _object(target, where)
         if _within(f"{getattr(one, '__module__', '')}.", owner):
             return one
-        raise UserError(f"{where}: is not of {owner}, which only imports it")
+        raise UserError(f"{where}: is not defined in {owner}, which only imports it")
     if target in _trained_with | _handed or _same_as_trained_with(target):
         return _object(target, where)
     if target.startswith(f"{notebook.MODULE}."):
-        raise UserError(
-            f"{where}: typed into a notebook, which only that one has; put the class into a module"
-        )
+        raise UserError(f"{where}: typed into a notebook and known only there; put the class into a module")
     raise UserError(
         f"{where}: code that is not the lab's and that you have not trained with, so it could do anything; "
         f"if you trust it: {_hint(target.rpartition('.')[0])}"

@@ -42,7 +42,7 @@ def carry_out(
         UserError: an unknown study, budget or option, or an override of what a study varies.
     """
     if not names:
-        raise UserError(f"no study is named; there are all, {', '.join(files.names())}")
+        raise UserError(f"name a study: all, {', '.join(files.names())}")
     with launcher(words.read(overrides), attempt) as (hydra, config):
         folders.announce()
         runs, own = Sweep(hydra), list(config.hydra.overrides.task)
@@ -93,7 +93,7 @@ class Execution:
             if study.tune
         ]
         if trials:
-            terminal.say(f"study={study.name}: {len(trials)} trials of what is tuned on validation")
+            terminal.say(f"study={study.name}: {len(trials)} trials, tuned on validation")
             self._launch(trials, trial=True)
         for dataset in study.datasets:
             for search in study.searches(dataset):
@@ -149,7 +149,7 @@ class Execution:
         with Trials(search, self.output) as trials:
             if self.force and trials.record().history:
                 terminal.say(
-                    f"  force=true keeps its trials; to search anew, remove {terminal.shown(trials.folder)}"
+                    f"  force=true keeps its trials; to start over, remove {terminal.shown(trials.folder)}"
                 )
             try:
                 while proposals := trials.ask(self.runs.at_once):
@@ -186,10 +186,10 @@ def _at_hand(study: Study) -> Study:
     """Leave out what should be asked for by name: a large download, a study apart; and say so."""
     there: list[str] = []
     if study.apart:
-        terminal.say(f"study={study.name} takes hours, or a GPU; it is carried out by its name only")
+        terminal.say(f"study={study.name} takes hours, or a GPU; it runs only when called by its name")
     for dataset in () if study.apart else study.datasets:
         if Variant("", dataset, (f"dataset={dataset}", *study.common)).data().at_hand():
             there.append(dataset)
         else:
-            terminal.say(f"study={study.name}: {dataset} is not at hand; study={study.name} fetches it")
+            terminal.say(f"study={study.name}: {dataset} is not here yet; study={study.name} fetches it")
     return replace(study, datasets=there)

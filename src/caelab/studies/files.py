@@ -110,7 +110,7 @@ def load(
     if budget not in BUDGETS:
         raise UserError(f"budget={budget}: there is no such budget{terminal.nearest(budget, list(BUDGETS))}")
     if name == LOOSE:
-        raise UserError(f"study={name}: is what tables of runs without a study are called; rename its file")
+        raise UserError(f"study={name}: is reserved for tables of runs without a study; rename its file")
     here, values = f"study={name}", grammar.read(options.files("study")[name])
     quick = values.pop("quick", {})
     _require_kinds({"quick": quick}, here)
@@ -180,7 +180,7 @@ def _require_known(values: Mapping[str, Any], known: list[str], where: str) -> N
     """Refuse a key that there is not."""
     for key in values:
         if key not in known:
-            raise UserError(f"{where}: there is no {key!r} in a study{terminal.nearest(str(key), known)}")
+            raise UserError(f"{where}: a study has no key {key!r}{terminal.nearest(str(key), known)}")
 
 
 def _require_kinds(values: Mapping[str, Any], where: str) -> None:
@@ -202,7 +202,7 @@ def _refuse_varied(study: Study, common: Sequence[str]) -> None:
             raise UserError(f"{override.input_line}: a study is a sweep already; give one value")
         if override.key_or_group in varied:
             hint = "--seeds N sets how many" if override.key_or_group == "seed" else "leave it out"
-            raise UserError(f"{override.input_line}: study={study.name} varies that itself; {hint}")
+            raise UserError(f"{override.input_line}: study={study.name} varies this key; {hint}")
 
 
 def _refuse_unknown(study: Study, datasets: list[str], budget: str) -> None:

@@ -79,7 +79,7 @@ class Tuning:
             UserError: no number of trials, an unknown pruner, or a space that is neither choices nor a range.
         """
         if self.pruner is not None and self.pruner not in PRUNERS:
-            raise UserError(f"{where}: pruner={self.pruner}: there is {' and '.join(PRUNERS)}, or null")
+            raise UserError(f"{where}: pruner={self.pruner}: must be {' or '.join(PRUNERS)}, or null")
         for label, entry in self.entries.items():
             if entry.space and (not isinstance(self.trials, int) or self.trials < 1):
                 raise UserError(f"{where}.{label}: a space needs trials, a whole number, 1 or more")

@@ -45,7 +45,7 @@ def _of_a_folder(path: Path, inside: list[str], files: list[str]) -> Iterator[tu
     for board in boards:
         with _unused(board) as unused:
             if unused:
-                yield _removed(board), "board of a sweep that is over"
+                yield _removed(board), "files of a sweep that has ended"
     if ".hydra" in inside or RECORD in files:
         inside[:] = [name for name in inside if name not in (".hydra", "checkpoints", results.PREVIOUS)]
         with _unused(path) as unused:
@@ -57,20 +57,20 @@ def _of_a_folder(path: Path, inside: list[str], files: list[str]) -> Iterator[tu
 
 def _of_a_run(run: Path) -> Iterator[tuple[Path, str]]:
     if previous.restore(run):
-        yield run, "put back: its old run, which a kill had left half set aside"
+        yield run, "restored: the earlier run, half moved when a process was killed"
     for folder in (run, run / ".hydra", run / "checkpoints"):
         yield from _unwritten(folder.glob(f"{durable.ASIDE}*"))
     for pattern in _OLD:
         yield from _unwritten(run.glob(pattern))
     if (run / results.PREVIOUS).is_dir() and previous.finished(run):
         previous.discard(run / results.PREVIOUS)
-        yield run / results.PREVIOUS, "run that a finished one has taken the place of"
+        yield run / results.PREVIOUS, "run that a finished one has replaced"
 
 
 def _unwritten(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
     for path in paths:
         if time.time() - path.lstat().st_mtime > _AGE:
-            yield _removed(path), "file that a kill left unfinished"
+            yield _removed(path), "file left unfinished when a process was killed"
 
 
 def _removed(path: Path) -> Path:

@@ -184,7 +184,7 @@ def _refuse_several_devices(jobs: Sequence[Job]) -> None:
         key, _, value = override.lstrip("+").partition("=")
         if key == "trainer.devices" and not re.fullmatch(r"1|\[\d+\]", value):
             raise UserError(
-                f"{override}: a sweep trains each run on one device, since the process of a second one would "
+                f"{override}: a sweep trains each run on one device, since a process for a second one would "
                 "start the whole sweep again; use trainer.devices=1, or leave out -m"
             )
 

@@ -54,7 +54,7 @@ def to_resume(last: Path, best: Path) -> tuple[Path, dict[str, Any]] | None:
         terminal.say(f"  {terminal.shown(last)} is damaged; {best.name} takes its place")
         return best, chosen
     if chosen is None and found["callbacks"].get("Checkpoints", {}).get("epoch"):
-        terminal.say(f"  {terminal.shown(best)} is lost; the run starts anew")
+        terminal.say(f"  {terminal.shown(best)} is lost; the run starts again from the beginning")
         return None
     return last, found
 

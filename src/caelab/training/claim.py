@@ -69,8 +69,8 @@ def _refuse_others(saved: Path, known: Path, identity: str, run_dir: Path) -> No
         if run_dir.name.endswith(identity[:10]):  # the name tells whose it is
             return
         raise UserError(
-            f"{terminal.shown(saved)} is damaged ({terminal.one_line(error)}), so nothing tells whose run "
-            "lies there; remove it if the run is yours, or choose another hydra.run.dir"
+            f"{terminal.shown(saved)} is damaged ({terminal.one_line(error)}), so it is unknown whose run "
+            "this is; remove it if the run is yours, or choose another hydra.run.dir"
         ) from None
     if identities != {identity}:
         raise UserError(

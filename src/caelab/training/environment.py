@@ -66,7 +66,7 @@ class Environments(Callback):
         if self.earlier[-1] == self.present:
             self.earlier.pop()
         elif changed := changes(self.earlier[-1], self.present):
-            terminal.say(f"  changed since then: {changed}; a run that went through may have other figures")
+            terminal.say(f"  changed since then: {changed}; an uninterrupted run may have other figures")
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> str:

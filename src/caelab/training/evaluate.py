@@ -63,7 +63,7 @@ def evaluate(run: Path, overrides: list[str], encoder_steps: int | None = None) 
         kind += f"-{encoder_steps}_steps"
     file = Path("evaluations", texts.one_name(f"{name}{kind}-{digits[:10]}.json"))
     if results.finished(run).finished != record.finished:
-        raise UserError(f"{run}: it was trained anew meanwhile; evaluate it once more")
+        raise UserError(f"{run}: it was trained again in the meantime; evaluate it again")
     (run / file).parent.mkdir(exist_ok=True)
     durable.write(run / file, json.dumps(found, indent=2, allow_nan=False) + "\n")
     return {**found, "choices": choices, "file": file}

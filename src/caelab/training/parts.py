@@ -159,7 +159,7 @@ def _module(config: dict[str, Any], shape: tuple[int, int, int]) -> AutoencoderM
         except ValueError as error:
             raise UserError(f"{group}.{error}") from None
     if config["flip"] and augmentation.random:
-        raise UserError("flip=true: not beside augment=...; leave out one of them")
+        raise UserError("flip=true: cannot be combined with augment=...; leave out one of them")
     measures = _measures(config["metrics"], shape)
     module = AutoencoderModule(
         net,
@@ -209,7 +209,7 @@ def _require_penalty(net: Autoencoder, select: str) -> None:
         penalty = net.eval().encode(torch.zeros(1, *net.shape)).penalty
     net.train()
     if penalty is None:
-        raise UserError(f"select={select}: nothing is added to the loss here; use select=val/loss")
+        raise UserError(f"select={select}: this model adds nothing to the loss; use select=val/loss")
 
 
 def _require_float32(bottleneck: Bottleneck, precision: str) -> None:
@@ -229,7 +229,7 @@ def _require_place(module: AutoencoderModule, settings: dict[str, Any], alone: b
     name = type(module.net).__name__
     if module.augmentation.random:
         raise UserError(
-            f"augment: {name} keeps a code of each image as it is; use augment=none, or flip=true"
+            f"augment: {name} keeps one code for each unchanged image; use augment=none, or flip=true"
         )
     if not isinstance(module.corruption, Clean):
         raise UserError(f"corruption: {name} fits its codes to clean images; use corruption=none")
@@ -237,11 +237,11 @@ def _require_place(module: AutoencoderModule, settings: dict[str, Any], alone: b
         raise UserError(f"loss: {name} fits its codes by squared error; use loss=mse")
     if (batches := settings.get("accumulate_grad_batches", 1)) != 1:
         key = f"trainer.accumulate_grad_batches={batches}"
-        raise UserError(f"{key}: {name} moves its codes with each batch; leave it out")
+        raise UserError(f"{key}: {name} updates its codes with each batch; leave this out")
     if (precision := str(settings["precision"])).startswith("16"):
         key = f"trainer.precision={precision}"
         raise UserError(
-            f"{key}: float16 scales or loses the gradients that move codes of {name}; use bf16-mixed"
+            f"{key}: float16 scales or loses the gradients that update the codes of {name}; use bf16-mixed"
         )
     if not alone:
         raise UserError(f"trainer.devices: {name} keeps its codes on one device; use trainer.devices=1")
@@ -252,12 +252,12 @@ def _require_pairs(module: AutoencoderModule) -> None:
     require_unpaired(True, module.corruption)
     if module.augmentation.random:
         raise UserError(
-            "augment: both pictures of a pair would not change alike; use augment=none, or flip=true"
+            "augment: the two pictures of a pair would be changed differently; use augment=none, or flip=true"
         )
     if module.net.by_place:
         name = type(module.net).__name__
         raise UserError(
-            f"model: {name} fits its codes to what it must give back; it takes no index with 'target'"
+            f"model: {name} fits its codes to the images to reconstruct; it takes no index with 'target'"
         )
 
 

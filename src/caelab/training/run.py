@@ -52,7 +52,9 @@ def run(job: Job) -> Complete:
     settings, run_dir = job.config["trainer"], job.run_dir
     device = device_of(settings["accelerator"])
     for group in instances.groups(job.config) if not alone(settings["devices"], device) else ():
-        raise UserError(f"{group}: an object is in one process only; {instances.MEND}, or trainer.devices=1")
+        raise UserError(
+            f"{group}: an object lives in one process only; {instances.MEND}, or trainer.devices=1"
+        )
     if not leads(settings["devices"], device):
         return _follow(job)
     with locked(run_dir), full_disk_told(run_dir), bands.of_run(job.config):

@@ -113,7 +113,7 @@ def callback(node: Mapping[str, Any], key: str) -> Callback:
     except (TypeError, MisconfigurationException) as error:
         raise UserError(f"{key}: {terminal.one_line(error)}") from None
     if not isinstance(built, Callback):
-        raise UserError(f"{key}: {node['_target_']} is no callback of lightning.pytorch")
+        raise UserError(f"{key}: {node['_target_']} is not a callback of lightning.pytorch")
     return built
 
 

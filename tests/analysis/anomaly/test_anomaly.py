@@ -125,7 +125,7 @@ def test_long_codes_have_no_mahalanobis_distance(train, drawn, capfd, monkeypatc
         "mahalanobis",
         "pca_mahalanobis",
     }
-    told = "its latent has 8 numbers, and Mahalanobis distances take 7 at most; left out"
+    told = "its latent has 8 numbers; Mahalanobis distances, which take at most 7, are left out"
     assert f"network: {told}" in capfd.readouterr().err
 
 
@@ -165,7 +165,7 @@ def test_a_run_that_knows_every_class_is_refused(train, command, monkeypatch, cl
     status, _, lines = command(answer.run_dir)
     assert status == 1
     assert lines == [
-        f"caelab: {answer.run_dir}: trained on all classes, so that no image is an anomaly; "
+        f"caelab: {answer.run_dir}: trained on all classes, so no image is an anomaly; "
         "train a run on some of them: caelab train dataset=shapes 'dataset.classes=[0]'"
     ]
     assert not (answer.run_dir / "anomaly.json").exists()
@@ -173,7 +173,7 @@ def test_a_run_that_knows_every_class_is_refused(train, command, monkeypatch, cl
 
 def test_data_of_one_class_are_refused():
     line = module._no_others(SimpleNamespace(choices={"dataset": "folder"}), ("images",))
-    assert line == "dataset=folder has one class only (images); anomalies are images of another"
+    assert line == "dataset=folder has only one class (images); anomalies need another"
 
 
 def test_a_run_without_its_checkpoint_is_named(run, command):
@@ -181,7 +181,7 @@ def test_a_run_without_its_checkpoint_is_named(run, command):
     best.unlink()
     status, _, lines = command(run.run_dir)
     assert (status, len(lines)) == (1, 1)
-    assert f"{best} is missing; train the run anew with force=true" in lines[0]
+    assert f"{best} is missing; train the run again with force=true" in lines[0]
 
 
 def test_fewer_images_than_neighbours_are_named(train):
@@ -193,7 +193,7 @@ def test_fewer_images_than_neighbours_are_named(train):
 def test_too_few_images_for_pca_leave_it_out(train, drawn, capfd):
     answer = train("dataset.classes=[0]", "dataset.train_size=6", "dataset.batch_size=6")
     found = anomaly(answer.run_dir)["figures"]
-    assert "no PCA: 6 training images have no 8 principal components" in capfd.readouterr().err
+    assert "no PCA: 6 training images are too few for 8 principal components" in capfd.readouterr().err
     assert {key for key in found if "pca" in key} == set()
     assert "anomaly/auroc_mahalanobis" in found
 

@@ -151,6 +151,6 @@ def test_codes_that_differ_by_rounding_only_are_constant():
 
 
 def test_fewer_training_points_than_neighbours_are_named():
-    line = "the training set has 4 images, fewer than the 5 neighbours of a score; train on 5 or more"
+    line = "the training set has 4 images, fewer than the 5 neighbours that a score needs; train on 5 or more"
     with pytest.raises(UserError, match=line):
         outliers.neighbour_distances(gaussian(4), gaussian(9))

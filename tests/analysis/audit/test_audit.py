@@ -65,7 +65,7 @@ def test_figures_are_those_of_the_best_checkpoint(run):
 
 def test_it_leaves_a_file_that_the_report_reads_and_a_picture(run, capfd):
     found = audit(run.run_dir)
-    assert "no floor: 96 training images have no 1,544 principal components" in capfd.readouterr().err
+    assert "no floor: 96 training images are too few for PCA of 1,544 numbers" in capfd.readouterr().err
     written = json.loads((run.run_dir / "audit.json").read_text())
     tie = {key: run.record[key] for key in ("fingerprint", "finished")}
     assert written == {"schema": 1, **tie, **found}

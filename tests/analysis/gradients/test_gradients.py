@@ -107,4 +107,4 @@ def test_a_floor_has_no_figures(tmp_path, command):
     assert gradients(path)["figures"] == {}
     status, out, _ = command(path)
     assert status == 0
-    assert "first layer's over last layer's, none, then none" in out
+    assert "gradient of the first layer over the last, none, then none" in out

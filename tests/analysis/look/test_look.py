@@ -140,7 +140,7 @@ def test_several_runs_get_a_page_each(command, monkeypatch, tmp_path):
         (["--images", "many"], "--images many: must be a whole number"),
         (["--seed", "-1"], "--seed -1: must be a whole number, from 0"),
         (["--map", "tsme"], "--map tsme: there is no such map; did you mean 'tsne'?"),
-        (["RUN", "RUN", "--out", "there"], "--out there: is for one run; omit it, or give one RUN"),
+        (["RUN", "RUN", "--out", "there"], "--out there: applies to one run only; omit it, or give one RUN"),
         (["RUN", "--out", "/dev/null/there"], "/dev/null/there: Not a directory"),
         (["nowhere"], "nowhere: no such directory, and no finished run below multirun; train one first"),
     ],
@@ -159,7 +159,7 @@ def test_a_run_without_checkpoint(command, tmp_path):
     (path / "checkpoints/best.ckpt").unlink()
     status, _, err = command(path)
     assert (status, len(err)) == (1, 1)
-    assert "best.ckpt is missing; train the run anew with force=true" in err[0]
+    assert "best.ckpt is missing; train the run again with force=true" in err[0]
 
 
 def test_a_constant_code(command, tmp_path):
@@ -181,7 +181,7 @@ def test_a_split_that_is_too_small(command, tmp_path):
     (path / RECORD).write_text(json.dumps(record))
     status, _, err = command(path)
     assert (status, len(err)) == (1, 1)
-    assert "/small: the test split has 9 images; a look needs 10 or more" in err[0]
+    assert "/small: the test split has 9 images; caelab look needs 10 or more" in err[0]
 
 
 @pytest.mark.usefixtures("sketch")
@@ -194,7 +194,7 @@ def test_a_trained_model_with_skips(train, command):
     text = (answer.run_dir / "look/index.html").read_text()
     around = answer.record["size"]["effective_code"] - answer.record["size"]["latent"]
     assert around > 0
-    assert f"Beside the 8 numbers of z, {around:,} go around it in skips." in text
+    assert f"Besides the 8 numbers of z, {around:,} go around it in skips." in text
     assert "checksum" not in text
     assert tables.shown(answer.run_dir) in text
 

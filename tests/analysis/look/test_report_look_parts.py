@@ -78,12 +78,12 @@ def test_walks_come_in_the_order_of_their_effects_and_name_them(base):
 
 def test_neighbours_say_how_many_share_the_class(base):
     found = PARTS["neighbours"](base).found
-    assert "by chance 30%" in found  # 7 of the other 23 images
+    assert "30% by chance" in found  # 7 of the other 23 images
     table = np.linalg.norm(base.portrait.z[:, None] - base.portrait.z, axis=2)
     np.fill_diagonal(table, np.inf)
     labels = base.portrait.labels
     share = (labels[table.argsort(1)[:, :7]] == labels[:, None]).mean()
-    assert f"in the code {share:.0%}" in found
+    assert f"{share:.0%} are of its own class in the code" in found
 
 
 def test_neighbours_of_one_class_say_nothing_of_classes():

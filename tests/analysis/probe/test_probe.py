@@ -122,7 +122,7 @@ def test_floors_are_found_once_in_a_process(train, monkeypatch):
     ("dataset", "line"),
     [
         ({"classes": [1]}, "all its images are of one class, rectangle; a probe needs two or more"),
-        ({"train_size": 9, "batch_size": 9}, "its 9 training images are fewer than the 10 neighbours"),
+        ({"train_size": 9, "batch_size": 9}, "it has 9 training images, fewer than the 10 neighbours"),
     ],
 )
 def test_data_that_cannot_be_probed_are_one_line(trained, lab, dataset, line):

@@ -206,7 +206,7 @@ def test_mistakes_are_told_in_one_line(run, command, tmp_path):
     best = run / "checkpoints" / "best.ckpt"
     best.unlink()
     status, _, lines = command(run, "--force")
-    assert (status, lines) == (1, [f"caelab: {best} is missing; train the run anew with force=true"])
+    assert (status, lines) == (1, [f"caelab: {best} is missing; train the run again with force=true"])
 
 
 def test_the_missing_library_is_named(run, command, monkeypatch):

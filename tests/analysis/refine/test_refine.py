@@ -58,7 +58,7 @@ def test_the_command_line_shows_the_steps_and_goes_on_after_a_mistake(trained, c
     ]
     found = json.loads((run.run_dir / "refine.json").read_text())
     curve = found["psnr"]
-    assert f"{curve[3] - curve[0]:.2f} dB are lost in the encoder" in out
+    assert f"by this fit, the encoder loses {curve[3] - curve[0]:.2f} dB" in out
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
     assert cells == [
         ["the encoder's", f"{curve[0]:.2f}", ""],
@@ -84,7 +84,7 @@ def test_numbers_that_cannot_be_are_named(command, tmp_path, words):
 
 def test_a_run_on_corrupted_images_is_refused(train):
     run = train("corruption=masking")
-    with pytest.raises(UserError, match="trained with corruption=masking; a latent that is fitted to the"):
+    with pytest.raises(UserError, match="trained with corruption=masking; a latent fitted to the"):
         refine(run.run_dir)
 
 

@@ -116,7 +116,7 @@ def test_a_single_code_has_no_normal_distribution_but_the_standard_one():
 
 
 def test_codes_that_no_mixture_describes_are_refused():
-    with pytest.raises(UserError, match="its 9 training images are fewer than the 10 parts of a mixture"):
+    with pytest.raises(UserError, match="it has 9 training images, fewer than the 10 components of"):
         mixture(codes(9), Plain(3), 0)
     with pytest.raises(UserError, match="all training images have the same code"):
         mixture(torch.ones(50, 3), Plain(3), 0)

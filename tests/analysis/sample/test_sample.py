@@ -131,13 +131,11 @@ def test_what_has_no_prior_of_its_latent_is_refused_before_data_are_read(run, co
     save(run, replace(record, size=replace(record.size, bits=252.0)))
     status, _, lines = command(run)
     assert (status, len(lines)) == (1, 1)
-    assert (
-        "one: its latent is discrete, 252 bits an image; caelab sample draws codes that are not" in lines[0]
-    )
+    assert "one: its latent is discrete (252 bits an image); caelab sample needs a continuous one" in lines[0]
     save(run, replace(record, size=replace(record.size, effective_code=106)))
     status, _, lines = command(run)
     assert (status, len(lines)) == (1, 1)
-    assert "one: 100 numbers an image go around its latent by skips" in lines[0]
+    assert "one: 100 numbers an image go around its latent in skips" in lines[0]
 
 
 @pytest.mark.parametrize("name", ["sample", "look"])
@@ -148,7 +146,7 @@ def test_a_very_long_latent_is_refused_before_data_are_read(name, lab, tmp_path,
     save(run, replace(record, size=replace(record.size, latent=12_288)))
     status, _, err = lab(name, run)
     assert (status, len(err.splitlines())) == (1, 1)
-    assert f"its latent has 12,288 numbers; caelab {name} needs as many squared, and takes 4,096 at" in err
+    assert f"its latent has 12,288 numbers; caelab {name} needs the square of that, and takes 4,096 at" in err
 
 
 def test_images_without_classes_or_too_few_are_refused(run, command, monkeypatch):

@@ -54,4 +54,4 @@ def test_data_without_masks_are_named(tmp_path, command, monkeypatch):
     monkeypatch.delattr(Shapes, "pixel_classes")
     status, _, lines = command(path)
     assert status == 1
-    assert lines == [f"caelab: {path}: the masks of dataset=shapes are not known; those of shapes are"]
+    assert lines == [f"caelab: {path}: dataset=shapes has no known masks; dataset=shapes has"]

@@ -152,10 +152,10 @@ def _parts(images: _Images) -> Parts:
 def _no_others(record: Complete, class_names: tuple[str, ...]) -> str:
     dataset = record.choices["dataset"]
     if len(class_names) == 1:
-        return f"dataset={dataset} has one class only ({class_names[0]}); anomalies are images of another"
+        return f"dataset={dataset} has only one class ({class_names[0]}); anomalies need another"
     half = ",".join(map(str, range(len(class_names) // 2)))
     return (
-        "trained on all classes, so that no image is an anomaly; train a run on some of them: "
+        "trained on all classes, so no image is an anomaly; train a run on some of them: "
         f"caelab train dataset={dataset} 'dataset.classes=[{half}]'"
     )
 
@@ -177,8 +177,8 @@ def _scores(net: Autoencoder, parts: Parts, who: str) -> dict[str, Floats]:
     scores["neighbours"] = outliers.neighbour_distances(train, test, _watch(f"{who}: neighbours"))
     if net.latent > LONGEST:
         terminal.note(
-            f"{who}: its latent has {net.latent:,} numbers, and Mahalanobis distances take {LONGEST:,} "
-            "at most; left out"
+            f"{who}: its latent has {net.latent:,} numbers; Mahalanobis distances, which take at most "
+            f"{LONGEST:,}, are left out"
         )
         return scores
     scores["mahalanobis"] = outliers.mahalanobis_distances(train, test)
@@ -192,7 +192,7 @@ def _pca(parts: Parts, numbers: int) -> dict[str, Floats]:
     most = min(len(parts.train), shape.numel())
     if numbers > most:
         terminal.note(
-            f"no PCA: {len(parts.train):,} training images have no {numbers:,} principal components"
+            f"no PCA: {len(parts.train):,} training images are too few for {numbers:,} principal components"
         )
         return {}
     net = PCA(shape, numbers)

@@ -114,8 +114,8 @@ def require_neighbours(train: int) -> None:
     """
     if train < NEIGHBOURS:
         raise UserError(
-            f"the training set has {train} images, fewer than the {NEIGHBOURS} neighbours of a score; "
-            f"train on {NEIGHBOURS} or more"
+            f"the training set has {train} images, fewer than the {NEIGHBOURS} neighbours that a score "
+            f"needs; train on {NEIGHBOURS} or more"
         )
 
 

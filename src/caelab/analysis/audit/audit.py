@@ -65,7 +65,7 @@ def _floor(subject: Subject, numbers: int) -> float | None:
     if floor is not None:
         return float(floor.metrics["test/psnr"])
     if numbers > len(train):
-        terminal.note(f"no floor: {len(train):,} training images have no {numbers:,} principal components")
+        terminal.note(f"no floor: {len(train):,} training images are too few for PCA of {numbers:,} numbers")
         return None
     with terminal.waiting() as progress:
         progress.add_task(f"PCA of {numbers:,} numbers, which no run beside this one has", total=None)

@@ -49,7 +49,7 @@ def measure(subject: Subject) -> Result:
             if not math.isfinite(norm):
                 raise UserError(
                     f"{terminal.shown(subject.run)}: the gradient in layer {name} is not finite {when}; "
-                    "train the run anew"
+                    "train the run again"
                 )
     with durable.file(subject.picture) as file:
         lines = {terminal.shown(subject.run): Line(list(start.values()), list(end.values()))}
@@ -82,5 +82,5 @@ def show(run: Path, result: Result) -> Iterator[RenderableType]:
     """Say how the first layer's gradient compares with the last one's."""
     figures = result["figures"]
     ratios = [f"{figures[key]:.3g}" if key in figures else "none" for key in _RATIOS.values()]
-    yield f"{terminal.shown(run)}: first layer's over last layer's, {', then '.join(ratios)}"
+    yield f"{terminal.shown(run)}: gradient of the first layer over the last, {', then '.join(ratios)}"
     yield table(result)

@@ -38,11 +38,11 @@ def latents(net: Autoencoder, images: Tensor) -> Floats:
     z: Floats = np.concatenate(parts)
     name = type(net).__name__
     if not np.isfinite(z).all():
-        raise UserError(f"model {name}: a code holds NaN or infinity; train the run anew")
+        raise UserError(f"model {name}: a code holds NaN or infinity; train the run again")
     if not z.size or np.ptp(z, axis=0).max() <= 1e-6 * max(1.0, float(np.abs(z).max())):
         raise UserError(
             f"model {name}: its code is the same for all {len(z):,} images (latent={net.latent}); "
-            "there is nothing to look at, take a run that learnt something"
+            "there is nothing to show; choose a run that has learnt something"
         )
     return z
 

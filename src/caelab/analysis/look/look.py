@@ -91,7 +91,7 @@ def _portrait(
 
 def _count(there: int, images: int | None) -> int:
     if there < LEAST:
-        raise UserError(f"the test split has {there} images; a look needs {LEAST} or more")
+        raise UserError(f"the test split has {there} images; caelab look needs {LEAST} or more")
     if images is not None and not LEAST <= images <= there:
         raise UserError(f"--images {images}: the test split has {there:,} images; ask for {LEAST} to {there}")
     return min(IMAGES, there) if images is None else images
@@ -101,10 +101,10 @@ def _notes(portrait: Portrait) -> list[str]:
     notes = []
     if portrait.around:
         notes.append(
-            f"Beside the {portrait.net.latent:,} numbers of z, {portrait.around:,} go around it in skips. "
-            "Walks keep the skips of the image from which they start, so they show only what z adds to "
-            "these; interpolation in the code moves z and skips together; neighbours, map and use of the "
-            "code know z alone."
+            f"Besides the {portrait.net.latent:,} numbers of z, {portrait.around:,} go around it in "
+            "skips. Walks keep the skips of their first image, so they show only what z adds to them. "
+            "Interpolation in the code moves z and skips together. Neighbours, map and use of the code "
+            "consider z alone."
         )
     return notes
 

@@ -82,8 +82,8 @@ def reconstructions(sight: Sight) -> Part:
     low, middle, high = np.quantile(decibels, [0, 0.5, 1])
     return Part(
         "Reconstructions",
-        "Each column is a test image above its reconstruction, with its PSNR, and the absolute error "
-        "averaged over the channels: white is none, black the largest error of all that are shown.",
+        "Each column is a test image above its reconstruction, its PSNR, and the absolute error "
+        "averaged over the channels; white is no error, black the largest error shown.",
         f"PSNR is {decibels.mean():.2f} dB on average: median {middle:.2f}, from {low:.2f} to {high:.2f} dB.",
         figures.reconstructions(sight.title("best, median and worst by PSNR"), groups),
     )
@@ -97,8 +97,8 @@ def axes(sight: Sight) -> Part:
     return Part(
         "Walks along the principal axes of the codes",
         "The middle column is the reconstruction of the image whose code is nearest to the mean; to its "
-        "sides the code moves along one principal axis, by as many standard deviations as stand below, "
-        "and what changes along a row is what that axis means to the decoder.",
+        "left and right the code moves along one principal axis, by the standard deviations given below; "
+        "what changes along a row is what that axis means to the decoder.",
         f"Shown are {min(_WALKS, len(names))} of {_count(len(names), 'axis', 'axes')}, {_LARGEST}.",
         _walks(sight, "principal axes", portrait.axes, portrait.axis_effects, names),
     )
@@ -111,7 +111,7 @@ def coordinates(sight: Sight) -> Part:
     names = [f"z[{k}]" for k in range(latent)]
     return Part(
         "Walks along single coordinates",
-        "As above along one number of the code: where a row shows a mixture of changes, that coordinate "
+        "As above, along one number of the code; if a row shows a mixture of changes, that coordinate "
         "means nothing by itself.",
         f"Shown are {min(_WALKS, latent)} of {_count(latent, 'coordinate')}, {_LARGEST}.",
         _walks(sight, "coordinates", portrait.coordinates, portrait.coordinate_effects, names),
@@ -144,9 +144,9 @@ def interpolations(sight: Sight) -> Part:
     images = np.stack(both, 1).reshape(2 * pairs, *both[0].shape[1:])
     return Part(
         "From one image to another",
-        "The upper row of each pair decodes the straight line between two codes, the lower fades the two "
-        "images into each other: the more the upper shows one plausible image where the lower shows two, "
-        "the more the code has learnt of what images look like.",
+        "The upper row of each pair decodes the straight line between two codes; the lower fades one "
+        "image into the other; the more often the upper shows one plausible image where the lower "
+        "shows two, the more the code has learnt of what images look like.",
         "",
         figures.walks(
             sight.title("interpolation"),
@@ -170,9 +170,8 @@ def nearest(sight: Sight) -> Part:
     ]
     return Part(
         "Nearest neighbours in the code",
-        "The first picture of each row is a test image, the others are those whose codes are nearest to "
-        "its own, with their Euclidean distance: what a row has in common is what the code holds to be "
-        "alike.",
+        "The first picture of each row is a test image; the others have the codes nearest to its code, "
+        "with their Euclidean distance; what a row has in common is what the code treats as alike.",
         _agreement(portrait),
         figures.tiles(sight.title("nearest neighbours"), unit(portrait.images[shown.ravel()]).numpy(), texts),
     )
@@ -189,8 +188,8 @@ def _agreement(portrait: Portrait) -> str:
     n = len(labels)
     chance = (counts * (counts - 1)).sum() / (n * (n - 1))
     return (
-        f"Of each image's {_NEIGHBOURS} nearest in the code {in_code:.0%} are of its own class; in pixels "
-        f"{in_pixels:.0%}, by chance {chance:.0%}."
+        f"Of the {_NEIGHBOURS} nearest neighbours of each image, {in_code:.0%} are of its own class in the "
+        f"code, {in_pixels:.0%} in pixels, {chance:.0%} by chance."
     )
 
 
@@ -198,9 +197,9 @@ def mapped(sight: Sight) -> Part:
     """The codes in the plane."""
     names = {"pca": "their two longest principal axes", "tsne": "t-SNE", "umap": "UMAP"}
     place = (
-        "distances are true but for what the other axes hold"
+        "distances are true, except for what the other axes hold"
         if sight.method == "pca"
-        else "who is near whom means something, but distances between groups and their sizes do not"
+        else "nearness means something, but distances between groups and their sizes do not"
     )
     n = len(sight.places)
     return Part(
@@ -224,10 +223,9 @@ def usage(sight: Sight) -> Part:
     dimension = portrait.effective_dimension
     return Part(
         "How much of the code is used",
-        "Left, how far each coordinate varies, with the dead ones below the dashed line; middle, how much "
-        "variance the longest principal axes hold together, with the effective dimension dashed; right, "
-        "what each coordinate does to the picture, where those below the horizontal line are ignored by "
-        "the decoder.",
+        "Left: how far each coordinate varies, dead below the dashed line; middle: how much variance the "
+        "longest principal axes hold together, with the effective dimension dashed; right: how much each "
+        "coordinate changes the picture, ignored by the decoder below the horizontal line.",
         f"Effective dimension {dimension:.1f} of {portrait.net.latent}; "
         f"{_count(portrait.dead, 'coordinate')} dead (less than a hundredth of the widest), "
         f"{portrait.ignored} ignored (an effect below half a grey level, over "
@@ -252,7 +250,8 @@ def looked_at(sight: Sight) -> Part:
     shades = 1 - maps / np.where(peaks > 0, peaks, 1)
     return Part(
         "What a coordinate looks at",
-        "The darker a pixel, the more a change there changes that coordinate, each picture on its own scale.",
+        "The darker a pixel, the more a change there changes that coordinate; each picture has its own "
+        "scale.",
         f"Root mean square of the derivative over {min(_DERIVATIVES, len(portrait.images))} images, for the "
         "coordinates with the largest effect.",
         figures.tiles(sight.title("pixels behind coordinates"), shades[:, None], [f"z[{k}]" for k in chosen]),
@@ -262,7 +261,7 @@ def looked_at(sight: Sight) -> Part:
 def filters(sight: Sight) -> Part:
     """The weights of the layer that reads the image."""
     title = "First filters"
-    how = "Each picture is one filter on its own scale: mid-grey is 0, brighter positive, darker negative."
+    how = "Each picture is one filter on its own scale: mid-grey is 0, brighter is positive, darker negative."
     weights = sensitivity.first_filters(sight.portrait.net)
     if weights is None:
         return Part(title, how, "No convolution or linear layer of this model reads the image.", None)

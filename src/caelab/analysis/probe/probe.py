@@ -78,8 +78,8 @@ def _labels(run: Path, data: ImageDataModule, splits: Mapping[str, Split]) -> La
         raise UserError(f"{run}: all its images are of one class, {names[0]}; a probe needs two or more")
     if (n := len(targets["train"])) < NEIGHBOURS:
         raise UserError(
-            f"{run}: its {n} training images are fewer than the {NEIGHBOURS} neighbours of a probe; "
-            "probe a run with more"
+            f"{run}: it has {n} training images, fewer than the {NEIGHBOURS} neighbours that a probe needs; "
+            "choose a run with more"
         )
     return Labels(names, {name: torch.searchsorted(classes, y) for name, y in targets.items()})
 

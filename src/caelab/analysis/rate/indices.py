@@ -73,8 +73,8 @@ def require_no_skips(net: Autoencoder, test: Split) -> None:
     if skips := encoded(net, test[:1]).skips:
         around = sum(skip[0].numel() for skip in skips)
         raise UserError(
-            f"{around:,} numbers go around its latent; "
-            "caelab rate codes what is discrete or rounded of networks without skips"
+            f"{around:,} numbers go around its latent in skips; "
+            "caelab rate codes a discrete or rounded latent only in networks without skips"
         )
 
 

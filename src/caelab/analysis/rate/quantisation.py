@@ -162,7 +162,7 @@ def require_finite(x: Tensor) -> None:
         UserError: a number is NaN or infinite.
     """
     if not torch.isfinite(x).all():
-        raise UserError("a code holds NaN or infinity, which no quantiser can round; train the run anew")
+        raise UserError("a code holds NaN or infinity, which no quantiser can round; train the run again")
 
 
 def chunks(n: int) -> Iterator[slice]:

@@ -73,13 +73,13 @@ def measure(subject: Subject, steps: int, images: int) -> Result:
 def _refuse_corrupted(subject: Subject) -> None:
     if (corruption := subject.record.choices.get("corruption", "none")) != "none":
         raise UserError(
-            f"{terminal.shown(subject.run)}: trained with corruption={corruption}; a latent that is fitted "
+            f"{terminal.shown(subject.run)}: trained with corruption={corruption}; a latent fitted "
             "to the clean image would know what the encoder must not see"
         )
     if subject.record.data.paired:
         raise UserError(
-            f"{terminal.shown(subject.run)}: trained on pairs of pictures; a latent that is fitted to what "
-            "is wanted would know what the encoder must not see"
+            f"{terminal.shown(subject.run)}: trained on pairs of pictures; a latent fitted to the target "
+            "would know what the encoder must not see"
         )
 
 
@@ -98,5 +98,5 @@ def table(result: Result) -> Table:
 def show(run: Path, result: Result) -> Iterator[RenderableType]:
     """Say what the encoder loses."""
     gain = result["figures"]["refine/gain"]
-    yield f"{terminal.shown(run)}: {gain:.2f} dB are lost in the encoder, by this fit"
+    yield f"{terminal.shown(run)}: by this fit, the encoder loses {gain:.2f} dB"
     yield table(result)

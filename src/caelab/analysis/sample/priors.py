@@ -151,7 +151,8 @@ def mixture(codes: Tensor, bottleneck: Bottleneck, seed: int) -> Mixture:
     """
     if len(codes) < COMPONENTS:
         raise UserError(
-            f"its {len(codes)} training images are fewer than the {COMPONENTS} parts of a mixture"
+            f"it has {len(codes)} training images, fewer than the {COMPONENTS} components of a "
+            "mixture; train on more"
         )
     _require_spread(codes, "mixture")
     x = codes.double()

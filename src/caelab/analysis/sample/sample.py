@@ -58,13 +58,13 @@ def measure(subject: Subject, prior: tuple[str, ...], number: int, fid: bool, se
     net, splits = subject.network, subject.data.splits
     if len(subject.data.class_names) < 2:
         raise UserError(
-            f"{run}: its images have no classes, and figures of samples need a classifier's features"
+            f"{run}: its images have no classes, and samples are compared by the features of a classifier"
         )
     count = min(len(splits["val"]), len(splits["test"]), IMAGES)
     if count <= NEIGHBOURS:
         raise UserError(
             f"{run}: {count} validation or test images are too few; samples are compared with more than "
-            f"{NEIGHBOURS}"
+            f"{NEIGHBOURS} images"
         )
     train = splits["train"].some(CODES, _SEED)
     real, test = (splits[name].some(count, _SEED) for name in ("val", "test"))
@@ -114,13 +114,13 @@ def _refuse(subject: Subject, run: str, fid: bool) -> None:
         raise UserError(f"{run}: its images have {channels} channels; --fid takes grey or RGB images")
     if size.bits is not None:
         raise UserError(
-            f"{run}: its latent is discrete, {size.bits:,.0f} bits an image; "
-            "caelab sample draws codes that are not"
+            f"{run}: its latent is discrete ({size.bits:,.0f} bits an image); "
+            "caelab sample needs a continuous one"
         )
     if size.effective_code > size.latent:
         raise UserError(
-            f"{run}: {size.effective_code - size.latent:,} numbers an image go around its latent by "
-            "skips, and a latent alone is not decoded; caelab sample takes networks without skips"
+            f"{run}: {size.effective_code - size.latent:,} numbers an image go around its latent in "
+            "skips, so a latent alone cannot be decoded; caelab sample takes networks without skips"
         )
 
 

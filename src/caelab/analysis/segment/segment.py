@@ -71,7 +71,7 @@ def _pixels(subject: Subject) -> dict[str, Pixels]:
     """Images of both splits, and the class of each of their pixels."""
     if (classes := getattr(subject.unread, "pixel_classes", None)) is None:
         name = subject.unread.name
-        raise UserError(f"{subject.run}: the masks of dataset={name} are not known; those of shapes are")
+        raise UserError(f"{subject.run}: dataset={name} has no known masks; dataset=shapes has")
     splits = {name: split for name, split in subject.data.splits.items() if name != "val"}
     return {name: Pixels(split, classes(name, split.index)) for name, split in splits.items()}
 

@@ -85,7 +85,7 @@ def higher(key: str) -> bool:
     """
     known = selectable([*measures()])
     if not isinstance(key, str) or key not in known:
-        raise ValueError(f"nothing is chosen by {key!r}{_nearest(key, [*known])}")
+        raise ValueError(f"nothing can be chosen by {key!r}{_nearest(key, [*known])}")
     return known[key]
 
 
