@@ -8,12 +8,15 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision
 
+import caelab
+from caelab.analysis.rate import distortion
 from caelab.config import options
 from caelab.errors import UserError
 from caelab.inference import restore
 from caelab.runs.record import made
 from caelab.training import parts
 from caelab.training import trainer as trainers
+from caelab.training.evaluate import evaluate
 
 CONF = Path(__file__).parents[2] / "conf"
 PRECISIONS = ["bf16-true", "16-true", "64-true"]
@@ -80,6 +83,21 @@ def test_batches_reach_the_loss_as_they_are(precision):
     trainer = trainers.build(config | {"precision": precision}, torch.device("cpu"), **quiet)
     batch = torch.rand(2, 3, 4, 4)
     assert trainer.precision_plugin.convert_input(batch) is batch
+
+
+def test_what_was_trained_in_float64_is_tested_loaded_and_rated_in_it(train):
+    answer = train("trainer.precision=64-true")
+    found = evaluate(answer.run_dir, [])["metrics"]
+    assert found["test/psnr"] == pytest.approx(answer.record["metrics"]["test/psnr"], rel=1e-6)
+    model, data = caelab.load(answer.run_dir), restore.datamodule(made(answer.record))
+    assert model.network.weight.dtype == torch.float64
+    data.setup()
+    test = data.splits["test"]
+    x, x_hat = test[:] / 255, model.decode(model.encode(test[:]))
+    rated = distortion.measure(model.network, data.splits["train"], test, [8])
+    expected = -10 * (x_hat - x).square().mean((1, 2, 3)).log10().mean()
+    assert rated.psnr == pytest.approx(float(expected), abs=1e-3)
+    assert rated.points[0].psnr == pytest.approx(rated.psnr, abs=0.05)
 
 
 @pytest.fixture

@@ -88,5 +88,7 @@ def score(
         enable_progress_bar=False,
     )
     module = AutoencoderModule(net, loss, torch.optim.Adam, corruption=corruption, measures=asked(metrics))
+    if net.weight.dtype == torch.float64:  # as ``trainer.precision`` had it
+        module.double()
     found, _ = measure(trainer, module, data)
     return found, describe.dataset(data)

@@ -152,7 +152,8 @@ class _Totals:
                 raise RuntimeError(f"the decoded symbols are not those that were coded, at {b} bits")
             self._bits[b] += 8 * words.nbytes
             self._counts[b] = self._counts.get(b, 0) + alphabet.counts(cells)
-            x_hat = net.decode(unflat(self._quantiser.decoded(decoded + alphabet.low, b), self._shapes))
+            rounded = self._quantiser.decoded(decoded + alphabet.low, b).to(code.z.dtype)
+            x_hat = net.decode(unflat(rounded, self._shapes))
             self._psnr[b].append(psnr(mse(x_hat, original)))
 
     def curve(self, training: int) -> Curve:
