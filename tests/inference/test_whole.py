@@ -1,6 +1,7 @@
 """Pictures of any size, encoded and decoded whole by a network that takes any size."""
 
 import csv
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toys import leave_network, leave_run
 
 import caelab
+from caelab.bottlenecks.fsq import FSQ
 from caelab.errors import UserError
 from caelab.models.spatial import Spatial
 from caelab.models.spatial_auto_decoder import SpatialAutoDecoder
@@ -108,6 +110,39 @@ def test_a_network_of_one_size_refuses(tmp_path, monkeypatch, lab):
     )
     with pytest.raises(UserError, match="Base takes images of 16x16 only"):
         caelab.load("run").at(20, 20)
+
+
+@pytest.fixture
+def halves(tmp_path, monkeypatch):
+    """A run whose tokens of 4 do not divide the 6 numbers of a patch, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    node = {"_target_": "caelab.bottlenecks.fsq.FSQ", "_partial_": True, "levels": [3, 3, 3, 3]}
+    bottleneck = partial(FSQ, levels=node["levels"])
+    net = Spatial((3, 16, 16), **SMALL, bottleneck=bottleneck)
+    leave_network(tmp_path / "run", net, **SMALL, bottleneck=node)
+
+
+@pytest.mark.parametrize("ending", ["png", "npy"])
+@pytest.mark.usefixtures("halves")
+def test_a_size_that_tokens_do_not_divide_is_skipped(lab, ending):
+    for name, size in {"a": (8, 8), "b": (4, 12), "c": (20, 16)}.items():
+        pixels = np.zeros((*size, 3), np.uint8)
+        Image.fromarray(pixels).save(f"{name}.png")
+        np.save(f"{name}.npy", pixels)
+    line = (
+        f"caelab: b.{ending}: skipped: 4x12 pixels become 18 numbers, which tokens of 4 do not divide; "
+        "a run whose tokens divide model.latent_channels=6 takes any size"
+    )
+    files = [f"{name}.{ending}" for name in "abc"]
+    for command, out in {"encode": "codes.npz", "reconstruct": "rebuilt"}.items():
+        status, _, err = lab(command, "run", *files, "--out", out, "--fit", "whole")
+        assert status == 1
+        assert line in err.splitlines()
+    with np.load("codes.npz") as codes:
+        assert codes["sizes"].tolist() == [[8, 8], [20, 16]]
+        assert codes["indices"].shape == (6 * (4 + 20) // 4,)
+    with pytest.raises(UserError, match="^4x12 pixels become 18 numbers"):
+        caelab.load("run").at(4, 12)
 
 
 class Largest(TorchDispatchMode):

@@ -62,7 +62,9 @@ def encode(
     sources = inputs.sources(given, out, (), *stacks.taken(model, arrays))
     inputs.require_free([out], force, [source.file for source in sources])
     read = (
-        stacks.Stacks(sources, model, way, "encoding") if arrays else stream.Stream(sources, fit, "encoding")
+        stacks.Stacks(sources, model, way, "encoding")
+        if arrays
+        else stream.Stream(sources, fit, "encoding", model.at)
     )
     codes = [model.at(x.shape[2], x.shape[3]).encode(x, refine) for x in read.batches(model.batch)]
     sizes = code_file.write(out, model, fit, read.entries, codes) if read.entries else []

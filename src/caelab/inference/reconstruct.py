@@ -91,7 +91,7 @@ def reconstruct(
     read: stream.Stream = (
         stacks.Stacks(sources, model, way, "reconstructing")
         if arrays
-        else stream.Stream(sources, fit, "reconstructing")
+        else stream.Stream(sources, fit, "reconstructing", model.at)
     )
     out.mkdir(parents=True, exist_ok=True)
     made = (

@@ -150,6 +150,7 @@ class Stacks(Stream):
         for source in terminal.tracked(self._sources, self._description):
             try:
                 stack = opened(source.file, self._model.shape, whole, bits(self._model))
+                self._model.at(*stack.x.shape[2:])
                 for part in parts(stack.x, size):
                     take(part, part.shape[1:], self._model.values)  # which refuses values out of range
             # readers raise almost anything on a damaged file

@@ -44,14 +44,22 @@ class Stream:
         sources: the files.
         fit: how they become images of the network's size.
         description: what the bar is called.
+        at: asked for height and width of each picture that is taken whole; refuses one by an error.
 
     Attributes:
         entries: the pictures that have been read, in order; whoever takes one up may remove it.
         skipped: file -> why it could not be read.
     """
 
-    def __init__(self, sources: Sequence[Source], fit: Fit, description: str) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        fit: Fit,
+        description: str,
+        at: Callable[[int, int], object] | None = None,
+    ) -> None:
         self._sources, self._fit, self._description = sources, fit, description
+        self._at = at if fit.way == WHOLE else None
         self.entries: deque[Entry] = deque()
         self.skipped: dict[Path, str] = {}
         self._remarks: dict[str, list[Path]] = defaultdict(list)
@@ -81,6 +89,8 @@ class Stream:
         for source in terminal.tracked(self._sources, self._description):
             try:
                 image = opened(source.file, channels, self._note)
+                if self._at is not None:
+                    self._at(image.height, image.width)
                 cut = self._fit.cut(image)
                 first = next(cut)  # which refuses a picture before it counts as read
             # Pillow's readers raise almost anything on a damaged file

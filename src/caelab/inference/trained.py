@@ -109,7 +109,7 @@ class Trained:
         """Return this network, with these very weights, for images of so many pixels.
 
         Raises:
-            UserError: it takes images of one size only.
+            UserError: it takes images of one size only, or none of this one.
         """
         if (height, width) == self.shape[1:]:
             return self

@@ -6,7 +6,8 @@ from copy import copy
 import torch
 from torch import Tensor
 
-from caelab.bottlenecks.bottleneck import Bottleneck
+from caelab.bottlenecks.bottleneck import Bottleneck, Discrete
+from caelab.errors import UserError
 from caelab.models.autoencoder import Images
 from caelab.models.patch_pca import grid_of, joined, latent_of, patches, principal
 from caelab.models.residual import Corrected
@@ -31,8 +32,8 @@ class Spatial(Corrected):
         encoder_blocks: of the encoder; 0 leaves it linear.
         steps: of the encoder, each of which costs two passes of the decoder.
         pca: whether the linear layers start as PCA of patches, rather than at random.
-        bottleneck: see ``Residual``. Tokens of a discrete one do not reach over a patch's border where their
-            ``dim`` divides ``latent_channels``.
+        bottleneck: see ``Residual``. Where the ``dim`` of a discrete one divides ``latent_channels``, no
+            token reaches over a patch's border, and ``at`` takes any size.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -72,10 +73,19 @@ class Spatial(Corrected):
 
         Args:
             shape: (C, H, W); C as it is.
+
+        Raises:
+            UserError: the bottleneck cuts the latent into tokens, which do not divide that of this size.
         """
         other = copy(self)
         other._modules = dict(self._modules)
         other.latent = latent_of(shape, self.latent_channels, self.factor)
+        if isinstance(self.bottleneck, Discrete) and other.latent % self.bottleneck.dim:
+            raise UserError(
+                f"{shape[1]}x{shape[2]} pixels become {other.latent:,} numbers, which tokens of "
+                f"{self.bottleneck.dim} do not divide; a run whose tokens divide "
+                f"model.latent_channels={self.latent_channels} takes any size"
+            )
         other.shape = (self.shape[0], shape[1], shape[2])
         other.bottleneck = copy(self.bottleneck)
         other.bottleneck.latent, other.bottleneck.grid = other.latent, grid_of(shape, self.factor)
