@@ -12,7 +12,7 @@ class TopK(Bottleneck):
 
     Args:
         latent: numbers in ``z`` per image.
-        k: of them, from 1 to ``latent``.
+        k: of them, from 1 to ``latent``; of an image of another size, see ``Spatial.at``, the same share.
 
     Raises:
         ValueError: a value that cannot be; the message starts with the parameter's name.
@@ -22,7 +22,12 @@ class TopK(Bottleneck):
         super().__init__(latent)
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= latent:
             raise ValueError(f"k must be a whole number from 1 to {latent}, the latent, got {k!r}")
-        self.k = k
+        self._share = k / latent
+
+    @property
+    def k(self) -> int:
+        """Numbers of an image that cross, 1 or more."""
+        return max(1, round(self._share * self.latent))
 
     def forward(self, h: Tensor, key: Tensor | None = None) -> Crossing:
         """Let a latent (N, latent) cross."""
