@@ -5,6 +5,7 @@ import pytest
 import torch
 from test_models import NAMES, build
 
+from caelab.bottlenecks.topk import TopK
 from caelab.errors import UserError
 from caelab.models.autoencoder import Autoencoder, Code
 from caelab.models.classical import Classical
@@ -118,6 +119,17 @@ def test_a_step_that_does_not_help_is_taken_back_and_halved():
     expected = [12 * (0.9 - one) ** 2 for one in z]
     np.testing.assert_allclose(found.errors[:, 0].numpy(), expected, rtol=1e-5)
     assert found.code.z.item() == pytest.approx(0.45)
+
+
+def test_only_numbers_that_crossed_are_fitted():
+    net, x = Linear(latent=4), pictures()
+    net.bottleneck = TopK(4, k=2)
+    code = Code(torch.tensor([[1.0, 0, 0, 1]]).repeat(5, 1))
+    found = fit(net, x, code, 2).code.z
+    matrix = net.matrix.detach().numpy().astype(np.float64)[:, [0, 3]]
+    expected = np.linalg.lstsq(matrix, x.flatten(1).numpy().T.astype(np.float64), rcond=None)[0]
+    np.testing.assert_allclose(found[:, [0, 3]].numpy(), expected.T, atol=1e-4)
+    assert not found[:, [1, 2]].any()
 
 
 class Deaf(Linear):

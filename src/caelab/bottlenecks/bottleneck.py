@@ -78,6 +78,10 @@ class Bottleneck(nn.Module, ABC):
         """
         raise NotImplementedError
 
+    def movable(self, z: Tensor) -> Tensor:
+        """Which numbers of a ``z`` (N, latent) a fit to the image may change: all, (N, latent) bool."""
+        return torch.ones_like(z, dtype=torch.bool)
+
     def measure(self, codes: Crossing) -> dict[str, float]:
         """Figures of the codes of a whole split: name -> number."""
         return {}

@@ -34,6 +34,10 @@ class TopK(Bottleneck):
         places = h.abs().topk(self.k, dim=1).indices
         return Crossing(h.new_zeros(h.shape).scatter(1, places, h.gather(1, places)))
 
+    def movable(self, z: Tensor) -> Tensor:
+        """Those that have crossed, (N, latent) bool."""
+        return z != 0
+
     def measure(self, codes: Crossing) -> dict[str, float]:
         """``active_numbers``: how many numbers are not 0 in at least one image."""
         return {"active_numbers": float((codes.z != 0).any(0).sum())}

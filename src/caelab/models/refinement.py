@@ -35,7 +35,7 @@ def fit(net: Autoencoder, x: Tensor, code: Code, steps: int) -> Fitted:
     Autoencoders" (2018), in an autoencoder without noise.
 
     Args:
-        net: in eval mode.
+        net: in eval mode; its bottleneck says which numbers move.
         x: images (N, C, H, W) in [0, 1].
         code: what ``net.encode`` says of them.
         steps: each is a forward-mode, a forward and a backward pass through the decoder.
@@ -51,6 +51,7 @@ def fit(net: Autoencoder, x: Tensor, code: Code, steps: int) -> Fitted:
         )
     with torch.inference_mode(False), torch.enable_grad():
         x, z, *skips = (part.detach().clone() for part in (x, code.z, *code.skips))
+        movable = net.bottleneck.movable(z)
 
         def decode(z: Tensor) -> Tensor:
             return net.decode(Code(z, tuple(skips))).flatten(1)
@@ -61,7 +62,7 @@ def fit(net: Autoencoder, x: Tensor, code: Code, steps: int) -> Fitted:
             missing = x.flatten(1) - decode(moved)
             error = missing.square().sum(1, keepdim=True)
             (gradient,) = torch.autograd.grad(error.sum(), moved)
-            return missing.detach(), error.detach(), gradient
+            return missing.detach(), error.detach(), torch.where(movable, gradient, 0)
 
         try:
             missing, error, gradient = measure(z)
