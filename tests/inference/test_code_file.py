@@ -16,8 +16,10 @@ from caelab.inference.code_file import read
 from caelab.inference.fitting import Fit
 from caelab.inference.inputs import Source
 from caelab.inference.stream import Entry
+from caelab.inference.trained import Trained
 from caelab.models.autoencoder import Code
 from caelab.models.improved_skip import ImprovedSkip
+from caelab.models.outside import network
 
 OPTIONS = {"latent": 5, "channels": [4, 8], "skip_levels": [1, 2]}
 SIZES = [(16, 16), (20, 40), (1, 1)]  # 1, 2 x 3 and 1 tiles
@@ -253,6 +255,36 @@ def test_indices_that_no_codebook_has_are_refused(tmp_path, discrete, wrong):
 def test_indices_are_refused_by_a_model_without_a_codebook(trained, codes):
     with pytest.raises(UserError, match="not discrete"):
         trained.decode(codes._replace(indices=torch.zeros(8, 2, 1, dtype=torch.int64)))
+
+
+class OwnVQ(torch.nn.Module):
+    """A network from outside the lab, with a codebook that only it knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.book = torch.nn.Parameter(torch.linspace(0, 1, 16)[:, None])
+
+    def encode(self, x):
+        tokens = x.flatten(1)[..., None]
+        indices = torch.cdist(tokens, self.book.expand(len(x), -1, -1)).argmin(2)
+        return Code(self.book[indices].flatten(1), indices=indices[..., None])
+
+    def decode(self, code):
+        return code.z.reshape(-1, 1, 4, 4)
+
+
+def test_indices_that_only_an_own_network_can_look_up_are_left_to_it(tmp_path):
+    own = Trained(network(OwnVQ(), (1, 4, 4)), "fingerprint", {})
+    x, path = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(1)), tmp_path / "codes.npz"
+    code = own.encode(x)
+    assert code.indices is None
+    torch.testing.assert_close(code.z, (x * 15).round().flatten(1) / 15)
+    entries = [Entry(Source(tmp_path, f"{i}.png"), (4, 4)) for i in range(3)]
+    code_file.write(path, own, Fit((1, 4, 4), None), entries, [code])
+    decoded = [sized.decode(part) for sized, part in read(path).batches(own)]
+    assert torch.equal(torch.cat(decoded), own.reconstruct(x))
+    with pytest.raises(UserError, match="its latent is discrete"):
+        own.encode(x, refine=1)
 
 
 def test_no_discrete_latent_is_fitted(discrete):

@@ -24,6 +24,8 @@ from caelab.interactive import exhibit
 from caelab.interactive import interactive as module
 from caelab.interactive.interactive import interactive
 from caelab.interactive.networks import networks
+from caelab.models import outside
+from caelab.models.autoencoder import Code
 from caelab.models.residual import Residual
 from caelab.models.spatial import Spatial
 from caelab.runs import results
@@ -105,6 +107,26 @@ def test_what_encoder_and_decoder_share_is_held_once(tmp_path):
     (z,) = encode.run(None, {"x": x.numpy()})
     (x_hat,) = decode.run(None, {"z": z})
     np.testing.assert_allclose(x_hat, net.reconstruct(x).numpy(), atol=1e-4)
+
+
+class Halves(torch.nn.Module):
+    """A network from outside the lab that rounds each pixel to 0 or 1, and says which as indices."""
+
+    def encode(self, x):
+        z = (x.flatten(1) > 0.5).to(x.dtype)
+        return Code(z, indices=z.long()[..., None])
+
+    def decode(self, code):
+        return code.z.reshape(-1, 1, 4, 4)
+
+
+def test_indices_of_an_own_network_are_none_of_the_pages(tmp_path):
+    files = networks(outside.network(Halves(), (1, 4, 4)).eval(), Clean(), images(4, (1, 4, 4)))
+    assert files.keys() == {"encoder", "decoder", "weights"}
+    encode, decode = sessions({f"{name}-0": content for name, content in files.items()}, tmp_path)
+    x = images(3, (1, 4, 4)).numpy() / np.float32(255)
+    (z,) = encode.run(None, {"x": x})
+    assert np.array_equal(decode.run(None, {"z": z})[0], x > 0.5)
 
 
 def test_axes_are_those_of_the_codes_in_the_order_of_their_effects(run):

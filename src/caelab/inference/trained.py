@@ -140,7 +140,7 @@ class Trained:
     def encode(self, images: Any, refine: int = 0) -> Code:
         """Map images to their code: ``z`` (N, latent) and skips (N, ...), float32 on the CPU.
 
-        That of a discrete latent also has ``indices`` (N, tokens, codebooks), int64.
+        That of a discrete bottleneck also has ``indices`` (N, tokens, codebooks), int64.
 
         Args:
             images: of the kinds above.
@@ -218,7 +218,8 @@ class Trained:
         code = self.network.encode(x)
         if refine:
             code = fit(self.network, x, code, refine).code
-        indices = None if code.indices is None else code.indices.cpu()
+        known = isinstance(self.network.bottleneck, Discrete)  # else nothing here can look indices up
+        indices = code.indices.cpu() if known and code.indices is not None else None
         return Code(code.z.cpu(), tuple(skip.cpu() for skip in code.skips), indices=indices)
 
     @torch.inference_mode()

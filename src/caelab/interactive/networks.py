@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,13 +23,13 @@ _LARGE = 1_024  # bytes
 
 
 class Indexed(Encoder):
-    """The encoder with the indices of its code, if that is discrete."""
+    """The encoder with the indices of its code, which is discrete."""
 
     def forward(self, x: Tensor) -> Tensors:
         """Map images ``x`` (N, C, H, W) in [0, 1] to ``(z, skip_1, ..., indices)``, indices int32."""
         code = self.net.encode(x)
-        indices = () if code.indices is None else (code.indices.int(),)
-        return (code.z, *code.skips, *indices)
+        assert code.indices is not None
+        return (code.z, *code.skips, code.indices.int())
 
 
 class Lookup(nn.Module):
@@ -104,10 +105,11 @@ def shared(files: dict[str, bytes]) -> dict[str, bytes]:
 
 def _pieces(net: Autoencoder, corruption: Corruption) -> Iterator[Part]:
     encoder, decoder, _ = parts(net)
-    outputs, bottleneck = encoder.outputs, net.bottleneck
+    bottleneck = net.bottleneck
     if isinstance(bottleneck, Discrete):
-        outputs = (*outputs, "indices")
-    yield Part("encoder", Indexed(net).eval(), ("x",), outputs, encoder.example)
+        outputs = (*encoder.outputs, "indices")
+        encoder = replace(encoder, module=Indexed(net).eval(), outputs=outputs)
+    yield encoder
     yield decoder
     if isinstance(bottleneck, Discrete):
         indices = torch.zeros(2, bottleneck.tokens, bottleneck.codebooks, dtype=torch.int32)
