@@ -118,6 +118,17 @@ def test_floors_are_found_once_in_a_process(train, monkeypatch):
     assert one["probe/stage1/linear"] != other["probe/stage1/linear"]
 
 
+def test_floors_on_a_part_of_the_test_images_are_other_floors(train):
+    train(*MORE, "dataset.test_size=600")
+    found = [
+        probe(path) for path in train(*MORE, "dataset.test_size=600", "trainer.limit_test_batches=1").run_dirs
+    ]
+    assert sorted(one["images"]["test"] for one in found) == [500, 600]
+    for one in found:
+        for kind in ("z", "pca", "pixels"):
+            assert sum(map(sum, one["features"][kind]["confusion"])) == one["images"]["test"]
+
+
 @pytest.mark.parametrize(
     ("dataset", "line"),
     [

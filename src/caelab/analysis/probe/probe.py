@@ -44,7 +44,8 @@ def measure(subject: Subject) -> Result:
     run, net, data = subject.run, subject.network, subject.data
     splits = features.chosen(data)
     labels, levels = _labels(run, data, splits), _factors(data, splits)
-    identity = data.sha256 + json.dumps(subject.record.config["dataset"], sort_keys=True)
+    same = [subject.record.config["dataset"], asdict(subject.record.data)]
+    identity = json.dumps(same, sort_keys=True)
     found = {}
     sources = _sources(subject, splits)
     with terminal.item_progress() as progress:
