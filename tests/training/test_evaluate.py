@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny import TINY
@@ -74,6 +75,27 @@ def test_the_runs_own_data_with_one_key_changed(trained):
     found = evaluate(answer.run_dir, ["dataset.test_size=20"])
     assert found["data"]["test"] == 20
     assert found["data"]["train"] == 96
+
+
+@pytest.mark.usefixtures("quiet")
+def test_values_in_another_range_than_the_runs_are_refused_unless_it_is_typed(train, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 4096, (60, 16, 16), np.uint16)
+    np.save(tmp_path / "images.npy", pixels)
+    words = ["dataset=array", f"dataset.path={tmp_path / 'images.npy'}"]
+    few = ["trainer.max_epochs=1", "trainer.accelerator=cpu", "model.channels=[4,8]", "model.latent=8"]
+    answer = train(*words, *few, "model=base", "dataset.value_range=[0,4095]", tiny=False)
+    line = (
+        "dataset=array has uint16 from 0 to 65535, the run takes 0 to 4095; "
+        "give 'dataset.value_range=[0,4095]', as dataset=array takes it"
+    )
+    with pytest.raises(UserError) as caught:
+        evaluate(answer.run_dir, words)
+    assert str(caught.value) == line
+    own = answer.record["metrics"]["test/psnr"]
+    for same in ([*words, "dataset.value_range=[0,4095]"], words[1:], []):
+        assert evaluate(answer.run_dir, same)["metrics"]["test/psnr"] == pytest.approx(own, rel=1e-6)
+    typed = evaluate(answer.run_dir, [*words, "dataset.value_range=[0,65535]"])
+    assert typed["data"]["between"] == [0, 65535]
 
 
 @pytest.fixture

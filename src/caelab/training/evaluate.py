@@ -13,10 +13,12 @@ from caelab.config.build import instantiate
 from caelab.config.check import check
 from caelab.config.grammar import written
 from caelab.config.refusals import limits
+from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
 from caelab.inference import restore
 from caelab.runs import results, trust
 from caelab.runs.record import Complete
+from caelab.training import describe
 from caelab.training.scoring import score
 
 
@@ -34,7 +36,7 @@ def evaluate(run: Path, overrides: list[str], encoder_steps: int | None = None) 
         here, as are the ``choices`` of all groups.
 
     Raises:
-        UserError: no finished run, unknown keys, or images of another shape than the network takes.
+        UserError: no finished run, unknown keys, or images of another shape or range than the network takes.
     """
     record = results.finished(run)
     with folders.seen():
@@ -52,6 +54,7 @@ def evaluate(run: Path, overrides: list[str], encoder_steps: int | None = None) 
             f"dataset={name} has images of {_times(data.shape)}, the run takes {_times(net.shape)}"
         )
     corruption = instantiate(cfg["corruption"], "corruption")
+    _require_range(record, data, overrides)
     metrics, images = score(net, data, restore.loss(record), corruption, cfg["metrics"])
     found = {"dataset": name, "corruption": cfg["corruption"], "data": images.plain(), "metrics": metrics}
     kind = "" if choices["corruption"] == "none" else f"-{choices['corruption']}"
@@ -67,6 +70,21 @@ def evaluate(run: Path, overrides: list[str], encoder_steps: int | None = None) 
     (run / file).parent.mkdir(exist_ok=True)
     durable.write(run / file, json.dumps(found, indent=2, allow_nan=False) + "\n")
     return {**found, "choices": choices, "file": file}
+
+
+def _require_range(record: Complete, data: ImageDataModule, overrides: list[str]) -> None:
+    """Refuse values whose range is not the run's, such as 16 bits for 12, unless the range was typed."""
+    if not record.data.between or any("dataset.value_range=" in override for override in overrides):
+        return
+    data.prepare_data()
+    data.setup("test")
+    own, given = record.data, describe.dataset(data)
+    if given.dtype == own.dtype and given.between != own.between:
+        low, high, least, most = (f"{end:.9g}" for end in (*own.between, *given.between))
+        raise UserError(
+            f"dataset={given.name} has {given.dtype} from {least} to {most}, the run takes {low} to {high}; "
+            f"give 'dataset.value_range=[{low},{high}]', as dataset=array takes it"
+        )
 
 
 def _times(shape: tuple[int, ...]) -> str:
