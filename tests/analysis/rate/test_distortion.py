@@ -11,6 +11,7 @@ from caelab.bottlenecks.range_coder import RangeCoder
 from caelab.data.datamodule import Split
 from caelab.errors import UserError
 from caelab.models.autoencoder import Code
+from caelab.models.pca import PCA
 
 NUMBERS = math.prod(SHAPE)
 
@@ -65,6 +66,13 @@ def test_a_constant_code_takes_no_bits():
     curve = distortion.measure(net, TRAIN, TEST, [1, 8])
     assert [(point.rate, point.entropy) for point in curve.points] == [(0, 0), (0, 0)]
     assert {point.psnr for point in curve.points} == {curve.psnr}
+
+
+def test_a_code_without_numbers_is_refused():
+    net = PCA(SHAPE, 0)
+    net.initialise(TRAIN)
+    with pytest.raises(UserError, match="^its code has no numbers, so there is nothing to round"):
+        distortion.measure(net, TRAIN, TEST, [2])
 
 
 def test_statistics_come_from_training_images_and_from_a_part_where_they_are_many(monkeypatch):

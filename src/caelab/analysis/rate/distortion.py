@@ -21,6 +21,7 @@ from caelab.analysis.rate.quantisation import (
 from caelab.bottlenecks.range_coder import RangeCoder
 from caelab.data.datamodule import EVALUATION_BATCH, Split
 from caelab.data.scale import unit
+from caelab.errors import UserError
 from caelab.metrics.quality import mse, psnr
 from caelab.metrics.reliance import Watch, starts
 from caelab.models.autoencoder import Autoencoder, Code
@@ -77,14 +78,16 @@ def measure(net: Autoencoder, train: Split, test: Split, bits: Sequence[int], wa
         watch: of the passes over training and test images.
 
     Raises:
-        UserError: a network that does not keep the ``Code`` contract, a code that is not finite, or no
-            library to code it with.
+        UserError: a network that does not keep the ``Code`` contract, a code that is not finite or has no
+            numbers, or no library to code it with.
         RuntimeError: the coder returned other symbols than it was given.
     """
     require_contract(net, test)
     with evaluating(net):
         shapes = [part.shape[1:] for part in _parts(encoded(net, test[:1]))]
         numbers = sum(shape.numel() for shape in shapes)
+        if not numbers:
+            raise UserError("its code has no numbers, so there is nothing to round; a rate needs 1 or more")
         known = sample(train, numbers)
         quantiser, coders = _learnt(net, known, shapes, bits, watch)
         total = _Totals(quantiser, coders, shapes)
