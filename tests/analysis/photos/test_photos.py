@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiny import TINY
+from toys import leave_network
 
 import caelab
 from caelab.analysis.photos import photos as module
+from caelab.bottlenecks.entropy import Entropy
 from caelab.errors import UserError
+from caelab.models.spatial import Spatial
 from caelab.runs.analyses import analyses
 
 photos = analyses()["photos"]
@@ -107,6 +110,17 @@ def test_runs_in_grey_and_in_colour_are_not_compared(monkeypatch):
     monkeypatch.setattr(module.results, "finished", finished)
     (shown,) = module.compare({Path(name): found(29 + n / 1e6) for n, name in enumerate(("grey", "a", "b"))})
     assert list(shown.columns[0].cells) == ["a", "b", "JPEG"]
+
+
+def test_a_network_of_other_bands_is_refused_before_any_file_is_read(tmp_path):
+    small = {"latent_channels": 6, "factor": 4, "channels": 8, "blocks": 1, "steps": 0}
+    node = {"_target_": "caelab.bottlenecks.entropy.Entropy", "_partial_": True}
+    net = Spatial((4, 16, 16), **small, bottleneck=Entropy)
+    run = leave_network(tmp_path / "run", net, **small, bottleneck=node)
+    with pytest.raises(
+        UserError, match="run: the network takes images of 4 channels, no pictures; give a run"
+    ):
+        photos(run, images=tmp_path / "nothing")
 
 
 def test_other_networks_and_empty_folders_are_refused(train, tmp_path, images):

@@ -19,6 +19,7 @@ from caelab.bottlenecks.entropy import Entropy
 from caelab.bottlenecks.entropy_coder import Coder
 from caelab.bottlenecks.range_coder import library
 from caelab.data.datamodule import Split
+from caelab.data.pictures import MODES
 from caelab.data.scale import unit
 from caelab.errors import UserError
 from caelab.inference import inputs, stream
@@ -94,13 +95,18 @@ def measure(subject: Subject, images: str | None) -> Result:
 
 
 def _spatial(subject: Subject) -> Spatial:
-    network = subject.network
-    if isinstance(network, Spatial) and isinstance(network.bottleneck, Entropy):
-        return network
-    raise UserError(
-        f"{terminal.shown(subject.run)}: photographs are coded whole by model=spatial or "
-        "spatial_auto_decoder with bottleneck=entropy, hyperprior or context; train such a run"
-    )
+    network, run = subject.network, terminal.shown(subject.run)
+    if not (isinstance(network, Spatial) and isinstance(network.bottleneck, Entropy)):
+        raise UserError(
+            f"{run}: photographs are coded whole by model=spatial or "
+            "spatial_auto_decoder with bottleneck=entropy, hyperprior or context; train such a run"
+        )
+    if network.shape[0] not in MODES:
+        raise UserError(
+            f"{run}: the network takes images of {network.shape[0]} channels, no pictures; "
+            "give a run on grey or RGB images"
+        )
+    return network
 
 
 def _entropy(network: Spatial) -> Entropy:
