@@ -92,6 +92,15 @@ def test_signs_of_noise_take_a_bit_each():
     assert point.psnr == curve.psnr == pytest.approx(float((-10 * error.log10()).mean()), abs=1e-4)
 
 
+def test_more_entries_than_a_table_holds_are_refused(monkeypatch):
+    net = Rounded(latent=20)
+    net.bottleneck.entries = indices.MOST + 1
+    with pytest.raises(UserError, match="^its codebook has 10,000,001 entries; .* of 10,000,000 at most$"):
+        indices.measure(net, TRAIN, TEST)
+    monkeypatch.setattr(indices, "MOST", 2)
+    assert indices.measure(Rounded(latent=20), TRAIN, TEST).numbers == 20
+
+
 def test_numbers_around_the_latent_are_refused():
     class Both(Skipping):
         def __init__(self):

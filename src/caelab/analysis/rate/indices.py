@@ -15,6 +15,9 @@ from caelab.metrics.reliance import Watch, starts
 from caelab.models.autoencoder import Autoencoder
 from caelab.models.contract import encoded, evaluating, require_contract
 
+MOST = 10_000_000
+"""Entries of a codebook, at most: the coder has a table of as many for each place."""
+
 AS_IT_IS = 0
 """Bits of the quantiser of a code that needs none."""
 
@@ -34,13 +37,18 @@ def measure(net: Autoencoder, train: Split, test: Split, watch: Watch = iter) ->
         A curve of one point. Its ``entropy`` is the one of the test images' own frequencies at each place.
 
     Raises:
-        UserError: a network that does not keep the ``Code`` contract, numbers that go around the latent, or
-            no library to code with.
+        UserError: a network that does not keep the ``Code`` contract, numbers that go around the latent,
+            more than ``MOST`` entries, or no library to code with.
         RuntimeError: the coder returned other indices than it was given.
     """
     require_contract(net, test)
     bottleneck = net.bottleneck
     assert isinstance(bottleneck, Discrete)
+    if bottleneck.entries > MOST:
+        raise UserError(
+            f"its codebook has {bottleneck.entries:,} entries; caelab rate counts how often each is taken, "
+            f"of {MOST:,} at most"
+        )
     with evaluating(net):
         require_no_skips(net, test)
         symbols = _indices(net, train, watch)
