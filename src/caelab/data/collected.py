@@ -13,6 +13,7 @@ import numpy as np
 from caelab.data.cache import CACHE, Arrays, Opened, open_or_build
 from caelab.data.contents import Origin
 from caelab.data.datamodule import ImageDataModule, Split
+from caelab.data.pictures import conversion
 from caelab.data.samples import channels_of, size_of
 from caelab.data.stack import SPLITS, Stack, numbered, splits_of
 
@@ -98,7 +99,8 @@ class Collected(ImageDataModule):
 
     @cached_property
     def _opened(self) -> Opened:
-        return open_or_build(self._cache, self.name, self._build, origin=self.origin())
+        version = conversion()
+        return open_or_build(self._cache, self.name, self._build, origin=self.origin(), version=version)
 
     def _build(self) -> Arrays:
         stacks, names = numbered(*self.stacks())

@@ -219,7 +219,8 @@ class Folder(ImageDataModule):
             index.require_alike(pairs, self.path, f"dataset.index={self.index}")
             return self._build(taken)
 
-        return open_or_build(self.folder / key, self.name, build, origin=origin)
+        version = pictures.conversion(self.form)
+        return open_or_build(self.folder / key, self.name, build, origin=origin, version=version)
 
     def _named_form(self) -> str:
         """The form, as caches were named by before there was more than a shape."""
