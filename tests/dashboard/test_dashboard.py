@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import offline
@@ -254,7 +256,6 @@ def test_what_was_trained_without_wandb_is_sent_once(train, board, command):
     check(sent, runs)
     for run, record in zip(runs, answer.records, strict=True):
         assert run.exit == [0]
-        assert run.run.run_id == record["fingerprint"][:16]
         assert run.run.display_name == f"shapes-base-mse-adam-s{record['seed']}"
         assert run.column("val/psnr") == pytest.approx([record["metrics"]["val/psnr"]], rel=1e-6)
         assert record["metrics"].items() <= run.summary.items()
@@ -265,16 +266,49 @@ def test_what_was_trained_without_wandb_is_sent_once(train, board, command):
     assert [len(offline.read(path).folders) for path in answer.run_dirs] == [1, 1]
 
 
+def test_a_run_that_was_trained_again_is_sent_again_as_another(train, board):
+    answer = train("trainer.max_epochs=1")
+    board("--upload")
+    before = offline.read(answer.run_dir)
+    sent = answer.run_dir / "wandb" / "id"
+    os.utime(sent, (sent.stat().st_atime, datetime.fromisoformat(answer.record["finished"]).timestamp() - 1))
+    assert "1 run written" in board("--upload")[0]  # as after force=true
+    assert "0 runs written" in board("--upload")[0]
+    assert len(offline.read(answer.run_dir).folders) == len(before.folders) + 1
+
+
+def test_each_training_of_a_run_has_an_id_of_its_own(monkeypatch, tmp_path):
+    ids = []
+
+    def begin(*_, run_id, **__):
+        ids.append(run_id)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(upload, "WandB", begin)
+    for day in ("2026-01-01", "2026-01-02", "2026-01-02"):
+        with pytest.raises(KeyboardInterrupt):
+            upload.send(Run(tmp_path, toys.exact(finished=f"{day}T00:00:00+00:00")), "offline", None, "p")
+    assert ids[0] != ids[1] == ids[2]
+
+
 def test_a_run_that_was_sent_by_half_is_not_taken_for_sent(monkeypatch):
     sent = [
-        SimpleNamespace(state=state, config={"fingerprint": state})
-        for state in ("finished", "crashed", "failed")
+        SimpleNamespace(
+            state=state, config={"fingerprint": state}, created_at=f"2026-12-0{day}T10:00:00{zone}"
+        )
+        for state, day, zone in (
+            ("finished", 1, ""),
+            ("finished", 2, "Z"),
+            ("crashed", 3, "Z"),
+            ("failed", 3, "Z"),
+        )
     ]
+    other = SimpleNamespace(state="finished", config={}, created_at="2026-12-04T10:00:00Z")
     monkeypatch.setattr(
         "wandb.Api",
-        lambda: SimpleNamespace(runs=lambda *_, **__: [*sent, SimpleNamespace(state="finished", config={})]),
+        lambda: SimpleNamespace(runs=lambda *_, **__: [*sent, other]),
     )
-    assert upload.there("team", "mine") == {"finished"}
+    assert upload.there("team", "mine") == {"finished": datetime(2026, 12, 2, 10, tzinfo=UTC)}
 
 
 def test_with_a_key_both_are_saved_and_only_what_a_project_lacks_is_sent(
@@ -283,11 +317,13 @@ def test_with_a_key_both_are_saved_and_only_what_a_project_lacks_is_sent(
     from wandb_workspaces.reports.v2 import Report
     from wandb_workspaces.workspaces import Workspace
 
-    answer = train("-m", "seed=0,1", "trainer.max_epochs=1")
-    before = answer.records[0]["fingerprint"]
+    answer = train("-m", "seed=0,1,2", "trainer.max_epochs=1")
+    whole, older, _ = answer.records
+    finished = [datetime.fromisoformat(record["finished"]) for record in answer.records]
+    before = {whole["fingerprint"]: finished[0], older["fingerprint"]: finished[1] - timedelta(seconds=1)}
     sent = []
     monkeypatch.setattr(made, "key_configured", lambda: True)
-    monkeypatch.setattr(made, "there", lambda *place: {before} if place == ("team", "mine") else set())
+    monkeypatch.setattr(made, "there", lambda *place: before if place == ("team", "mine") else {})
 
     def send(run, *place):
         sent.append((run, *place))
@@ -300,7 +336,10 @@ def test_with_a_key_both_are_saved_and_only_what_a_project_lacks_is_sent(
         monkeypatch.setattr(kind, "url", property(lambda self: f"at {self.entity}/{self.project}"))
     status, out, err = command("--upload", "--entity", "team", "--project", "mine")
     assert (status, err) == (0, [])
-    assert [(run.record.seed, *place) for run, *place in sent] == [(1, "online", "team", "mine")]
+    assert [(run.record.seed, *place) for run, *place in sent] == [
+        (1, "online", "team", "mine"),
+        (2, "online", "team", "mine"),
+    ]
     assert out.count("at team/mine") == 2
     assert not (tmp_path / "dashboard.json").exists()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -69,8 +70,14 @@ class Keys:
 
 
 def in_wandb(run: Run) -> bool:
-    """Whether a run was trained with W&B, or was sent there later."""
-    return (run.path / ID).exists() or _live(run)
+    """Whether a run was trained with W&B, or was sent there since it was trained."""
+    note = run.path / ID
+    return _live(run) or (note.exists() and is_of(run, datetime.fromtimestamp(note.stat().st_mtime, UTC)))
+
+
+def is_of(run: Run, sent: datetime | None) -> bool:
+    """Whether what was sent at a time (None: never) is of this training of a run, and of none before."""
+    return sent is not None and sent >= datetime.fromisoformat(run.record.finished)
 
 
 def _live(run: Run) -> bool:

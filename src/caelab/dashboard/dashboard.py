@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from caelab import durable, terminal
-from caelab.dashboard.board import Board, Part, in_wandb, known
+from caelab.dashboard.board import Board, Part, in_wandb, is_of, known
 from caelab.dashboard.document import document
 from caelab.dashboard.upload import send, there
 from caelab.dashboard.workspace import workspace
@@ -16,7 +16,6 @@ from caelab.errors import UserError
 from caelab.report.asked import Asked
 from caelab.report.claims import verdicts
 from caelab.report.measure import apart, others, section
-from caelab.report.rows import Run
 from caelab.runs import records
 from caelab.studies import Study
 from caelab.studies.index import Index, index
@@ -77,8 +76,8 @@ def _parts(plans: Sequence[Study], runs: Index, searched: Any, rest: bool) -> li
 
 def _upload(parts: Sequence[Part], mode: str, entity: str | None, project: str) -> None:
     lacking = {run.path: run for part in parts for run in part.runs if not in_wandb(run)}
-    before = there(entity or "", project) if mode == "online" and lacking else set()
-    wanted: list[Run] = [run for run in lacking.values() if run.record.fingerprint not in before]
+    before = there(entity or "", project) if mode == "online" and lacking else {}
+    wanted = [run for run in lacking.values() if not is_of(run, before.get(run.record.fingerprint))]
     for run in terminal.tracked(wanted, "sending"):
         send(run, mode, entity, project)
     what = f"{len(wanted)} {'run' if len(wanted) == 1 else 'runs'}"

@@ -1,7 +1,9 @@
 """Runs that were trained without W&B, sent there from their records: curves, figures and pictures."""
 
+import hashlib
 import math
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,21 @@ from caelab.training import floor, pictures
 from caelab.training.loggers.wandb import ID, WandB
 
 
-def there(entity: str, project: str) -> set[str]:
-    """Fingerprints of the runs that lie whole in a project of W&B; none where there is no such project."""
+def there(entity: str, project: str) -> dict[str, datetime]:
+    """Fingerprints of the runs that lie whole in a project of W&B -> when the last of each was begun there.
+
+    None where there is no such project.
+    """
     import wandb
 
     try:
         runs = wandb.Api().runs(f"{entity}/{project}", per_page=1000, lazy=False)
         # one that was left in the middle is sent again
         whole = [run for run in runs if run.state == "finished"]
-        return {run.config["fingerprint"] for run in whole if "fingerprint" in run.config}
+        begun = {run.config.get("fingerprint"): run.created_at for run in whole}  # the oldest come first
+        return {one: datetime.fromisoformat(at).replace(tzinfo=UTC) for one, at in begun.items() if one}
     except ValueError:  # which W&B raises of a project that there is not
-        return set()
+        return {}
 
 
 def send(run: Run, mode: str, entity: str | None, project: str) -> None:
@@ -41,7 +47,8 @@ def send(run: Run, mode: str, entity: str | None, project: str) -> None:
         project: where the run appears.
     """
     record, place = run.record, str(run.path.absolute())
-    logger = WandB(place, mode, project, entity, run_id=record.fingerprint[:16], **tracking.names(record))
+    training = hashlib.sha256(f"{record.fingerprint} {record.finished}".encode()).hexdigest()
+    logger = WandB(place, mode, project, entity, run_id=training[:16], **tracking.names(record))
     done = False
     try:
         logger.log_hyperparams(tracking.config(record))
