@@ -57,3 +57,18 @@ def test_a_closed_stream_takes_what_is_said_in_silence(closed):
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), terminal.told():
         raise ZeroDivisionError
+
+
+def test_numbers_of_a_table_stand_right_of_what_they_are_of():
+    made = terminal.table("Title", "of", "PSNR (dB)", "SSIM", caption="more")
+    assert [(one.header, one.justify) for one in made.columns] == [
+        ("of", "left"),
+        ("PSNR (dB)", "right"),
+        ("SSIM", "right"),
+    ]
+    assert (made.title, made.title_justify, made.caption, made.caption_justify) == (
+        "Title",
+        "left",
+        "more",
+        "left",
+    )

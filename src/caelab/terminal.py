@@ -26,6 +26,7 @@ from rich.progress import (
 )
 from rich.segment import Segment
 from rich.status import Status
+from rich.table import Table
 from rich.text import Text
 
 from caelab import texts
@@ -157,6 +158,14 @@ def duration(seconds: float) -> str:
     if minutes >= 60:
         return f"about {minutes // 60} h {minutes % 60} min"
     return f"about {minutes} min" if minutes else f"about {seconds:.0f} s"
+
+
+def table(title: str | None, *columns: str, **options: Any) -> Table:
+    """Begin a table, with rich's further options; numbers stand in all columns but the first."""
+    made = Table(title=title, title_justify="left", caption_justify="left", **options)
+    for number, column in enumerate(columns):
+        made.add_column(column, justify="right" if number else "left")
+    return made
 
 
 class _Description(ProgressColumn):

@@ -12,7 +12,6 @@ from rich.table import Table
 from caelab import terminal
 from caelab.bench import WAYS, loading, pictures, sheet, speed_run
 from caelab.bench.measure import RATIOS, Rounds, carry_out, ratio, rounds, speeds, spread
-from caelab.bench.sheet import table
 from caelab.composition import compose
 from caelab.errors import UserError
 from caelab.runs import record_file
@@ -124,7 +123,7 @@ def _of_a_model(model: str, one: Mapping[str, Any], gpu: str | None) -> Iterator
 
 def _speeds(model: str, found: Rounds) -> Table:
     title = f"{model}: median of {len(found)} rounds (lowest to highest)"
-    shown = table(title, "way", "training images/s", "first step (s)", *_MAIN)
+    shown = terminal.table(title, "way", "training images/s", "first step (s)", *_MAIN)
     for name, text in WAYS.items():
         if name in found[0]:
             values = {key: [one[name].get(key) or 0.0 for one in found] for key in found[0][name]}
@@ -139,7 +138,7 @@ def _speeds(model: str, found: Rounds) -> Table:
 
 
 def _ratios(model: str, found: Rounds, gpu: str | None) -> Table:
-    shown = table(
+    shown = terminal.table(
         f"{model}: ratios of training images/s, round by round", "ratio", "median (lowest to highest)", "goal"
     )
     for a, b, cores_goal, gpu_goal in RATIOS:
@@ -185,7 +184,7 @@ def _grow(model: str, overrides: Sequence[str]) -> dict[str, dict[str, Rounds]]:
 
 def _growth(model: str, key: str, sizes: Mapping[str, Rounds]) -> Table:
     own = _GROWTH[key][1]
-    shown = table(
+    shown = terminal.table(
         f"{model}: training images/s by {key}, two rounds{f', {own[0]}' if own else ''}",
         key,
         "speed=auto",

@@ -121,7 +121,7 @@ def _speeds(side: str, pictures: int, found: Rounds) -> Table:
         f"median of {len(found)} rounds (lowest to highest)"
     )
     kinds = _kinds(found)
-    shown = sheet.table(title, "loader", *kinds.values(), "memory (MB)")
+    shown = terminal.table(title, "loader", *kinds.values(), "memory (MB)")
     for name, text in LOADERS.items():
         if name in found[0]:
             cells = [spread(speeds(found, name, key), ",.0f") for key in kinds]
@@ -139,7 +139,7 @@ def _kinds(found: Rounds) -> dict[str, str]:
 def _ratios(side: str, found: Rounds) -> Table:
     kinds = _kinds(found)
     title = f"{side}x{side}: ratios, round by round, median (lowest to highest)"
-    shown = sheet.table(title, "ratio", *kinds.values(), "goal")
+    shown = terminal.table(title, "ratio", *kinds.values(), "goal")
     for a, b, goal in _RATIOS:
         if all(any(name.startswith(one) for name in found[0]) for one in (a, b)):
             cells = [spread(ratio(found, a, b, key), ".2f") for key in kinds]
@@ -148,7 +148,7 @@ def _ratios(side: str, found: Rounds) -> Table:
 
 
 def _growth(found: Mapping[str, Mapping[str, Any]]) -> Table:
-    shown = sheet.table(
+    shown = terminal.table(
         "By the number of pictures, 64x64, in one round: images/s, of 50,000 of them or all",
         "pictures",
         "built",

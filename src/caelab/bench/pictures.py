@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.table import Table
 
+from caelab import terminal
 from caelab.bench import sheet
 from caelab.bench.measure import spread
 from caelab.errors import UserError
@@ -99,7 +100,7 @@ def times(browser: str, page: Path) -> dict[str, Any]:
 
 def table(found: Mapping[str, Any]) -> Table:
     """Return the times of each page: medians of its pictures, over the rounds."""
-    shown = sheet.table(
+    shown = terminal.table(
         f"A picture in the browser, median of {len(found['pages'][0]['rounds'])} rounds (lowest to highest)",
         "run",
         "another image (ms)",

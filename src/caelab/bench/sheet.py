@@ -37,14 +37,6 @@ def keep(found: dict[str, Any]) -> None:
     terminal.say(f"  {path}")
 
 
-def table(title: str, *columns: str) -> Table:
-    """Begin a table; numbers stand in all columns but the first."""
-    made = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        made.add_column(column, justify="right" if number else "left")
-    return made
-
-
 def pipes(table: Table) -> str:
     """Return a table as Markdown."""
     head, *body = [

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from caelab import texts
+from caelab import terminal, texts
 from caelab.metrics.measures import SELECT, measures, score
 from caelab.runs.columns import COLUMNS, column
 from caelab.runs.labels import PUBLISHED, TEST_IMAGES, Label, labels
 from caelab.runs.record import BYPASSING, Complete, Record, SearchRecord, Time, chosen_by
-from caelab.terminal import console, say, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,9 +101,7 @@ def protocols(
     """Print test figures, also under the published protocol, and a floor (its name, its PSNR in dB) below."""
     further = [COLUMNS[name] for name in measures() if f"test/{name}" in metrics]
     titles = [one.title for one in further]
-    table = Table(title=title, title_justify="left")
-    for name in ("protocol", "images", "PSNR (dB)", "PSNR pooled (dB)", "SSIM", *titles):
-        table.add_column(name, justify="left" if name == "protocol" else "right")
+    table = terminal.table(title, "protocol", "images", "PSNR (dB)", "PSNR pooled (dB)", "SSIM", *titles)
     full = [
         _decibel(metrics["test/psnr"]),
         _decibel(metrics["test/psnr_pooled"]),
@@ -117,7 +114,7 @@ def protocols(
         table.add_row("published", "one a class", *ten)
     if floor:
         table.add_row(floor[0], f"{images:,}", _decibel(floor[1]), "", "")
-    console.print(table)
+    terminal.console.print(table)
 
 
 def summary(record: Complete, run_dir: Path, floor: Complete | None) -> None:
@@ -129,15 +126,15 @@ def summary(record: Complete, run_dir: Path, floor: Complete | None) -> None:
         below = f"full, {floor.floor} of {size.latent} numbers", floor.metrics["test/psnr"]
     published = record.choices["dataset"] in PUBLISHED
     protocols(record.metrics, record.data.test, title, published, below)
-    say(
+    terminal.say(
         f"{size.parameters:,} parameters; {size.latent:,} latent numbers, {size.effective_code:,} "
         f"reach the decoder ({size.input_numbers:,} in the image){_path(record)}; "
         f"best epoch {record.best_epoch} of {time.epochs}; {_speed(time)}"
     )
     if line := _crossing(record):
-        say(line)
+        terminal.say(line)
     for name in ("reconstructions.png", "result.json"):
-        say(f"  {shown(run_dir / name)}")
+        terminal.say(f"  {terminal.shown(run_dir / name)}")
 
 
 def _path(record: Complete) -> str:

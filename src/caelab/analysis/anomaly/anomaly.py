@@ -271,11 +271,8 @@ def verdict(result: Mapping[str, Any]) -> str:
 def table(result: Mapping[str, Any]) -> Table:
     """Return how well each score finds the anomalies as a table: a line for each score."""
     images, figures, intervals = (result[key] for key in ("images", "figures", "intervals"))
-    shown = Table(
-        title=f"{images['normal']:,} test images of trained classes, {images['anomalous']:,} of other classes"
-    )
-    for column in ("score", "AUROC", "average precision"):
-        shown.add_column(column, justify="left" if column == "score" else "right")
+    title = f"{images['normal']:,} test images of trained classes, {images['anomalous']:,} of other classes"
+    shown = terminal.table(title, "score", "AUROC", "average precision")
     for name, label in _LABELS.items():
         keys = [f"anomaly/{kind}_{name}" for kind in ("auroc", "ap")]
         if keys[0] in figures:

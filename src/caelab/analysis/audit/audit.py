@@ -102,9 +102,7 @@ def verdict(figures: dict[str, float]) -> str:
 def table(result: Result) -> Table:
     """Return an audit as a table: a line for each thing that the decoder may get."""
     values = result["figures"]
-    shown = Table()
-    for column in ("the decoder gets", "PSNR (dB)", "lost (dB)", "reliance"):
-        shown.add_column(column, justify="left" if column == "the decoder gets" else "right")
+    shown = terminal.table(None, "the decoder gets", "PSNR (dB)", "lost (dB)", "reliance")
     labels = dict(_GETS)
     for number, shape in enumerate(result["skips"], start=1):
         labels[f"other_skip_{number}"] = f"another image's skip {number} ({_times(shape)})"

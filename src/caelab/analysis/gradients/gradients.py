@@ -69,10 +69,8 @@ def _ratios(layers: list[dict[str, Any]]) -> dict[str, float]:
 
 def table(result: Result) -> Table:
     """Return the norm in each layer as a table."""
-    shown = Table(title=f"gradient by each layer's weights, {result['images']:,} training images")
-    shown.title_justify = "left"
-    for column in ("layer", "at the start", "best weights"):
-        shown.add_column(column, justify="left" if column == "layer" else "right")
+    title = f"gradient by each layer's weights, {result['images']:,} training images"
+    shown = terminal.table(title, "layer", "at the start", "best weights")
     for layer in result["layers"]:
         shown.add_row(layer["name"], f"{layer['start']:.2e}", f"{layer['end']:.2e}")
     return shown

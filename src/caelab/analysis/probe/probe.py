@@ -155,19 +155,16 @@ def show(run: Path, result: Result) -> Iterator[RenderableType]:
     """Show what probes read as a table, and what is known of the factors as another."""
     images = result["images"]
     title = f"{terminal.shown(run)}: test accuracy (%) of {len(result['classes'])} classes"
-    shown = Table(
-        title=f"{title}, {images['train']:,} training and {images['test']:,} test images",
-        title_justify="left",
-        caption=f"always the commonest class: {100 * result['chance']:.1f}",
-        caption_justify="left",
-    )
     heads = [
         f"{probe}{labels}"
         for labels in ("", "\n10 % labels", "\n1 % labels")
         for probe in ("linear", "10-NN")
     ]
-    for column in ("features", "numbers", *heads, "seconds"):
-        shown.add_column(column, justify="left" if column == "features" else "right")
+    shown = terminal.table(
+        f"{title}, {images['train']:,} training and {images['test']:,} test images",
+        *("features", "numbers", *heads, "seconds"),
+        caption=f"always the commonest class: {100 * result['chance']:.1f}",
+    )
     for kind, findings in result["features"].items():
         cells = [_percent(findings["scores"].get(name)) for name in _SCORES]
         shown.add_row(kind, f"{findings['numbers']:,}", *cells, f"{findings['seconds']:.0f}")
@@ -177,11 +174,8 @@ def show(run: Path, result: Result) -> Iterator[RenderableType]:
 
 
 def _structures(found: Mapping[str, Any]) -> Table:
-    other = Table(title="the known factors in each code, from 0 to 1", title_justify="left")
-    for column in ("code", *_STRUCTURE, "seconds"):
-        other.add_column(
-            column.upper() if column == "mig" else column, justify="left" if column == "code" else "right"
-        )
+    heads = ["MIG" if name == "mig" else name for name in _STRUCTURE]
+    other = terminal.table("the known factors in each code, from 0 to 1", "code", *heads, "seconds")
     for kind, one in found.items():
         other.add_row(kind, *(f"{one[name]:.3f}" for name in _STRUCTURE), f"{one['seconds']:.0f}")
     return other

@@ -199,10 +199,8 @@ _MINUS = {f"minus {name} (dB)": f"psnr_over_{name.lower()}" for name in ("transf
 
 def comparison(several: Mapping[Path, Mapping[str, Any]]) -> Table:
     """Return what several runs need as a table, a line a run."""
-    shown = Table(title=f"until {LOST:g} dB is lost", title_justify="left")
     heads = ("run", "numbers", "PSNR (dB)", "bits/number", "bits/image", *_MINUS)
-    for column in heads:
-        shown.add_column(column, justify="left" if column == "run" else "right")
+    shown = terminal.table(f"until {LOST:g} dB is lost", *heads)
     for name, one in _named(several).items():
         code, figures = one["code"], one["figures"]
         keys = {"bits_per_number": ".2f", "enough_bits": ",.0f"} | dict.fromkeys(_MINUS.values(), "+z.2f")

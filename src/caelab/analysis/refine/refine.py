@@ -86,9 +86,8 @@ def _refuse_corrupted(subject: Subject) -> None:
 def table(result: Result) -> Table:
     """Return PSNR after the encoder and after steps of the fit as a table."""
     curve = result["psnr"]
-    shown = Table(title=f"mean of {result['images']:,} test images", title_justify="left")
-    for column in ("latent", "PSNR (dB)", "gained (dB)"):
-        shown.add_column(column, justify="left" if column == "latent" else "right")
+    title = f"mean of {result['images']:,} test images"
+    shown = terminal.table(title, "latent", "PSNR (dB)", "gained (dB)")
     for step in sorted({*(step for step in _SHOWN if step < len(curve)), len(curve) - 1}):
         name = f"fitted, {step} step{'s'[: step != 1]}" if step else "the encoder's"
         shown.add_row(name, f"{curve[step]:.2f}", f"{curve[step] - curve[0]:.2f}" if step else "")

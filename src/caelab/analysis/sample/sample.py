@@ -184,17 +184,13 @@ def show(run: Path, result: Result) -> Iterator[RenderableType]:
 def table(result: Result) -> Table:
     """Return the figures as a table, a line a set of images."""
     images, judge = result["images"], result["classifier"]
-    shown = Table(
-        title=f"{images['each']:,} images of each kind, held against {images['each']:,} validation images",
-        title_justify="left",
+    measured = [key for key in FIGURES if all(key in found for found in result["sets"].values())]
+    shown = terminal.table(
+        f"{images['each']:,} images of each kind, held against {images['each']:,} validation images",
+        *("images", *(_HEADS.get(key, key) for key in measured)),
         caption=f"on the features of a classifier, right about {100 * judge['accuracy']:.1f} % of them; "
         "test images have what samples of a perfect model would have",
-        caption_justify="left",
     )
-    measured = [key for key in FIGURES if all(key in found for found in result["sets"].values())]
-    shown.add_column("images")
-    for key in measured:
-        shown.add_column(_HEADS.get(key, key), justify="right")
     for name, found in result["sets"].items():
         cells = [f"{found[key]:.2f}" if key in DISTANCES else f"{found[key]:.3f}" for key in measured]
         shown.add_row(_title(name), *cells)

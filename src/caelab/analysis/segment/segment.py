@@ -118,13 +118,11 @@ def _coloured(classes: Tensor) -> Tensor:
 def table(result: Result) -> Table:
     """Return the scores of each kind of features as a table."""
     images = result["images"]
-    shown = Table(
-        title=f"{len(result['classes'])} classes of pixels (%), {images['train']:,} training and "
+    shown = terminal.table(
+        f"{len(result['classes'])} classes of pixels (%), {images['train']:,} training and "
         f"{images['test']:,} test images",
-        title_justify="left",
+        *("features", "numbers", *_SCORES.values()),
     )
-    for column in ("features", "numbers", *_SCORES.values()):
-        shown.add_column(column, justify="left" if column == "features" else "right")
     for kind, one in result["features"].items():
         cells = (f"{100 * one['scores'][key]:.1f}" for key in _SCORES)
         shown.add_row(kind, f"{one['numbers']:,}", *cells)
