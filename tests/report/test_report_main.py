@@ -235,7 +235,10 @@ def test_without_a_study_the_report_is_of_what_has_runs(command, runs, tmp_path)
     variants = {one.label: one for one in studies.load("table2").variants("cifar10", lambda trial: None)}
     leave(mixed / "fifth", variants["base"], 4, sweep="table2-full")
     status, shown, said = command(mixed)
-    assert "study=table2: finished runs with seeds beyond its 3: 1; --seeds 5 shows them" in "\n".join(said)
+    assert (
+        "study=table2: finished runs with seeds beyond its 3: 1; --seeds 5 takes them into its rows"
+        in "\n".join(said)
+    )
     text = (tmp_path / "report/index.md").read_text(encoding="utf-8")
     assert status == 0
     assert re.findall("^## (.*)", text, re.MULTILINE) == [
@@ -248,7 +251,13 @@ def test_without_a_study_the_report_is_of_what_has_runs(command, runs, tmp_path)
     assert "not measured" not in text.lower()
     assert not any("not measured" in line or "rows not run" in line for line in shown)
     rows = re.findall(r"^\| (\w[^|]*) \|", text, re.MULTILINE)
-    assert [row for row in rows if row != "variant"][-4:] == ["improved", "improved_skip", "PCA 256", "base"]
+    assert [row for row in rows if row != "variant"][-5:] == [
+        "improved",
+        "improved_skip",
+        "PCA 256",
+        "optimizer.lr=0.001",  # the fifth seed
+        "optimizer.lr=0.5",
+    ]
     # a picture of other loose runs, of which an earlier report was
     (tmp_path / "two" / "figures").mkdir(parents=True)
     shutil.copy(next(tmp_path.glob("report/figures/*-psnr.png")), "two/figures/runs-cifar10-paths.png")

@@ -247,14 +247,18 @@ def test_rows_are_named_by_what_tells_them_from_the_others_of_their_table(run, t
     assert found.text == "All with model=base, optimizer=adam."
 
 
-def test_what_the_sweep_of_a_study_trained_stands_with_the_study_alone(run, optimizers, variants, tmp_path):
+def test_what_the_sweep_of_a_study_trained_and_has_no_row_is_another_run_but_for_trials(
+    run, optimizers, variants, tmp_path
+):
     tried(run, optimizers, "adam", [21.0, 22.0, 23.5, 22.5, 12.0])
     run("quick", variants["base"], 5, sweep="table2-quick")
+    run("older", unstudied("model=base", "optimizer.lr=0.5"), 0, 18.0, sweep="optimizers-full")
     runs = index(tmp_path)
     quick = replace(measure.section(studies.load("table2", "quick"), "cifar10", runs), study="table2-quick")
-    assert measure.others(runs, [measure.section(optimizers, "cifar10", runs), quick]) == []
-    (left,) = measure.others(runs)
-    assert sum(len(row.runs) for row in left.rows) == 6
+    (whole,) = measure.others(runs)
+    assert sum(len(row.runs) for row in whole.rows) == 7
+    (left,) = measure.others(runs, [measure.section(optimizers, "cifar10", runs), quick])
+    assert [row.values("test/psnr") for row in left.rows] == [{5: 20.0}, {0: 18.0}]
 
 
 def test_rows_of_a_study_on_different_test_images_stand_apart(run, table2, variants, tmp_path):

@@ -112,7 +112,7 @@ def _tell_beyond(
         if seeds:
             terminal.note(
                 f"study={name}: finished runs with seeds beyond its {study.seeds}: {len(seeds)}; "
-                f"--seeds {max(seeds) + 1} shows them"
+                f"--seeds {max(seeds) + 1} takes them into its rows"
             )
 
 

@@ -52,6 +52,7 @@ def section(
         study.axis,
         study.claims,
         {label: found for label, found in searches.items() if found},
+        trial_seed=study.tune.seed if study.tune else None,
     )
 
 
@@ -117,14 +118,14 @@ def others(runs: Index, sections: Sequence[Section] = ()) -> list[Section]:
 
     Args:
         runs: all runs on disk.
-        sections: of studies; what their sweeps trained beside their rows, such as trials, is left out.
+        sections: of studies; the trials of their sweeps are left out.
     """
     used = {run.path for one in sections for row in one.rows for run in row.runs.values()}
-    studied = {one.study for one in sections}
+    trials = {(one.study, one.trial_seed) for one in sections if one.trial_seed is not None}
     variants: dict[str, dict[int, Run]] = {}
     for path, record in runs.values():
-        of_them = (record.sweep or "").removesuffix("-full") in studied
-        if is_finished(record) and path not in used and not of_them:
+        trial = ((record.sweep or "").removesuffix("-full"), record.seed) in trials
+        if is_finished(record) and path not in used and not trial:
             same = record.settings | {"seed": None}
             key = json.dumps([same, asdict(record.data), record.sources, record.origin], sort_keys=True)
             variants.setdefault(key, {})[record.seed or 0] = Run(path, record)

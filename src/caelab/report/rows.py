@@ -184,6 +184,7 @@ class Section:
         claims: what the published report says of it: see ``caelab.report.claims``.
         searches: label of a row whose space was searched -> what the search found.
         loose: whether its runs are of no study, so that another report's files of its name are of others.
+        trial_seed: that the trials of its study have; None where it has none.
     """
 
     study: str
@@ -196,6 +197,7 @@ class Section:
     claims: Sequence[Mapping[str, Any]] = ()
     searches: Mapping[str, SearchRecord] = field(default_factory=dict)
     loose: bool = False
+    trial_seed: int | None = None
 
     @property
     def name(self) -> str:
