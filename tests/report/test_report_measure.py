@@ -10,7 +10,7 @@ import toys
 
 from caelab import studies
 from caelab.composition import compose
-from caelab.report import measure
+from caelab.report import measure, tables
 from caelab.runs import results
 from caelab.runs.record import RECORD
 from caelab.studies.index import index, score
@@ -198,9 +198,9 @@ def test_runs_of_no_study_are_a_row_a_variant(run, table2, variants, tmp_path):
     (found,) = measure.others(runs, [measure.section(table2, "cifar10", runs)])
     assert (found.study, found.title, found.dataset, found.claims) == ("runs", "Other runs", "cifar10", ())
     assert found.text == "All with model=base, loss=mse, optimizer=adam."
-    assert {row.label: row.values("test/psnr") for row in found.rows} == {
-        "model.latent=16": {3: 15.0},
-        "model.latent=512": psnr,
+    assert {row.label: (row.values("test/psnr"), row.missing) for row in found.rows} == {
+        "model.latent=16": ({3: 15.0}, {4: "failed: stopped"}),
+        "model.latent=512": (psnr, {}),
     }
     # without the section, the study's own run is another one
     (more,) = measure.others(runs, [])
@@ -223,6 +223,20 @@ def test_other_runs_are_parted_by_dataset_and_test_images(run, tmp_path):
     images = "Runs, test images: 10,000 of cifar10"
     assert [one.title for one in found] == [f"{images}, d66d", f"{images}, beef", "Runs"]
     assert [[row.floor for row in one.rows] for one in found] == [[True, True], [True], [False]]
+
+
+def test_a_seed_that_failed_is_missing_in_its_own_row_alone(run, tmp_path):
+    failed = {"status": "failed", "error": "the loss is nan"}
+    for place in "ab":
+        one = unstudied("model=base", f"dataset.data_dir=/{place}")
+        for seed in (0, 1):
+            run(f"{place}-{seed}", one, seed, 20.0, fingerprint=f"{place}{seed}", data={"sha256": place})
+        for seed in (1, 5, 2)[: "ab".index(place) * 3]:  # one of b's seeds ran again, on other images
+            run(f"lost-{place}-{seed}", one, seed, **failed)
+    found = measure.others(index(tmp_path))
+    why = "failed: the loss is nan"
+    assert [[row.missing for row in one.rows] for one in found] == [[{}], [{2: why, 5: why}]]
+    assert [tables.gaps(row) for one in found for row in one.rows] == ["", f"2 seeds: {why}"]
 
 
 @pytest.mark.parametrize("key", ["sources", "from"])

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from caelab.report.rows import Row, Run, Section, best_first
@@ -114,7 +114,8 @@ def apart(one: Section) -> list[Section]:
 def others(runs: Index, sections: Sequence[Section] = ()) -> list[Section]:
     """Collect the finished runs that belong to none of the sections, a row a variant.
 
-    Each dataset is a section, or several where the test images of its runs differ.
+    Each dataset is a section, or several where the test images of its runs differ. Seeds of a variant that
+    failed are missing in its row.
 
     Args:
         runs: all runs on disk.
@@ -126,15 +127,36 @@ def others(runs: Index, sections: Sequence[Section] = ()) -> list[Section]:
     for path, record in runs.values():
         trial = ((record.sweep or "").removesuffix("-full"), record.seed) in trials
         if is_finished(record) and path not in used and not trial:
-            same = record.settings | {"seed": None}
-            key = json.dumps([same, asdict(record.data), record.sources, record.origin], sort_keys=True)
+            key = json.dumps([_asked(record), record.data.plain()], sort_keys=True)
             variants.setdefault(key, {})[record.seed or 0] = Run(path, record)
     firsts = [next(iter(found.values())).record for found in variants.values()]
     parts: dict[str, dict[str, list[dict[int, Run]]]] = {}  # dataset -> test images -> variants
     for found, record, images in zip(variants.values(), firsts, image_sets(firsts), strict=True):
         parts.setdefault(record.choices["dataset"], {}).setdefault(images, []).append(found)
-    title = "Other runs" if sections else "Runs"
-    return [one for dataset, sets in parts.items() for one in _by_images(title, dataset, sets)]
+    title, failed = "Other runs" if sections else "Runs", _failed(runs)
+    loose = [one for dataset, sets in parts.items() for one in _by_images(title, dataset, sets)]
+    return [replace(one, rows=[_with_failed(row, failed) for row in one.rows]) for one in loose]
+
+
+def _asked(record: Record) -> str:
+    """What was asked for, but for the seed: all that a run which failed has to say."""
+    return json.dumps([record.settings | {"seed": None}, record.sources, record.origin], sort_keys=True)
+
+
+def _failed(runs: Index) -> dict[str, dict[int, str]]:
+    """What was asked for -> seed -> why it failed."""
+    found: dict[str, dict[int, str]] = {}
+    for _, record in runs.values():
+        if record.status == "failed" and record.seed is not None:
+            found.setdefault(_asked(record), {})[record.seed] = _why(record)
+    return found
+
+
+def _with_failed(row: Row, failed: Mapping[str, Mapping[int, str]]) -> Row:
+    """The row, with its seeds that failed."""
+    asked = {_asked(run.record) for run in row.runs.values()}
+    lost = {seed: why for one in asked for seed, why in failed.get(one, {}).items()}
+    return replace(row, missing={seed: lost[seed] for seed in sorted(lost.keys() - row.runs.keys())})
 
 
 def _by_images(title: str, dataset: str, sets: Mapping[str, Sequence[Mapping[int, Run]]]) -> list[Section]:
