@@ -239,6 +239,32 @@ def test_a_seed_that_failed_is_missing_in_its_own_row_alone(run, tmp_path):
     assert [tables.gaps(row) for one in found for row in one.rows] == ["", f"2 seeds: {why}"]
 
 
+def test_seeds_on_the_same_images_are_one_row_wherever_these_lie(run, tmp_path):
+    for seed, place in enumerate(("", "/scratch/job1", "/scratch/job2")):
+        places = [f"dataset.data_dir={place}", f"+dataset.root={place}"] if place else []
+        for latent in (8, 16)[seed == 0 :]:
+            one = unstudied("model=base", f"model.latent={latent}", *places)
+            run(f"{latent}-{seed}", one, seed, latent + seed / 2)
+    run("other", unstudied("model=base", "+dataset.root=/other"), data={"sha256": "beef"})
+    same, other = measure.others(index(tmp_path))
+    assert {row.label: row.values("test/psnr") for row in same.rows} == {
+        "model.latent=16": {0: 16.0, 1: 16.5, 2: 17.0},
+        "model.latent=8": {1: 8.5, 2: 9.0},
+    }
+    assert [row.values("test/psnr") for row in other.rows] == [{0: 20.0}]
+
+
+def test_what_a_place_is_to_a_dataset_of_ones_own_nobody_knows(run, tmp_path):
+    for seed, part in enumerate(("left", "right")):
+        own = {"_target_": "own.Halves", "root": part}
+        run(part, unstudied("model=base"), seed, 20.0 + seed, config={"dataset": own})
+    (found,) = measure.others(index(tmp_path))
+    assert {row.label: row.values("test/psnr") for row in found.rows} == {
+        "dataset.root=left": {0: 20.0},
+        "dataset.root=right": {1: 21.0},
+    }
+
+
 @pytest.mark.parametrize("key", ["sources", "from"])
 def test_changed_code_and_other_weights_to_start_from_are_other_rows(run, tmp_path, key):
     same = unstudied("model=base")

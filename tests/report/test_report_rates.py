@@ -61,7 +61,7 @@ def test_a_code_without_bits_is_left_out_of_a_logarithmic_axis():
 
 @pytest.fixture
 def row(tmp_path):
-    def make(label, *shifts, floor=False, latent=8, price=None, **changes):
+    def make(label, *shifts, floor=False, latent=8, price=None, place="/data", sha256="other", **changes):
         runs = {}
         for seed, shift in enumerate(shifts):
             path = tmp_path / label / str(seed)
@@ -69,8 +69,11 @@ def row(tmp_path):
             config = {
                 "model": {"_target_": label.split()[0], "latent": latent},
                 "bottleneck": {"price": price},
+                "dataset": {"_target_": "caelab.data.folder.Folder", "path": place},
             }
-            record = toys.exact(fingerprint=f"{label}{seed}", metrics={}, config=config, seed=seed)
+            record = toys.exact(
+                fingerprint=f"{label}{seed}", metrics={}, config=config, seed=seed, data={"sha256": sha256}
+            )
             if shift is not None:
                 one = found(shift) | changes
                 results.write_analysis(path, "rate", record, {"figures": {}, **one})
@@ -99,6 +102,15 @@ def test_sizes_of_one_model_are_one_line_their_envelope(row):
     assert drawn["net, best of 2 sizes"] == [[200, 22], [205, 27], [405, 29]]
     assert drawn["floor: PCA, best of 2 sizes"] == [[197, 19], [202, 24], [402, 26]]
     assert not {"net 8", "net 16"} & drawn.keys()
+
+
+def test_sizes_on_the_same_images_are_one_line_wherever_these_lie(row):
+    rows = [row("net 8", 0.0), row("net 16", 5.0, latent=16, place="/scratch/job1")]
+    (axes,) = rates(Section("s", "A title", "", "folder", rows)).axes
+    assert axes.lines[0].get_label() == "net, best of 2 sizes"
+    other = row("net 32", 5.0, latent=32, sha256="beef")
+    (axes,) = rates(Section("s", "A title", "", "folder", [rows[0], other])).axes
+    assert {"net 8", "net 32"} < {line.get_label() for line in axes.lines}
 
 
 def test_prices_of_one_model_are_one_line(row):

@@ -116,4 +116,6 @@ def test_drawn_test_images_do_not_depend_on_the_number_of_training_images():
         )
 
     assert image_sets([drawn("aa", train_size=8), drawn("bb", train_size=9)]) == ["50 of mnist"] * 2
+    shapes = {"_target_": "caelab.data.shapes.Shapes"}
+    assert image_sets([drawn("aa", **shapes), drawn("aa", data_dir="/b", **shapes)]) == ["50 of mnist"] * 2
     assert image_sets([drawn("aa"), drawn("bb", seed=1)]) == ["50 of mnist, aa", "50 of mnist, bb"]

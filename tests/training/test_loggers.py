@@ -13,9 +13,11 @@ import numpy as np
 import offline
 import pytest
 import torch
+import toys
 from tiny import TINY
 from wandb_server import Server
 
+from caelab.data import floors
 from caelab.data.shapes import Shapes
 from caelab.errors import UserError
 from caelab.models.pca import PCA
@@ -228,6 +230,23 @@ def test_the_gain_is_over_pca_of_as_many_numbers_which_is_fitted_once(train, mon
             assert summary["pca/psnr"] == pytest.approx(floors["pca"], abs=1e-5)
             assert summary["pca/gain"] == summary["test/psnr"] - summary["pca/psnr"]
     assert first.status == pca.status == 0
+
+
+def test_a_floor_is_that_of_the_images_wherever_they_lie(tmp_path):
+    def of(target, sha256="same", **places):
+        dataset = {"_target_": f"caelab.data.{target}", "train_size": 5, **places}
+        return toys.typed(config={"dataset": dataset}, data={"sha256": sha256})
+
+    first = of("folder.Folder", path="/scratch/job0/photos")
+    floors.keep(tmp_path, floor._key(first), {"test/psnr": 21.0})
+    assert floor.kept(of("folder.Folder", path="/scratch/job1/photos", index="a.csv"), tmp_path) == 21.0
+    assert floor.kept(of("folder.Folder", "other", path="/scratch/job0/photos"), tmp_path) is None
+    # one that an older caelab has kept
+    clean = {"corruption._target_": "caelab.corruptions.Clean", "dataset.root": None, "dataset.train_size": 5}
+    mnist = of("mnist.MNIST")
+    known = [6, mnist.data.plain(), {**clean, "dataset._target_": "caelab.data.mnist.MNIST"}]
+    floors.keep(tmp_path, json.dumps(known, sort_keys=True), {"test/psnr": 22.0})
+    assert floor.kept(mnist, tmp_path) == 22.0
 
 
 @pytest.mark.usefixtures("no_key")

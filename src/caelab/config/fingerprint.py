@@ -24,6 +24,8 @@ IRRELEVANT = (
     "dataset.archive",
 )
 """Keys that say where and how a run is carried out or shown, and that cannot change its figures."""
+PLACES = ("data_dir", "path", "root", "archive", "index")
+"""Keys of a dataset that name a place."""
 WATCHES = "watches"
 """Key of a callback that sees a run and changes none of its figures."""
 CLEAN = {"_target_": "caelab.corruptions.Clean"}

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from caelab.config.fingerprint import PLACES
 from caelab.data import contents
-
-KEYS = ("data_dir", "path", "root", "archive", "index")
-"""Keys of a dataset that name a place."""
 
 _ANYWHERE = (contents.FOLDER, contents.INDEXED, contents.CINIC10)  # also in the lab's own folders
 
@@ -20,7 +18,7 @@ def absolute(path: str, base: Path) -> Path:
 
 def of_dataset(dataset: Mapping[str, Any], base: Path) -> dict[str, str]:
     """Absolute path by key of every place that the config of a dataset names."""
-    named = {key: dataset.get(key) for key in KEYS}
+    named = {key: dataset.get(key) for key in PLACES}
     found = {key: absolute(path, base) for key, path in named.items() if isinstance(path, str) and path}
     elsewhere = dataset.get("_target_") == contents.HUB  # a path that is no folder here
     return {key: str(path) for key, path in found.items() if not elsewhere or key != "path" or path.is_dir()}
@@ -29,7 +27,9 @@ def of_dataset(dataset: Mapping[str, Any], base: Path) -> dict[str, str]:
 def there(places: Any) -> dict[str, str]:
     """Those of the places in a record that are still there; the others are looked for as they were named."""
     kept = places.items() if isinstance(places, Mapping) else ()
-    return {key: path for key, path in kept if key in KEYS and isinstance(path, str) and Path(path).exists()}
+    return {
+        key: path for key, path in kept if key in PLACES and isinstance(path, str) and Path(path).exists()
+    }
 
 
 def by_content(node: Any, plain: Any, paths: Mapping[str, str], base: Path, target: str = "") -> Any:
@@ -53,7 +53,7 @@ def by_content(node: Any, plain: Any, paths: Mapping[str, str], base: Path, targ
             target = contents.INDEXED
         return {
             key: one
-            if key == "data_dir" or (ours and key not in KEYS)
+            if key == "data_dir" or (ours and key not in PLACES)
             else by_content(one, plain[key], paths, base, target)
             for key, one in node.items()
         }

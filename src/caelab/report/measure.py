@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 from caelab.report.rows import Row, Run, Section, best_first
 from caelab.runs.labels import image_sets, labels, lines, numbered
-from caelab.runs.record import Record, SearchRecord, is_finished
+from caelab.runs.record import Complete, Record, SearchRecord, is_finished
 from caelab.studies import LOOSE, Study
 from caelab.studies.index import Index, score
 from caelab.studies.variants import Variant
@@ -127,7 +128,7 @@ def others(runs: Index, sections: Sequence[Section] = ()) -> list[Section]:
     for path, record in runs.values():
         trial = ((record.sweep or "").removesuffix("-full"), record.seed) in trials
         if is_finished(record) and path not in used and not trial:
-            key = json.dumps([_asked(record), record.data.plain()], sort_keys=True)
+            key = json.dumps([_asked(record, record.anywhere), record.data.plain()], sort_keys=True)
             variants.setdefault(key, {})[record.seed or 0] = Run(path, record)
     firsts = [next(iter(found.values())).record for found in variants.values()]
     parts: dict[str, dict[str, list[dict[int, Run]]]] = {}  # dataset -> test images -> variants
@@ -138,9 +139,9 @@ def others(runs: Index, sections: Sequence[Section] = ()) -> list[Section]:
     return [replace(one, rows=[_with_failed(row, failed) for row in one.rows]) for one in loose]
 
 
-def _asked(record: Record) -> str:
-    """What was asked for, but for the seed: all that a run which failed has to say."""
-    return json.dumps([record.settings | {"seed": None}, record.sources, record.origin], sort_keys=True)
+def _asked(record: Record, settings: dict[str, Any]) -> str:
+    """What was asked for, but for the seed: with what stands in ``settings``, and its code and weights."""
+    return json.dumps([settings | {"seed": None}, record.sources, record.origin], sort_keys=True)
 
 
 def _failed(runs: Index) -> dict[str, dict[int, str]]:
@@ -148,13 +149,13 @@ def _failed(runs: Index) -> dict[str, dict[int, str]]:
     found: dict[str, dict[int, str]] = {}
     for _, record in runs.values():
         if record.status == "failed" and record.seed is not None:
-            found.setdefault(_asked(record), {})[record.seed] = _why(record)
+            found.setdefault(_asked(record, record.settings), {})[record.seed] = _why(record)
     return found
 
 
 def _with_failed(row: Row, failed: Mapping[str, Mapping[int, str]]) -> Row:
     """The row, with its seeds that failed."""
-    asked = {_asked(run.record) for run in row.runs.values()}
+    asked = {_asked(run.record, run.record.settings) for run in row.runs.values()}
     lost = {seed: why for one in asked for seed, why in failed.get(one, {}).items()}
     return replace(row, missing={seed: lost[seed] for seed in sorted(lost.keys() - row.runs.keys())})
 
@@ -182,8 +183,8 @@ def _rows(dataset: str, variants: Sequence[Mapping[int, Run]]) -> list[Row]:
     """A row a variant, named by what tells it from the other ones; best on validation first."""
     firsts = [next(iter(found.values())).record for found in variants]
     own = [
-        {key: value for key, value in name.items() if key not in ("dataset", "seed")}
-        for name in labels(firsts)
+        {key: value for key, value in name.items() if key not in {"dataset", "seed", *_places(record)}}
+        for name, record in zip(labels(firsts), firsts, strict=True)
     ]
     names = [
         ", ".join(lines(name)) or record.choices["model"] for name, record in zip(own, firsts, strict=True)
@@ -194,6 +195,11 @@ def _rows(dataset: str, variants: Sequence[Mapping[int, Run]]) -> list[Row]:
             for label, record, found in zip(numbered(names), firsts, variants, strict=True)
         ]
     )
+
+
+def _places(record: Complete) -> set[str]:
+    """Settings in which runs on the same images may differ."""
+    return record.settings.keys() - record.anywhere.keys()
 
 
 def _shared(variants: Sequence[Mapping[int, Run]]) -> str:

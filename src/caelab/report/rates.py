@@ -14,6 +14,7 @@ from caelab.analysis.rate.published import curves
 from caelab.analysis.rate.tradeoff import PERFECT, Curve, best, envelope
 from caelab.report.rows import Row, Section, titled
 from caelab.runs import results
+from caelab.runs.record import Complete
 
 ANALYSIS = "rate"
 """Name of the analysis that leaves what is drawn here."""
@@ -125,18 +126,20 @@ def _families(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows of one kind whose runs differ in nothing but ``_ALONG`` and the seed, together."""
     families: dict[str, list[Row]] = {}
     for row in rows:
-        other = _settings(row) | dict.fromkeys((*_ALONG, "seed"))
-        families.setdefault(json.dumps([row.floor, other], sort_keys=True), []).append(row)
+        record = _first(row)
+        other = record.anywhere | dict.fromkeys((*_ALONG, "seed"))
+        key = json.dumps([row.floor, other, record.data.plain()], sort_keys=True)
+        families.setdefault(key, []).append(row)
     return list(families.values())
 
 
-def _settings(row: Row) -> dict[str, Any]:
-    return next(iter(row.runs.values())).record.settings
+def _first(row: Row) -> Complete:
+    return next(iter(row.runs.values())).record
 
 
 def _together(labels: Sequence[str], rows: Sequence[Row]) -> str:
     """Name a family, such as ``PCA, best of 4 sizes``."""
-    priced = len({_settings(row).get(_PRICE) for row in rows}) > 1
+    priced = len({_first(row).settings.get(_PRICE) for row in rows}) > 1
     shared = _shared(labels)
     return f"{shared.removesuffix(', price')}, best of {len(rows)} {'prices' if priced else 'sizes'}"
 

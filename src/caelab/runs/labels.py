@@ -89,7 +89,7 @@ def _images_key(record: Complete) -> str:
 
     Of data that are drawn that checksum is of the training images too, so there it is their settings.
     """
-    data, settings = record.data, record.settings
+    data, settings = record.data, record.anywhere
     drawn = {key: value for key, value in settings.items() if key.startswith("dataset.")}
     of = (
         {key: value for key, value in drawn.items() if key not in _OF_TRAINING}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from caelab import durable
-from caelab.config.fingerprint import CLEAN, IRRELEVANT, acting, later, network_node
+from caelab.config.fingerprint import CLEAN, IRRELEVANT, PLACES, acting, later, network_node
 from caelab.metrics import measures
 from caelab.metrics.measures import OBJECTIVE, SELECT
 from caelab.runs import record_file
@@ -212,6 +212,16 @@ class Complete(Record):
         asked = config.get("latent")
         fewer = self.untrained and isinstance(asked, int) and self.size.latent < asked
         return config | {"latent": self.size.latent} if fewer else config
+
+    @property
+    def anywhere(self) -> dict[str, Any]:
+        """Its settings without where its images lie, which ``data`` knows by their contents.
+
+        Of a dataset that is not the lab's they may be arguments like others, and stay.
+        """
+        ours = str(self.settings.get("dataset._target_")).startswith("caelab.")
+        places = {f"dataset.{key}" for key in PLACES if ours}
+        return {key: value for key, value in self.settings.items() if key not in places}
 
     @property
     def classes(self) -> list[int] | None:

@@ -49,10 +49,9 @@ def kept(record: Complete, folder: Path) -> float | None:
 
 def _key(record: Complete) -> str:
     """What a floor depends on: the images, what is done to them, and the numbers of the code."""
-    settings = record.settings
-    same = {
+    same = {"dataset.root": None} | {  # as those before 0.15 are kept
         key: value
-        for key, value in settings.items()
+        for key, value in record.anywhere.items()
         if key.startswith(("dataset.", "corruption.")) and key != "dataset.batch_size"
     }
     return json.dumps([record.size.effective_code, record.data.plain(), same], sort_keys=True)
