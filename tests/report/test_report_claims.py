@@ -377,6 +377,21 @@ def test_missing_seeds_are_a_caveat():
     assert found.caveats == ["improved has no finished run with seed 3 (out of memory)"]
 
 
+def test_seeds_of_other_arithmetic_and_of_changed_code_are_a_caveat():
+    mixed = above("improved", 1.9)
+    first = mixed.runs[0]
+    fast = replace(
+        first.record,
+        environment=first.record.environment | {"speed": "bf16-mixed", "code": "new"},
+        earlier_environments=[{"speed": "bf16-mixed", "code": "old"}],
+    )
+    rows = [BASE, replace(mixed, runs={**mixed.runs, 0: replace(first, record=fast)})]
+    assert verdict(rows, BEATS).caveats == [
+        "improved was trained with bf16-mixed (seed 0) and 32-true (seeds 1 and 2)",
+        "improved was resumed under other code (seed 0)",
+    ]
+
+
 def test_a_floor_is_a_constant():
     # the floor's one run has seed 0; the trained row is compared with it at each of its seeds
     rows = [around("base", 22.0), row("pca", 21.0, floor=True)]

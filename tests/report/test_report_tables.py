@@ -207,6 +207,37 @@ def test_notes_name_what_is_missing_and_what_still_improves(row):
     assert found["rising"]["gain"] == pytest.approx(0.31)
 
 
+def test_notes_name_seeds_that_were_trained_unlike_the_others(row):
+    exact, fast = (
+        {"speed": "32-true", "code": "ab", "caelab": "0.14.0"},
+        {"speed": "bf16-mixed", "code": "ab"},
+    )
+    older, newer = {"code": "cd"}, {"code": "ef", "caelab": "0.15.0"}  # of one code each
+    parts = {
+        "alike": [[exact], [exact | newer], [older, exact | {"code": "cd"}]],
+        "mixed": [[exact], [fast], [fast]],
+        "resumed": [[fast], [fast | older, fast], [fast]],
+        "both": [[exact], [fast | older, exact]],
+    }
+
+    def trained(label, each):
+        one = row(label, BASE[: len(each)])
+        runs = {
+            seed: Run(run.path, replace(run.record, earlier_environments=earlier, environment=last))
+            for (seed, run), (*earlier, last) in zip(one.runs.items(), each, strict=True)
+        }
+        return replace(one, runs=runs)
+
+    found = lines(section(*(trained(label, each) for label, each in parts.items())))
+    assert {label: line["note"] for label, line in found.items()} == {
+        "alike": "",
+        "mixed": "trained with 32-true (seed 0) and bf16-mixed (seeds 1 and 2)",
+        "resumed": "resumed under other code (seed 1)",
+        "both": "trained with 32-true (seed 0) and bf16-mixed then 32-true (seed 1); "
+        "resumed under other code (seed 1)",
+    }
+
+
 def test_settings_are_those_that_the_name_does_not_say(row):
     found = lines(
         section(

@@ -23,7 +23,7 @@ from caelab.metrics.statistics import ALPHA, MIN_SEEDS, holm
 from caelab.report import compare
 from caelab.report.compare import Comparison
 from caelab.report.rows import Row, Section
-from caelab.report.wording import gaps, grouped, listing, seeds, span, still_improving, unit
+from caelab.report.wording import gaps, grouped, listing, seeds, span, still_improving, unit, unlike
 from caelab.runs.analyses import columns
 from caelab.runs.labels import display, image_sets
 from caelab.studies import Study
@@ -188,7 +188,8 @@ def _verdict(claim: _Claim, dataset: str) -> Verdict:
     word, detail = _judge(claim, numbers, figures) if figures else ("not measured", listing(absent))
     involved = [*claim.rows, *claim.others]
     sentence = f"{claim.text} on {display(dataset)}: {word}, {detail}"
-    caveats = still_improving(involved) + gaps(involved)
+    unequal = [f"{row.label} was {what}" for row in involved for what in unlike(row)]
+    caveats = still_improving(involved) + unequal + gaps(involved)
     return Verdict(claim.text, dataset, word, figures, sentence, numbers, caveats)
 
 

@@ -13,7 +13,7 @@ from caelab.metrics.statistics import ALPHA, MIN_SEEDS, Difference, difference, 
 from caelab.report import compare
 from caelab.report.rates import SIDES
 from caelab.report.rows import SHOWN, Row, Section, by_choice, ordered_by
-from caelab.report.wording import listing
+from caelab.report.wording import listing, unlike
 from caelab.runs.analyses import columns
 from caelab.runs.columns import column
 from caelab.runs.labels import PUBLISHED, display
@@ -159,7 +159,7 @@ def _settings(row: Row) -> str:
 def _note(row: Row, differ: bool) -> str:
     chosen = f"chosen by {row.select}" if differ and row.runs and not row.floor else ""
     improving = f"still improving (+{row.gain:.2f} dB in the last fifth)" if row.improving else ""
-    return "; ".join(filter(None, (chosen, improving, gaps(row))))
+    return "; ".join(filter(None, (chosen, improving, *unlike(row), gaps(row))))
 
 
 def gaps(row: Row) -> str:

@@ -26,6 +26,27 @@ def gaps(rows: Sequence[Row]) -> list[str]:
     return [f"{label} has no finished run with seed {seed} ({reason})" for label, seed, reason in found]
 
 
+def unlike(row: Row) -> list[str]:
+    """Say in what the training of a row's runs differed beyond their seeds: arithmetic, or code on the way.
+
+    Each is the end of a sentence, such as ``resumed under other code (seed 1)``.
+    """
+    speeds: dict[str, list[int]] = {}
+    for seed, run in sorted(row.runs.items()):
+        speeds.setdefault(" then ".join(run.record.through("speed")), []).append(seed)
+    resumed = [seed for seed, run in sorted(row.runs.items()) if len(run.record.through("code")) > 1]
+    trained = listing(f"{speed} ({_named(some)})" for speed, some in speeds.items()) if speeds else ""
+    differ = len(speeds) > 1 or " then " in trained
+    return [
+        *([f"trained with {trained}"] if differ else []),
+        *([f"resumed under other code ({_named(resumed)})"] if resumed else []),
+    ]
+
+
+def _named(some: Sequence[int]) -> str:
+    return f"{'seed' if len(some) == 1 else 'seeds'} {listing(map(str, some))}"
+
+
 def span(numbers: Sequence[Comparison], metric: str, bound: float | None = None) -> str:
     """Show the only difference, or the smallest and the largest; with a bound the figures themselves."""
     figures = [

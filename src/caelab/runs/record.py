@@ -234,6 +234,11 @@ class Complete(Record):
         """Whether its network was given the pictures by which it was measured: no corruption, no pairs."""
         return self.corruption == CLEAN and not self.data.paired
 
+    def through(self, key: str) -> list[str]:
+        """What a key of its environments, such as ``speed``, was from its first part to its last one."""
+        parts = [*self.earlier_environments, self.environment]
+        return [*dict.fromkeys(str(one[key]) for one in parts if one.get(key))]
+
     def score(self, key: str) -> float:
         """A figure of its checkpoint on validation, negated where less is better: the greater, the better."""
         return measures.score(key, self.metrics[key])
