@@ -24,7 +24,7 @@ from caelab.metrics.image_quality import published_protocol
 from caelab.metrics.measures import measures
 from caelab.models.base import Base
 from caelab.runs.record import made
-from caelab.training.checkpoint_file import to_resume
+from caelab.training.checkpoint_file import CheckpointFile, to_resume
 from caelab.training.module import AutoencoderModule
 
 CONTRACT = {
@@ -294,6 +294,35 @@ def test_a_damaged_checkpoint_gives_way_to_the_best_and_is_named_where_that_is_d
     assert answer.status == 1
     assert "last.ckpt is damaged" in answer.err
     assert "force=true" in answer.err
+
+
+def test_a_kill_between_best_and_last_goes_on_from_the_newer_best(train, monkeypatch):
+    words = ["trainer.max_epochs=3", "ema=0.5", "callbacks=early_stopping"]
+    whole = train(*words, "hydra.run.dir=multirun/whole").record["metrics"]
+    write = CheckpointFile.save_checkpoint
+
+    def killed(self, content, path, storage_options=None):
+        if content["epoch"] == 1 and Path(path).name == "last.ckpt":
+            raise KeyError("killed")
+        write(self, content, path, storage_options)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(CheckpointFile, "save_checkpoint", killed)
+        with pytest.raises(KeyError):
+            train(*words)
+    again = train(*words)
+    assert "going on after epoch 2" in again.out
+    assert [record["metrics"] for record in again.records] == [whole, whole]
+    assert len({(path / "metrics.csv").read_text() for path in again.run_dirs}) == 1
+
+
+def test_figures_of_a_repeated_epoch_do_not_go_beside_weights_of_the_first(tmp_path):
+    last, best = (tmp_path / f"{name}.ckpt" for name in ("last", "best"))
+    for path, epoch in ((last, 1), (best, 2)):
+        known = {"epoch": epoch, "figures": {"val/psnr": 20.0 + epoch}}
+        torch.save({"epoch": epoch - 1, "callbacks": {"Checkpoints": known}}, path)
+    path, content = to_resume(last, best)
+    assert (path, content["callbacks"]["Checkpoints"]["figures"]) == (best, {"val/psnr": 22.0})
 
 
 @pytest.mark.parametrize("name", ["last", "best"])

@@ -67,9 +67,8 @@ class Checkpoints(Checkpoint):
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         better = self.validated and self._score(metrics) > self._score(self.figures)
         self.validated = False
-        if better:
+        if better:  # first, since after a kill between the two the run goes on from the best
             self.figures, self.epoch = metrics, epoch
-        if better:  # before last.ckpt, which knows of it: a kill between the two repeats the epoch
             trainer.save_checkpoint(self.best, weights_only=False)
         trainer.save_checkpoint(self.last, weights_only=False)
 

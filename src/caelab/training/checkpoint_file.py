@@ -34,7 +34,8 @@ def to_resume(last: Path, best: Path) -> tuple[Path, dict[str, Any]] | None:
     """Return path and content of the checkpoint that a run goes on from; None where it has none.
 
     That is the last one. Where it is damaged the best one takes its place, and repeats the epochs between;
-    where it relies on a best one that is lost, the run has to start anew.
+    so it does where it is the newer one, since a kill came before the last one. Where the last one relies on
+    a best one that is lost, the run has to start anew.
 
     Raises:
         UserError: both are damaged.
@@ -53,10 +54,17 @@ def to_resume(last: Path, best: Path) -> tuple[Path, dict[str, Any]] | None:
             raise
         terminal.say(f"  {terminal.shown(last)} is damaged; {best.name} takes its place")
         return best, chosen
-    if chosen is None and found["callbacks"].get("Checkpoints", {}).get("epoch"):
+    if chosen is None and _best(found).get("epoch"):
         terminal.say(f"  {terminal.shown(best)} is lost; the run starts again from the beginning")
         return None
+    if chosen is not None and _best(chosen) != _best(found):  # whose figures are of other weights
+        return best, chosen
     return last, found
+
+
+def _best(content: dict[str, Any]) -> dict[str, Any]:
+    """Epoch and figures of the best epoch, as a checkpoint knows it."""
+    return dict(content["callbacks"].get("Checkpoints", {}))
 
 
 def _whole(path: Path) -> dict[str, Any] | None:
