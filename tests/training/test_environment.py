@@ -1,6 +1,8 @@
 """Where a run is carried out: what the record says of its parts, and a resume of what has changed."""
 
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -53,6 +55,44 @@ def test_a_resume_in_the_same_environment_says_nothing(train, killed):
     assert "going on after epoch 1" in answer.out
     assert "changed" not in answer.out
     assert "earlier_environments" not in answer.record
+
+
+def test_force_starts_anew_what_other_code_began_and_goes_on_with_its_own(train, killed, monkeypatch):
+    killed("trainer.max_epochs=3", after=2)
+    next(Path("multirun").rglob("result.json")).unlink()  # a killed process leaves none
+    monkeypatch.setattr(source, "acting", lambda config: "other")
+    killed("trainer.max_epochs=3", "force=true", after=1)
+    next(Path("multirun").rglob("result.json")).unlink()
+    answer = train("trainer.max_epochs=3", "force=true")
+    assert "going on after epoch 1" in answer.out
+    assert answer.record["environment"]["code"] == "other"
+    assert "earlier_environments" not in answer.record
+
+
+def test_a_run_goes_on_with_its_own_images_only_and_force_starts_it_anew(train, killed):
+    def marked(images):
+        killed(after=1)
+        for path in Path("multirun").rglob("*.ckpt"):
+            content = torch.load(path)
+            assert len(content.pop("images")) == 64
+            torch.save(content | images, path)
+
+    marked({})  # as older checkpoints are
+    whole = train()
+    assert "going on after epoch 1" in whole.out
+    (whole.run_dir / "result.json").unlink()
+    shutil.rmtree(whole.run_dir / "checkpoints")
+    marked({"images": "0" * 64})
+    refused = train()
+    assert refused.err.startswith("caelab: dataset=shapes in ")
+    assert refused.err.endswith(
+        ": not the images that the run was begun with; put those back, or start it anew with force=true\n"
+    )
+    assert (refused.status, refused.err.count("\n")) == (1, 1)
+    (whole.run_dir / "result.json").unlink()
+    again = train("force=true")
+    assert "begun with other images; force=true: the run starts anew" in again.out
+    assert again.record["metrics"] == whole.record["metrics"]
 
 
 def test_float64_survives_a_resume_and_load(train, killed):

@@ -20,7 +20,7 @@ from caelab.training.speed import Speed
 
 _PACKAGE = Path(__file__).parents[1]
 _BUILT = _PACKAGE / "commit.json"  # of a package that hatch_build.py has built
-_PARTS = "environments"  # the key of a checkpoint
+_PARTS, _IMAGES = "environments", "images"  # keys of a checkpoint
 # What may change the figures of a run that goes on.
 _ACTS = ("code", "python", "torch", "lightning", "device", "devices", "threads", "speed")
 
@@ -31,14 +31,15 @@ class Environments(Callback):
     Args:
         config: of the run, plain.
         speed: how its arithmetic is carried out.
+        images: their identity, as ``ImageDataModule.sha256``.
 
     Attributes:
         present: what the record says of this process.
         earlier: the same of the processes before it, without repetitions in a row.
     """
 
-    def __init__(self, config: dict[str, Any], speed: Speed) -> None:
-        self.config, self.speed = config, speed
+    def __init__(self, config: dict[str, Any], speed: Speed, images: str) -> None:
+        self.config, self.speed, self.images = config, speed, images
         self.present: dict[str, Any] = {}
         self.earlier: list[dict[str, Any]] = []
 
@@ -49,14 +50,26 @@ class Environments(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the parts of the run so far."""
-        checkpoint[_PARTS] = [*self.earlier, self.present]
+        """Add the parts of the run so far, and what it is trained on."""
+        checkpoint |= {_PARTS: [*self.earlier, self.present], _IMAGES: self.images}
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Take up the parts before."""
         self.follow(checkpoint.get(_PARTS, []))
+
+    def others(self, checkpoint: dict[str, Any]) -> list[str]:
+        """What a part of the run had that this one has not: of "code" and "images"; empty where nothing.
+
+        Checkpoints older than 0.15 do not tell their images.
+        """
+        codes = {part.get("code") for part in checkpoint.get(_PARTS, [])}
+        same = {
+            "code": codes <= {source.acting(self.config)},
+            "images": checkpoint.get(_IMAGES, self.images) == self.images,
+        }
+        return [key for key, is_so in same.items() if not is_so]
 
     def follow(self, parts: list[dict[str, Any]]) -> None:
         """Take up the parts before this one, and say what differs from the last of them."""

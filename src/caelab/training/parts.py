@@ -96,7 +96,7 @@ def build(job: Job, loggers: list[Logger]) -> Parts:
         module.double()
     module.train_at(speed)
     checkpoints, stopwatch = Checkpoints(job.run_dir / "checkpoints", config["select"]), Stopwatch()
-    environments = Environments(config, speed)
+    environments = Environments(config, speed, data.sha256)
     return Parts(
         module,
         data,

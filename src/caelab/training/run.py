@@ -120,7 +120,7 @@ def _carry_out(job: Job, record: Record, parts: Parts, before: Complete | None) 
         of_the_fit = {key: getattr(before, key) for key in _OF_THE_FIT}
     else:
         if learns:
-            _fit(parts, fresh=job.config["from"] is None)
+            _fit(parts, fresh=job.config["from"] is None, forced=job.config["force"])
         else:
             _fit_at_once(parts)
         of_the_fit = _fitted(parts, shown, learns)
@@ -183,9 +183,9 @@ def _fitted(parts: Parts, shown: int, learns: bool) -> dict[str, Any]:
     }
 
 
-def _fit(parts: Parts, *, fresh: bool) -> None:
+def _fit(parts: Parts, *, fresh: bool, forced: bool) -> None:
     """Train, from the last checkpoint where there is one, else from weights that are ``fresh`` or given."""
-    last = to_resume(parts.checkpoints.last, parts.checkpoints.best)
+    last = _begun(parts, forced)
     parts.stopwatch.start()
     if last:
         terminal.say(f"  going on after epoch {last[1]['epoch'] + 1}")
@@ -193,6 +193,27 @@ def _fit(parts: Parts, *, fresh: bool) -> None:
         _initialise(parts)
     with told():
         parts.trainer.fit(parts.module, datamodule=parts.data, ckpt_path=last and last[0], weights_only=True)
+
+
+def _begun(parts: Parts, forced: bool) -> tuple[Path, dict[str, Any]] | None:
+    """Path and content of the checkpoint to go on from; one of other code or images gives way to force.
+
+    Raises:
+        UserError: it is of other images, and the run is not forced.
+    """
+    checkpoints, last = parts.checkpoints, to_resume(parts.checkpoints.last, parts.checkpoints.best)
+    others = parts.environments.others(last[1]) if last else []
+    if others and forced:
+        terminal.say(f"  begun with other {' and '.join(others)}; force=true: the run starts anew")
+        for path in (checkpoints.best, checkpoints.last):  # no kill leaves a best one that is not of the last
+            path.unlink(missing_ok=True)
+        return None
+    if "images" in others:
+        raise UserError(
+            f"{parts.data.place()}: not the images that the run was begun with; put those back, or start it "
+            "anew with force=true"
+        )
+    return last
 
 
 def _fit_at_once(parts: Parts) -> None:
