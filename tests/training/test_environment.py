@@ -2,11 +2,15 @@
 
 import shutil
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from caelab.augmentations import Trivial
+from caelab.bottlenecks.vq import VQ
 from caelab.config import source
 from caelab.inference import restore
 from caelab.runs.record import made
@@ -22,6 +26,7 @@ HERE = {"code": "c", "torch": "2.14", "threads": 2, "speed": "32-true", "commit"
         ({"commit": "b", "dirty": True}, ""),  # of files that do not act
         ({"threads": 1}, "threads 1 (was 2)"),
         ({"code": "d", "torch": "2.15"}, "code (of caelab, or yours), torch 2.15 (was 2.14)"),
+        ({"libraries": {"vector_quantize_pytorch": "1.33", "new": "1"}}, ""),  # older parts tell none
         ({"speed": "bf16-mixed, fused"}, "speed bf16-mixed, fused (was 32-true)"),
     ],
 )
@@ -29,10 +34,20 @@ def test_what_may_change_figures_is_named(now, line):
     assert environment.changes(HERE, HERE | now) == line
 
 
+def test_libraries_are_those_that_the_parts_of_a_run_are_of():
+    before, now = (HERE | {"libraries": {"torchmetrics": "1.9", "zuko": one}} for one in ("1.4", "1.5"))
+    assert environment.changes(before, now) == "zuko 1.5 (was 1.4)"
+    assert environment.changes(before, HERE) == environment.changes(before, before) == ""
+    parts = nn.Sequential(Trivial(), VQ(64), nn.ReLU())
+    names = ("torchvision", "vector_quantize_pytorch")
+    assert environment._libraries(parts) == {name: version(name) for name in names}
+
+
 def test_a_resume_says_what_has_changed_and_the_record_lists_all_parts(train, killed, monkeypatch):
     words = ["trainer.max_epochs=4"]
     killed(*words, after=1)
     killed(*words, after=2)  # the same in all
+    monkeypatch.setattr(environment, "version", lambda name: "0.1")
     monkeypatch.setattr(source, "acting", lambda config: "other")
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)
@@ -40,13 +55,14 @@ def test_a_resume_says_what_has_changed_and_the_record_lists_all_parts(train, ki
         answer = train(*words)
     finally:
         torch.set_num_threads(before)
-    changed = f"changed since then: code (of caelab, or yours), threads {before + 1} (was {before});"
+    changed = f"changed since then: code (of caelab, or yours), threads {before + 1} (was {before})"
     assert answer.out.count("changed since then") == 1
-    assert changed in answer.out
+    assert changed + f", torchmetrics 0.1 (was {version('torchmetrics')});" in answer.out
     present, (earlier,) = answer.record["environment"], answer.record["earlier_environments"]
     assert (present["code"], present["threads"]) == ("other", before + 1)
     assert (len(earlier["code"]), earlier["threads"]) == (64, before)
-    assert {key for key in present if present[key] != earlier[key]} == {"code", "threads"}
+    different = {key for key in present if present[key] != earlier[key]}
+    assert different == {"caelab", "code", "threads", "libraries"}
 
 
 def test_a_resume_in_the_same_environment_says_nothing(train, killed):

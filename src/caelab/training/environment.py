@@ -13,9 +13,11 @@ import lightning
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from torch import nn
 
 from caelab import terminal
 from caelab.config import CONF, source
+from caelab.errors import installed
 from caelab.training.speed import Speed
 
 _PACKAGE = Path(__file__).parents[1]
@@ -23,6 +25,7 @@ _BUILT = _PACKAGE / "commit.json"  # of a package that hatch_build.py has built
 _PARTS, _IMAGES = "environments", "images"  # keys of a checkpoint
 # What may change the figures of a run that goes on.
 _ACTS = ("code", "python", "torch", "lightning", "device", "devices", "threads", "speed")
+_LIBRARIES = "libraries"  # the key of a part; they act, too, where both parts tell their versions
 
 
 class Environments(Callback):
@@ -45,7 +48,7 @@ class Environments(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Look around."""
-        self.present = self.present or environment(trainer, self.speed, self.config)
+        self.present = self.present or environment(trainer, pl_module, self.speed, self.config)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -84,20 +87,23 @@ class Environments(Callback):
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Say what may change the figures from one part of a run to the next; empty where nothing does."""
-    differing = [key for key in _ACTS if before.get(key) != now.get(key)]
+    before, now = (part | part.get(_LIBRARIES, {}) for part in (before, now))
+    both = sorted(before.get(_LIBRARIES, {}).keys() & now.get(_LIBRARIES, {}))
+    differing = [key for key in (*_ACTS, *both) if before.get(key) != now.get(key)]
     return ", ".join(
         "code (of caelab, or yours)" if key == "code" else f"{key} {now.get(key)} (was {before.get(key)})"
         for key in differing
     )
 
 
-def environment(trainer: Trainer, speed: Speed, config: dict[str, Any]) -> dict[str, Any]:
+def environment(trainer: Trainer, module: nn.Module, speed: Speed, config: dict[str, Any]) -> dict[str, Any]:
     """Versions, device, threads, code, and how the arithmetic is carried out."""
     return {
         "caelab": version("caelab"),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "lightning": lightning.__version__,
+        _LIBRARIES: _libraries(module),
         "device": device(trainer),
         "threads": torch.get_num_threads(),
         "devices": trainer.world_size,
@@ -106,6 +112,12 @@ def environment(trainer: Trainer, speed: Speed, config: dict[str, Any]) -> dict[
         "code": source.acting(config),
         **_commit(),
     }
+
+
+def _libraries(module: nn.Module) -> dict[str, str]:
+    """Version of each library, beside torch, that a part of the module is of."""
+    of = {type(part).__module__.partition(".")[0] for part in module.modules()} - {"caelab", "torch"}
+    return {name: version(name) for name in sorted(of) if installed(name)}
 
 
 def device(trainer: Trainer) -> str:
