@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from commands import leave_files
 
+import caelab
 from caelab.interactive.interactive import SCRIPTS
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,7 @@ def wheel(tmp_path_factory):
 
 
 def test_the_wheel_holds_code_and_config_and_nothing_else(wheel):
+    assert wheel.name.startswith(f"caelab-{caelab.__version__}-")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     configs = {f"caelab/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
@@ -78,8 +80,9 @@ def checkout(tmp_path):
     (folder / "conf").mkdir()
     for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
-    for name in ("src/caelab/__init__.py", "src/hydra_plugins/x.py", "conf/train.yaml"):
+    for name in ("src/hydra_plugins/x.py", "conf/train.yaml"):
         (folder / name).write_text("")
+    (folder / "src/caelab/version.py").write_text('__version__ = "1.2"\n')
     return folder
 
 
@@ -196,12 +199,11 @@ def test_every_script_is_the_main_of_its_module():
 
 
 def test_the_citation_and_the_newest_changes_are_of_this_version():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
     newest = re.search(r"^## (\S+) \(", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert cited
     assert newest
-    assert cited[1] == newest[1] == version
+    assert cited[1] == newest[1] == caelab.__version__
 
 
 def config(command: list[str], folder: Path) -> str:

@@ -6,12 +6,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from caelab.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from caelab.api import compare, run, study, sweep
     from caelab.handle import Run
     from caelab.inference.trained import load
-
-    __version__: str
 
 # ``python -m`` looks for code in the working directory first, which may be a stranger's: only training may.
 if sys.argv[0] == "-m" and not sys.flags.safe_path:
@@ -33,8 +33,6 @@ if _BACKEND.startswith("module://") and not find_spec(_BACKEND.removeprefix("mod
 if not TYPE_CHECKING:  # to a type checker it would mean that any name is there
 
     def __getattr__(name: str) -> Any:
-        if name == "__version__":
-            return import_module("importlib.metadata").version("caelab")
         if name in __all__:
             return getattr(import_module(f"caelab.{_MODULES.get(name, 'api')}"), name)
         hint = "; caelab.run(...) trains a run" if name == "train" else ""
@@ -42,4 +40,4 @@ if not TYPE_CHECKING:  # to a type checker it would mean that any name is there
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    return sorted({*globals(), *__all__})

@@ -62,7 +62,7 @@ def test_a_resume_says_what_has_changed_and_the_record_lists_all_parts(train, ki
     assert (present["code"], present["threads"]) == ("other", before + 1)
     assert (len(earlier["code"]), earlier["threads"]) == (64, before)
     different = {key for key in present if present[key] != earlier[key]}
-    assert different == {"caelab", "code", "threads", "libraries"}
+    assert different == {"code", "threads", "libraries"}
 
 
 def test_a_resume_in_the_same_environment_says_nothing(train, killed):

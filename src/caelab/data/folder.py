@@ -7,7 +7,6 @@ import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from caelab.data.rows import Rows
 from caelab.data.scale import BYTES
 from caelab.errors import UserError
 from caelab.terminal import note, one_line
+from caelab.version import __version__
 
 _BETWEEN = {16: (0.0, 65_535.0), 32: (0.0, 1.0)}  # least and largest value of so many bits
 NAMED = 10  # unreadable files that are named; the rest are counted
@@ -246,7 +246,7 @@ class Folder(ImageDataModule):
                 self._tell()
             return images
 
-        by = f"caelab {version('caelab')} with Pillow {PIL.__version__}"
+        by = f"caelab {__version__} with Pillow {PIL.__version__}"
         shape = (len(names), *self.shape)
         return {"images": Rows(shape, pictures.TYPES[self.form.bits], make, by, "reading images")}
 

@@ -19,6 +19,7 @@ from caelab import terminal
 from caelab.config import CONF, source
 from caelab.errors import installed
 from caelab.training.speed import Speed
+from caelab.version import __version__
 
 _PACKAGE = Path(__file__).parents[1]
 _BUILT = _PACKAGE / "commit.json"  # of a package that hatch_build.py has built
@@ -99,7 +100,7 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
 def environment(trainer: Trainer, module: nn.Module, speed: Speed, config: dict[str, Any]) -> dict[str, Any]:
     """Versions, device, threads, code, and how the arithmetic is carried out."""
     return {
-        "caelab": version("caelab"),
+        "caelab": __version__,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "lightning": lightning.__version__,

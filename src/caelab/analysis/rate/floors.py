@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import PIL
@@ -15,6 +14,7 @@ from caelab.data.datamodule import EVALUATION_BATCH, Batches, Split
 from caelab.data.floors import keep, kept
 from caelab.runs import results
 from caelab.runs.analyses import Result
+from caelab.version import __version__
 
 
 def floors(train: Split, test: Split, folder: Path) -> Result:
@@ -46,7 +46,7 @@ def _digest(split: Split) -> str:
 
 
 def _once(folder: Path, what: list[str], measure: Callable[[], Result]) -> Result:
-    key = json.dumps([version("caelab"), *what])
+    key = json.dumps([__version__, *what])
     found = kept(folder, key)
     if found is None:
         found = measure()
