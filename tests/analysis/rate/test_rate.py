@@ -109,6 +109,10 @@ def test_floors_are_kept_with_the_data_until_codecs_or_the_lab_change(measured, 
     assert again["transform"] == found["transform"]
     assert len([*folder.iterdir()]) == 3
     monkeypatch.setattr("caelab.analysis.rate.transform.curve", lambda *_, **__: [])
+    with monkeypatch.context() as changed:
+        changed.setattr(floors.source, "digest", lambda code: "other")
+        assert rate(run, bits=[2, 8], force=True)["transform"] == []
+    assert rate(run, bits=[2, 8], force=True)["transform"] == found["transform"]
     monkeypatch.setattr(floors, "__version__", "0.0.1")
     assert rate(run, bits=[2, 8], force=True)["transform"] == []
 

@@ -10,6 +10,7 @@ import PIL
 
 from caelab import terminal
 from caelab.analysis.rate import codecs, transform
+from caelab.config import source
 from caelab.data.datamodule import EVALUATION_BATCH, Batches, Split
 from caelab.data.floors import keep, kept
 from caelab.runs import results
@@ -46,7 +47,9 @@ def _digest(split: Split) -> str:
 
 
 def _once(folder: Path, what: list[str], measure: Callable[[], Result]) -> Result:
-    key = json.dumps([__version__, *what])
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    code = [source.digest(file.read_text(encoding="utf-8")) for file in files]
+    key = json.dumps([__version__, *code, *what])
     found = kept(folder, key)
     if found is None:
         found = measure()
