@@ -20,7 +20,7 @@ async function readImages() {
 
 // A picture of the user's as bytes (C, H, W): its middle, as large as the network takes it.
 async function readPicture(file) {
-  if (channels !== 1 && channels !== 3) throw new Error(`The network takes images of ${channels} channels; picture files have 1 or 3.`);
+  if (channels !== 1 && channels !== 3) throw new Error(`The network takes images of ${channels} channels; the page reads pictures of 1 or 3.`);
   const bitmap = await createImageBitmap(file);
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d");

@@ -7,7 +7,7 @@ ANALYSIS = Analysis(
     __name__,
     """How well does a network code photographs, compared with JPEG, WebP and AVIF?
 
-Encodes each picture of a folder at its full size, writes an actual bitstream, decodes it, and measures
+Encodes each picture of a folder at its full size into an actual bitstream, decodes that, and measures
 bits per pixel and PSNR; then does the same with JPEG, WebP and AVIF at several qualities. Takes runs of
 model=spatial or spatial_auto_decoder with bottleneck=entropy, hyperprior or context. Writes RUN/photos.json
 and RUN/photos.png. Runs that are given together, for example with several prices, share one picture, which
