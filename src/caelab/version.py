@@ -1,3 +1,3 @@
 """The version of the code that runs, which need not be that of the last installation of a checkout."""
 
-__version__ = "0.14.0"
+__version__ = "0.15.0"
