@@ -18,6 +18,30 @@ def test_normal_numbers_are_finite_at_both_ends_of_the_uniform_ones(monkeypatch)
     assert (found.diff() >= 0).all()
 
 
+class OnApple(torch.Tensor):
+    """A tensor that says that it is on an Apple GPU, which has no quantiles."""
+
+    device = torch.device("mps")
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        assert function is not torch.special.ndtri
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+def test_normal_numbers_on_an_apple_gpu_are_those_of_the_cpu(monkeypatch):
+    key = keys(torch.arange(3), 1)
+    expected, shares = normal(key, 4), uniform(key, 4)
+    sent = []
+    monkeypatch.setattr(draws, "uniform", lambda key, numbers: shares.as_subclass(OnApple))
+    monkeypatch.setattr(torch.Tensor, "to", lambda found, device: sent.append(device) or found)
+    assert torch.equal(normal(key, 4), expected)
+    assert sent == [torch.device("mps")]
+
+
 def test_normal_numbers_are_the_quantiles_of_the_uniform_ones():
     key = keys(torch.arange(200), 3, 1)
     expected = scipy.stats.norm.ppf(uniform(key, 50).double().numpy() + 2.0**-25)

@@ -41,7 +41,9 @@ def normal(key: Tensor, numbers: int) -> Tensor:
         2.0**-25
     )  # so that 0 is never reached; the largest, with it, is rounded to 1, whose quantile is inf
     shares = (uniform(key, numbers) + half).clamp(max=1 - 2.0**-24)
-    return torch.special.ndtri(shares)  # type: ignore[no-any-return]
+    # Apple's GPUs have no quantiles
+    found: Tensor = torch.special.ndtri(shares.cpu() if shares.device.type == "mps" else shares)
+    return found.to(shares.device)
 
 
 def _mixed(x: Tensor) -> Tensor:

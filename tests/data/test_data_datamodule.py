@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning import LightningModule, Trainer
 
-from caelab.data.datamodule import Batches, ImageDataModule, Split, permutation
+from caelab.data.datamodule import Batches, ImageDataModule, Place, Split, permutation
 from caelab.errors import UserError
 
 N = 200
@@ -104,6 +104,14 @@ def test_batches_keep_the_partial_last_one(size, batches):
     assert [len(batch) for batch in loader] == batches
     assert len(loader) == len(batches)
     assert seen(loader) == list(range(7))
+
+
+def test_batches_and_what_a_network_is_given_go_to_any_device():
+    split = Split(IMAGES, LABELS, torch.arange(7), clean=torch.arange(N).flip(0))
+    loader = Batches(split, 4, place=Place(torch.device("meta")))
+    assert [(batch.shape, batch.device.type) for batch in loader] == [((n, 3, 2, 2), "meta") for n in (4, 3)]
+    given = loader.given(1)
+    assert (given.shape, given.device.type) == ((3, 3, 2, 2), "meta")
 
 
 def test_splits_are_those_of_load():

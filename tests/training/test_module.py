@@ -1,5 +1,6 @@
 """The Lightning module: figures of an epoch, the loss in float32, the stop at a loss that is not finite."""
 
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -204,3 +205,14 @@ def test_the_noise_of_training_is_a_function_of_seed_epoch_and_image(tmp_path):
     trainer.fit(module, datamodule=data)
     expected = [keys(permutation(70, 0, epoch), 3, epoch) for epoch in (0, 1)]
     assert torch.equal(torch.cat(used), torch.cat(expected))
+
+
+def test_the_training_loss_needs_no_float64_on_the_device(tmp_path, monkeypatch):
+    _, module, _ = make(tmp_path)
+    monkeypatch.setattr(
+        AutoencoderModule, "device", torch.device("meta")
+    )  # as Apple's GPUs: no numbers there
+    strategy = SimpleNamespace(reduce=lambda both, reduce_op: both)
+    module._trainer = SimpleNamespace(world_size=1, strategy=strategy, lr_scheduler_configs=[])
+    module._read, module._sizes = [1.0, 4.0], [2, 1]
+    assert module.training_figures() == {"train/loss": torch.tensor(2.0)}

@@ -184,9 +184,9 @@ class Batches:
         return self._positions[start : start + self.batch_size][self.place.rank :: self.place.processes]
 
     def _sent(self, batch: Tensor) -> Tensor:
-        """Send a batch to the GPU from pinned memory, so that its way overlaps with the step before."""
+        """Send a batch to its device: from pinned memory to CUDA, so that its way overlaps with a step."""
         if batch.device == self.place.device or self.place.device.type != "cuda":
-            return batch
+            return batch.to(self.place.device)
         return batch.pin_memory().to(self.place.device, non_blocking=True)
 
 

@@ -262,7 +262,9 @@ class AutoencoderModule(LightningModule):
         figures = {}
         if self._read:
             total = sum(value * size for value, size in zip(self._read, self._sizes, strict=True))
-            both = torch.tensor([total, sum(self._sizes)], dtype=torch.float64, device=self.device)
+            both = torch.tensor([total, sum(self._sizes)], dtype=torch.float64)
+            if self.trainer.world_size > 1:  # elsewhere it stays, since Apple's GPUs have no float64
+                both = both.to(self.device)
             total, images = self.trainer.strategy.reduce(both, reduce_op="sum").tolist()
             figures["train/loss"] = torch.tensor(total / images, dtype=torch.float32)
             if self.train_penalties.update_called:
