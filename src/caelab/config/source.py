@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,36 @@ def acting(config: Any) -> str:
 @cache
 def digest(code: str) -> str:
     """Digest of a module's source, 64 hexadecimal digits, the same whatever its comments and docstrings."""
+    return _digest(_FStrings().visit(_stripped(code)))
+
+
+def _digest_before_0_15(code: str) -> str:
+    """The digest that depends on how this Python writes f-strings."""
+    return _digest(_stripped(code))
+
+
+def _digest(tree: ast.AST) -> str:
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+
+
+class _FStrings(ast.NodeTransformer):
+    """Turns f-strings, which each Python writes with other quotes, into calls of what no code can name."""
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.Call:
+        self.generic_visit(node)
+        parts = [part for part in node.values if getattr(part, "value", None) != ""]  # which 3.12 adds
+        return ast.Call(ast.Name("f-string"), parts, [])
+
+    def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.Call:
+        self.generic_visit(node)
+        layout = [node.format_spec] if node.format_spec else []
+        return ast.Call(ast.Name("f-value"), [node.value, ast.Constant(node.conversion), *layout], [])
+
+
+def _stripped(code: str) -> ast.Module:
     tree = ast.parse(code)
     _strip(tree)
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+    return tree
 
 
 def _strip(node: ast.AST) -> None:
@@ -78,14 +105,19 @@ def digests(config: Any) -> dict[str, str]:
     """
     sources = {}
     for target in sorted(set(_targets(config))):
-        try:
-            parts = sorted(map(digest, _codes(target)))
-        except SyntaxError as error:
-            raise UserError(f"{target}: {error.msg} in line {error.lineno} of what it imports") from None
-        if parts:
-            sources[target] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-            _require_same(target, sources[target])
+        if found := _whole(target, digest):
+            sources[target] = found
+            _require_same(target, found)
     return sources
+
+
+def _whole(target: str, digest: Callable[[str], str]) -> str:
+    """Digest of all code that a dotted name stands for, from that of each module; empty without one."""
+    try:
+        parts = sorted(map(digest, _codes(target)))
+    except SyntaxError as error:
+        raise UserError(f"{target}: {error.msg} in line {error.lineno} of what it imports") from None
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest() if parts else ""
 
 
 def check(config: Any, sources: Mapping[str, str], where: str) -> None:
@@ -100,7 +132,7 @@ def check(config: Any, sources: Mapping[str, str], where: str) -> None:
         UserError: a class whose digest is another one.
     """
     for target, now in (digests(config) if sources else {}).items():
-        if sources.get(target, now) != now:
+        if sources.get(target, now) not in (now, _whole(target, _digest_before_0_15)):
             raise UserError(f"{where}: {target} has changed since; restore its code, or train the run again")
 
 
