@@ -79,16 +79,17 @@ def test_what_an_installed_package_registers(here, tmp_path, monkeypatch):
     folders._installed.cache_clear()
 
 
-def test_every_process_sees_the_same_folders(here, tmp_path):
+def test_every_process_sees_the_same_folders(here, tmp_path, monkeypatch):
     leave(here / "conf")
-    more = leave(tmp_path / "more", "loss/mine")
-    with folders.seen(["../more"]), folders.importable():
-        assert os.environ[folders.VARIABLE] == f"{more}{os.pathsep}{here / 'conf'}"
+    more = leave(tmp_path / "a:b", "loss/mine")
+    with folders.seen(["../a:b"]), folders.importable():
+        assert folders.own() == [more, here / "conf"]
         task = pickle.dumps(Task(tmp_path, None))
         assert sys.path[0] == str(here) or str(here) in sys.path
-    assert not os.environ[folders.VARIABLE]
+    assert folders.PASSED_ON not in os.environ
     assert str(here) not in sys.path
     os.chdir(tmp_path)
+    monkeypatch.setenv(folders.PASSED_ON, "")
     pickle.loads(task)  # as a launcher's process does, before it composes the job
     assert folders.own() == [more, here / "conf"]
     assert sys.path.pop(0) == str(here)
@@ -120,14 +121,31 @@ def refusal(*named: str) -> str:
 def test_mistakes_are_one_line(here, tmp_path, monkeypatch):
     assert refusal("nowhere") == "--config-dir: there is no folder nowhere"
     leave(here / "conf", "loss/mse")
-    assert refusal() == "conf/loss/mse.yaml: the lab has loss=mse already; rename the file"
+    line = "conf/loss/mse.yaml: the lab has loss=mse already; rename the file"
+    assert refusal("conf") == line
+    with monkeypatch.context() as named:
+        named.setenv(folders.VARIABLE, "conf")
+        assert refusal() == line
     shutil.rmtree(here / "conf")
     leave(here / "conf", "hydra/launcher/mine")
     leave(tmp_path / "more", "hydra/launcher/mine")
-    assert "more has hydra/launcher=mine already" in refusal("../more")
+    assert "more has hydra/launcher=mine already" in refusal("../more", "conf")
     monkeypatch.setenv(folders.VARIABLE, "gone")
     with pytest.raises(UserError, match="CAELAB_CONF: there is no folder gone"):
         folders.own()
+
+
+def test_of_another_projects_conf_the_lab_s_own_options_win(here, capsys):
+    leave(here / "conf", "optimizer/adam", "_target_: theirs.Adam\n")
+    leave(here / "conf", "loss/mse")
+    with folders.seen():
+        folders.announce()
+        folders.announce()
+        assert options.files("optimizer")["adam"] == Path(config.CONF, "optimizer", "adam.yaml")
+        assert compose.config(["optimizer=adam"])[0].optimizer._target_ == "torch.optim.Adam"
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "already, so the file is not used (nor 1 more); rename it to use it" in err
 
 
 def test_a_run_composes_them_names_them_and_a_study_too(train, lab, tmp_path):

@@ -1,8 +1,9 @@
 """The folders that options are read from: the lab's own, and those of its user."""
 
+import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -16,6 +17,8 @@ VARIABLE = "CAELAB_CONF"
 ENTRY_POINTS = "caelab.conf"
 """Group of the entry points by which an installed package names a package that holds YAML groups."""
 FLAG = "--config-dir"
+PASSED_ON = "CAELAB_FOLDERS"
+"""Variable by which processes that the lab starts know its folders: JSON, since names may have colons."""
 
 
 def every() -> list[Path]:
@@ -29,13 +32,17 @@ def own() -> list[Path]:
     Raises:
         UserError: one that is not there.
     """
-    extra = [path for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path]
-    return _own([_folder(path, VARIABLE) for path in extra])
+    if passed_on := os.environ.get(PASSED_ON):
+        return [Path(folder) for folder in json.loads(passed_on)]
+    beside = Path("conf").resolve()
+    folders = dict.fromkeys([*_asked(), *([beside] if _has_a_group(beside) else [])])
+    return [path for path in folders if path != Path(config.CONF).resolve()]
 
 
-def _own(extra: Sequence[Path]) -> list[Path]:
-    beside = [path for path in (Path("conf").resolve(), *_installed()) if _has_a_group(path)]
-    return [path for path in dict.fromkeys([*extra, *beside]) if path != Path(config.CONF).resolve()]
+def _asked() -> list[Path]:
+    """Those that somebody has named, unlike ``./conf``, which may be another project's."""
+    named = [path for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path]
+    return [*(_folder(path, VARIABLE) for path in named), *filter(_has_a_group, _installed())]
 
 
 def _folder(path: str, where: str) -> Path:
@@ -91,22 +98,30 @@ def seen(extra: Sequence[str] = ()) -> Iterator[None]:
         extra: folders beside those of ``own``.
 
     Raises:
-        UserError: one that is not there, or an option that two of them have.
+        UserError: one that is not there, or, but for ``./conf``, one with an option that an earlier one has.
     """
-    folders = list(dict.fromkeys([*(_folder(path, FLAG) for path in extra), *own()]))
-    _refuse_twins(folders)
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = os.pathsep.join(map(str, folders))
+    before = os.environ.get(PASSED_ON)
+    named = [_folder(path, FLAG) for path in extra]
+    folders = list(dict.fromkeys([*named, *own()]))
+    _refuse_twins(folders, named if before else [*named, *_asked()])
+    os.environ[PASSED_ON] = json.dumps(list(map(str, folders)))
     try:
         yield
     finally:
         if before is None:
-            del os.environ[VARIABLE]
+            del os.environ[PASSED_ON]
         else:
-            os.environ[VARIABLE] = before
+            os.environ[PASSED_ON] = before
 
 
-def _refuse_twins(folders: Sequence[Path]) -> None:
+def _refuse_twins(folders: Sequence[Path], asked: Container[Path]) -> None:
+    for folder, line in _twins(folders):
+        if folder in asked:
+            raise UserError(f"{line}; rename the file")
+
+
+def _twins(folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """Each folder with an option that an earlier one has, and a line that says so."""
     known: dict[Path, Path] = {}
     for folder in (Path(config.CONF), *folders):
         for group in (path for path in Path(config.CONF).iterdir() if path.is_dir()):
@@ -114,15 +129,22 @@ def _refuse_twins(folders: Sequence[Path]) -> None:
                 option = leaf.relative_to(folder)
                 if option in known:
                     whose = "the lab" if known[option] == Path(config.CONF) else terminal.shown(known[option])
-                    name = f"{option.parent}={leaf.stem}"
-                    raise UserError(f"{terminal.shown(leaf)}: {whose} has {name} already; rename the file")
-                known[option] = folder
+                    yield folder, f"{terminal.shown(leaf)}: {whose} has {option.parent}={leaf.stem} already"
+                known.setdefault(option, folder)
 
 
 def announce() -> None:
-    """Name the user's folders in one line, if there are any."""
+    """Name the user's folders in one line, if there are any, and once what is not taken from them."""
     if folders := own():
         terminal.say(f"options beside the lab's: {', '.join(map(terminal.shown, folders))}")
+        _announce_twins(tuple(folders))
+
+
+@cache
+def _announce_twins(folders: Sequence[Path]) -> None:
+    if lines := [line for _, line in _twins(folders)]:
+        others = f" (nor {len(lines) - 1} more)" if lines[1:] else ""
+        terminal.note(f"{lines[0]}, so the file is not used{others}; rename it to use it")
 
 
 @contextmanager

@@ -43,10 +43,11 @@ def option(group: str, name: str) -> dict[str, Any]:
 
 def files(group: str) -> dict[str, Path]:
     """Option of a group -> its file, in alphabetical order."""
-    leaves = (
-        leaf for folder in folders.every() for leaf in folder.joinpath(*group.split(".")).glob("*.yaml")
-    )
-    return {leaf.stem: leaf for leaf in sorted(leaves, key=lambda leaf: leaf.stem)}
+    leaves: dict[str, Path] = {}
+    for folder in folders.every():
+        for leaf in folder.joinpath(*group.split(".")).glob("*.yaml"):
+            leaves.setdefault(leaf.stem, leaf)
+    return dict(sorted(leaves.items()))
 
 
 def node(group: str, leaf: Path) -> dict[str, Any]:

@@ -138,12 +138,12 @@ class Task:
         self.board = Board(board)
         self.sweep, self.devices, self.here, self.pool = sweep, devices, here, pool
         self.owner = os.getpid()
-        self.folders, self.start = os.environ.get(folders.VARIABLE, ""), os.getcwd()
+        self.folders, self.start = os.environ.get(folders.PASSED_ON, ""), os.getcwd()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrive in the process of a launcher, before Hydra composes the job there."""
         self.__dict__.update(state)
-        os.environ[folders.VARIABLE] = self.folders
+        os.environ[folders.PASSED_ON] = self.folders
         if self.start not in sys.path:
             sys.path.insert(0, self.start)
 
