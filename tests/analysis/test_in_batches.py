@@ -62,7 +62,7 @@ def test_no_tool_takes_a_split_as_a_whole(train, lab, read, model):
 @pytest.mark.parametrize("tool", ["probe", "anomaly"])
 def test_what_needs_all_pixels_at_once_is_left_out_in_a_line(train, lab, monkeypatch, tool):
     answer = train(*SMALL, *RUN, tiny=False)
-    monkeypatch.setattr(prefetch, "_memory", lambda: 1_000_000)
+    monkeypatch.setattr(prefetch, "memory", lambda: 1_000_000)
     status, out, err = lab(tool, answer.run_dir)
     assert status == 0, err
     line = next(line for line in err.splitlines() if "GB" in line)

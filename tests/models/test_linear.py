@@ -81,7 +81,7 @@ def test_a_run_fits_it_to_what_its_networks_see(train):
 
 
 def test_what_memory_cannot_hold_is_refused_before_it_is_tried(monkeypatch):
-    monkeypatch.setattr(prefetch, "_memory", lambda: 24_000_000_000)
+    monkeypatch.setattr(prefetch, "memory", lambda: 24_000_000_000)
     net = Linear((5, 64, 78))
     line = r"model=linear: a regression of 24,960 x 24,960 numbers takes 34\.9 GB, more than half of the 24"
     with pytest.raises(UserError, match=line):

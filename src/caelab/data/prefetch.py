@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 from caelab.errors import UserError
+from caelab.limits import memory
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-_CGROUP = Path("/sys/fs/cgroup/memory.max")
-
 
 def fits(nbytes: int, share: float = 0.5) -> bool:
     """Whether so many bytes take no more than that share of the memory that this process may use."""
-    return nbytes <= share * _memory()
+    return nbytes <= share * memory()
 
 
 def require_fit(what: str, nbytes: int) -> None:
@@ -35,16 +31,8 @@ def require_fit(what: str, nbytes: int) -> None:
         UserError: it does not fit, see ``fits``.
     """
     if not fits(nbytes):
-        memory = f"{nbytes / 1e9:,.1f} GB, more than half of the {_memory() / 1e9:,.1f} GB of memory here"
-        raise UserError(f"{what} takes {memory}")
-
-
-def _memory() -> int:
-    """Bytes that this process may use."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with suppress(OSError, ValueError):  # no such group, or one without a limit
-        memory = min(memory, int(_CGROUP.read_text()))
-    return memory
+        much = f"{nbytes / 1e9:,.1f} GB, more than half of the {memory() / 1e9:,.1f} GB of memory here"
+        raise UserError(f"{what} takes {much}")
 
 
 def ahead(read: Callable[[Key], Value], keys: Iterable[Key], depth: int = 2) -> Iterator[Value]:

@@ -16,8 +16,9 @@ from omegaconf import DictConfig, open_dict
 
 from caelab import compat, terminal
 from caelab.config import explain
-from caelab.config.machine import at_once, devices, share
+from caelab.config.machine import at_once, devices
 from caelab.errors import UserError
+from caelab.limits import share
 from caelab.runs.outcome import Outcome, Status
 from caelab.runs.run_dir import locked
 from caelab.sweeps.jobs import AT_ONCE, ATTEMPTS, MEND, Answer, Board, Task, answer, end_with
