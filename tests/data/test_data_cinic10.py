@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -174,6 +175,16 @@ def test_the_second_start_decodes_nothing(tmp_path, official, monkeypatch):
 def test_decoding_in_processes_gives_the_same(tmp_path, official, monkeypatch):
     monkeypatch.setattr(pngs, "CHUNK", 50)  # 90 images: two processes
     assert_right(ready(small(official), tmp_path, archive=str(official)))
+
+
+def test_as_many_processes_decode_as_cores_were_given(tmp_path, official, monkeypatch):
+    started, start = [], pngs.subprocess.Popen
+    monkeypatch.setattr(pngs, "CHUNK", 10)
+    monkeypatch.setattr(pngs, "share", lambda: (2, ""))
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(pngs.subprocess, "Popen", lambda *a, **k: started.append(1) or start(*a, **k))
+    assert_right(ready(small(official), tmp_path, archive=str(official)))
+    assert len(started) == 2
 
 
 def test_an_error_in_a_process_reaches_the_user(tmp_path, monkeypatch):

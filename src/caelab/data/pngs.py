@@ -23,6 +23,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from caelab.errors import UserError
+from caelab.limits import share
 from caelab.terminal import item_progress, one_line
 
 CHUNK = 2_000
@@ -61,7 +62,7 @@ def decode_all(items: Sequence[Item], size: int, what: str) -> Images:
     """
     images = np.empty((len(items), 3, size, size), np.uint8)
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
-    workers = min(len(chunks), os.cpu_count() or 1)
+    workers = min(len(chunks), share()[0])
     with item_progress() as progress, _workers(workers) as idle, ThreadPoolExecutor(workers) as pool:
         bar = progress.add_task(what, total=len(items))
         start = 0
