@@ -30,6 +30,8 @@ def test_numbers_and_no_value_stay_what_they_are_elsewhere():
     assert value("flip=true") is True
     assert value("dataset.train_size=null") is None
     assert value("dataset.archive=null") is None
+    assert value("dataset.index=null") is None
+    assert value("dataset.index=pictures (1).csv") == "pictures (1).csv"
     assert value("dataset.archive=2024") == "2024"
     assert value("trainer.precision=32") == 32
     assert words.read(["dataset.path=${oc.env:HOME}", "seed=choice(0,1)", "foo", "-m"]) == [

@@ -20,6 +20,7 @@ PATHS = (
     "dataset.path",
     "dataset.root",
     "dataset.archive",
+    "dataset.index",
     "dataset.data_dir",
     "hydra.run.dir",
     "hydra.sweep.dir",
@@ -193,7 +194,7 @@ def _check_top(key: str, value: str) -> None:
 
 
 def _is_text(key: str, value: str) -> bool:
-    if value.lower() == "null" and key in ("dataset.root", "dataset.archive"):  # the one that is not used
+    if value.lower() == "null" and key in ("dataset.root", "dataset.archive", "dataset.index"):  # none
         return False
     if key in PATHS:
         return True
