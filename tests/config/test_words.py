@@ -46,6 +46,18 @@ def test_several_paths_are_a_sweep_of_texts():
     assert words.read(["dataset.path=2024,photos,'a b'"]) == ["dataset.path='2024',photos,'a b'"]
 
 
+@pytest.mark.parametrize("name", ["photos(1)", "[2024] pics", "{a}", "it's", "a,b"])
+def test_what_is_there_is_taken_as_it_is_called(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for folder in (name, "a", "b"):
+        Path(folder).mkdir()
+    assert value(f"dataset.path={name}") == name
+    assert value(f"dataset.path=~/{name}") == str(tmp_path / name)
+    assert value(f"dataset.path={tmp_path / name}") == str(tmp_path / name)
+    assert words.read(["dataset.path=a,b,it"]) == ["dataset.path=a,b,it"]
+
+
 @pytest.mark.parametrize("key", words.PATHS)
 @pytest.mark.parametrize("form", ["~/my runs", "'~/my runs'", '"~/my runs"'])
 def test_every_path_may_start_at_home(monkeypatch, key, form):

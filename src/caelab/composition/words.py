@@ -206,6 +206,8 @@ def _is_text(key: str, value: str) -> bool:
 
 
 def _text(key: str, value: str) -> str:
+    if key in (*PATHS, "from") and os.path.exists(os.path.expanduser(value)):  # whatever its name looks like
+        return written(_path(key, value))
     quoted = _QUOTED.fullmatch(value)
     if quoted:
         text = quoted[1] or quoted[2] or ""
