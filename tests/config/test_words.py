@@ -74,7 +74,9 @@ def test_the_folder_of_the_environment_may_start_at_home(monkeypatch):
     assert compose.config(["dataset=shapes"])[0].dataset.data_dir == "/home/somebody/data"
 
 
-def test_who_has_no_home_is_asked_for_a_folder(train, monkeypatch):
+@pytest.fixture
+def homeless(monkeypatch):
+    """Nobody's process: without a home directory."""
     import pwd
 
     def nobody(number):
@@ -83,6 +85,10 @@ def test_who_has_no_home_is_asked_for_a_folder(train, monkeypatch):
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     monkeypatch.delenv("HOME")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME")
+
+
+def test_who_has_no_home_is_asked_for_a_folder(train, homeless, monkeypatch):
     monkeypatch.delenv("CAELAB_DATA")
     answer = train()
     assert answer.status == 1
@@ -92,6 +98,16 @@ def test_who_has_no_home_is_asked_for_a_folder(train, monkeypatch):
     with pytest.raises(UserError, match="~/runs: there is no such home directory; give the whole path"):
         words.read(["paths.output=~/runs"])
     assert train("paths.data=data").status == 0
+
+
+def test_who_has_no_home_trains_code_of_their_own(train, homeless, tmp_path):
+    (tmp_path / "own_of_nobody.py").write_text("from torch.nn import MSELoss as Loss\n")
+    (tmp_path / "conf/loss").mkdir(parents=True)
+    (tmp_path / "conf/loss/mine.yaml").write_text("_target_: own_of_nobody.Loss\n")
+    answer = train("loss=mine")
+    assert answer.status == 0
+    assert "~: no home directory; opening the run will ask for --trust\n" in answer.err
+    assert not (tmp_path / "~").exists()
 
 
 def test_a_path_with_quotes_of_its_own_is_kept():

@@ -9,6 +9,7 @@ none of this.
 Imports nothing heavy: a trained network is read without Hydra.
 """
 
+import errno
 import hashlib
 import json
 import re
@@ -209,7 +210,11 @@ def _targets(node: Any) -> Iterator[str]:
 
 
 def _kept(target: str) -> Path:
-    return platformdirs.user_data_path("caelab") / "trained-with" / f"{target}.json"
+    """File of what is kept of a target; an OSError where there is no home directory."""
+    try:
+        return platformdirs.user_data_path("caelab").expanduser() / "trained-with" / f"{target}.json"
+    except RuntimeError:
+        raise FileNotFoundError(errno.ENOENT, "no home directory", "~") from None
 
 
 def _known(target: str) -> list[dict[str, Any]]:
