@@ -29,6 +29,25 @@ def test_a_mistake_is_one_line_and_exit_status_1(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == "caelab: seed=-1: must be within 0..4294967295\n"
 
 
+def test_a_program_may_have_put_its_own_writer_in_place_of_stdout():
+    code = """
+import sys
+
+class Tee:
+    def write(self, text):
+        return sys.__stdout__.write(text.upper())
+
+    def flush(self):
+        sys.__stdout__.flush()
+
+sys.stdout = Tee()
+from caelab import terminal
+terminal.say("said")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "SAID\n")
+
+
 @pytest.mark.parametrize("size", [1, 1_000_000])
 def test_a_closed_pipe_ends_it_without_a_word(size: int):
     code = f"from caelab import terminal\nwith terminal.told():\n    print('x' * {size})"

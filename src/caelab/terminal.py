@@ -40,7 +40,7 @@ sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 # Where nobody looks (a file, a pipe) a table may be wide; rich would fold it at 80.
-_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+_WIDTH = None if getattr(sys.stdout, "isatty", bool)() or "COLUMNS" in os.environ else 160
 _EVERY = 0.25  # seconds between changes of a bar in a notebook
 
 NEAR = 0.6
