@@ -72,6 +72,21 @@ def test_a_run_is_known_by_the_tables_content(root):
     assert identity("file\n01.png\n") != first
 
 
+def test_names_that_another_system_writes_otherwise_are_those_of_the_disk(root):
+    composed, apart = "caf\u00e9.png", "cafe\u0301.png"
+    (root / "05.png").rename(root / apart)
+    plain = f"file,split\n{apart},train\n01.png,val\n02.png,test\n"
+    module = ready(root, plain)
+    other = ready(root, plain.replace(apart, composed).replace("01", "./01").replace("02", "x/../02"))
+    assert greys(other) == greys(module) == {"train": [5], "val": [1], "test": [2]}
+    assert other.sha256 == module.sha256
+    Image.new("L", (4, 4), 40).save(root / composed)  # now each is the one that is called so
+    assert greys(ready(root, plain))["train"] == [5]
+    assert greys(ready(root, plain.replace(apart, composed)))["train"] == [40]
+    with pytest.raises(UserError, match=r"line 3: 01\.png is there twice"):
+        ready(root, "file\n01.png\n./01.png\n")
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

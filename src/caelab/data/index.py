@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,8 @@ def columns(path: Path) -> Sequence[str]:
 def read(path: Path, folder: Path, files: Mapping[str, File]) -> list[dict[str, str]]:
     """Rows of a CSV file with a header, or of a Parquet file: of each picture what ``COLUMNS`` say.
 
+    Pictures have their names on the disk, also where the table writes ``./a.png``, or accents in another way.
+
     Args:
         path: of the file.
         folder: below which its pictures are.
@@ -44,7 +49,7 @@ def read(path: Path, folder: Path, files: Mapping[str, File]) -> list[dict[str, 
     Raises:
         UserError: it cannot be read, a column is missing or misspelt, or a picture is missing or there twice.
     """
-    where, seen = f"dataset.index={path}", set[str]()
+    where, seen, known = f"dataset.index={path}", set[str](), _by_form(files)
     names, lines = _opened(path)
     _check_columns(names, where)
     if not lines:
@@ -53,8 +58,10 @@ def read(path: Path, folder: Path, files: Mapping[str, File]) -> list[dict[str, 
     for place, row in lines:
         if None in row or None in row.values():
             raise UserError(f"{where}: {place} needs one value for each of the {len(names)} columns")
-        for name in (row[column] for column in ("file", "target") if column in row):
-            _check_picture(name, files, folder, f"{where}: {place}")
+        for column in ("file", "target"):
+            if column in row:
+                row[column] = known.get(_normal(row[column]), row[column])
+                _check_picture(row[column], files, folder, f"{where}: {place}")
         for column in ("label", "group"):
             if column in row and not row[column].strip():
                 raise UserError(f"{where}: {place}: its {column} is empty")
@@ -153,6 +160,17 @@ def _parquet(path: Path) -> tuple[Sequence[str], list[tuple[str, dict[str, Any]]
         for row in known.to_pylist()
     )
     return table.column_names, [(f"row {number}", row) for number, row in enumerate(rows, start=1)]
+
+
+def _by_form(files: Iterable[str]) -> dict[str, str]:
+    """Normal form of a file's name -> that name, where no other file has that form."""
+    forms = {name: _normal(name) for name in files}
+    shared = Counter(forms.values())
+    return {form: name for name, form in forms.items() if shared[form] == 1}
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", posixpath.normpath(name))
 
 
 def _check_picture(name: str, files: Mapping[str, File], folder: Path, where: str) -> None:
