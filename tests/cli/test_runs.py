@@ -284,6 +284,18 @@ def test_settings_have_the_kind_of_their_values(multirun):
     ]
 
 
+def test_a_path_that_is_no_text_is_shown_as_far_as_it_is(multirun, call):
+    write(multirun, a=record(folder="f\udcff"), b=failed("f\udcff: there is no such folder"))
+    said = call("--failed", "--columns", "error,model.folder")
+    assert (said.status, said.rows) == (
+        0,
+        [
+            {"error": "", "model.folder": "f?"},
+            {"error": "f?: there is no such folder", "model.folder": ""},
+        ],
+    )
+
+
 def test_failed_runs_only_where_asked_for(multirun, call):
     write(multirun, a=record(psnr=20.0), b=failed("disk full"), c=failed("no GPU", model="improved"))
     assert call().column("run") == ["multirun/a"]

@@ -72,6 +72,15 @@ def test_links_are_followed_but_not_in_circles(folder, tmp_path, identity):
     assert read_by(FOLDER, folder, tmp_path / "data")["gone.png"].flaw
 
 
+def test_a_folder_whose_name_is_no_text_is_read_and_remembered(folder, identity, tmp_path, monkeypatch):
+    plain, other = identity(folder), folder.with_name(os.fsdecode(b"f\xff"))
+    folder.rename(other)
+    monkeypatch.setattr(contents, "_COARSE", 0)  # so that new files are remembered
+    assert identity(other) == plain
+    monkeypatch.setattr(contents, "_picture", None)
+    assert identity(other) == plain
+
+
 def test_a_disk_that_fails_makes_no_flaw(folder, identity, monkeypatch):
     before = identity(folder)
 

@@ -177,6 +177,8 @@ def test_a_log_is_opened_by_its_first_line_and_leaves_out_what_a_full_disk_refus
     with suppress(OSError):  # which logging itself does, at the end of a process
         full.close()
     assert capfd.readouterr().err == ""
+    log.emit(logging.makeLogRecord({"msg": "f\udcff"}))  # of a path that is no text
+    assert (tmp_path / "train.log").read_text() == "a line\nf\\udcff\n"
     log.emit(logging.makeLogRecord({"msg": "%d", "args": ("a bug",)}))
     assert "--- Logging error ---" in capfd.readouterr().err
     log.close()

@@ -160,7 +160,8 @@ def _known(
 ) -> dict[str, File]:
     """What is remembered of files that have not changed, and what a look at the others says."""
     place = str(folder.resolve())
-    table = data / CHECKSUMS / f"{hashlib.sha256(f'{kind} {place}'.encode()).hexdigest()[:16]}.json"
+    identity = hashlib.sha256(f"{kind} {place}".encode(errors="surrogateescape"))
+    table = data / CHECKSUMS / f"{identity.hexdigest()[:16]}.json"
     before = _remembered(table)
     known = {
         name: before[name]

@@ -71,7 +71,12 @@ def _row(path: str, record: Record, figures: dict[str, float], known: dict[str, 
     """Every value of a run by the name of its column."""
     own = {"run": path, "size": _megabytes(path) if sizes else None}
     told = {name: own.get(name, column.value(record, figures)) for name, column in known.items()}
-    return dict(leaves(record.config)) | told
+    return {name: _encodable(value) for name, value in (dict(leaves(record.config)) | told).items()}
+
+
+def _encodable(value: Any) -> Any:
+    """A value, as text with ? in the place of what is no text, as in the path of a folder."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 def _kind(values: Sequence[Any]) -> str:

@@ -11,7 +11,7 @@ class LogFile(logging.FileHandler):
     """
 
     def __init__(self, filename: str) -> None:
-        super().__init__(filename, delay=True)
+        super().__init__(filename, delay=True, errors="backslashreplace")  # as of paths that are no text
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Leave out what the disk refuses; anything else is told as always."""
