@@ -103,7 +103,8 @@ def test_a_cache_of_another_version_is_made_anew_in_its_place(tmp_path, build, c
     assert opened.sha256 == open_it(tmp_path, build).sha256
     assert build.built == 2
     assert {path.name for path in tmp_path.iterdir()} == {"cache", ".lock"}
-    assert capsys.readouterr().err.count("toy: an earlier caelab may have read such images differently; ") == 1
+    said = capsys.readouterr().err
+    assert said.count("toy: an earlier caelab may have read such images differently; ") == 1
 
 
 def test_one_process_shares_the_tensors(tmp_path, build):

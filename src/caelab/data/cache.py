@@ -127,7 +127,9 @@ def open_or_build(
             return _open(cache, expected, version)
         except FileNotFoundError:
             if cache.exists():
-                note(f"{what}: an earlier caelab may have read such images differently; {cache} is built again")
+                note(
+                    f"{what}: an earlier caelab may have read such images differently; the cache is built again"
+                )
         except DamagedError as damage:
             note(f"{what}: {damage}; the cache is built again")
         _write(cache, build(), origin, alone, version)
