@@ -104,7 +104,7 @@ def test_a_cache_of_another_version_is_made_anew_in_its_place(tmp_path, build, c
     assert build.built == 2
     assert {path.name for path in tmp_path.iterdir()} == {"cache", ".lock"}
     said = capsys.readouterr().err
-    assert said.count("toy: an earlier caelab may have read such images differently; ") == 1
+    assert said.count("toy: an earlier caelab may have read these images differently; ") == 1
 
 
 def test_one_process_shares_the_tensors(tmp_path, build):

@@ -127,9 +127,7 @@ def open_or_build(
             return _open(cache, expected, version)
         except FileNotFoundError:
             if cache.exists():
-                note(
-                    f"{what}: an earlier caelab may have read such images differently; the cache is built again"
-                )
+                note(f"{what}: an earlier caelab may have read these images differently; they are read again")
         except DamagedError as damage:
             note(f"{what}: {damage}; the cache is built again")
         _write(cache, build(), origin, alone, version)
