@@ -159,6 +159,20 @@ def test_the_process_keeps_its_own_logging(here):
     assert warnings.showwarning == shows
 
 
+def test_a_host_keeps_the_handlers_of_lightning_and_where_its_warnings_go(here, monkeypatch):
+    lightning, handler = logging.getLogger("lightning.pytorch"), logging.NullHandler()
+    monkeypatch.setattr(lightning, "handlers", [handler])
+    monkeypatch.setattr(lightning, "propagate", False)
+    logging.captureWarnings(True)
+    try:
+        shows = warnings.showwarning
+        caelab.run(SMALL, model="base", epochs=1)
+        assert (lightning.handlers, lightning.propagate) == ([handler], False)
+        assert warnings.showwarning == shows
+    finally:
+        logging.captureWarnings(False)
+
+
 def test_the_hydra_of_ones_own_application_is_given_back(here, tmp_path):
     """Somebody calls the lab inside ``@hydra.main``."""
     from hydra import compose, initialize_config_dir

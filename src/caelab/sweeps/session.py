@@ -1,6 +1,7 @@
 """Hydra in a process that is not its own, such as a notebook or ``caelab study``, and its launchers."""
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -19,6 +20,7 @@ from caelab.composition import compose
 from caelab.config import explain, folders
 from caelab.config.job import Job
 from caelab.sweeps import launching
+from caelab.training.job_log import LOGGERS
 
 T = TypeVar("T")
 
@@ -102,15 +104,18 @@ def _apart() -> Iterator[None]:
 
 @contextmanager
 def _own_logging() -> Iterator[None]:
-    """Take back what a job sets for its log file: the handlers of the process, and where warnings go."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    """Take back what a job sets for its log file: where its lines, Lightning's and warnings go."""
+    root, shows = logging.getLogger(), warnings.showwarning
+    level, loggers = root.level, [root, *map(logging.getLogger, LOGGERS)]
+    before = [(one, list(one.handlers), one.propagate) for one in loggers]
     try:
         yield
     finally:
-        for handler in root.handlers:
-            if handler not in handlers:
-                handler.close()
-        root.handlers[:] = handlers
+        for one, handlers, propagate in before:
+            for handler in one.handlers:
+                if handler not in handlers:
+                    handler.close()
+            one.handlers[:], one.propagate = handlers, propagate
         root.setLevel(level)
-        logging.captureWarnings(False)
+        if warnings.showwarning is not shows:
+            logging.captureWarnings(False)

@@ -3,6 +3,9 @@
 import logging
 import sys
 
+LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric")
+"""Lightning's loggers, which print by themselves unless the log of a job takes their lines."""
+
 
 class LogFile(logging.FileHandler):
     """The log of a job, for Hydra, opened by its first line: a finished run may lie where nobody writes.

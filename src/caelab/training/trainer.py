@@ -19,6 +19,7 @@ from caelab.config.build import instantiate
 from caelab.config.fingerprint import WATCHES
 from caelab.data.datamodule import ImageDataModule
 from caelab.errors import UserError
+from caelab.training.job_log import LOGGERS
 
 _ELSEWHERE = ("callbacks", "limit_val_batches", "limit_test_batches")  # built by the run, and by its data
 _MISTAKES = ("Early stopping conditioned on metric", "Found more than one stateful callback")
@@ -153,6 +154,6 @@ def share_log() -> None:
     """Let Lightning's messages reach the job's log file, and warnings too, instead of the screen."""
     logging.captureWarnings(True)
     warnings.filterwarnings("ignore", "The `srun` command is available")  # advice for runs that span nodes
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+    for name in LOGGERS:
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
