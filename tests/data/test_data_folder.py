@@ -205,16 +205,15 @@ def test_each_form_has_a_cache_of_its_own(tmp_path, flat):
 
 
 @pytest.mark.parametrize(("size", "kept"), [(4, True), ([4, 5], False)])
-def test_pictures_are_read_anew_where_caelab_has_changed_how(tmp_path, flat, monkeypatch, size, kept):
+def test_oblong_pictures_that_caelab_read_before_0_13_are_read_again(tmp_path, flat, monkeypatch, size, kept):
     with monkeypatch.context() as earlier:
-        earlier.setattr(pictures, "conversion", lambda form: "")
+        earlier.setattr("caelab.data.folder._OBLONG", "")
         earlier.setattr(pictures, "read", lambda path, form, look=None: np.full(form[:3], 200, np.uint8))
         before = ready(tmp_path, flat, image_size=size)
     after = ready(tmp_path, flat, image_size=size)
     assert set(greys(before, "test")) == {200}
     assert (set(greys(after, "test")) == {200}) == kept
     assert after.sha256 == before.sha256  # of the files
-    assert len(list((tmp_path / "data" / "folder").iterdir())) == 1
 
 
 def test_what_is_not_taken_as_it_is_is_said_once(tmp_path, flat, capsys):

@@ -38,6 +38,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 Buildable = Mapping[str, npt.NDArray[Any] | Rows]
 CACHE = "cache"
 CHECKSUMS = "checksums.json"
+
 UNFINISHED = "unfinished"
 """Folder beside a cache in which ``Rows`` are written."""
 
@@ -95,7 +96,6 @@ def open_or_build(
     build: Callable[[], Buildable],
     expected: Mapping[str, str] | None = None,
     origin: Origin | None = None,
-    version: str = "",
 ) -> Opened:
     """Open the cache in `folder`/cache, which is first built where it is missing or damaged.
 
@@ -107,14 +107,13 @@ def open_or_build(
         build: makes the arrays.
         expected: the checksum of each array, where it is known.
         origin: a folder of a user, after which the cache is of no use when that has changed.
-        version: of what `build` makes, as a name of a file; a cache without it is built again.
 
     Raises:
         UserError: the folder cannot be read or written, or `build` cannot make the arrays.
     """
     cache = folder / CACHE
     try:
-        return _open(cache, expected, version)
+        return _open(cache, expected)
     except PermissionError as error:
         raise UserError(
             f"{error.filename} cannot be read ({error.strerror}): whoever made it can share it with "
@@ -124,14 +123,13 @@ def open_or_build(
         pass  # looked at again under the lock: another process may be mending it
     with locked(folder, what) as alone:
         try:
-            return _open(cache, expected, version)
+            return _open(cache, expected)
         except FileNotFoundError:
-            if cache.exists():
-                note(f"{what}: an earlier caelab may have read these images differently; they are read again")
+            pass
         except DamagedError as damage:
             note(f"{what}: {damage}; the cache is built again")
-        _write(cache, build(), origin, alone, version)
-    return _open(cache, expected, version)
+        _write(cache, build(), origin, alone)
+    return _open(cache, expected)
 
 
 @contextmanager
@@ -195,7 +193,7 @@ def _remove_leftovers(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
-def _write(cache: Path, arrays: Buildable, origin: Origin | None, resumable: bool, version: str) -> None:
+def _write(cache: Path, arrays: Buildable, origin: Origin | None, resumable: bool = False) -> None:
     resumable = resumable and any(isinstance(array, Rows) for array in arrays.values())
     new = cache.with_name(UNFINISHED) if resumable else durable.aside(cache)
     with writing(cache.parent):
@@ -212,7 +210,6 @@ def _write(cache: Path, arrays: Buildable, origin: Origin | None, resumable: boo
         except UserError:  # going on would not help
             shutil.rmtree(new)
             raise
-        (new / version).touch()
         _write_json(new / CHECKSUMS, checksums)
         shutil.rmtree(cache, ignore_errors=True)
         try:
@@ -241,8 +238,7 @@ def _write_json(path: Path, values: Mapping[str, object]) -> None:
     sharing.share(path)
 
 
-def _open(cache: Path, expected: Mapping[str, str] | None, version: str) -> Opened:
-    (cache / version).stat()
+def _open(cache: Path, expected: Mapping[str, str] | None) -> Opened:
     files = sorted(cache.iterdir())
     stamp = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
     opened, checksums = _verified(cache, stamp)
@@ -272,7 +268,10 @@ def _verified(cache: Path, stamp: tuple[tuple[str, int, int], ...]) -> tuple[Ope
     if states != known:
         with suppress(OSError):  # a data folder that cannot be written: it is verified again
             _write_json(cache.with_name(VERIFIED), states)
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    try:
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    except TypeError as error:  # text, as caelab 0.13 kept labels of Hugging Face
+        raise DamagedError(cache, one_line(error)) from error
     return Opened(tensors, identity(checksums), cache), checksums
 
 

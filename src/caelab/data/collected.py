@@ -13,7 +13,6 @@ import numpy as np
 from caelab.data.cache import CACHE, Arrays, Opened, open_or_build
 from caelab.data.contents import Origin
 from caelab.data.datamodule import ImageDataModule, Split
-from caelab.data.pictures import conversion
 from caelab.data.samples import channels_of, size_of
 from caelab.data.stack import SPLITS, Stack, numbered, splits_of
 
@@ -99,8 +98,7 @@ class Collected(ImageDataModule):
 
     @cached_property
     def _opened(self) -> Opened:
-        version = conversion()
-        return open_or_build(self._cache, self.name, self._build, origin=self.origin(), version=version)
+        return open_or_build(self._cache, self.name, self._build, origin=self.origin())
 
     def _build(self) -> Arrays:
         stacks, names = numbered(*self.stacks())

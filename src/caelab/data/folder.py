@@ -29,8 +29,8 @@ from caelab.terminal import note, one_line
 from caelab.version import __version__
 
 _BETWEEN = {16: (0.0, 65_535.0), 32: (0.0, 1.0)}  # least and largest value of so many bits
+_OBLONG = " turned"  # in the key of pictures that are not square: 0.13 decodes JPEGs on their side otherwise
 NAMED = 10  # unreadable files that are named; the rest are counted
-
 
 _FITTED = {
     "crop": "scaled to one size, their middle cut out",
@@ -211,7 +211,8 @@ class Folder(ImageDataModule):
         self, files: Mapping[str, File], taken: Mapping[str, File], pairs: Sequence[tuple[str, str]]
     ) -> Opened:
         """All pictures that are taken, at the size of the network, from the cache of such pictures."""
-        what = f"{contents.digest(taken)} {self._named_form()}{''.join(map(str, pairs))}"
+        mark = "" if self.form.height == self.form.width else _OBLONG
+        what = f"{contents.digest(taken)} {self._named_form()}{mark}{''.join(map(str, pairs))}"
         key = hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()[:16]
         origin = Origin(self._reader, str(self.path), contents.digest(files))
 
@@ -219,8 +220,7 @@ class Folder(ImageDataModule):
             index.require_alike(pairs, self.path, f"dataset.index={self.index}")
             return self._build(taken)
 
-        version = pictures.conversion(self.form)
-        return open_or_build(self.folder / key, self.name, build, origin=origin, version=version)
+        return open_or_build(self.folder / key, self.name, build, origin=origin)
 
     def _named_form(self) -> str:
         """The form, as caches were named by before there was more than a shape."""

@@ -81,19 +81,6 @@ class Form(NamedTuple):
     bits: int = 8
 
 
-def conversion(form: Form | None = None) -> str:
-    """Name of the way in which pictures get their pixels, where it is not the first; kept ones of another go.
-
-    Whoever changes pixels gives the forms that they change in another name here.
-
-    Args:
-        form: of pictures that ``read`` reads; None of those in the datasets of other libraries.
-    """
-    if form is None:
-        return "conversion-1"  # 0.11: channels of deep grey and of arrays; 0.14: no colour behind grey
-    return "" if form.height == form.width else "conversion-1"  # 0.13: JPEG files that lie on their side
-
-
 class UnfitError(ValueError):
     """A whole picture that does not fit a form."""
 
