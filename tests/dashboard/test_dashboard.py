@@ -341,6 +341,8 @@ def test_with_a_key_both_are_saved_and_only_what_a_project_lacks_is_sent(
         (2, "online", "team", "mine"),
     ]
     assert out.count("at team/mine") == 2
+    again = next(path.name for path in answer.run_dirs if path.name.endswith(older["fingerprint"][:10]))
+    assert f"trained again since they were sent: 1, such as {again}; " in " ".join(out.split())
     assert not (tmp_path / "dashboard.json").exists()
 
 

@@ -83,6 +83,11 @@ def _upload(parts: Sequence[Part], mode: str, entity: str | None, project: str) 
     what = f"{len(wanted)} {'run' if len(wanted) == 1 else 'runs'}"
     if mode == "online":
         terminal.say(f"sent {what}")
+        if again := [run.path.name for run in wanted if run.record.fingerprint in before]:
+            terminal.say(
+                f"trained again since they were sent: {len(again)}, such as {again[0]}; "
+                "the dashboard averages the earlier training in until you delete it in W&B"
+            )
     else:
         terminal.say(
             f"{what} written below their directories; to send them: wandb sync RUN/wandb/offline-run-*"
