@@ -254,6 +254,14 @@ def test_seeds_on_the_same_images_are_one_row_wherever_these_lie(run, tmp_path):
     assert [row.values("test/psnr") for row in other.rows] == [{0: 20.0}]
 
 
+def test_a_seed_that_failed_at_another_place_is_missing_where_one_row_is_like_it(run, tmp_path):
+    for seed in (0, 1):
+        run(f"{seed}", unstudied("model=base", f"+dataset.root=/scratch/job{seed}"), seed, 20.0)
+    run("lost", unstudied("model=base", "+dataset.root=/scratch/job2"), 2, status="failed", error="nan")
+    (found,) = measure.others(index(tmp_path))
+    assert [row.missing for row in found.rows] == [{2: "failed: nan"}]
+
+
 def test_what_a_place_is_to_a_dataset_of_ones_own_nobody_knows(run, tmp_path):
     for seed, part in enumerate(("left", "right")):
         own = {"_target_": "own.Halves", "root": part}

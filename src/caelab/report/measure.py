@@ -1,6 +1,7 @@
 """From studies and the runs on disk to the sections of a report."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -134,7 +135,7 @@ def others(runs: Index, sections: Sequence[Section] = ()) -> list[Section]:
     parts: dict[str, dict[str, list[dict[int, Run]]]] = {}  # dataset -> test images -> variants
     for found, record, images in zip(variants.values(), firsts, image_sets(firsts), strict=True):
         parts.setdefault(record.choices["dataset"], {}).setdefault(images, []).append(found)
-    title, failed = "Other runs" if sections else "Runs", _failed(runs)
+    title, failed = "Other runs" if sections else "Runs", _failed(runs, firsts)
     loose = [one for dataset, sets in parts.items() for one in _by_images(title, dataset, sets)]
     return [replace(one, rows=[_with_failed(row, failed) for row in one.rows]) for one in loose]
 
@@ -144,18 +145,25 @@ def _asked(record: Record, settings: dict[str, Any]) -> str:
     return json.dumps([settings | {"seed": None}, record.sources, record.origin], sort_keys=True)
 
 
-def _failed(runs: Index) -> dict[str, dict[int, str]]:
-    """What was asked for -> seed -> why it failed."""
+def _failed(runs: Index, rows: Sequence[Complete]) -> dict[str, dict[int, str]]:
+    """What was asked for -> seed -> why it failed.
+
+    On which images it was to train nobody knows, so where it lay counts if that tells rows apart.
+    """
+    known = Counter(_asked(record, record.anywhere) for record in rows)
     found: dict[str, dict[int, str]] = {}
     for _, record in runs.values():
         if record.status == "failed" and record.seed is not None:
-            found.setdefault(_asked(record, record.settings), {})[record.seed] = _why(record)
+            wide = _asked(record, record.anywhere)
+            key = wide if known[wide] == 1 else _asked(record, record.settings)
+            found.setdefault(key, {})[record.seed] = _why(record)
     return found
 
 
 def _with_failed(row: Row, failed: Mapping[str, Mapping[int, str]]) -> Row:
     """The row, with its seeds that failed."""
-    asked = {_asked(run.record, run.record.settings) for run in row.runs.values()}
+    records = [run.record for run in row.runs.values()]
+    asked = {_asked(one, settings) for one in records for settings in (one.anywhere, one.settings)}
     lost = {seed: why for one in asked for seed, why in failed.get(one, {}).items()}
     return replace(row, missing={seed: lost[seed] for seed in sorted(lost.keys() - row.runs.keys())})
 

@@ -175,6 +175,16 @@ class Record:
             if value not in folders and not f"{key}.".startswith(tuple(f"{one}." for one in IRRELEVANT))
         }
 
+    @property
+    def anywhere(self) -> dict[str, Any]:
+        """Its settings without where its images lie: ``data`` of a finished run knows their contents.
+
+        Of a dataset that is not the lab's they may be arguments like others, and stay.
+        """
+        ours = str(self.settings.get("dataset._target_")).startswith("caelab.")
+        places = {f"dataset.{key}" for key in PLACES if ours}
+        return {key: value for key, value in self.settings.items() if key not in places}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Complete(Record):
@@ -212,16 +222,6 @@ class Complete(Record):
         asked = config.get("latent")
         fewer = self.untrained and isinstance(asked, int) and self.size.latent < asked
         return config | {"latent": self.size.latent} if fewer else config
-
-    @property
-    def anywhere(self) -> dict[str, Any]:
-        """Its settings without where its images lie, which ``data`` knows by their contents.
-
-        Of a dataset that is not the lab's they may be arguments like others, and stay.
-        """
-        ours = str(self.settings.get("dataset._target_")).startswith("caelab.")
-        places = {f"dataset.{key}" for key in PLACES if ours}
-        return {key: value for key, value in self.settings.items() if key not in places}
 
     @property
     def classes(self) -> list[int] | None:
