@@ -86,7 +86,7 @@ def test_values_in_another_range_than_the_runs_are_refused_unless_it_is_typed(tr
     answer = train(*words, *few, "model=base", "dataset.value_range=[0,4095]", tiny=False)
     line = (
         "dataset=array has uint16 from 0 to 65535, the run takes 0 to 4095; "
-        "give 'dataset.value_range=[0,4095]', as dataset=array takes it"
+        "give 'dataset.value_range=[0,4095]'"
     )
     with pytest.raises(UserError) as caught:
         evaluate(answer.run_dir, words)

@@ -81,9 +81,10 @@ def _require_range(record: Complete, data: ImageDataModule, overrides: list[str]
     own, given = record.data, describe.dataset(data)
     if given.dtype == own.dtype and given.between != own.between:
         low, high, least, most = (f"{end:.9g}" for end in (*own.between, *given.between))
+        array = "" if given.name == "array" else ", which dataset=array takes"
         raise UserError(
             f"dataset={given.name} has {given.dtype} from {least} to {most}, the run takes {low} to {high}; "
-            f"give 'dataset.value_range=[{low},{high}]', as dataset=array takes it"
+            f"give 'dataset.value_range=[{low},{high}]'{array}"
         )
 
 
