@@ -79,9 +79,8 @@ def test_a_directory_of_a_run_on_other_pictures_is_refused(run, pictures, tmp_pa
     (pictures / "a" / "00.png").unlink()
     answer = run("dataset.path=d", "hydra.run.dir=here")
     assert answer.status == 1
-    assert (
-        "here holds a run of another config, or of other pictures; choose another hydra.run.dir" in answer.err
-    )
+    other = "a run of another config, other pictures or other code of yours"
+    assert f"here holds {other}; choose another hydra.run.dir" in answer.err
 
 
 def test_folders_that_look_like_splits_are_refused_in_one_line(run, tmp_path):

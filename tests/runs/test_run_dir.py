@@ -43,7 +43,7 @@ def test_it_writes_what_hydra_writes(claim):
 
 def test_a_run_of_another_config_is_refused(claim):
     claim("mine")
-    with pytest.raises(UserError, match=r"mine holds a run of another config, or of other "):
+    with pytest.raises(UserError, match=r"mine holds a run of another config, other "):
         claim("mine", seed=1, force=True)
 
 

@@ -41,7 +41,7 @@ def claim(job: Job, trained: bool = False) -> None:
         trained: whether its record is that of a trial, which stays until the run is tested.
 
     Raises:
-        UserError: the directory holds a run of another config or other pictures, or nothing tells whose.
+        UserError: the directory holds a run of another config, pictures or code, or nothing tells whose.
     """
     run_dir = job.run_dir
     saved = run_dir / results.ARTIFACTS["config"]
@@ -74,8 +74,8 @@ def _refuse_others(saved: Path, known: Path, identity: str, run_dir: Path) -> No
         ) from None
     if identities != {identity}:
         raise UserError(
-            f"{terminal.shown(run_dir)} holds a run of another config, or of other pictures; "
-            "choose another hydra.run.dir"
+            f"{terminal.shown(run_dir)} holds a run of another config, other pictures or other code of "
+            "yours; choose another hydra.run.dir"
         )
 
 
