@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -173,6 +174,22 @@ def test_what_changed_before_the_test_is_on_the_record(train, trial, monkeypatch
     assert "changed since then: code (of caelab, or yours);" in answer.out
     (earlier,) = answer.record["earlier_environments"]
     assert (len(earlier["code"]), answer.record["environment"]["code"]) == (64, "other")
+
+
+def test_a_trial_is_tested_on_its_own_images_only(train, trial, steps):
+    tried = trial()
+    record = results.read(tried.run_dir)
+    other = replace(record, data=replace(record.data, sha256="0" * 64))
+    save(tried.run_dir, other)
+    refused = train()
+    assert refused.err.endswith(
+        ": not the images that the run was begun with; put those back, or start it anew with force=true\n"
+    )
+    assert (refused.status, refused.err.count("\n"), results.read(tried.run_dir)) == (1, 1, other)
+    steps.clear()
+    again = train("force=true")
+    assert (again.record["status"], again.record["data"]) == ("finished", tried.record["data"])
+    assert set(steps) == {0, 1}
 
 
 def test_a_finished_run_is_taken_for_the_trial_it_is_asked_for(trained, trial, reads):

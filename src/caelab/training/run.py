@@ -116,6 +116,8 @@ def _carry_out(job: Job, record: Record, parts: Parts, before: Complete | None) 
     _announce(job, parts, shown)
     learns = any(p.requires_grad for p in parts.module.parameters())
     if before and learns:
+        if before.data.sha256 != parts.data.sha256:
+            raise _other_images(parts)
         terminal.say("  trained before, as a trial; now it is tested")
         of_the_fit = {key: getattr(before, key) for key in _OF_THE_FIT}
     else:
@@ -209,11 +211,15 @@ def _begun(parts: Parts, forced: bool) -> tuple[Path, dict[str, Any]] | None:
             path.unlink(missing_ok=True)
         return None
     if "images" in others:
-        raise UserError(
-            f"{parts.data.place()}: not the images that the run was begun with; put those back, or start it "
-            "anew with force=true"
-        )
+        raise _other_images(parts)
     return last
+
+
+def _other_images(parts: Parts) -> UserError:
+    return UserError(
+        f"{parts.data.place()}: not the images that the run was begun with; put those back, or start it anew "
+        "with force=true"
+    )
 
 
 def _fit_at_once(parts: Parts) -> None:
