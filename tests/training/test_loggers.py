@@ -22,7 +22,7 @@ from caelab.data.shapes import Shapes
 from caelab.errors import UserError
 from caelab.models.pca import PCA
 from caelab.training import floor, loggers, pictures
-from caelab.training.loggers import CSV, WandB
+from caelab.training.loggers import CSV, WandB, mlflow, wandb
 
 
 def rows(path):
@@ -343,6 +343,31 @@ def test_the_parts_of_a_resumed_run_are_one_run_in_wandb(train, killed):
 
     again = train(*words, "force=true")
     assert offline.read(again.run_dir).run.run_id not in ids  # another run, which starts anew
+
+
+@pytest.mark.parametrize("other", [{"environments": [{"code": "0" * 64}]}, {"images": "0" * 64}])
+def test_a_run_that_starts_anew_is_another_one_for_its_loggers(train, killed, monkeypatch, other):
+    ids, start = [], loggers.start
+
+    def started(job, record):
+        with monkeypatch.context() as patched:
+            patched.setattr(mlflow.MLFlowLogger, "__init__", lambda self, run_id, **_: None)
+            patched.setattr(mlflow.MLFlowLogger, "run_id", f"new-{len(ids)}")
+            going_on = mlflow.MLflow(str(job.run_dir), "uri", "caelab", "name")._going_on
+        ids.append((wandb._id(job.run_dir), going_on))
+        return start(job, record)
+
+    monkeypatch.setattr(loggers, "start", started)
+    for epoch in (1, 2):
+        killed("force=true", after=epoch)
+        next(Path("multirun").rglob("result.json")).unlink()  # a killed process leaves none
+    for path in Path("multirun").rglob("*.ckpt"):
+        torch.save(torch.load(path) | other, path)
+    answer = train("force=true")
+    assert answer.out.count("force=true: the run starts anew") == 1
+    assert [going_on for _, going_on in ids] == [False, True, False]
+    assert ids[0][0] == ids[1][0] != ids[2][0]
+    assert (answer.run_dir / "mlflow.id").read_text() == "new-2"
 
 
 @pytest.mark.slow

@@ -71,6 +71,8 @@ def run(job: Job) -> Complete:
         try:
             share_log()
             with full_disk_told(run_dir):
+                if job.config["force"] and (run_dir / results.ARTIFACTS["last"]).exists():
+                    _begun(build(job, []), forced=True)  # first: the loggers go on where the run does
                 active += loggers.start(job, record)
                 parts = build(job, active)
                 complete = _carry_out(job, record, parts, before)
