@@ -183,7 +183,7 @@ def test_a_trial_is_tested_on_its_own_images_only(train, trial, steps):
     save(tried.run_dir, other)
     refused = train()
     assert refused.err.endswith(
-        ": not the images that the run was begun with; put those back, or start it anew with force=true\n"
+        ": not the images that the run began with; restore those, or start the run again with force=true\n"
     )
     assert (refused.status, refused.err.count("\n"), results.read(tried.run_dir)) == (1, 1, other)
     steps.clear()

@@ -102,12 +102,12 @@ def test_a_run_goes_on_with_its_own_images_only_and_force_starts_it_anew(train, 
     refused = train()
     assert refused.err.startswith("caelab: dataset=shapes in ")
     assert refused.err.endswith(
-        ": not the images that the run was begun with; put those back, or start it anew with force=true\n"
+        ": not the images that the run began with; restore those, or start the run again with force=true\n"
     )
     assert (refused.status, refused.err.count("\n")) == (1, 1)
     (whole.run_dir / "result.json").unlink()
     again = train("force=true")
-    assert "begun with other images; force=true: the run starts anew" in again.out
+    assert "begun with other images; force=true: the run starts again" in again.out
     assert again.record["metrics"] == whole.record["metrics"]
 
 

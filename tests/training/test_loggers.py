@@ -364,7 +364,7 @@ def test_a_run_that_starts_anew_is_another_one_for_its_loggers(train, killed, mo
     for path in Path("multirun").rglob("*.ckpt"):
         torch.save(torch.load(path) | other, path)
     answer = train("force=true")
-    assert answer.out.count("force=true: the run starts anew") == 1
+    assert answer.out.count("force=true: the run starts again") == 1
     assert [going_on for _, going_on in ids] == [False, True, False]
     assert ids[0][0] == ids[1][0] != ids[2][0]
     assert (answer.run_dir / "mlflow.id").read_text() == "new-2"

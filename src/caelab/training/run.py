@@ -208,7 +208,7 @@ def _begun(parts: Parts, forced: bool) -> tuple[Path, dict[str, Any]] | None:
     checkpoints, last = parts.checkpoints, to_resume(parts.checkpoints.last, parts.checkpoints.best)
     others = parts.environments.others(last[1]) if last else []
     if others and forced:
-        terminal.say(f"  begun with other {' and '.join(others)}; force=true: the run starts anew")
+        terminal.say(f"  begun with other {' and '.join(others)}; force=true: the run starts again")
         for path in (checkpoints.best, checkpoints.last):  # no kill leaves a best one that is not of the last
             path.unlink(missing_ok=True)
         return None
@@ -219,7 +219,7 @@ def _begun(parts: Parts, forced: bool) -> tuple[Path, dict[str, Any]] | None:
 
 def _other_images(parts: Parts) -> UserError:
     return UserError(
-        f"{parts.data.place()}: not the images that the run was begun with; put those back, or start it anew "
+        f"{parts.data.place()}: not the images that the run began with; restore those, or start the run again "
         "with force=true"
     )
 
