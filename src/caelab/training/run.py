@@ -219,8 +219,8 @@ def _begun(parts: Parts, forced: bool) -> tuple[Path, dict[str, Any]] | None:
 
 def _other_images(parts: Parts) -> UserError:
     return UserError(
-        f"{parts.data.place()}: not the images that the run began with; restore those, or start the run again "
-        "with force=true"
+        f"{parts.data.place()}: not the images that the run began with; "
+        "restore those, or start the run again with force=true"
     )
 
 
