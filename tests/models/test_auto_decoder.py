@@ -18,7 +18,13 @@ from caelab.training.module import AutoencoderModule
 from caelab.training.parts import _require_place
 
 SHAPE = (3, 10, 14)
-SMALL = (*(word for word in TINY if not word.startswith("model")), "model=auto_decoder", "model.latent=8")
+SMALL = (
+    *(word for word in TINY if not word.startswith("model")),
+    "model=auto_decoder",
+    "model.latent=8",
+    "model.channels=8",
+    "model.blocks=1",
+)
 
 
 def started(**keys):
