@@ -83,7 +83,7 @@ def test_names_that_another_system_writes_otherwise_are_those_of_the_disk(root):
     Image.new("L", (4, 4), 40).save(root / composed)  # now each is the one that is called so
     assert greys(ready(root, plain))["train"] == [5]
     assert greys(ready(root, plain.replace(apart, composed)))["train"] == [40]
-    with pytest.raises(UserError, match=r"line 3: 01\.png is there twice"):
+    with pytest.raises(UserError, match=r"line 3: 01\.png is listed twice"):
         ready(root, "file\n01.png\n./01.png\n")
 
 

@@ -10,11 +10,12 @@ import torch
 from browser import CHROMIUM, browser
 from toys import leave_run, sha256_of
 
+from caelab import terminal
 from caelab.analysis.look import look as module
 from caelab.analysis.look.parts import PARTS
 from caelab.data.datamodule import permutation
 from caelab.inference.restore import datamodule, load
-from caelab.runs import results, tables
+from caelab.runs import results
 from caelab.runs.analyses import analyses
 from caelab.runs.record import RECORD
 
@@ -196,7 +197,7 @@ def test_a_trained_model_with_skips(train, command):
     assert around > 0
     assert f"Besides the 8 numbers of z, {around:,} go around it in skips." in text
     assert "checksum" not in text
-    assert tables.shown(answer.run_dir) in text
+    assert terminal.shown(answer.run_dir) in text
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
