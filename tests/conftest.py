@@ -63,8 +63,12 @@ def train(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., Answer]]:
     """Call the command line of caelab.train in this process, on tiny data unless told otherwise."""
+    from hydra._internal.hydra import Hydra
+
     from caelab.train import main
 
+    # Hydra composes all once more to look for hydra.mode, which is a quarter of a tiny run
+    monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CAELAB_DATA", str(tmp_path / "data"))
