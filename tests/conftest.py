@@ -103,27 +103,26 @@ def answered(status: int, out: str, err: str, output: Path) -> Answer:
 
 
 @pytest.fixture(scope="session")
-def _kept(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Answer]:
-    """Runs that were trained once, by their words."""
-    return {(): answered(0, "", "", tmp_path_factory.mktemp("kept"))}
+def _kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[tuple[str, ...], Answer]]:
+    """Folder of runs that were trained once, and these by their words."""
+    return tmp_path_factory.mktemp("kept"), {}
 
 
 @pytest.fixture
 def trained(
-    train: Callable[..., Answer], _kept: dict[tuple[str, ...], Answer], tmp_path: Path
+    train: Callable[..., Answer], _kept: tuple[Path, dict[tuple[str, ...], Answer]], tmp_path: Path
 ) -> Callable[..., Answer]:
     """Give a copy of a run to tests that only look at it: the first of them trains it, in an empty folder."""
 
     def call(*words: str, tiny: bool = True) -> Answer:
-        key = (str(tiny), *words)
-        output = tmp_path / "multirun"
-        if key not in _kept:
+        key, output = (str(tiny), *words), tmp_path / "multirun"
+        folder, known = _kept
+        if key not in known:
             answer = train(*words, tiny=tiny)
-            folder = _kept[()].output / str(len(_kept))
-            shutil.copytree(output, folder)
-            _kept[key] = answered(answer.status, answer.out, answer.err, folder)
+            copy = shutil.copytree(output, folder / str(len(known)))
+            known[key] = answered(answer.status, answer.out, answer.err, copy)
             return answer
-        kept = _kept[key]
+        kept = known[key]
         shutil.copytree(kept.output, output)
         return answered(kept.status, kept.out, kept.err, output)
 

@@ -29,7 +29,7 @@ from caelab.terminal import note, one_line
 from caelab.version import __version__
 
 _BETWEEN = {16: (0.0, 65_535.0), 32: (0.0, 1.0)}  # least and largest value of so many bits
-_OBLONG = " turned"  # in the key of pictures that are not square: 0.13 decodes JPEGs on their side otherwise
+_OBLONG = " turned"  # in the key of pictures that are not square: 0.13 decodes sideways JPEGs differently
 NAMED = 10  # unreadable files that are named; the rest are counted
 
 _FITTED = {
